@@ -1,0 +1,116 @@
+"""One server process on a loopback port: start it, wait until it answers, stop it.
+
+Tests and the embedded stack run PostgreSQL, ClickHouse and Redis through subclasses of `Server`. Only
+processes started here are ever signalled, by the process id that `start` got.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Self
+
+
+class ServerError(Exception):
+    """A server did not start, or did not stop, in time; the message holds the end of its log."""
+
+
+def free_port() -> int:
+    """Return a TCP port on 127.0.0.1 that nothing listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Server(ABC):
+    """A child process that serves one loopback port; a context manager that stops it at the end."""
+
+    name: str
+    start_timeout = 60.0
+    stop_timeout = 30.0
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, port: int, log: Path) -> None:
+        self.port = port
+        self.log = log
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """Return the argument vector; it must hold no secret (other users can read it)."""
+
+    @abstractmethod
+    def ready(self) -> bool:
+        """Return True once the server answers a real request."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the child's environment; secrets go here."""
+        return dict(os.environ)
+
+    def start(self) -> Self:
+        """Start the process and wait until it answers. Raises ServerError with the log's last lines."""
+        if self.process is not None and self.process.poll() is None:
+            raise ServerError(f"{self.name} is already running as process {self.process.pid}")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            # A session of its own: a Ctrl-C at the terminal reaches the supervisor alone, which then stops
+            # the servers in order.
+            self.process = subprocess.Popen(
+                self.command(),
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + self.start_timeout
+        while not self.ready():
+            if (code := self.process.poll()) is not None:
+                raise ServerError(f"{self.name} ended with code {code} while starting:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ServerError(f"{self.name} gave no answer in {self.start_timeout:g} s:\n{self.log_tail()}")
+            time.sleep(0.05)
+        return self
+
+    def stop(self) -> None:
+        """Stop the process cleanly; raise ServerError when it had to be killed."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(self.stop_signal)
+        try:
+            self.process.wait(self.stop_timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ServerError(
+                f"{self.name} did not stop in {self.stop_timeout:g} s and was killed:\n{self.log_tail()}"
+            ) from None
+
+    def kill(self) -> None:
+        """End the process with SIGKILL, as a crash would."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def restart(self) -> None:
+        """Stop cleanly and start again on the same port and data."""
+        self.stop()
+        self.start()
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the last lines of the log."""
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def __enter__(self) -> Self:
+        return self if self.process is not None and self.process.poll() is None else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
