@@ -28,6 +28,17 @@ def free_port() -> int:
         return port
 
 
+def require_free_port(port: int) -> None:
+    """Raise ServerError when something listens on 127.0.0.1:`port`."""
+    with socket.socket() as listener:
+        # Without this, connections of a server that has just ended would pass for a listener.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ServerError(f"port {port} on 127.0.0.1 can't be used: {error.strerror}") from None
+
+
 class Server(ABC):
     """A child process that serves one loopback port; a context manager that stops it at the end."""
 
