@@ -1,0 +1,77 @@
+# Every target that runs something first makes .venv, from requirements-dev.txt, with uv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+BIN := $(VENV)/bin
+BOOTSTRAP := .local/bootstrap
+ROWS ?= 1000000
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(INSTALLED) ## Watch sales move from PostgreSQL to ClickHouse through scheduled runs, then compare both
+	@$(BIN)/python -m local demo
+
+.PHONY: local
+local: $(INSTALLED) ## Run the whole deployment until Ctrl-C; prints address, user and password of the UI
+	@$(BIN)/python -m local up
+
+.PHONY: test
+test: lint typecheck ## Lint, check types, run every test except the soak
+	$(BIN)/pytest -m "not soak"
+
+.PHONY: soak
+soak: $(INSTALLED) ## Run the tests that are too long for every day
+	$(BIN)/pytest -m soak
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's own speed (ROWS=1000000)
+	@$(BIN)/python -m local.bench --rows $(ROWS)
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: format
+format: $(INSTALLED) ## Repair style and formatting
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: typecheck
+typecheck: $(INSTALLED) ## Check types
+	$(BIN)/mypy
+
+.PHONY: lock
+lock: $(INSTALLED) ## Bring requirements*.txt in line with their .in files (UPGRADE=--upgrade renews every pin)
+	@$(UV) pip compile $(LOCK) $(UPGRADE) requirements.in --output-file requirements.txt
+	@$(UV) pip compile $(LOCK) $(UPGRADE) --constraints requirements.txt requirements-dev.in --output-file requirements-dev.txt
+
+.PHONY: clean
+clean: ## Remove .venv and .local, with the data of `make local` and `make demo`
+	rm -rf $(VENV) .local
+
+# Where an index was configured is nobody else's business, hence no index and no command line in the files.
+LOCK := --universal --python-version 3.11 --quiet --no-emit-index-url --custom-compile-command "make lock"
+# Asked rather than looked for: a version manager's shim may stand for a uv that is not there.
+UV = $$(uv --version >/dev/null 2>&1 && echo uv || echo $(BOOTSTRAP)/bin/uv)
+
+# The first interpreter that the locked requirements are made for; `make PYTHON=…` names another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& command -v $$python && break; done)
+
+# With the same requirements there is nothing to do, so the stamp decides.
+$(INSTALLED): requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 on the PATH: install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@uv --version >/dev/null 2>&1 || test -x $(BOOTSTRAP)/bin/uv \
+		|| { $(PYTHON) -m venv $(BOOTSTRAP) && $(BOOTSTRAP)/bin/pip install --quiet uv; } \
+		|| { echo "uv could not be installed with $(PYTHON): install uv (or python3-venv) yourself, then run make again" >&2; exit 1; }
+	@test -x $(BIN)/python || $(UV) venv --quiet --python "$(PYTHON)" $(VENV)
+	@echo "Installing the requirements into $(VENV)"
+	@$(UV) pip sync --quiet --python $(BIN)/python requirements-dev.txt
+	@touch $@
