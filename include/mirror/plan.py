@@ -1,0 +1,261 @@
+"""What a run has to read: a pure function of the ledger, the open transactions and the request.
+
+Two things are owed at any time:
+
+* every stretch of time before the request's end that no ledger row covers (a first run, an outage, a run
+  that failed for good, a table added today), and
+* a re-read for every transaction that was open when a window was read and is gone now: what it committed
+  carries its *start* as `updated_at` and so lies behind the window.
+
+A re-read writes its own ledger row, with its own notes, and names the rows that it settles. So the debt is
+always the rows with notes that no row settles, whatever died in between and in whatever order runs finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import NamedTuple
+from uuid import UUID
+
+from include.mirror.window import Request, Window
+
+
+class Session(NamedTuple):
+    """A session inside a transaction: its start is the `updated_at` of everything it will commit.
+
+    `start` is `coalesce(xact_start, query_start)`: the second transaction of one multi-statement message
+    carries the message's start, and between the two there is no `xact_start`.
+    """
+
+    pid: int
+    connected_at: datetime
+    start: datetime
+
+
+class Prepared(NamedTuple):
+    """A transaction prepared for two-phase commit. When it started is not known to anyone any more."""
+
+    xid: int
+    gid: str
+
+
+@dataclass(frozen=True)
+class OpenTransactions:
+    """Every transaction that may still commit rows, read before a snapshot was opened."""
+
+    sessions: frozenset[Session] = frozenset()
+    prepared: frozenset[Prepared] = frozenset()
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a window's read noted: transactions whose rows in that window it may not have seen.
+
+    `sessions` began before the window's end. `prepared` may have; `prepared_elsewhere` can't, but were
+    prepared at that moment, which is how a later read tells the newly prepared from them.
+    """
+
+    sessions: frozenset[Session] = frozenset()
+    prepared: frozenset[Prepared] = frozenset()
+    prepared_elsewhere: frozenset[Prepared] = frozenset()
+
+    @property
+    def owed(self) -> bool:
+        """Whether the window has to be read again once one of these is gone."""
+        return bool(self.sessions or self.prepared)
+
+
+@dataclass(frozen=True)
+class Reread:
+    """Why and how a window is read again.
+
+    `settles` are the ledger rows whose notes this read answers. A row that became visible since they were
+    read was written by a transaction id of at least `xmin_from`. Of the prepared transactions found when it
+    runs, those in `carried` matter, and, where `known` is not None, those not in it: a noted session that is
+    gone may be one of them.
+    """
+
+    settles: tuple[UUID, ...]
+    xmin_from: int
+    carried: frozenset[Prepared] = frozenset()
+    known: frozenset[Prepared] | None = None
+
+
+@dataclass(frozen=True)
+class Read:
+    """One window to read, the first time or again."""
+
+    window: Window
+    reread: Reread | None = None
+
+    def notes(self, now: OpenTransactions) -> Notes:
+        """Return which of the transactions open `now` this read must note."""
+        sessions = frozenset(s for s in now.sessions if s.start < self.window.fim)
+        if self.reread is None:
+            return Notes(sessions, now.prepared)
+        carried, known = self.reread.carried, self.reread.known
+        prepared = frozenset(
+            p for p in now.prepared if p in carried or (known is not None and p not in known)
+        )
+        return Notes(sessions, prepared, now.prepared - prepared)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A ledger row whose notes no other row settles."""
+
+    id: UUID
+    window: Window
+    snapshot_xmin: int
+    notes: Notes
+
+
+@dataclass(frozen=True)
+class LedgerState:
+    """What planning needs of the ledger: what is covered, and what is owed."""
+
+    coverage: Sequence[Window] = ()
+    pending: Sequence[Pending] = ()
+
+
+@dataclass
+class _Slab:
+    inicio: datetime
+    fim: datetime
+    keys: list[tuple[int | None, int | None]] = field(default_factory=list)
+
+
+def plan(
+    ledger: LedgerState,
+    now: OpenTransactions,
+    request: Request,
+    oldest: Mapping[str, datetime],
+    tables: Sequence[str],
+) -> list[Read]:
+    """Return every read that is owed.
+
+    `oldest` holds, per table that has rows, the instant of its oldest row; `tables` are all mirrored tables,
+    because re-reads are owed for them whatever the request names. Windows of one table do not overlap;
+    re-reads may overlap them, which costs a little and harms nothing: reads commute.
+    """
+    reads = [
+        Read(window)
+        for tabela in request.tabelas
+        for window in missing(ledger.coverage, request, tabela, oldest)
+    ]
+    return reads + [read for tabela in tables for read in _rereads(ledger.pending, now, tabela)]
+
+
+def missing(
+    coverage: Iterable[Window], request: Request, tabela: str, oldest: Mapping[str, datetime]
+) -> list[Window]:
+    """Return what of one table has to be read: the requested interval, and with `fill_gaps` what is missing.
+
+    The requested interval is read whether it is covered or not: who runs one again wants it read again.
+    """
+    interval = request.interval
+    if not request.fill_gaps:
+        return [Window(tabela, interval.inicio, interval.fim)]
+    first = min(interval.inicio, oldest.get(tabela, interval.inicio))
+    covered = [
+        piece
+        for window in coverage
+        if window.tabela == tabela
+        for piece in _without(window, interval.inicio, interval.fim)
+    ]
+    return gaps(covered, tabela, first, interval.fim)
+
+
+def _without(window: Window, inicio: datetime, fim: datetime) -> list[Window]:
+    """Return what is left of `window` outside of `[inicio, fim)`."""
+    pieces = []
+    if window.inicio < inicio:
+        pieces.append(
+            Window(window.tabela, window.inicio, min(window.fim, inicio), window.key_from, window.key_to)
+        )
+    if window.fim > fim:
+        pieces.append(
+            Window(window.tabela, max(window.inicio, fim), window.fim, window.key_from, window.key_to)
+        )
+    return pieces
+
+
+def gaps(coverage: Iterable[Window], tabela: str, inicio: datetime, fim: datetime) -> list[Window]:
+    """Return what of `[inicio, fim)`, for all keys, no window of `coverage` holds, in order, neighbours joined."""
+    inside = [w for w in coverage if w.inicio < fim and w.fim > inicio]
+    bounds = sorted({inicio, fim} | {b for w in inside for b in (w.inicio, w.fim) if inicio < b < fim})
+    slabs: list[_Slab] = []
+    starts = sorted(inside, key=lambda w: w.inicio)
+    active: list[Window] = []
+    for start, end in pairwise(bounds):
+        while starts and starts[0].inicio <= start:
+            active.append(starts.pop(0))
+        active = [w for w in active if w.fim > start]
+        free = _key_gaps([(w.key_from, w.key_to) for w in active])
+        if not free:
+            continue
+        if slabs and slabs[-1].fim == start and slabs[-1].keys == free:
+            slabs[-1].fim = end
+        else:
+            slabs.append(_Slab(start, end, free))
+    return [
+        Window(tabela, slab.inicio, slab.fim, key_from, key_to)
+        for slab in slabs
+        for key_from, key_to in slab.keys
+    ]
+
+
+def _key_gaps(ranges: list[tuple[int | None, int | None]]) -> list[tuple[int | None, int | None]]:
+    """Return the key ranges that `ranges` leave open; None is an open end."""
+    free: list[tuple[int | None, int | None]] = []
+    reached: int | None = None  # every key below it is covered; None before the first key
+    ordered = sorted(ranges, key=lambda r: (r[0] is not None, r[0] or 0))
+    for low, high in ordered:
+        if low is not None and (reached is None or low > reached):
+            free.append((reached, low))
+        if high is None:
+            return free
+        reached = high if reached is None else max(reached, high)
+    return [*free, (reached, None)]
+
+
+def _rereads(pending: Iterable[Pending], now: OpenTransactions, tabela: str) -> list[Read]:
+    """Return one read per stretch of time that transactions, gone by now, may have written into."""
+    due = [
+        row
+        for row in pending
+        if row.window.tabela == tabela
+        and (not row.notes.sessions <= now.sessions or not row.notes.prepared <= now.prepared)
+    ]
+    stretches: list[tuple[datetime, datetime, list[Pending]]] = []
+    for low, row in sorted(((_first_touched(row), row) for row in due), key=lambda item: item[0]):
+        if stretches and low <= stretches[-1][1]:
+            start, end, rows = stretches[-1]
+            stretches[-1] = (start, max(end, row.window.fim), [*rows, row])
+        else:
+            stretches.append((low, row.window.fim, [row]))
+    return [Read(Window(tabela, start, end), _reread(rows)) for start, end, rows in stretches]
+
+
+def _first_touched(row: Pending) -> datetime:
+    """Return the earliest `updated_at` inside the row's window that a noted transaction can have written."""
+    if row.notes.prepared:
+        return row.window.inicio
+    return max(row.window.inicio, min(session.start for session in row.notes.sessions))
+
+
+def _reread(rows: Sequence[Pending]) -> Reread:
+    known: frozenset[Prepared] | None = None
+    for row in rows:
+        if row.notes.sessions:
+            seen = row.notes.prepared | row.notes.prepared_elsewhere
+            known = seen if known is None else known & seen
+    return Reread(
+        settles=tuple(sorted(row.id for row in rows)),
+        xmin_from=min(row.snapshot_xmin for row in rows),
+        carried=frozenset().union(*(row.notes.prepared for row in rows)),
+        known=known,
+    )

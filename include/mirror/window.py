@@ -1,0 +1,153 @@
+"""Windows of `updated_at`: what a run was asked to read, and what one read covers.
+
+All bounds are aware datetimes in UTC, half open: `[inicio, fim)`. The source's columns are timestamps
+*without* zone; `wall_bounds` says which wall-clock range has to be read so that a window misses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from include.mirror.errors import RequestError
+
+MICROSECOND = timedelta(microseconds=1)
+EXAMPLE = "2026-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, order=True)
+class Interval:
+    """A half-open range of time, `[inicio, fim)`, never empty."""
+
+    inicio: datetime
+    fim: datetime
+
+    def __post_init__(self) -> None:
+        for name, value in (("inicio", self.inicio), ("fim", self.fim)):
+            if value.tzinfo is None:
+                raise RequestError(f"{name} {value.isoformat()} has no time zone; write it like {EXAMPLE}")
+        if self.inicio == self.fim:
+            raise RequestError(
+                f"the interval [{self.inicio.isoformat()}, {self.fim.isoformat()}) has zero length and would "
+                "read nothing: schedule the DAG with CronDataIntervalTimetable (a bare cron string makes "
+                "zero-length intervals), or give conf with inicio before fim"
+            )
+        if self.fim < self.inicio:
+            raise RequestError(
+                f"fim {self.fim.isoformat()} is before inicio {self.inicio.isoformat()}; give inicio before fim"
+            )
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one read covers: a table, `[inicio, fim)` of its `updated_at`, and optionally a range of its key.
+
+    `key_from` (inclusive) and `key_to` (exclusive) are None where the range is open. They exist because one
+    transaction gives all of its rows the same `updated_at`, which time alone can't split.
+    """
+
+    tabela: str
+    inicio: datetime
+    fim: datetime
+    key_from: int | None = None
+    key_to: int | None = None
+
+    def __str__(self) -> str:
+        keys = ""
+        if self.key_from is not None or self.key_to is not None:
+            first = "" if self.key_from is None else self.key_from
+            last = "" if self.key_to is None else self.key_to
+            keys = f" keys [{first}, {last})"
+        return f"{self.tabela} [{self.inicio.isoformat()}, {self.fim.isoformat()}){keys}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run was asked to mirror.
+
+    `fill_gaps` is True for runs of the schedule: they also read whatever before `interval.fim` the ledger
+    does not cover. A run with its own `inicio` and `fim` reads exactly that.
+    """
+
+    interval: Interval
+    tabelas: tuple[str, ...]
+    fill_gaps: bool
+
+
+def parse_instant(name: str, value: object) -> datetime:
+    """Return `value`, an ISO 8601 string with an offset, in UTC; raise RequestError naming it otherwise."""
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be a string like {EXAMPLE}, not {value!r}")
+    try:
+        instant = datetime.fromisoformat(value)
+    except ValueError:
+        raise RequestError(f"{name} {value!r} is not a date and time; write it like {EXAMPLE}") from None
+    if instant.tzinfo is None:
+        raise RequestError(f"{name} {value!r} has no time zone; write it like {EXAMPLE}")
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise RequestError(f"{name} {value!r} is outside the years 1 to 9999") from None
+
+
+def resolve(
+    conf: Mapping[str, Any],
+    data_interval: tuple[datetime | None, datetime | None],
+    tables: tuple[str, ...],
+) -> Request:
+    """Turn a run's conf (or, without one, its data interval) into a Request.
+
+    There is no fallback to the present time: a run that names no interval and has none is refused, because
+    guessing one would leave rows behind without a trace.
+    """
+    unknown = [name for name in conf.get("tabelas") or () if name not in tables]
+    if unknown:
+        raise RequestError(
+            f"unknown table {', '.join(map(repr, unknown))} in tabelas; there are {', '.join(tables)}"
+        )
+    chosen = tuple(name for name in tables if not conf.get("tabelas") or name in conf["tabelas"])
+    inicio, fim = conf.get("inicio"), conf.get("fim")
+    if (inicio is None) != (fim is None):
+        given, missing = ("inicio", "fim") if fim is None else ("fim", "inicio")
+        raise RequestError(f"conf has {given} {conf[given]!r} but no {missing}; give both, or neither")
+    if inicio is not None:
+        interval = Interval(parse_instant("inicio", inicio), parse_instant("fim", fim))
+        return Request(interval, chosen, fill_gaps=False)
+    start, end = data_interval
+    if start is None or end is None:
+        raise RequestError(
+            "this run has no data interval (it was triggered without a logical date, or by an asset): "
+            f'give conf {{"inicio": "{EXAMPLE}", "fim": "…"}}'
+        )
+    return Request(Interval(start.astimezone(UTC), end.astimezone(UTC)), chosen, fill_gaps=True)
+
+
+def wall_bounds(inicio: datetime, fim: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Return the naive wall-clock range in `zone` that holds every instant of `[inicio, fim)`.
+
+    Across a change of the zone's offset the converted bounds of a window can coincide or even swap, so both
+    are widened by the offsets that apply near them. Reading a row twice is harmless here; missing it is not.
+    """
+
+    def offset(instant: datetime) -> timedelta:
+        return instant.astimezone(zone).utcoffset() or timedelta()
+
+    # Wall time only runs backwards at a transition, and by less than a day: offsets within a day of a bound
+    # are the only ones that can pull the range beyond it. Zones keep an offset for longer than the step.
+    step, reach = timedelta(minutes=15), timedelta(hours=26)
+    last = fim - MICROSECOND
+    near_start, near_end = [inicio, min(last, inicio + reach)], [last, max(inicio, last - reach)]
+    instant = inicio + step
+    while instant < min(last, inicio + reach):
+        near_start.append(instant)
+        instant += step
+    instant = last - step
+    while instant > max(inicio, last - reach):
+        near_end.append(instant)
+        instant -= step
+    lower = inicio.replace(tzinfo=None) + min(map(offset, near_start))
+    upper = fim.replace(tzinfo=None) + max(map(offset, near_end))
+    return lower, upper

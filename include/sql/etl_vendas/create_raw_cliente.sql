@@ -1,0 +1,18 @@
+-- Partitioned by a range of the key: a row can never move to another partition, so FINAL within partitions is right.
+CREATE TABLE IF NOT EXISTS vendas_raw.cliente
+(
+    `cliente_id` UInt32,
+    `nome` String,
+    `data_nasc` Nullable(Date32),
+    `data_cad` Nullable(Date32),
+    `cpf` Nullable(String),
+    `cidade_id` Nullable(UInt32),
+    `created_at` Nullable(DateTime64(6, 'UTC')),
+    `updated_at` DateTime64(6, 'UTC'),
+    `version` UInt64 COMMENT 'order of the snapshot that the row was read in',
+    `is_deleted` UInt8 DEFAULT 0,
+    INDEX version_range version TYPE minmax GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree(version, is_deleted)
+PARTITION BY intDiv(cliente_id, 10000000)
+ORDER BY cliente_id
