@@ -15,6 +15,10 @@ class SourceError(MirrorError):
     """PostgreSQL can't give what the guarantees rest on: fix the role, the server or the connection."""
 
 
+class WarehouseError(MirrorError):
+    """ClickHouse can't be reached: fix the server or the connection."""
+
+
 class SchemaError(MirrorError):
     """A table differs from its TableSpec: fix the table or the spec. Nothing was loaded."""
 

@@ -87,11 +87,11 @@ class Ledger:
         ]
         return LedgerState(coverage, pending)
 
-    def done(self, plan: UUID) -> set[Window]:
-        """Return the windows that one planning has seen through."""
+    def done(self, plan: UUID) -> set[tuple[Window, bool]]:
+        """Return the windows that one planning has seen through, each with whether it was a re-read."""
         return {
-            Window(tabela, _utc(inicio), _utc(fim), key_from, key_to)
-            for tabela, inicio, fim, key_from, key_to in self._query("read_done", {"plan": plan})
+            (Window(tabela, _utc(inicio), _utc(fim), key_from, key_to), kind == REREAD)
+            for kind, tabela, inicio, fim, key_from, key_to in self._query("read_done", {"plan": plan})
         }
 
     def write(self, entries: Sequence[Entry]) -> None:

@@ -1,0 +1,15 @@
+"""What every DAG's tasks share unless a DAG says otherwise; a test checks that each DAG starts from here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "dados",
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=5),
+    "execution_timeout": timedelta(minutes=10),
+}

@@ -1,0 +1,64 @@
+"""Which reads travel together: in one snapshot, and in one task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from include.mirror.plan import Read
+from include.mirror.window import Window
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one task moves: passes one after the other, each of them one snapshot."""
+
+    plan: UUID
+    passes: tuple[tuple[Read, ...], ...]
+
+    @property
+    def reads(self) -> list[Read]:
+        """All reads of all passes."""
+        return [read for reads in self.passes for read in reads]
+
+    def __str__(self) -> str:
+        tables = sorted({read.window.tabela for read in self.reads})
+        return f"{len(self.reads)} windows of {', '.join(tables)}"
+
+
+_adapter = TypeAdapter(Batch)
+
+
+def dump(batch: Batch) -> object:
+    """Return the batch as JSON values, to hand it from task to task."""
+    return _adapter.dump_python(batch, mode="json")
+
+
+def load(value: object) -> Batch:
+    """Return what `dump` was given."""
+    return _adapter.validate_python(value)
+
+
+def group(
+    reads: Sequence[Read], split: Callable[[Window], Sequence[Window]], plan: UUID, tasks: int
+) -> list[Batch]:
+    """Spread reads over at most `tasks` batches.
+
+    What is small travels in one pass, in one snapshot. What `split` cuts becomes one pass per piece, so that no
+    snapshot is held for longer than a piece takes and a killed task loses one piece at most. Re-reads are not
+    split: what they move is what a transaction or two has left behind.
+    """
+    together: list[Read] = []
+    pieces: list[tuple[Read, ...]] = []
+    for read in reads:
+        windows = [read.window] if read.reread else split(read.window)
+        if len(windows) == 1:
+            together.append(read)
+        else:
+            pieces += [(Read(window),) for window in windows]
+    passes = [tuple(together), *pieces] if together else pieces
+    count = min(tasks, len(passes))
+    return [Batch(plan, tuple(passes[first::count])) for first in range(count)]

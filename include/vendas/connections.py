@@ -1,0 +1,84 @@
+"""The two ends of the mirror, from Airflow's connections `postgres_vendas` and `clickhouse_dw`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from include.mirror.errors import SourceError, WarehouseError
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+    from include.mirror.source import Source
+    from include.mirror.warehouse import Warehouse
+
+POSTGRES = "postgres_vendas"
+CLICKHOUSE = "clickhouse_dw"
+ZONE = "source_timezone"
+"""Key in the extra of `postgres_vendas`: the zone of the source's timestamps, UTC if absent."""
+
+
+def source(timeout: timedelta) -> Source:
+    """Return the sales system. Extra keys other than `source_timezone` are libpq parameters."""
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
+    from include.mirror.source import Source
+
+    try:
+        connection = BaseHook.get_connection(POSTGRES)
+    except AirflowNotFoundException:
+        raise SourceError(_missing(POSTGRES)) from None
+    extra = dict(connection.extra_dejson)
+    name = extra.pop(ZONE, "UTC")
+    try:
+        zone = ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, TypeError):
+        raise SourceError(
+            f"connection {POSTGRES}: {ZONE} {name!r} is not a time zone; write it like America/Sao_Paulo"
+        ) from None
+    parameters = {
+        "host": connection.host,
+        "port": connection.port,
+        "user": connection.login,
+        "password": connection.password,
+        "dbname": connection.schema,
+        **extra,
+    }
+    try:
+        conninfo = make_conninfo(**{key: value for key, value in parameters.items() if value is not None})
+    except ProgrammingError as error:
+        raise SourceError(f"connection {POSTGRES}: {error}") from None
+    return Source(conninfo, zone, timeout)
+
+
+def warehouse() -> Warehouse:
+    """Return the warehouse, through the official provider's hook."""
+    from include.mirror.warehouse import Warehouse
+
+    return Warehouse(_client)
+
+
+def _client() -> Client:
+    from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+    from clickhouse_connect.driver.exceptions import Error
+
+    hook = ClickHouseHook(clickhouse_conn_id=CLICKHOUSE)
+    try:
+        return hook.get_client()
+    except AirflowNotFoundException:
+        raise WarehouseError(_missing(CLICKHOUSE)) from None
+    except Error as error:
+        connection = hook.get_connection(CLICKHOUSE)
+        raise WarehouseError(
+            f"ClickHouse at {connection.host}:{connection.port} (connection {CLICKHOUSE}) refused: {error}"
+        ) from None
+
+
+def _missing(name: str) -> str:
+    return f"connection {name} is not defined: set AIRFLOW_CONN_{name.upper()}, or add it under Admin → Connections"

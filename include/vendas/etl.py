@@ -1,0 +1,117 @@
+"""What the tasks of `etl_vendas` do: plan, move a batch, check that nothing planned is missing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from include.mirror import batch as batches
+from include.mirror import source as pg
+from include.mirror import warehouse as ch
+from include.mirror.batch import Batch
+from include.mirror.errors import RequestError, VerificationError
+from include.mirror.ledger import Attempt
+from include.mirror.move import Mirror
+from include.mirror.plan import Read, plan
+from include.mirror.window import Window, resolve
+from include.vendas import connections
+from include.vendas.settings import Settings
+from include.vendas.tables import CREATE_FIRST, SQL, TABLES
+
+log = logging.getLogger(__name__)
+
+CONF_KEYS = ("inicio", "fim", "tabelas")
+
+
+def mirror(settings: Settings) -> Mirror:
+    """Return the mirror of the six tables between the two connections."""
+    return Mirror(
+        connections.source(settings.timeout),
+        connections.warehouse(),
+        TABLES,
+        SQL,
+        grace=settings.grace,
+    )
+
+
+def plan_windows(
+    mirror: Mirror,
+    settings: Settings,
+    conf: Mapping[str, Any],
+    data_interval: tuple[datetime | None, datetime | None],
+) -> list[Batch]:
+    """Return everything that is owed, in batches; raise before anything is loaded when something is wrong."""
+    if unknown := [key for key in conf if key not in CONF_KEYS]:
+        raise RequestError(
+            f"unknown conf key {', '.join(map(repr, unknown))}; there are {', '.join(CONF_KEYS)}"
+        )
+    request = resolve(conf, data_interval, tuple(mirror.tables))
+    with mirror.source.connect() as source, mirror.warehouse.client() as warehouse:
+        pg.check_server(source)
+        if not request.fill_gaps:
+            pg.refuse_future(source, request.interval.fim)
+        for spec in mirror.tables.values():
+            pg.check_columns(source, spec)
+            pg.check_watermark(source, spec)
+        ch.create(
+            warehouse, [*CREATE_FIRST, *(path for spec in mirror.tables.values() for path in spec.create)]
+        )
+        for spec in mirror.tables.values():
+            ch.check_columns(warehouse, mirror.warehouse.database, spec)
+        # Twice the limit: an attempt that Airflow gave up on may take a moment to end.
+        ch.drop_old_stages(warehouse, mirror.warehouse.database, 2 * settings.timeout)
+        zone = mirror.source.zone
+        oldest = {
+            name: instant
+            for name, spec in mirror.tables.items()
+            if (instant := pg.oldest(source, spec, zone)) is not None
+        }
+        # The ledger first: a transaction that ends between the two is then found gone, not overlooked.
+        state = mirror.ledger(warehouse).state()
+        reads = plan(state, pg.open_transactions(source), request, oldest, tuple(mirror.tables))
+
+        def split(window: Window) -> list[Window]:
+            return pg.split(source, mirror.tables[window.tabela], window, zone, settings.max_rows)
+
+        planned = batches.group(reads, split, uuid4(), settings.tasks)
+    for read in reads:
+        log.info("%s %s", "re-read" if read.reread else "window", read.window)
+    return planned
+
+
+def move_batch(mirror: Mirror, batch: Batch, run_id: str, try_number: int) -> dict[str, int]:
+    """Move a batch, pass by pass, leaving out what an earlier try has done; return rows moved per table."""
+    attempt = Attempt(batch.plan, run_id, try_number)
+    with mirror.warehouse.client() as client:
+        done = mirror.ledger(client).done(batch.plan)
+    moved: dict[str, int] = {}
+    for reads in batch.passes:
+        remaining = [read for read in reads if _identity(read) not in done]
+        if not remaining:
+            continue
+        for entry in mirror.move(remaining, attempt):
+            name = entry.read.window.tabela
+            moved[name] = moved.get(name, 0) + entry.rows
+    return moved
+
+
+def check(mirror: Mirror, planned: Iterable[Batch]) -> int:
+    """Raise VerificationError for any planned window without its ledger row; return how many there are."""
+    count = 0
+    with mirror.warehouse.client() as client:
+        ledger = mirror.ledger(client)
+        for batch in planned:
+            done = ledger.done(batch.plan)
+            if missing := [read for read in batch.reads if _identity(read) not in done]:
+                raise VerificationError(
+                    f"{len(missing)} planned windows have no ledger row, the first {missing[0].window}"
+                )
+            count += len(batch.reads)
+    return count
+
+
+def _identity(read: Read) -> tuple[Window, bool]:
+    return read.window, read.reread is not None

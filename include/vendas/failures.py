@@ -1,0 +1,21 @@
+"""How the mirror's errors end a task: at once where a retry can't help, with the message and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from include.mirror.errors import MirrorError, RequestError, SchemaError, ValueNotHeldError
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn errors that only a person can mend into a failure without retries; let the others be retried."""
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    try:
+        yield
+    except (RequestError, SchemaError, ValueNotHeldError) as error:
+        raise AirflowFailException(str(error)) from None
+    except MirrorError as error:
+        raise AirflowException(str(error)) from None

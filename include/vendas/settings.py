@@ -1,0 +1,45 @@
+"""What can be set of `etl_vendas`, all from the environment, all read here.
+
+| variable                    | default       | meaning                                                          |
+|-----------------------------|---------------|------------------------------------------------------------------|
+| `ETL_VENDAS_SCHEDULE`       | `*/2 * * * *` | cron expression in UTC; a sixth field, if there, is seconds       |
+| `ETL_VENDAS_GRACE_SECONDS`  | `2`           | how far past an interval's end the source's clock must be        |
+| `ETL_VENDAS_MAX_ROWS`       | `500000`      | rows above which a window is split                               |
+| `ETL_VENDAS_TASKS`          | `4`           | at most this many tasks mirror at once in one run                |
+| `ETL_VENDAS_TIMEOUT_MINUTES`| `60`          | time limit of one task that mirrors                              |
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings, parsed; see the module's table."""
+
+    schedule: str
+    grace: timedelta
+    max_rows: int
+    tasks: int
+    timeout: timedelta
+
+
+def _number(name: str, default: int, lowest: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or int(text) < lowest:
+        raise ValueError(f"{name} is {text!r}; it must be a whole number of at least {lowest}")
+    return int(text)
+
+
+def load() -> Settings:
+    """Read the settings; raise ValueError naming the variable that makes no sense."""
+    return Settings(
+        schedule=os.environ.get("ETL_VENDAS_SCHEDULE", "*/2 * * * *"),
+        grace=timedelta(seconds=_number("ETL_VENDAS_GRACE_SECONDS", 2, 1)),
+        max_rows=_number("ETL_VENDAS_MAX_ROWS", 500_000, 1),
+        tasks=_number("ETL_VENDAS_TASKS", 4, 1),
+        timeout=timedelta(minutes=_number("ETL_VENDAS_TIMEOUT_MINUTES", 60, 1)),
+    )
