@@ -1,0 +1,174 @@
+"""The command line of the sales system: `python -m local.source create | bulk | simulate`.
+
+The database is named by the environment variable SOURCE_DSN, a libpq URI: it holds a password, which on the
+command line other users could read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import click
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from local.source import base, simulator
+from local.source.base import SourceError
+from local.source.bulk import bulk as write_history
+from local.source.simulator import OTHERS, SALES, Stats, Traffic
+
+DEFAULTS = Traffic()
+
+
+class Commands(click.Group):
+    """Turns what users can mend into one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (SourceError, ValueError) as error:
+            raise click.ClickException(str(error)) from None
+        except psycopg.Error as error:
+            raise click.ClickException(f"database: {' '.join(str(error).split())}") from None
+
+
+def source_dsn() -> str:
+    """Return SOURCE_DSN. The message of a bad one doesn't repeat it: it holds a password."""
+    dsn = os.environ.get("SOURCE_DSN")
+    if not dsn:
+        raise click.ClickException(
+            "SOURCE_DSN is not set: it must be postgresql://user:password@host:port/database"
+        )
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise click.ClickException(
+            "SOURCE_DSN can't be read (not shown, it holds a password):"
+            " it must be postgresql://user:password@host:port/database"
+        ) from None
+    return dsn
+
+
+@click.group(cls=Commands, help=__doc__)
+def main() -> None:
+    """Hold the commands."""
+
+
+seed_option = click.option("--seed", default=1, show_default=True, help="The same seed gives the same data.")
+
+
+@main.command(help="Create the schema and fill the base data; what is there stays as it is.")
+@click.option(
+    "--clients", type=click.IntRange(1), default=2_000, show_default=True, help="Number of clients."
+)
+@click.option(
+    "--products", type=click.IntRange(20), default=200, show_default=True, help="Number of products."
+)
+@click.option("--indexes/--no-indexes", default=False, show_default=True, help="Index updated_at as well.")
+@seed_option
+def create(clients: int, products: int, indexes: bool, seed: int) -> None:
+    """Print the number of rows written per table, as JSON."""
+    print(json.dumps(asdict(base.create(source_dsn(), seed, clients, products, indexes))))
+
+
+@main.command(help="Write SALES sales with their items, spread over past days.")
+@click.argument("sales", type=click.IntRange(1))
+@click.option(
+    "--days", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, help="How far back."
+)
+@seed_option
+def bulk(sales: int, days: float, seed: int) -> None:
+    """Print the rows written and the seconds, as JSON."""
+    result = write_history(
+        source_dsn(),
+        sales,
+        seed,
+        days,
+        progress=lambda done: print(f"{done:,} of {sales:,} sales", file=sys.stderr),
+    )
+    print(json.dumps(asdict(result)))
+
+
+def share_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add one option per share of the traffic."""
+    for name in reversed((*SALES, *OTHERS)):
+        kind = "Share of the sales" if name in SALES else "Transactions per sale"
+        command = click.option(
+            f"--{name.replace('_', '-')}",
+            type=click.FloatRange(0, 1),
+            default=getattr(DEFAULTS, name),
+            show_default=True,
+            help=f"{kind}: {name.replace('_', ' ')}.",
+        )(command)
+    return command
+
+
+@main.command(
+    help="Write as an application does until SIGTERM or Ctrl-C; long transactions then end at once."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=DEFAULTS.rate,
+    show_default=True,
+    help="Sales per second.",
+)
+@click.option(
+    "--hold",
+    type=click.FloatRange(0),
+    nargs=2,
+    default=DEFAULTS.hold,
+    show_default=True,
+    help="Shortest and longest life of a long transaction, in seconds.",
+)
+@click.option("--writers", type=click.IntRange(1), help="Connections. [default: what the traffic needs]")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop after this time.")
+@click.option(
+    "--every",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="Seconds between progress lines; 0 for none.",
+)
+@seed_option
+@share_options
+def simulate(
+    rate: float,
+    hold: tuple[float, float],
+    writers: int | None,
+    seconds: float | None,
+    every: float,
+    seed: int,
+    **shares: float,
+) -> None:
+    """Print what was committed so far as a JSON line now and then, and a last one at the end."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    printed = 0.0
+
+    def report(stats: Stats) -> None:
+        nonlocal printed
+        if every and stats.seconds >= printed + every:
+            printed = stats.seconds
+            print_stats(stats)
+
+    traffic = Traffic(rate=rate, hold=hold, **shares)
+    print_stats(simulator.run(source_dsn(), traffic, seed, writers, stop, seconds, report))
+
+
+def print_stats(stats: Stats) -> None:
+    """Print the figures as one line, at once: what reads them is mostly a pipe."""
+    print(json.dumps(stats.as_json()), flush=True)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m local.source")

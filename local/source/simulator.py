@@ -1,0 +1,303 @@
+"""Writes to the sales system as an application does, until it is told to stop.
+
+A dispatcher hands out transactions at the wanted rate; writers, each a thread with a connection of its own, run
+them. Most are short, but some write at once and commit seconds late, some only read for seconds and write then,
+some roll back, wholly or to a savepoint, some are prepared and committed later (`local.source.transactions`).
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
+
+import psycopg
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_delay,
+    stop_when_event_set,
+    wait_exponential_jitter,
+)
+
+from local.source.base import SourceError, generator
+from local.source.transactions import Application, Committed, Connection, Pause
+
+APPLICATION_NAME = "sales simulator"
+RECONNECT_SECONDS = 120.0
+MAX_WRITERS = 64
+
+Transaction = Callable[[Application, Connection, random.Random, Pause], Committed]
+# Fields of Traffic: what a sale can be other than short and plain, and what comes on top of the sales.
+SALES: dict[str, Transaction] = {
+    "late": Application.late_sale,
+    "read_first": Application.sale_after_reading,
+    "savepoints": Application.sale_with_savepoints,
+    "prepared": Application.prepared_sale,
+}
+OTHERS: dict[str, Transaction] = {
+    "rollbacks": Application.abandoned_sale,
+    "deliveries": Application.delivery,
+    "late_deliveries": Application.late_delivery,
+    "client_changes": Application.client_change,
+    "late_client_changes": Application.late_client_change,
+    "new_clients": Application.new_client,
+    "price_changes": Application.price_change,
+    "cancellations": Application.cancellation,
+}
+_Jobs = queue.Queue[tuple[Transaction, int]]
+LONG = (*SALES, "late_deliveries", "late_client_changes")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What to write: `rate` in sales per second, `hold` the shortest and longest life of a long transaction in
+    seconds, and shares from 0 to 1.
+
+    The first four shares say how many of the sales are of that kind instead of short and plain; the others how
+    many transactions of their kind come on top, per sale. `prepared` needs a server with
+    max_prepared_transactions above 0. `cancellations` deletes rows, which no timestamp shows.
+    """
+
+    rate: float = 10.0
+    hold: tuple[float, float] = (1.0, 8.0)
+    late: float = 0.03
+    read_first: float = 0.03
+    savepoints: float = 0.02
+    prepared: float = 0.0
+    rollbacks: float = 0.05
+    deliveries: float = 0.40
+    late_deliveries: float = 0.02
+    client_changes: float = 0.10
+    late_client_changes: float = 0.02
+    new_clients: float = 0.05
+    price_changes: float = 0.05
+    cancellations: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.rate > 0:
+            raise ValueError(f"rate is {self.rate}: it must be above 0")
+        if not 0 <= self.hold[0] <= self.hold[1]:
+            raise ValueError(f"hold is {self.hold}: it must be two times in seconds, the shorter one first")
+        for name in (*SALES, *OTHERS):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise ValueError(f"{name} is {share}: it must be from 0 to 1")
+        if (together := sum(getattr(self, name) for name in SALES)) > 1:
+            raise ValueError(
+                f"{', '.join(SALES)} are {together:g} together: they are shares of the sales, at most 1"
+            )
+
+    @property
+    def writers(self) -> int:
+        """The number of writers that keep up with this traffic, most of them waiting in long transactions."""
+        long_at_once = self.rate * sum(getattr(self, name) for name in LONG) * sum(self.hold) / 2
+        return min(MAX_WRITERS, 4 + math.ceil(1.5 * long_at_once))
+
+    def draw(self, rng: random.Random) -> Iterator[Transaction]:
+        """Yield one sale and the transactions that come with it."""
+        point = rng.random()
+        for name, sale in SALES.items():
+            if point < (share := getattr(self, name)):
+                yield sale
+                break
+            point -= share
+        else:
+            yield Application.sale
+        for name, other in OTHERS.items():
+            if rng.random() < getattr(self, name):
+                yield other
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What has been committed, in rows; `*_commits`, `*rollbacks` in transactions. `revenue` is the sales' sum.
+
+    A commit whose answer was lost with the connection is written once more, so that after a reconnect the
+    database may hold more than this; without one the figures are exact.
+    """
+
+    sales: int = 0
+    items: int = 0
+    revenue: Decimal = Decimal(0)
+    deliveries: int = 0
+    client_changes: int = 0
+    new_clients: int = 0
+    price_changes: int = 0
+    cancellations: int = 0
+    late_commits: int = 0
+    read_first_commits: int = 0
+    prepared_commits: int = 0
+    savepoint_rollbacks: int = 0
+    rollbacks: int = 0
+    reconnects: int = 0
+    abandoned: int = 0
+    seconds: float = 0.0
+
+    def plus(self, committed: Committed) -> Stats:
+        """Return these figures with the amounts added."""
+        return replace(self, **{name: getattr(self, name) + amount for name, amount in committed.items()})
+
+    def as_json(self) -> dict[str, int | float | str]:
+        """Return the figures as JSON takes them: money as text, so that no cent is rounded."""
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {**values, "revenue": str(self.revenue), "seconds": round(self.seconds, 1)}
+
+
+def run(
+    dsn: str,
+    traffic: Traffic | None = None,
+    seed: int = 1,
+    writers: int | None = None,
+    stop: threading.Event | None = None,
+    seconds: float | None = None,
+    progress: Callable[[Stats], None] | None = None,
+) -> Stats:
+    """Write until `stop` is set or `seconds` have passed; return what was committed.
+
+    Long transactions then end at once, as planned: none is left open or prepared. `progress` is called about
+    once a second. When all writers are busy, the rate falls. A restart of the database is waited for, up to
+    two minutes. Raises SourceError without schema or base data, psycopg.Error for what no repetition mends.
+    """
+    traffic = traffic or Traffic()
+    with _connect(dsn) as connection:
+        try:
+            application = Application(connection)
+        except psycopg.errors.UndefinedTable as error:
+            raise SourceError(
+                f"the source has no schema ({error.diag.message_primary}): create it first"
+            ) from None
+        if traffic.prepared and not application.can_prepare(connection):
+            raise SourceError(
+                "the source's server has max_prepared_transactions = 0: `prepared` must be 0 too"
+            )
+        application.roll_back_orphans(connection, older_than=traffic.hold[1] + 60)
+    writing = _Run(dsn, application, traffic, seed, stop or threading.Event())
+    return writing.until(seconds, writers or traffic.writers, progress)
+
+
+class _Run:
+    def __init__(
+        self, dsn: str, application: Application, traffic: Traffic, seed: int, stop: threading.Event
+    ) -> None:
+        self._dsn = dsn
+        self._application = application
+        self._traffic = traffic
+        self._seed = seed
+        self._stop = stop
+        # Besides the caller's event, which stays the caller's: also set when the time is over or a writer fails.
+        self._ending = threading.Event()
+        self._lock = threading.Lock()
+        self._stats = Stats()
+        self._started = time.monotonic()
+        self._failures: list[BaseException] = []
+
+    def until(self, seconds: float | None, writers: int, progress: Callable[[Stats], None] | None) -> Stats:
+        # Short: what still waits in it at the end is never begun.
+        jobs: _Jobs = queue.Queue(maxsize=writers)
+        threads = [threading.Thread(target=self._write, args=(jobs,)) for _ in range(writers)]
+        for thread in threads:
+            thread.start()
+        try:
+            self._dispatch(jobs, seconds, progress)
+        finally:
+            self._ending.set()
+            for thread in threads:
+                thread.join()
+        if self._failures:
+            raise self._failures[0]
+        if self._application.lost:
+            with _connect(self._dsn) as connection:
+                self._application.roll_back_lost(connection)
+        return self._snapshot()
+
+    def _dispatch(self, jobs: _Jobs, seconds: float | None, progress: Callable[[Stats], None] | None) -> None:
+        rng = generator(self._seed)
+        number = 0
+        due = reported = self._started
+        while not self._is_over(seconds):
+            now = time.monotonic()
+            if progress is not None and now >= reported + 1:
+                reported = now
+                progress(self._snapshot())
+            if now < due:
+                self._stop.wait(min(due - now, 0.2))
+                continue
+            for transaction in self._traffic.draw(rng):
+                number += 1
+                while not self._is_over(seconds):
+                    try:
+                        jobs.put((transaction, number), timeout=0.2)
+                        break
+                    except queue.Full:
+                        continue
+            # Never more than a second behind: after an outage no flood makes up for it.
+            due = max(due + rng.expovariate(self._traffic.rate), now - 1)
+
+    def _is_over(self, seconds: float | None) -> bool:
+        elapsed = time.monotonic() - self._started
+        return self._stop.is_set() or self._ending.is_set() or (seconds is not None and elapsed >= seconds)
+
+    def _write(self, jobs: _Jobs) -> None:
+        connection: Connection | None = None
+        try:
+            while not self._ending.is_set():
+                try:
+                    transaction, number = jobs.get(timeout=0.1)
+                except queue.Empty:
+                    continue
+                connection = self._commit(connection, transaction, number)
+        except Exception as error:  # noqa: BLE001 (raised again by the thread that waits for this one)
+            self._failures.append(error)
+            self._ending.set()
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _commit(
+        self, connection: Connection | None, transaction: Transaction, number: int
+    ) -> Connection | None:
+        """Run one transaction, again after a deadlock or on a new connection; return the connection to go on with."""
+
+        def pause() -> None:
+            self._ending.wait(rng.uniform(*self._traffic.hold))
+
+        attempts = Retrying(
+            retry=retry_if_exception_type(psycopg.OperationalError),
+            stop=stop_after_delay(RECONNECT_SECONDS) | stop_when_event_set(self._ending),
+            wait=wait_exponential_jitter(initial=0.1, max=2),
+            sleep=sleep_using_event(self._ending),
+            reraise=True,
+        )
+        try:
+            for attempt in attempts:
+                with attempt:
+                    if connection is None or connection.closed:
+                        lost, connection = connection, _connect(self._dsn)
+                        if lost is not None:
+                            self._application.roll_back_lost(connection)
+                            self._count({"reconnects": 1})
+                    rng = generator(self._seed, number)
+                    self._count(transaction(self._application, connection, rng, pause))
+        except psycopg.OperationalError:
+            if not self._ending.is_set():
+                raise
+            self._count({"abandoned": 1})
+        return connection
+
+    def _count(self, committed: Committed) -> None:
+        with self._lock:
+            self._stats = self._stats.plus(committed)
+
+    def _snapshot(self) -> Stats:
+        with self._lock:
+            return replace(self._stats, seconds=time.monotonic() - self._started)
+
+
+def _connect(dsn: str) -> Connection:
+    return psycopg.connect(dsn, autocommit=True, application_name=APPLICATION_NAME, connect_timeout=10)
