@@ -17,7 +17,6 @@ import httpx
 import psycopg
 import redis
 
-
 from local.server import Server
 from local.settings import REPOSITORY, Settings
 
@@ -71,8 +70,8 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
         },
         "dag_processor": {"parsing_processes": "1"},
         "logging": {
-            "base_log_folder": str(settings.folder / "logs" / "tasks"),
-            "dag_processor_child_process_log_directory": str(settings.folder / "logs" / "dags"),
+            "base_log_folder": str(settings.logs / "tasks"),
+            "dag_processor_child_process_log_directory": str(settings.logs / "dags"),
             "colored_console_log": "False",
         },
         "metrics": {"statsd_on": "False", "otel_on": "False"},

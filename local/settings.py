@@ -105,6 +105,24 @@ class Settings:
         return f"postgresql://postgres:{self.postgres_password}@127.0.0.1:{self.postgres_port}/{database}"
 
     @property
+    def source_dsn(self) -> str:
+        """Return the libpq URI of the source database."""
+        return self.dsn(self.source_database)
+
+    @property
+    def logs(self) -> Path:
+        """Return the folder with one log file per process, and Airflow's own logs below it."""
+        return self.folder / "logs"
+
+    def log(self, name: str) -> Path:
+        """Return the log file of a process."""
+        return self.logs / f"{name}.log"
+
+    def data(self, name: str) -> Path:
+        """Return the data folder of a server."""
+        return self.folder / "data" / name
+
+    @property
     def url(self) -> str:
         """Return the address of Airflow's user interface."""
         return f"http://127.0.0.1:{self.api_port}"

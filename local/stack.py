@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import psycopg
 
 from local import airflow
 from local.airflow import AirflowProcess
@@ -24,7 +27,9 @@ from local.clickhouse import ClickHouse
 from local.postgres import Postgres
 from local.redis import Redis
 from local.server import Server, ServerError
-from local.settings import Settings
+from local.settings import REPOSITORY, Settings
+from local.source.base import create
+from local.source.bulk import bulk
 from local.supervisor import Supervisor
 
 AIRFLOW_PROCESSES: dict[str, type[AirflowProcess]] = {
@@ -37,6 +42,73 @@ AIRFLOW_PROCESSES: dict[str, type[AirflowProcess]] = {
         airflow.Worker,
     )
 }
+
+
+def postgres_server(settings: Settings) -> Postgres:
+    """Return the deployment's PostgreSQL, not started."""
+    return Postgres(
+        settings.data("postgres"),
+        settings.postgres_port,
+        settings.postgres_password,
+        settings.log("postgres"),
+    )
+
+
+def redis_server(settings: Settings) -> Redis:
+    """Return the deployment's Redis, not started."""
+    return Redis(settings.data("redis"), settings.redis_port, settings.redis_password, settings.log("redis"))
+
+
+def clickhouse_server(settings: Settings) -> ClickHouse:
+    """Return the deployment's ClickHouse service, not started; its `client` works whoever started it."""
+    return ClickHouse(
+        settings.data("clickhouse"),
+        settings.clickhouse_port,
+        settings.clickhouse_user,
+        settings.clickhouse_password,
+        settings.log("clickhouse"),
+    )
+
+
+class Simulator(Server):
+    """The sales simulator on the deployment's source database, at `rate` sales a second."""
+
+    name = "simulator"
+    stop_timeout = 10.0
+
+    def __init__(self, settings: Settings, rate: float) -> None:
+        super().__init__(settings.postgres_port, settings.log("simulator"))
+        self.settings = settings
+        self.rate = rate
+
+    def command(self) -> list[str]:
+        # Another seed each time: the same one would sell the same baskets to the same clients again.
+        return [
+            *(sys.executable, "-m", "local.source", "simulate"),
+            *("--rate", f"{self.rate:g}", "--seed", str(int(time.time())), "--every", "60"),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **super().environment(),
+            "SOURCE_DSN": self.settings.source_dsn,
+            "PYTHONPATH": str(REPOSITORY),
+        }
+
+    def ready(self) -> bool:
+        # It serves nobody: that it runs is all there is to wait for.
+        return self.process is not None and self.process.poll() is None
+
+
+def fill(dsn: str, sales: int) -> str:
+    """Create the source's schema and base data, and give it a history unless it has one; say what was done."""
+    create(dsn, indexes=True)
+    with psycopg.connect(dsn) as source:
+        found = source.execute("SELECT count(*) FROM venda").fetchone()
+    if found and found[0]:
+        return f"the source holds {found[0]:,} sales of an earlier start"
+    filled = bulk(dsn, sales)
+    return f"filled the source with {filled.sales:,} sales and {filled.items:,} items"
 
 
 class Deployment:
@@ -77,27 +149,9 @@ class Deployment:
     def _configure(self, settings: Settings) -> None:
         self.settings = settings
         self.environment = airflow.environment(settings, self._variables)
-        data = self.folder / "data"
-        self.postgres = Postgres(
-            data / "postgres", settings.postgres_port, settings.postgres_password, self.log("postgres")
-        )
-        self.redis = Redis(data / "redis", settings.redis_port, settings.redis_password, self.log("redis"))
-        self.clickhouse = ClickHouse(
-            data / "clickhouse",
-            settings.clickhouse_port,
-            settings.clickhouse_user,
-            settings.clickhouse_password,
-            self.log("clickhouse"),
-        )
-
-    def log(self, name: str) -> Path:
-        """Return the log file of a process."""
-        return self.folder / "logs" / f"{name}.log"
-
-    @property
-    def source_dsn(self) -> str:
-        """Return the libpq URI of the source database."""
-        return self.settings.dsn(self.settings.source_database)
+        self.postgres = postgres_server(settings)
+        self.redis = redis_server(settings)
+        self.clickhouse = clickhouse_server(settings)
 
     def start_databases(self) -> None:
         """Start PostgreSQL, Redis and ClickHouse; create the two databases unless they are there."""
@@ -117,7 +171,7 @@ class Deployment:
         if marker.exists() and marker.read_text() == wanted:
             return
         marker.parent.mkdir(parents=True, exist_ok=True)
-        log = self.log("prepare")
+        log = self.settings.log("prepare")
         with log.open("ab") as output:
             result = subprocess.run(
                 [sys.executable, "-m", "local.prepare"],
@@ -141,7 +195,10 @@ class Deployment:
         """Prepare the metadata database and start the named processes (keys of AIRFLOW_PROCESSES)."""
         self.prepare_airflow()
         self.start(
-            *(AIRFLOW_PROCESSES[name](self.settings, self.environment, self.log(name)) for name in names)
+            *(
+                AIRFLOW_PROCESSES[name](self.settings, self.environment, self.settings.log(name))
+                for name in names
+            )
         )
 
     def start(self, *servers: Server) -> None:

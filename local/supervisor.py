@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -144,13 +144,8 @@ class Supervisor:
 
         A process counts as ours only if both its id and its start time are those that were recorded.
         """
-        record = self.folder / RECORD_NAME
-        try:
-            left = json.loads(record.read_text())
-        except (FileNotFoundError, ValueError):
-            return
-        for entry in reversed(left):
-            if _started(entry["pid"]) != entry["started"]:
+        for entry in reversed(_read_record(self.folder)):
+            if not _is_recorded(entry):
                 continue
             self.report(f"{entry['name']} (process {entry['pid']}) was left by an earlier start: stopping it")
             family = _family(entry["pid"])
@@ -158,7 +153,24 @@ class Supervisor:
             process.send_signal(entry["signal"])
             psutil.wait_procs([process], timeout=ORPHAN_TIMEOUT)
             _kill({*family, process, *_session(entry["pid"])})
-        record.unlink()
+
+
+def recorded(folder: Path) -> list[tuple[str, int]]:
+    """Return name and process id of what runs in a folder, in the order it was started."""
+    return [(entry["name"], entry["pid"]) for entry in _read_record(folder) if _is_recorded(entry)]
+
+
+def _read_record(folder: Path) -> list[dict[str, Any]]:
+    try:
+        entries: list[dict[str, Any]] = json.loads((folder / RECORD_NAME).read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    return entries
+
+
+def _is_recorded(entry: dict[str, Any]) -> bool:
+    """Whether the recorded process still runs: an id alone could be another's by now."""
+    return bool(_started(entry["pid"]) == entry["started"])
 
 
 def _started(pid: int) -> float | None:

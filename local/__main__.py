@@ -1,0 +1,139 @@
+"""The embedded deployment from the command line: `python -m local --help`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from local.api import ApiError
+from local.server import ServerError
+from local.settings import DEFAULT_FOLDER, FILE_NAME, Settings, SettingsError
+from local.supervisor import AlreadyRunningError, ProcessDiedError, recorded
+
+INTERRUPTED = 130
+
+
+def _folder(default: Path) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default,
+        help=f"Where its data, logs and settings are; default {default.relative_to(DEFAULT_FOLDER.parent)}.",
+    )
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what can go wrong outside the program into one message, and the first signal into a clean stop."""
+
+    def interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:
+        # Stopping is bounded in time; a second signal in the middle of it would leave processes behind.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    # Imported here, as its own imports take a second that `--help` need not wait for.
+    from clickhouse_connect.driver.exceptions import ClickHouseError
+
+    from local.demo import DemoError
+    from local.source.base import SourceError
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+        sys.exit(INTERRUPTED)
+    except (
+        AlreadyRunningError,
+        ApiError,
+        ClickHouseError,
+        DemoError,
+        ProcessDiedError,
+        ServerError,
+        SettingsError,
+        SourceError,
+        psycopg.Error,
+    ) as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.group()
+def main() -> None:
+    """Run the whole project on this machine: PostgreSQL, ClickHouse, Redis, Airflow, a simulator of sales."""
+
+
+@main.command()
+@_folder(DEFAULT_FOLDER)
+@click.option("--rate", type=click.FloatRange(min=0), default=2.0, help="Sales a second; 0 writes none.")
+@click.option("--history", type=click.IntRange(min=1), default=50_000, help="Sales in a new source.")
+def up(folder: Path, rate: float, history: int) -> None:
+    """Start everything and keep it running until Ctrl-C."""
+    from local.up import run
+
+    with _explained():
+        run(folder, Console(), rate, history)
+
+
+@main.command()
+@_folder(DEFAULT_FOLDER / "demo")
+def demo(folder: Path) -> None:
+    """Watch sales move from PostgreSQL to ClickHouse; exit code 0 only if not one value differs."""
+    from local import demo as demonstration
+
+    with _explained():
+        sys.exit(demonstration.run(folder, Console()))
+
+
+@main.command()
+@_folder(DEFAULT_FOLDER / "demo")
+def check(folder: Path) -> None:
+    """Compare source and warehouse of a deployment, running or not; exit code 1 if a value differs."""
+    from local.check import run
+
+    with _explained():
+        sys.exit(run(folder, Console()))
+
+
+@main.command()
+@_folder(DEFAULT_FOLDER)
+def status(folder: Path) -> None:
+    """List the processes of a deployment; exit code 1 if there are none."""
+    with _explained():
+        running = recorded(folder)
+        table = Table("process", "id", "log", box=None)
+        for name, pid in running:
+            table.add_row(name, str(pid), str(folder / "logs" / f"{name}.log"))
+        Console().print(table if running else f"Nothing runs in {folder}.")
+    sys.exit(0 if running else 1)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@_folder(DEFAULT_FOLDER)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def env(folder: Path, command: tuple[str, ...]) -> None:
+    """Run COMMAND in the environment of a running deployment, such as `airflow dags list`."""
+    from local.airflow import environment
+
+    with _explained():
+        if not (folder / FILE_NAME).exists():
+            raise SettingsError(f"there is no deployment in {folder}: start one with `make local`")
+        variables = environment(Settings.load(folder))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
+    os.execvpe(command[0], list(command), {**variables, "PATH": path})  # noqa: S606 (no shell, the user's words)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The few calls to Airflow's REST API that the demo and the tests make."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from local.settings import Settings
+
+FINISHED = ("success", "failed")
+PAGE = 100
+
+
+class ApiError(Exception):
+    """Airflow refused a request or did not come to an end in time; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One DAG run; `start` and `end` are its data interval, None for a run without one."""
+
+    run_id: str
+    run_type: str
+    state: str
+    start: datetime | None
+    end: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    conf: dict[str, Any]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took, None before it has ended."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+class AirflowApi:
+    """A client that is logged in as the deployment's admin; a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client = httpx.Client(base_url=settings.url, timeout=30)
+
+    def __enter__(self) -> Self:
+        """Log in. Raises ApiError."""
+        token = self._call(
+            "POST",
+            "/auth/token",
+            json={"username": self._settings.admin_user, "password": self._settings.admin_password},
+        )["access_token"]
+        self._client.headers["Authorization"] = f"Bearer {token}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def _call(self, method: str, path: str, **request: Any) -> Any:
+        try:
+            answer = self._client.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise ApiError(f"{method} {path} got no answer: {error!r}") from error
+        if not answer.is_success:
+            raise ApiError(f"{method} {path} answered {answer.status_code}: {answer.text[:500]}")
+        return answer.json()
+
+    def unpause(self, dag_id: str, timeout: float, check: Callable[[], None] = lambda: None) -> None:
+        """Wait until the DAG is known, then let it run. Raises ApiError with the import errors in the way.
+
+        `check` is called while waiting, to raise when waiting has become pointless.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._is_known(dag_id):
+            check()
+            if time.monotonic() > deadline:
+                errors = [
+                    f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
+                    for error in self._call("GET", "/api/v2/importErrors")["import_errors"]
+                ]
+                raise ApiError(
+                    f"DAG {dag_id} is not there after {timeout:g} s; {'; '.join(errors) or 'no import errors'}"
+                )
+            time.sleep(0.5)
+        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
+    def _is_known(self, dag_id: str) -> bool:
+        found = self._call("GET", "/api/v2/dags", params={"dag_id_pattern": dag_id, "exclude_stale": True})
+        return any(dag["dag_id"] == dag_id for dag in found["dags"])
+
+    def runs(self, dag_id: str, since: datetime) -> list[Run]:
+        """Return the runs that started at `since` or later, the oldest first."""
+        runs: list[Run] = []
+        while True:
+            page = self._call(
+                "GET",
+                f"/api/v2/dags/{dag_id}/dagRuns",
+                params={
+                    "start_date_gte": since.isoformat(),
+                    "order_by": "start_date",
+                    "limit": PAGE,
+                    "offset": len(runs),
+                },
+            )
+            runs += [_run(entry) for entry in page["dag_runs"]]
+            if not page["dag_runs"] or len(runs) >= page["total_entries"]:
+                return runs
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Ask for a run with this conf and return its id."""
+        answer = self._call(
+            "POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf}
+        )
+        return str(answer["dag_run_id"])
+
+    def wait(self, dag_id: str, run_id: str, timeout: float, check: Callable[[], None] = lambda: None) -> Run:
+        """Return the run once it has ended, whatever its state. Raises ApiError when it doesn't in time."""
+        deadline = time.monotonic() + timeout
+        while True:
+            run = _run(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
+            if run.state in FINISHED:
+                return run
+            check()
+            if time.monotonic() > deadline:
+                raise ApiError(f"run {run_id} of {dag_id} is still {run.state} after {timeout:g} s")
+            time.sleep(0.5)
+
+
+def _run(entry: dict[str, Any]) -> Run:
+    return Run(
+        run_id=entry["dag_run_id"],
+        run_type=entry["run_type"],
+        state=entry["state"],
+        start=_moment(entry["data_interval_start"]),
+        end=_moment(entry["data_interval_end"]),
+        started_at=_moment(entry["start_date"]),
+        finished_at=_moment(entry["end_date"]),
+        conf=entry["conf"] or {},
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

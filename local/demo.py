@@ -1,0 +1,219 @@
+"""The demonstration: sales move while the simulator writes, and at the end both servers are compared.
+
+Nothing in it is staged: the runs are the scheduler's own, on a timetable of some seconds instead of two minutes,
+and the figures of the last table come from both servers, computed by each for itself.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from local.api import FINISHED, AirflowApi, Run
+from local.compare import TableDifference, compare
+from local.demo_view import View, differences_table, runs_table
+from local.source import simulator
+from local.stack import Deployment, fill
+
+DAG_ID = "etl_vendas"
+# Cron with a sixth field, seconds.
+SECONDS = 20
+SCHEDULE = f"* * * * * */{SECONDS}"
+INTERVALS = 4
+HISTORY = 200_000
+TRAFFIC = simulator.Traffic(rate=20.0, hold=(1.0, 25.0), late=0.05, read_first=0.05)
+# Far beyond what it takes: the patience for a slow machine, seconds.
+PATIENCE = 300.0
+
+
+class DemoError(Exception):
+    """The demonstration can't go on; the message says why."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What the ledger says was moved of one table: rows, and the seconds it took."""
+
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the demonstration found out."""
+
+    runs: list[Run]
+    differences: list[TableDifference]
+    moved: dict[str, Moved]
+    seconds: float
+
+    @property
+    def problems(self) -> list[str]:
+        """What is not as it should be, one line each; empty when all is well."""
+        return [
+            *(f"{one.table} differs between the two servers" for one in self.differences if not one.same),
+            *(f"run {run.run_id} ended as {run.state}" for run in self.runs if run.state == "failed"),
+            *(
+                [f"only {len(longest)} scheduled runs in a row succeeded on adjoining intervals"]
+                if len(longest := chain(self.runs)) < INTERVALS
+                else []
+            ),
+        ]
+
+
+def chain(runs: Sequence[Run]) -> list[Run]:
+    """Return the longest series of successful scheduled runs, each interval beginning where the last ended."""
+    longest: list[Run] = []
+    current: list[Run] = []
+    for run in sorted(
+        (run for run in runs if run.run_type == "scheduled" and run.start is not None),
+        key=lambda run: (run.start, run.end),
+    ):
+        if run.state != "success" or run.start == run.end:
+            current = []
+            continue
+        current = [*current, run] if current and current[-1].end == run.start else [run]
+        longest = max(longest, current, key=len)
+    return longest
+
+
+def moved(warehouse: Any, since: datetime) -> dict[str, Moved]:
+    """Return per table what the ledger says was moved since then; empty before the first run."""
+    there = warehouse.query(
+        "SELECT count() FROM system.tables WHERE database = 'vendas_dw' AND name = 'cargas'"
+    ).result_rows
+    if not there[0][0]:
+        return {}
+    rows = warehouse.query(
+        "SELECT tabela, sum(rows), sum(dateDiff('millisecond', started_at, finished_at)) / 1000 "
+        "FROM vendas_dw.cargas WHERE started_at >= {since:DateTime64(6, 'UTC')} GROUP BY tabela",
+        parameters={"since": since},
+    ).result_rows
+    return {table: Moved(int(count), float(seconds)) for table, count, seconds in rows}
+
+
+def run(folder: Path, console: Console, history: int = HISTORY) -> int:
+    """Run the demonstration on the data in `folder`; return 0 when every difference is zero, else 1.
+
+    Raises DemoError, and what the deployment raises, when it can't be carried through.
+    """
+    with (
+        View(console) as view,
+        Deployment(folder, {"ETL_VENDAS_SCHEDULE": SCHEDULE}, view.step) as deployment,
+    ):
+        demo = _Demo(deployment, view)
+        outcome = demo.run(history)
+    console.print(runs_table(outcome.runs))
+    console.print(differences_table(outcome.differences, outcome.moved))
+    console.print(f"{outcome.seconds:.0f} seconds in all.")
+    for problem in outcome.problems:
+        console.print(f"[bold red]{problem}")
+    if outcome.problems:
+        return 1
+    console.print(
+        "[bold green]Not one value differs.[/] To look at Airflow's own pages, run [bold]make local[/]: "
+        "it prints the address, a user and a password."
+    )
+    return 0
+
+
+class _Demo:
+    """One demonstration on a deployment that has been entered."""
+
+    def __init__(self, deployment: Deployment, view: View) -> None:
+        self.deployment = deployment
+        self.view = view
+        self.began = datetime.now(UTC)
+        self.clock = time.monotonic()
+        self.enough = threading.Event()
+
+    def run(self, history: int) -> Outcome:
+        """Fill the source, then move while the simulator writes, then compare."""
+        self.deployment.start_databases()
+        self.view.step(fill(self.deployment.settings.source_dsn, history))
+        with ThreadPoolExecutor(1) as pool:
+            writing = pool.submit(
+                simulator.run,
+                self.deployment.settings.source_dsn,
+                TRAFFIC,
+                seed=int(self.began.timestamp()),
+                stop=self.enough,
+                progress=self.view.sales,
+            )
+            self.view.step(f"the simulator writes {TRAFFIC.rate:g} sales a second")
+            try:
+                self.deployment.start_airflow("api-server", "scheduler", "dag-processor", "worker")
+                with (
+                    AirflowApi(self.deployment.settings) as api,
+                    closing(self.deployment.clickhouse.client()) as warehouse,
+                ):
+                    return self._move(writing, api, warehouse)
+            finally:
+                self.enough.set()
+
+    def _move(self, writing: Future[simulator.Stats], api: AirflowApi, warehouse: Any) -> Outcome:
+        def check() -> None:
+            self.deployment.supervisor.check()
+            if writing.done():
+                writing.result()
+
+        def wait_until(enough: Callable[[list[Run]], bool], what: str) -> list[Run]:
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                check()
+                runs = api.runs(DAG_ID, self.began)
+                self.view.progress(runs, sum(one.rows for one in moved(warehouse, self.began).values()))
+                if enough(runs):
+                    return runs
+                if time.monotonic() > deadline:
+                    raise DemoError(
+                        f"waited {PATIENCE:g} s for {what}; the logs are in {self.deployment.settings.logs}"
+                    )
+                time.sleep(1)
+
+        api.unpause(DAG_ID, PATIENCE, check)
+        self.view.step(f"{DAG_ID} runs every {SECONDS} seconds")
+        runs = wait_until(
+            lambda runs: len(chain(runs)) >= INTERVALS, f"{INTERVALS} successful runs on adjoining intervals"
+        )
+        chosen = chain(runs)[1]
+        self.view.step(f"{INTERVALS} intervals in a row have moved; the second of them runs again")
+        again = api.trigger(DAG_ID, {"inicio": _text(chosen.start), "fim": _text(chosen.end)})
+        wait_until(lambda runs: _has_ended(runs, again), f"run {again}")
+        self.enough.set()
+        written = writing.result()
+        stopped = datetime.now(UTC)
+        self.view.step(f"the simulator stopped after {written.sales:,} sales; one more interval passes")
+        runs = wait_until(lambda runs: _covers(runs, stopped), "the run that covers the last write")
+        differences = compare(self.deployment.settings.source_dsn, warehouse)
+        self.view.step("compared both servers")
+        return Outcome(
+            runs=runs,
+            differences=differences,
+            moved=moved(warehouse, self.began),
+            seconds=time.monotonic() - self.clock,
+        )
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _has_ended(runs: Sequence[Run], run_id: str) -> bool:
+    return any(run.run_id == run_id and run.state in FINISHED for run in runs)
+
+
+def _covers(runs: Sequence[Run], moment: datetime) -> bool:
+    return any(
+        run.run_type == "scheduled" and run.state == "success" and run.end is not None and run.end > moment
+        for run in runs
+    )

@@ -1,0 +1,168 @@
+"""What the demonstration shows: a view that follows what happens, and the tables at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from local.api import Run
+from local.compare import TableDifference
+from local.source.simulator import Stats
+
+SHOWN_RUNS = 8
+COLOURS = {"success": "green", "running": "yellow", "queued": "cyan", "failed": "bold red"}
+
+
+class MovedFigures(Protocol):
+    """What was moved of one table."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+
+class View:
+    """Follows a demonstration: live on a terminal, else line by line as things happen."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.began = time.monotonic()
+        self.stats = Stats()
+        self.runs: Sequence[Run] = ()
+        self.rows = 0
+        self._states: dict[str, str] = {}
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def step(self, text: str) -> None:
+        """Say that something has happened."""
+        self.console.print(
+            Text(f"{time.monotonic() - self.began:5.0f} s  ", style="dim").append(text, style="default")
+        )
+
+    def sales(self, stats: Stats) -> None:
+        """Take the simulator's latest figures."""
+        self.stats = stats
+
+    def progress(self, runs: Sequence[Run], rows: int) -> None:
+        """Take the state of the runs, and the number of rows moved so far."""
+        self.runs, self.rows = runs, rows
+        for run in runs:
+            # On a terminal the live table shows this.
+            if self._states.get(run.run_id) != run.state and not self.console.is_terminal:
+                self.step(f"{run.run_type} run {_interval(run)}: {run.state}")
+            self._states[run.run_id] = run.state
+
+    def _render(self) -> RenderableType:
+        stats = self.stats
+        written = (
+            f"{stats.sales:,} sales, {stats.items:,} items, {stats.deliveries:,} deliveries; "
+            f"{stats.late_commits + stats.read_first_commits:,} committed late, {stats.rollbacks:,} rolled back"
+        )
+        figures = Table.grid(padding=(0, 2))
+        figures.add_row("written", written)
+        figures.add_row("moved", f"{self.rows:,} rows")
+        figures.add_row("behind", _lag(self.runs))
+        return Panel(
+            Group(figures, runs_table(self.runs[-SHOWN_RUNS:])) if self.runs else figures,
+            title="etl_vendas: PostgreSQL → ClickHouse",
+            subtitle=f"{time.monotonic() - self.began:.0f} s",
+        )
+
+
+def _lag(runs: Sequence[Run]) -> str:
+    ends = [run.end for run in runs if run.state == "success" and run.end is not None]
+    return f"{(datetime.now(UTC) - max(ends)).total_seconds():.0f} s" if ends else "nothing has moved yet"
+
+
+def _interval(run: Run) -> str:
+    if run.start is not None and run.end is not None:
+        return f"{run.start:%H:%M:%S} to {run.end:%H:%M:%S}"
+    bounds = [datetime.fromisoformat(run.conf[name]) for name in ("inicio", "fim") if run.conf.get(name)]
+    return " to ".join(f"{bound:%H:%M:%S}" for bound in bounds) + " again" if bounds else "without interval"
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """Return the runs with their intervals; a mark shows where one begins just where the last one ended."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run_type", "interval (UTC)", "adjoins", "state"):
+        table.add_column(heading)
+    table.add_column("seconds", justify="right")
+    last_end = None
+    for run in runs:
+        adjoins = ""
+        if run.run_type == "scheduled" and run.end is not None:
+            adjoins = "" if last_end is None else "yes" if run.start == last_end else "no"
+            last_end = run.end
+        table.add_row(
+            run.run_type,
+            _interval(run),
+            adjoins,
+            Text(run.state, style=COLOURS.get(run.state, "default")),
+            "" if run.seconds is None else f"{run.seconds:.1f}",
+        )
+    return table
+
+
+def differences_table(differences: Sequence[TableDifference], moved: Mapping[str, MovedFigures]) -> Table:
+    """Return the figures of both servers, table by table."""
+    table = Table(title="Every table, as each server counts it")
+    table.add_column("table")
+    for heading in (
+        "rows\nPostgreSQL",
+        "rows\nClickHouse",
+        "money\nPostgreSQL",
+        "money\nClickHouse",
+        "difference",
+        "rows\nmoved",
+        "time",
+    ):
+        table.add_column(heading, justify="right")
+    for one in differences:
+        figures = moved.get(one.table)
+        table.add_row(
+            one.table,
+            f"{one.source.rows:,}",
+            f"{one.warehouse.rows:,}",
+            _money(one.source.money),
+            _money(one.warehouse.money),
+            Text(difference_text(one), style="green" if one.same else "bold red"),
+            "" if figures is None else f"{figures.rows:,}",
+            "" if figures is None else f"{figures.seconds:.1f} s",
+        )
+    return table
+
+
+def difference_text(one: TableDifference) -> str:
+    """Return what differs, most important first; `0` when not one value does."""
+    parts = [
+        *([f"{one.rows:+,} rows"] if one.rows else []),
+        *([f"{one.money:+,}"] if one.money else []),
+    ]
+    return ", ".join(parts) or ("0" if one.same else "values")
+
+
+def _money(amount: Decimal | None) -> str:
+    return "" if amount is None else f"{amount:,}"
