@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from include.mirror.plan import LedgerState, Notes, Pending, Prepared, Read, Session
+from include.mirror.plan import LedgerState, NotedPrepared, Notes, Pending, Prepared, Read, Session
 from include.mirror.warehouse import SETTINGS
 from include.mirror.window import Window
 
@@ -126,8 +126,8 @@ def _row(entry: Entry) -> dict[str, Any]:
         "snapshot_xmin": entry.snapshot_xmin,
         "noted_at": entry.noted_at,
         "open_sessions": [tuple(session) for session in sorted(entry.notes.sessions)],
-        "prepared": [(*p, True) for p in sorted(entry.notes.prepared)]
-        + [(*p, False) for p in sorted(entry.notes.prepared_elsewhere)],
+        "prepared": [(*noted.transaction, noted.since) for noted in sorted(entry.notes.prepared)]
+        + [(*found, None) for found in sorted(entry.notes.prepared_elsewhere)],
         "settles": list(entry.read.reread.settles) if entry.read.reread else [],
         "rows": entry.rows,
         "money": entry.money,
@@ -141,8 +141,10 @@ def _row(entry: Entry) -> dict[str, Any]:
 def _notes(sessions: Sequence[Any], prepared: Sequence[Any]) -> Notes:
     return Notes(
         frozenset(Session(s["pid"], _utc(s["connected_at"]), _utc(s["start"])) for s in sessions),
-        frozenset(Prepared(p["xid"], p["gid"]) for p in prepared if p["relevant"]),
-        frozenset(Prepared(p["xid"], p["gid"]) for p in prepared if not p["relevant"]),
+        frozenset(
+            NotedPrepared(Prepared(p["xid"], p["gid"]), _utc(p["since"])) for p in prepared if p["since"]
+        ),
+        frozenset(Prepared(p["xid"], p["gid"]) for p in prepared if not p["since"]),
     )
 
 

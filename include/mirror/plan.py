@@ -42,6 +42,13 @@ class Prepared(NamedTuple):
     gid: str
 
 
+class NotedPrepared(NamedTuple):
+    """A prepared transaction that may hold rows of a window: none of them older than `since`."""
+
+    transaction: Prepared
+    since: datetime
+
+
 @dataclass(frozen=True)
 class OpenTransactions:
     """Every transaction that may still commit rows, read before a snapshot was opened."""
@@ -59,13 +66,27 @@ class Notes:
     """
 
     sessions: frozenset[Session] = frozenset()
-    prepared: frozenset[Prepared] = frozenset()
+    prepared: frozenset[NotedPrepared] = frozenset()
     prepared_elsewhere: frozenset[Prepared] = frozenset()
 
     @property
     def owed(self) -> bool:
         """Whether the window has to be read again once one of these is gone."""
         return bool(self.sessions or self.prepared)
+
+    @property
+    def prepared_transactions(self) -> frozenset[Prepared]:
+        """The prepared transactions that may hold rows of the window."""
+        return frozenset(noted.transaction for noted in self.prepared)
+
+    def gone(self, now: OpenTransactions) -> bool:
+        """Whether one of these has ended, or is at least no longer what it was."""
+        return not (self.sessions <= now.sessions and self.prepared_transactions <= now.prepared)
+
+    def first_touched(self, window: Window) -> datetime:
+        """Return the earliest `updated_at` inside `window` that one of these can have written."""
+        starts = [session.start for session in self.sessions] + [noted.since for noted in self.prepared]
+        return max(window.inicio, min(starts))
 
 
 @dataclass(frozen=True)
@@ -74,14 +95,15 @@ class Reread:
 
     `settles` are the ledger rows whose notes this read answers. A row that became visible since they were
     read was written by a transaction id of at least `xmin_from`. Of the prepared transactions found when it
-    runs, those in `carried` matter, and, where `known` is not None, those not in it: a noted session that is
-    gone may be one of them.
+    runs, those in `carried` matter; and, where sessions were noted, those that were not prepared then (not in
+    `known`): a noted session that is gone may be one of them, with rows from `sessions_since` on.
     """
 
     settles: tuple[UUID, ...]
     xmin_from: int
-    carried: frozenset[Prepared] = frozenset()
-    known: frozenset[Prepared] | None = None
+    carried: tuple[NotedPrepared, ...] = ()
+    known: frozenset[Prepared] = frozenset()
+    sessions_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -93,14 +115,20 @@ class Read:
 
     def notes(self, now: OpenTransactions) -> Notes:
         """Return which of the transactions open `now` this read must note."""
-        sessions = frozenset(s for s in now.sessions if s.start < self.window.fim)
+        inicio, fim = self.window.inicio, self.window.fim
+        sessions = frozenset(session for session in now.sessions if session.start < fim)
         if self.reread is None:
-            return Notes(sessions, now.prepared)
-        carried, known = self.reread.carried, self.reread.known
-        prepared = frozenset(
-            p for p in now.prepared if p in carried or (known is not None and p not in known)
-        )
-        return Notes(sessions, prepared, now.prepared - prepared)
+            # Rows before the window are the business of the reads that covered them.
+            return Notes(sessions, frozenset(NotedPrepared(found, inicio) for found in now.prepared))
+        carried = {noted.transaction: noted.since for noted in self.reread.carried}
+        prepared = set()
+        for found in now.prepared:
+            if found in carried:
+                prepared.add(NotedPrepared(found, carried[found]))
+            elif self.reread.sessions_since is not None and found not in self.reread.known:
+                prepared.add(NotedPrepared(found, self.reread.sessions_since))
+        noted = frozenset(note.transaction for note in prepared)
+        return Notes(sessions, frozenset(prepared), now.prepared - noted)
 
 
 @dataclass(frozen=True)
@@ -224,14 +252,11 @@ def _key_gaps(ranges: list[tuple[int | None, int | None]]) -> list[tuple[int | N
 
 def _rereads(pending: Iterable[Pending], now: OpenTransactions, tabela: str) -> list[Read]:
     """Return one read per stretch of time that transactions, gone by now, may have written into."""
-    due = [
-        row
-        for row in pending
-        if row.window.tabela == tabela
-        and (not row.notes.sessions <= now.sessions or not row.notes.prepared <= now.prepared)
-    ]
+    due = [row for row in pending if row.window.tabela == tabela and row.notes.gone(now)]
     stretches: list[tuple[datetime, datetime, list[Pending]]] = []
-    for low, row in sorted(((_first_touched(row), row) for row in due), key=lambda item: item[0]):
+    for low, row in sorted(
+        ((row.notes.first_touched(row.window), row) for row in due), key=lambda item: item[0]
+    ):
         if stretches and low <= stretches[-1][1]:
             start, end, rows = stretches[-1]
             stretches[-1] = (start, max(end, row.window.fim), [*rows, row])
@@ -240,22 +265,24 @@ def _rereads(pending: Iterable[Pending], now: OpenTransactions, tabela: str) -> 
     return [Read(Window(tabela, start, end), _reread(rows)) for start, end, rows in stretches]
 
 
-def _first_touched(row: Pending) -> datetime:
-    """Return the earliest `updated_at` inside the row's window that a noted transaction can have written."""
-    if row.notes.prepared:
-        return row.window.inicio
-    return max(row.window.inicio, min(session.start for session in row.notes.sessions))
-
-
 def _reread(rows: Sequence[Pending]) -> Reread:
-    known: frozenset[Prepared] | None = None
+    carried: dict[Prepared, datetime] = {}
     for row in rows:
-        if row.notes.sessions:
-            seen = row.notes.prepared | row.notes.prepared_elsewhere
-            known = seen if known is None else known & seen
+        for noted in row.notes.prepared:
+            carried[noted.transaction] = min(noted.since, carried.get(noted.transaction, noted.since))
+    with_sessions = [row for row in rows if row.notes.sessions]
+    prepared_then = [row.notes.prepared_transactions | row.notes.prepared_elsewhere for row in with_sessions]
     return Reread(
         settles=tuple(sorted(row.id for row in rows)),
         xmin_from=min(row.snapshot_xmin for row in rows),
-        carried=frozenset().union(*(row.notes.prepared for row in rows)),
-        known=known,
+        carried=tuple(NotedPrepared(transaction, since) for transaction, since in sorted(carried.items())),
+        known=frozenset.intersection(*prepared_then) if prepared_then else frozenset(),
+        sessions_since=min(
+            (
+                max(row.window.inicio, session.start)
+                for row in with_sessions
+                for session in row.notes.sessions
+            ),
+            default=None,
+        ),
     )

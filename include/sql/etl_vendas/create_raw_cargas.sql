@@ -14,8 +14,8 @@ CREATE TABLE IF NOT EXISTS vendas_raw.cargas
     `noted_at` DateTime64(6, 'UTC') COMMENT 'when open transactions were noted, on the clock of the source',
     `open_sessions` Array(Tuple(pid Int32, connected_at DateTime64(6, 'UTC'), start DateTime64(6, 'UTC')))
         COMMENT 'transactions that may still commit rows into the window',
-    `prepared` Array(Tuple(xid UInt64, gid String, relevant Bool))
-        COMMENT 'transactions prepared for two-phase commit; relevant: may hold rows of the window',
+    `prepared` Array(Tuple(xid UInt64, gid String, since Nullable(DateTime64(6, 'UTC'))))
+        COMMENT 'transactions prepared for two-phase commit; since: may hold rows of the window from then on',
     `settles` Array(UUID) COMMENT 'ledger rows whose noted transactions this re-read answers for',
     `rows` UInt64,
     `money` Map(LowCardinality(String), Decimal(38, 2)) COMMENT 'exact sum per decimal column',
