@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -151,7 +152,7 @@ class Supervisor:
             family = _family(entry["pid"])
             process = psutil.Process(entry["pid"])
             process.send_signal(entry["signal"])
-            psutil.wait_procs([process], timeout=ORPHAN_TIMEOUT)
+            _wait([process], ORPHAN_TIMEOUT)
             _kill({*family, process, *_session(entry["pid"])})
 
 
@@ -203,10 +204,26 @@ def _session(leader: int) -> set[psutil.Process]:
 
 def _kill(processes: Iterable[psutil.Process]) -> None:
     # Children that end with their parent need a moment to do it by themselves.
-    _, left = psutil.wait_procs(list(processes), timeout=1)
+    left = _wait(processes, 1.0)
     for process in left:
         try:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(left, timeout=5)
+    _wait(left, 5.0)
+
+
+def _wait(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until the processes have ended; return those that have not in time."""
+    deadline = time.monotonic() + seconds
+    while (left := [process for process in processes if _is_alive(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    # A zombie whose parent is gone waits for init to take note, which some inits in containers never do.
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
