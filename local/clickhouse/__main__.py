@@ -1,0 +1,99 @@
+"""`python -m local.clickhouse --data DIR --port N --user NAME`: run the service until SIGTERM or SIGINT.
+
+The password comes from the environment variable CLICKHOUSE_PASSWORD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+# Statements that run when the service is told to stop have this long, in seconds; then they are cancelled.
+GRACE = 10
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local.clickhouse", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of the data; made when it is missing"
+    )
+    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    parser.add_argument("--user", required=True, help="the one user")
+    return parser.parse_args()
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(1024)
+    listener.set_inheritable(False)
+    return listener
+
+
+async def _serve(listener: socket.socket, data: Path, user: str, password: str) -> None:
+    from local.clickhouse.app import Service
+    from local.clickhouse.engine import Engine
+
+    engine = Engine(data)
+    service = Service(engine, user, password)
+    try:
+        config = uvicorn.Config(
+            service,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_keep_alive=600,
+            timeout_graceful_shutdown=GRACE,
+        )
+        server = uvicorn.Server(config)
+        print(f"ClickHouse {engine.version} answers on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
+        await server.serve(sockets=[listener])
+    finally:
+        await service.close()
+        engine.close()
+
+
+def main() -> int:
+    """Run the service; return the exit code."""
+    arguments = _arguments()
+    password = os.environ.pop("CLICKHOUSE_PASSWORD", "")
+    if not password:
+        print("CLICKHOUSE_PASSWORD is not set: the service has no default password", file=sys.stderr)
+        return 2
+    if not 1 <= arguments.port <= 65535:
+        print(f"--port {arguments.port} is no TCP port: give one from 1 to 65535", file=sys.stderr)
+        return 2
+    if not arguments.user:
+        print("--user is empty: name the service's user", file=sys.stderr)
+        return 2
+    # A server's time zone is stated, not inherited from whoever starts it.
+    os.environ["TZ"] = "UTC"
+    try:
+        listener = _listen(arguments.port)
+    except OSError as error:
+        print(f"cannot listen on 127.0.0.1:{arguments.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    from local.clickhouse.engine import DataFolderError
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(listener, arguments.data, arguments.user, password))
+    except DataFolderError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Errors as ClickHouse gives them: a code, a name, a message, and the HTTP status that goes with the code."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+_CODE = re.compile(r"Code: (\d+)\. DB::Exception: (.*?)(?: \(([A-Z][A-Z0-9_]+)\))?\s*\Z", re.DOTALL)
+# An error inside a file's data is reported with the whole first report, version and all, as its message.
+_NESTED = re.compile(
+    r"Code: \d+\. DB::Exception: (.*?) \([A-Z][A-Z0-9_]+\) \(version [^)]*\)\.?\Z", re.DOTALL
+)
+# A body reaches the engine as a file, a result leaves it as one; which file it was tells the client nothing.
+_BODY_FILE = re.compile(
+    r" ?\(in file/uri /dev/fd/\d+\)|:? While executing File: data for INSERT was parsed from file"
+    r"|\s+INTO OUTFILE '/dev/fd/\d+' APPEND|\s+FROM INFILE '/dev/fd/\d+'"
+)
+
+# ClickHouse keeps this table too (src/Server/HTTP/exceptionCodeToHTTPStatus.cpp); whatever is not in it is 500.
+_STATUS: dict[HTTPStatus, tuple[int, ...]] = {
+    HTTPStatus.UNAUTHORIZED: (194,),
+    HTTPStatus.FORBIDDEN: (192, 193, 497, 512, 516),
+    # What can't be parsed, converted or compiled, and columns that are wrong.
+    HTTPStatus.BAD_REQUEST: (
+        *(6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123),
+        *(167, 168, 223, 321, 376, 427, 441, 675, 676),
+    ),
+    # Tables, functions, identifiers, types, databases, settings, formats and roles that don't exist.
+    HTTPStatus.NOT_FOUND: (46, 47, 50, 56, 60, 63, 73, 78, 81, 115, 152, 336, 511),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (229,),
+    HTTPStatus.NOT_IMPLEMENTED: (48,),
+    HTTPStatus.SERVICE_UNAVAILABLE: (76, 209, 439),
+    HTTPStatus.LENGTH_REQUIRED: (381,),
+    HTTPStatus.REQUEST_TIMEOUT: (159,),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: (779,),
+}
+_STATUS_OF_CODE = {code: status for status, codes in _STATUS.items() for code in codes}
+
+
+class ClickHouseError(Exception):
+    """An error for the client: `code` and `name` are ClickHouse's own, `message` is one text for a person."""
+
+    def __init__(self, code: int, name: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.name = name
+        self.message = message
+
+    @classmethod
+    def from_engine(cls, text: str) -> ClickHouseError:
+        """Read the error out of an exception text of the engine; a text without a code becomes 1002."""
+        if found := _CODE.search(text):
+            message = found[2]
+            if nested := _NESTED.match(message):
+                message = nested[1]
+            return cls(int(found[1]), found[3] or "UNKNOWN_EXCEPTION", _BODY_FILE.sub("", message))
+        return cls(1002, "UNKNOWN_EXCEPTION", text.strip() or "the engine gave no reason")
+
+    @property
+    def status(self) -> HTTPStatus:
+        """Return the HTTP status that a ClickHouse server answers for this code."""
+        return _STATUS_OF_CODE.get(self.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def text(self, version: str) -> str:
+        """Return the response body: the form of ClickHouse's own, which clients parse."""
+        return f"Code: {self.code}. DB::Exception: {self.message} ({self.name}) (version {version})\n"
