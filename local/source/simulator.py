@@ -7,11 +7,13 @@ some roll back, wholly or to a savepoint, some are prepared and committed later 
 
 from __future__ import annotations
 
+import itertools
 import math
 import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
@@ -218,26 +220,26 @@ class _Run:
 
     def _dispatch(self, jobs: _Jobs, seconds: float | None, progress: Callable[[Stats], None] | None) -> None:
         rng = generator(self._seed)
-        number = 0
+        numbers = itertools.count(1)
+        drawn: deque[tuple[Transaction, int]] = deque()
         due = reported = self._started
         while not self._is_over(seconds):
             now = time.monotonic()
             if progress is not None and now >= reported + 1:
                 reported = now
                 progress(self._snapshot())
-            if now < due:
-                self._stop.wait(min(due - now, 0.2))
-                continue
-            for transaction in self._traffic.draw(rng):
-                number += 1
-                while not self._is_over(seconds):
-                    try:
-                        jobs.put((transaction, number), timeout=0.2)
-                        break
-                    except queue.Full:
-                        continue
-            # Never more than a second behind: after an outage no flood makes up for it.
-            due = max(due + rng.expovariate(self._traffic.rate), now - 1)
+            if drawn:
+                try:
+                    jobs.put(drawn[0], timeout=0.1)
+                    drawn.popleft()
+                except queue.Full:
+                    continue
+            elif now < due:
+                self._stop.wait(min(due - now, 0.1))
+            else:
+                drawn.extend(zip(self._traffic.draw(rng), numbers, strict=False))
+                # Never more than a second behind: after an outage no flood makes up for it.
+                due = max(due + rng.expovariate(self._traffic.rate), now - 1)
 
     def _is_over(self, seconds: float | None) -> bool:
         elapsed = time.monotonic() - self._started
@@ -270,7 +272,7 @@ class _Run:
         attempts = Retrying(
             retry=retry_if_exception_type(psycopg.OperationalError),
             stop=stop_after_delay(RECONNECT_SECONDS) | stop_when_event_set(self._ending),
-            wait=wait_exponential_jitter(initial=0.1, max=2),
+            wait=wait_exponential_jitter(multiplier=0.1, max=2),
             sleep=sleep_using_event(self._ending),
             reraise=True,
         )
