@@ -24,7 +24,7 @@ from local.source.bulk import SALES_PER_TRANSACTION, bulk
 from tests.local.postgres_fixtures import connection, database, server
 
 ROOT = Path(__file__).parents[2]
-UNTIL = datetime(2026, 3, 1, 12)  # noqa: DTZ001 (the source's timestamps have no zone)
+UNTIL = datetime(2026, 3, 1, 12)
 BASE_ROWS = {
     "pais": "SELECT pais_id, pais FROM pais ORDER BY 1",
     "cidade": "SELECT cidade_id, cidade_desc, cidade_uf, pais_id FROM cidade ORDER BY 1",
