@@ -18,10 +18,14 @@ from urllib.parse import quote
 
 import click
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from local.server import Server, ServerError, require_free_port
 
 ROOT = Path(__file__).resolve().parents[1]
+# Whoever asks `ready` asks again; the client's own retries would sleep for seconds first.
+NO_RETRY = Retry(NoBackoff(), 0)
 
 
 class Redis(Server):
@@ -49,7 +53,9 @@ class Redis(Server):
     def ready(self) -> bool:
         """Return True once this very process answers."""
         try:
-            with redis.Redis(port=self.port, password=self.password, socket_timeout=5) as client:
+            with redis.Redis(
+                port=self.port, password=self.password, socket_timeout=5, retry=NO_RETRY
+            ) as client:
                 server = client.info("server")
         except redis.RedisError:
             # A wrong password too: this server knows the right one, so another one answers, and ours will end.

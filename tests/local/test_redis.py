@@ -13,7 +13,7 @@ import psutil
 import pytest
 import redis
 
-from local.redis import ROOT, Redis, configuration
+from local.redis import NO_RETRY, ROOT, Redis, configuration
 from local.server import ServerError, free_port
 
 PASSWORD = 'p@ss "word" \\ \'ç'
@@ -37,7 +37,7 @@ def module(data: Path, port: int, **environment: str) -> subprocess.CompletedPro
 
 
 def test_asks_for_the_password_and_keeps_what_it_holds(server: Redis) -> None:
-    with redis.Redis(port=server.port) as client, pytest.raises(redis.AuthenticationError):
+    with redis.Redis(port=server.port, retry=NO_RETRY) as client, pytest.raises(redis.AuthenticationError):
         client.ping()
     with redis.Redis.from_url(server.url(3)) as client:
         client.set("key", "value")
