@@ -47,8 +47,9 @@ class Redis(Server):
         return [sys.executable, "-m", "local.redis", "--data", str(self.data), "--port", str(self.port)]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment that hands over the password."""
-        return {**os.environ, "PYTHONPATH": str(ROOT), "REDIS_PASSWORD": self.password}
+        """Return the environment that finds this module and hands over the password."""
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        return {**os.environ, "PYTHONPATH": path, "REDIS_PASSWORD": self.password}
 
     def ready(self) -> bool:
         """Return True once this very process answers."""
