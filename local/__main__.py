@@ -70,6 +70,12 @@ def _explained() -> Iterator[None]:
         raise click.ClickException(str(error)) from error
 
 
+def _console() -> Console:
+    console = Console()
+    # A file has no width; tables need this much.
+    return console if console.is_terminal else Console(width=120)
+
+
 @click.group()
 def main() -> None:
     """Run the whole project on this machine: PostgreSQL, ClickHouse, Redis, Airflow, a simulator of sales."""
@@ -84,7 +90,7 @@ def up(folder: Path, rate: float, history: int) -> None:
     from local.up import run
 
     with _explained():
-        run(folder, Console(), rate, history)
+        run(folder, _console(), rate, history)
 
 
 @main.command()
@@ -94,7 +100,7 @@ def demo(folder: Path) -> None:
     from local import demo as demonstration
 
     with _explained():
-        sys.exit(demonstration.run(folder, Console()))
+        sys.exit(demonstration.run(folder, _console()))
 
 
 @main.command()
@@ -104,7 +110,7 @@ def check(folder: Path) -> None:
     from local.check import run
 
     with _explained():
-        sys.exit(run(folder, Console()))
+        sys.exit(run(folder, _console()))
 
 
 @main.command()
@@ -116,7 +122,7 @@ def status(folder: Path) -> None:
         table = Table("process", "id", "log", box=None)
         for name, pid in running:
             table.add_row(name, str(pid), str(folder / "logs" / f"{name}.log"))
-        Console().print(table if running else f"Nothing runs in {folder}.")
+        _console().print(table if running else f"Nothing runs in {folder}.")
     sys.exit(0 if running else 1)
 
 

@@ -74,13 +74,17 @@ def compare(
         for spec in specs:
             ours = source.execute(_source_query(spec).encode()).fetchone()
             theirs = warehouse.query(_warehouse_query(spec)).result_rows[0]
-            differences.append(TableDifference(spec.name, _figures(ours), _figures(theirs)))
+            differences.append(TableDifference(spec.name, _figures(spec, ours), _figures(spec, theirs)))
     return differences
 
 
-def _figures(row: Any) -> Figures:
+def _figures(spec: TableSpec, row: Any) -> Figures:
     rows, money, content = row
-    return Figures(int(rows), None if money is None else Decimal(money), int(content))
+    if not spec.money:
+        return Figures(int(rows), None, int(content))
+    # ClickHouse leaves out zeros at the end.
+    _, scale = next(column.decimal for column in reversed(spec.columns) if column.decimal)
+    return Figures(int(rows), Decimal(money).quantize(Decimal(1).scaleb(-scale)), int(content))
 
 
 def _source_query(spec: TableSpec) -> str:

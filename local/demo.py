@@ -151,7 +151,7 @@ class _Demo:
             )
             self.view.step(f"the simulator writes {TRAFFIC.rate:g} sales a second")
             try:
-                self.deployment.start_airflow("api-server", "scheduler", "dag-processor", "worker")
+                self.deployment.start_airflow("api-server", "worker", "dag-processor", "scheduler")
                 with (
                     AirflowApi(self.deployment.settings) as api,
                     closing(self.deployment.clickhouse.client()) as warehouse,

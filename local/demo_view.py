@@ -9,6 +9,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Protocol, Self
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -128,7 +129,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 def differences_table(differences: Sequence[TableDifference], moved: Mapping[str, MovedFigures]) -> Table:
     """Return the figures of both servers, table by table."""
-    table = Table(title="Every table, as each server counts it")
+    table = Table(title="Every table, as each server counts it", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("table")
     for heading in (
         "rows\nPostgreSQL",
@@ -139,7 +140,8 @@ def differences_table(differences: Sequence[TableDifference], moved: Mapping[str
         "rows\nmoved",
         "time",
     ):
-        table.add_column(heading, justify="right")
+        # On a narrow terminal a number goes on in the next line rather than lose its last digits.
+        table.add_column(heading, justify="right", overflow="fold")
     for one in differences:
         figures = moved.get(one.table)
         table.add_row(

@@ -2,7 +2,7 @@
 
     with Deployment(folder) as deployment:
         deployment.start_databases()
-        deployment.start_airflow("api-server", "scheduler", "dag-processor", "worker")
+        deployment.start_airflow("api-server", "worker", "dag-processor", "scheduler")
 
 Nothing outside the folder is written, everything listens on 127.0.0.1 only, and leaving the `with` block
 leaves no process behind.
@@ -32,14 +32,15 @@ from local.source.base import create
 from local.source.bulk import bulk
 from local.supervisor import Supervisor
 
+# They stop in the reverse order: a task that runs can report to the last, and no new one is sent meanwhile.
 AIRFLOW_PROCESSES: dict[str, type[AirflowProcess]] = {
     process.name: process
     for process in (
         airflow.ApiServer,
-        airflow.Scheduler,
-        airflow.DagProcessor,
-        airflow.Triggerer,
         airflow.Worker,
+        airflow.Triggerer,
+        airflow.DagProcessor,
+        airflow.Scheduler,
     )
 }
 

@@ -1,0 +1,140 @@
+"""etl_vendas through scheduler and Celery worker, from a source that is written to, judged by both servers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+
+import psutil
+import pytest
+
+from local.api import AirflowApi, Run
+from local.compare import compare
+from local.demo import chain
+from local.source import simulator
+from local.stack import Deployment
+from tests.e2e.conftest import DAG_ID, HISTORY, PATIENCE
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def wait_for_runs(
+    deployment: Deployment, api: AirflowApi, enough: Callable[[Sequence[Run]], bool]
+) -> list[Run]:
+    deadline = time.monotonic() + PATIENCE
+    while not enough(runs := api.runs(DAG_ID, EPOCH)):
+        deployment.supervisor.check()
+        assert not [run.run_id for run in runs if run.state == "failed"]
+        assert time.monotonic() < deadline, runs
+        time.sleep(0.5)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def runs(deployment: Deployment, api: AirflowApi) -> list[Run]:
+    """The runs up to the one that covers the last write of a simulator that wrote for a while."""
+    simulator.run(
+        deployment.settings.source_dsn, simulator.Traffic(rate=20, hold=(1, 10), prepared=0.02), seconds=15
+    )
+    stopped = datetime.now(UTC)
+    return wait_for_runs(
+        deployment,
+        api,
+        lambda runs: any(
+            run.state == "success" and run.end is not None and run.end > stopped for run in runs
+        ),
+    )
+
+
+def same_everywhere(deployment: Deployment) -> bool:
+    with closing(deployment.clickhouse.client()) as warehouse:
+        differences = compare(deployment.settings.source_dsn, warehouse)
+    assert next(one.source.rows for one in differences if one.table == "venda") > HISTORY
+    return all(one.same for one in differences)
+
+
+def check(deployment: Deployment) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "local", "check", "--folder", str(deployment.folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_scheduled_runs_on_adjoining_intervals_move_every_row(deployment, runs):
+    assert len(chain(runs)) >= 2
+    assert same_everywhere(deployment)
+
+
+def test_interval_moves_again_with_the_same_result(deployment, api, runs):
+    interval = chain(runs)[0]
+    run_id = api.trigger(
+        DAG_ID, {"inicio": interval.start.isoformat(), "fim": interval.end.isoformat(), "tabelas": ["venda"]}
+    )
+    assert api.wait(DAG_ID, run_id, PATIENCE, deployment.supervisor.check).state == "success"
+    with closing(deployment.clickhouse.client()) as warehouse:
+        [(tables,)] = warehouse.query(
+            "SELECT groupUniqArray(tabela) FROM vendas_dw.cargas WHERE run_id = {run:String} AND kind = 'window'",
+            parameters={"run": run_id},
+        ).result_rows
+    assert tables == ["venda"]
+    assert same_everywhere(deployment)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "altered", "shown"),
+    [
+        ("venda", "valor_total", "valor_total + toDecimal64(0.01, 2)", "+0.01"),
+        ("cliente", "nome", "concat(nome, ' ')", "values"),
+        ("item_venda", "is_deleted", "1", "-1 rows"),
+    ],
+)
+def test_altered_row_makes_the_comparison_fail(deployment, runs, table, column, altered, shown):
+    key = {"venda": "venda_id", "cliente": "cliente_id", "item_venda": "item_id"}[table]
+    row = f"FROM vendas_raw.{table} FINAL WHERE {key} = 7"
+    with closing(deployment.clickhouse.client()) as warehouse:
+        kept = warehouse.query(f"SELECT * {row}")
+        [original] = kept.named_results()
+        warehouse.command(
+            f"INSERT INTO vendas_raw.{table} SELECT * REPLACE (version + 1 AS version, {altered} AS {column}) {row}"
+        )
+        failed = check(deployment)
+        restored = {**original, "version": original["version"] + 2}
+        warehouse.insert(f"vendas_raw.{table}", [list(restored.values())], column_names=list(restored))
+    assert failed.returncode == 1, failed.stderr
+    assert [line for line in failed.stdout.splitlines() if table in line and shown in line], failed.stdout
+    assert check(deployment).returncode == 0
+
+
+def test_no_secret_is_in_an_argument_or_a_log(deployment, runs):
+    settings = deployment.settings
+    secrets = [
+        value for name, value in vars(settings).items() if name.endswith(("password", "secret", "key"))
+    ]
+    arguments = [
+        " ".join(process.cmdline())
+        for process in psutil.Process().children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE
+    ]
+    assert len(arguments) > 7
+    logs = {path: path.read_text(errors="replace") for path in settings.logs.rglob("*") if path.is_file()}
+    assert len(logs) > 7
+    for secret in secrets:
+        assert not [line for line in arguments if secret in line]
+        assert not [path for path, text in logs.items() if secret in text]
+
+
+def test_everything_listens_on_the_loopback_interface_only(deployment, runs):
+    listening = {
+        connection.laddr.ip
+        for process in psutil.Process().children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {"127.0.0.1"}

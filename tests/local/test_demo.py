@@ -1,0 +1,95 @@
+"""What the demonstration makes of runs and of figures."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from io import StringIO
+
+from rich.console import Console
+
+from local.api import Run
+from local.compare import Figures, TableDifference
+from local.demo import Moved, Outcome, chain
+from local.demo_view import View, differences_table, runs_table
+from local.source.simulator import Stats
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SAME = TableDifference("venda", Figures(3, Decimal("1.50"), 7), Figures(3, Decimal("1.50"), 7))
+ALTERED = TableDifference("venda", Figures(3, Decimal("1.50"), 7), Figures(4, Decimal("1.49"), 8))
+
+
+def run(number: int, run_type: str = "scheduled", state: str = "success") -> Run:
+    """Return the run on the interval with this number, each 20 s long."""
+    start = NOON + timedelta(seconds=20 * number)
+    end = start + timedelta(seconds=20)
+    if run_type == "manual":
+        conf = {"inicio": start.isoformat(), "fim": end.isoformat()}
+        return Run(f"{run_type}{number}", run_type, state, None, None, end, end, conf)
+    return Run(f"{run_type}{number}", run_type, state, start, end, end, end + timedelta(seconds=4.04), {})
+
+
+def printed(thing: object) -> str:
+    console = Console(width=160, record=True, file=StringIO())
+    console.print(thing)
+    return console.export_text()
+
+
+def test_chain_is_the_longest_series_of_adjoining_successful_scheduled_runs():
+    runs = [run(0), run(1), run(3), run(4), run(5), run(5, "manual"), run(6, state="running")]
+    assert chain(runs) == [run(3), run(4), run(5)]
+    assert chain([run(2), run(0), run(1)]) == [run(0), run(1), run(2)]
+    assert chain([run(0), run(1, state="failed"), run(2)]) == [run(0)]
+    assert chain([run(0, "manual")]) == []
+
+
+def test_empty_interval_is_no_part_of_a_chain():
+    instant = Run("cron", "scheduled", "success", NOON, NOON, NOON, NOON, {})
+    assert chain([instant]) == []
+
+
+def test_outcome_is_good_only_if_nothing_differs_and_the_runs_were_scheduled():
+    runs = [run(number) for number in range(5)]
+    moved = {"venda": Moved(3, 0.5)}
+    assert Outcome(runs, [SAME], moved, 1).problems == []
+    assert Outcome(runs, [SAME, ALTERED], moved, 1).problems == ["venda differs between the two servers"]
+    assert Outcome(runs[:3], [SAME], moved, 1).problems == [
+        "only 3 scheduled runs in a row succeeded on adjoining intervals"
+    ]
+    assert Outcome([*runs, run(5, "manual", "failed")], [SAME], moved, 1).problems == [
+        "run manual5 ended as failed"
+    ]
+
+
+def test_tables_show_intervals_and_differences():
+    text = printed(runs_table([run(0), run(1), run(3), run(1, "manual")]))
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[1] == ["scheduled", "12:00:00", "to", "12:00:20", "success", "4.0"]
+    assert lines[2] == ["scheduled", "12:00:20", "to", "12:00:40", "yes", "success", "4.0"]
+    assert lines[3] == ["scheduled", "12:01:00", "to", "12:01:20", "no", "success", "4.0"]
+    assert lines[4] == ["manual", "12:00:20", "to", "12:00:40", "again", "success", "0.0"]
+    assert "+1 rows, -0.01" in printed(differences_table([SAME, ALTERED], {"venda": Moved(1234, 0.5)}))
+
+
+def test_view_without_a_terminal_says_each_change_once(capsys):
+    with View(Console(width=160)) as view:
+        view.sales(Stats(sales=5))
+        view.progress([run(0, state="running")], 0)
+        view.progress([run(0, state="running")], 0)
+        view.progress([run(0)], 1234)
+    said = [line.split("s  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
+    assert said == [
+        "scheduled run 12:00:00 to 12:00:20: running",
+        "scheduled run 12:00:00 to 12:00:20: success",
+    ]
+
+
+def test_view_on_a_terminal_shows_runs_and_figures():
+    view = View(Console(width=160, force_terminal=True))
+    view.sales(Stats(sales=5, late_commits=2, read_first_commits=1))
+    view.progress([run(0)], 1234)
+    text = printed(view._render())
+    assert "5 sales" in text
+    assert "3 committed late" in text
+    assert "1,234 rows" in text
+    assert "12:00:00 to 12:00:20" in text
