@@ -107,6 +107,7 @@ class Postgres(Server):
                 f"{self.data} is neither empty nor a PostgreSQL data folder: name another folder"
             )
         self.data.parent.mkdir(parents=True, exist_ok=True)
+        account_prefix = _as_server_account(self.data)
         # Built beside its place and moved there when complete: an interrupted initdb leaves no half folder.
         unfinished = self.data.with_name(f"{self.data.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -125,7 +126,7 @@ class Postgres(Server):
                     ) from None
             result = subprocess.run(
                 [
-                    *_as_server_account(unfinished),
+                    *account_prefix,
                     f"{BINARIES}/initdb",
                     f"--pgdata={unfinished}",
                     f"--username={SUPERUSER}",

@@ -2,7 +2,7 @@
 -- pg_temp.pick(seed, purpose, n, size) is a number from 0 to size - 1 that depends on nothing else.
 WITH sale AS MATERIALIZED (
     SELECT
-        nextval(pg_get_serial_sequence('venda', 'venda_id'))::integer AS venda_id,
+        nextval((SELECT pg_get_serial_sequence('venda', 'venda_id')::regclass))::integer AS venda_id,
         n,
         (%(clients)s::integer[])[1 + pg_temp.pick(%(seed)s, 1, n, cardinality(%(clients)s::integer[]))] AS cliente_id,
         %(until)s::timestamp - %(days)s * interval '1 day' * (1 - (n - 1) / %(sales)s::float8) AS created_at,
