@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]
 
 from local.clickhouse.errors import ClickHouseError
 
@@ -78,10 +80,9 @@ class _BrotliFrame:
     """brotli's decoder under the names that the other decoders share."""
 
     def __init__(self) -> None:
-        import brotli
-
+        brotli = importlib.import_module("brotli")
         self._decoder = brotli.Decompressor()
-        self._error = brotli.error
+        self._error: type[Exception] = brotli.error
         self.unused_data = b""
 
     def decompress(self, data: bytes) -> bytes:
@@ -131,9 +132,7 @@ def _zstd_encoder() -> Encoder:
 
 
 def _brotli_encoder() -> Encoder:
-    import brotli
-
-    stream = brotli.Compressor(quality=3)
+    stream = importlib.import_module("brotli").Compressor(quality=3)
     return _StreamEncoder(stream.process, stream.finish)
 
 
@@ -150,12 +149,8 @@ _ENCODERS: dict[str, Callable[[], Encoder]] = {
     "deflate": lambda: _zlib_encoder(15),
 }
 
-try:
-    import brotli as _brotli  # noqa: F401
-except ImportError:
-    # The client only offers brotli where the same package is installed.
-    pass
-else:
+# Clients offer brotli only where the same optional package is installed.
+if importlib.util.find_spec("brotli") is not None:
     _DECODERS["br"] = _BrotliFrame
     _ENCODERS["br"] = _brotli_encoder
 

@@ -122,7 +122,9 @@ class Handle:
         self._base: dict[str, str] = {}
         try:
             # The tag stands in the settings of each of the handle's queries: that is how `Engine.kill` finds them.
-            self._connection: Any = chdb.connect(f"{location}&log_comment={self.tag}")
+            self._connection: Any = chdb.connect(
+                f"{location}&log_comment={self.tag}&storage_file_read_method=pread"
+            )
         except RuntimeError as error:
             raise ClickHouseError.from_engine(str(error)) from None
 

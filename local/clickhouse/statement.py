@@ -110,9 +110,10 @@ def _guarded(tokens: Iterator[_Token]) -> Iterator[_Token]:
     before = _Token("sign", b"", 0, 0, 0)
     earlier = before
     for token in tokens:
-        if token.is_word(b"OUTFILE") and before.is_word(b"INTO"):
+        named = token.kind == "string"
+        if named and before.is_word(b"OUTFILE") and earlier.is_word(b"INTO"):
             raise ClickHouseError(358, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed")
-        if token.is_word(b"INFILE") and before.is_word(b"FROM"):
+        if named and before.is_word(b"INFILE") and earlier.is_word(b"FROM"):
             raise ClickHouseError(
                 78, "UNKNOWN_TYPE_OF_QUERY", "Query has infile and was send directly to server"
             )
