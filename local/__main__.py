@@ -120,8 +120,8 @@ def status(folder: Path) -> None:
     with _explained():
         running = recorded(folder)
         table = Table("process", "id", "log", box=None)
-        for name, pid in running:
-            table.add_row(name, str(pid), str(folder / "logs" / f"{name}.log"))
+        for name, pid, log in running:
+            table.add_row(name, str(pid), str(log))
         _console().print(table if running else f"Nothing runs in {folder}.")
     sys.exit(0 if running else 1)
 

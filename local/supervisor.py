@@ -131,6 +131,7 @@ class Supervisor:
                     "pid": server.process.pid,
                     "started": _started(server.process.pid),
                     "signal": int(server.stop_signal),
+                    "log": str(server.log),
                 }
                 for server in self.servers
                 if server.process is not None and server.process.poll() is None
@@ -156,9 +157,13 @@ class Supervisor:
             _kill({*family, process, *_session(entry["pid"])})
 
 
-def recorded(folder: Path) -> list[tuple[str, int]]:
-    """Return name and process id of what runs in a folder, in the order it was started."""
-    return [(entry["name"], entry["pid"]) for entry in _read_record(folder) if _is_recorded(entry)]
+def recorded(folder: Path) -> list[tuple[str, int, Path]]:
+    """Return name, process id and log of what runs in a folder, in the order it was started."""
+    return [
+        (entry["name"], entry["pid"], Path(entry["log"]))
+        for entry in _read_record(folder)
+        if _is_recorded(entry)
+    ]
 
 
 def _read_record(folder: Path) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ def test_ctrl_c_leaves_no_process_and_the_next_start_finds_the_data(tmp_path):
             settings = Settings.load(tmp_path)
             assert any(settings.url in line for line in lines), lines
             assert not any(settings.admin_password in line for line in lines)
-            names = [name for name, _ in recorded(tmp_path)]
+            names = [name for name, _, _ in recorded(tmp_path)]
             assert set(names) == {
                 *("PostgreSQL", "Redis", "ClickHouse"),
                 *("api-server", "worker", "triggerer", "dag-processor", "scheduler", "simulator"),

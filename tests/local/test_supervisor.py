@@ -128,9 +128,9 @@ def test_what_a_killed_supervisor_left_is_ended_by_the_next(tmp_path):
         assert killed.stdout is not None
         assert killed.stdout.readline() == b"up\n"
         killed.kill()
-    [(name, pid)] = recorded(tmp_path)
+    [(name, pid, log)] = recorded(tmp_path)
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    assert name == "left"
+    assert (name, log) == ("left", tmp_path / "logs" / "left.log")
     assert len(family) == 2
     said: list[str] = []
     with Supervisor(tmp_path, said.append):
@@ -140,7 +140,13 @@ def test_what_a_killed_supervisor_left_is_ended_by_the_next(tmp_path):
 
 def test_process_that_took_over_a_recorded_id_is_left_alone(tmp_path):
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
-        entry = {"name": "old", "pid": stranger.pid, "started": time.time() - 3600, "signal": signal.SIGKILL}
+        entry = {
+            "name": "old",
+            "pid": stranger.pid,
+            "started": time.time() - 3600,
+            "signal": signal.SIGKILL,
+            "log": "",
+        }
         (tmp_path / RECORD_NAME).write_text(json.dumps([entry]))
         assert recorded(tmp_path) == []
         with Supervisor(tmp_path):
