@@ -17,7 +17,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,31 +105,30 @@ class Postgres(Server):
             raise ServerError(
                 f"{self.data} is neither empty nor a PostgreSQL data folder: name another folder"
             )
+        if len(self.password.splitlines()) != 1:
+            raise ServerError("the password is empty or holds a line break: it must be one line")
         self.data.parent.mkdir(parents=True, exist_ok=True)
         account_prefix = _as_server_account(self.data)
         # Built beside its place and moved there when complete: an interrupted initdb leaves no half folder.
         unfinished = self.data.with_name(f"{self.data.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        with tempfile.NamedTemporaryFile("w", prefix="postgres-") as password_file:
-            password_file.write(self.password)
-            password_file.flush()
+        # Through a pipe: whatever ends this process, no file with the password stays behind.
+        reader, writer = os.pipe()
+        try:
+            os.write(writer, self.password.encode())
+            os.close(writer)
             if os.geteuid() == 0:
                 account = _server_account(self.data)
-                try:
-                    os.chown(unfinished, account.pw_uid, account.pw_gid)
-                    os.chown(password_file.name, account.pw_uid, account.pw_gid)
-                except OSError as error:
-                    raise ServerError(
-                        f"{unfinished} can't be given to OS user {account.pw_name}: {error}"
-                    ) from None
+                os.chown(unfinished, account.pw_uid, account.pw_gid)
+                os.fchown(reader, account.pw_uid, account.pw_gid)
             result = subprocess.run(
                 [
                     *account_prefix,
                     f"{BINARIES}/initdb",
                     f"--pgdata={unfinished}",
                     f"--username={SUPERUSER}",
-                    f"--pwfile={password_file.name}",
+                    f"--pwfile=/dev/fd/{reader}",
                     "--auth=scram-sha-256",
                     "--encoding=UTF8",
                     # PostgreSQL's own C.UTF-8: the same on every machine, whatever locales it has.
@@ -140,10 +138,15 @@ class Postgres(Server):
                 ],
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
+                pass_fds=[reader],
                 capture_output=True,
                 text=True,
                 check=False,
             )
+        except OSError as error:
+            raise ServerError(f"{self.data} can't be created: {error}") from None
+        finally:
+            os.close(reader)
         if result.returncode != 0:
             raise ServerError(f"initdb failed for {self.data}: {result.stderr.strip()}")
         if self.data.exists():
