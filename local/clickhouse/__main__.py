@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
+import signal
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
 import uvloop
-
-# Statements that run when the service is told to stop have this long, in seconds; then they are cancelled.
-GRACE = 10
 
 
 def _arguments() -> argparse.Namespace:
@@ -26,6 +26,12 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
     parser.add_argument("--user", required=True, help="the one user")
+    parser.add_argument(
+        "--grace",
+        type=int,
+        default=10,
+        help="seconds that running statements have when the service is stopped; then they are cancelled (10)",
+    )
     return parser.parse_args()
 
 
@@ -38,12 +44,24 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-async def _serve(listener: socket.socket, data: Path, user: str, password: str) -> None:
+class _Server(uvicorn.Server):
+    """uvicorn's server, without its signal handlers: those end the process before the engine is closed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT; a second one does not wait for clients."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+async def _serve(listener: socket.socket, arguments: argparse.Namespace, password: str) -> None:
     from local.clickhouse.app import Service
     from local.clickhouse.engine import Engine
 
-    engine = Engine(data)
-    service = Service(engine, user, password)
+    engine = Engine(arguments.data)
+    service = Service(engine, arguments.user, password)
     try:
         config = uvicorn.Config(
             service,
@@ -54,9 +72,9 @@ async def _serve(listener: socket.socket, data: Path, user: str, password: str) 
             log_level="warning",
             server_header=False,
             timeout_keep_alive=600,
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=arguments.grace,
         )
-        server = uvicorn.Server(config)
+        server = _Server(config)
         print(f"ClickHouse {engine.version} answers on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
         await server.serve(sockets=[listener])
     finally:
@@ -88,7 +106,7 @@ def main() -> int:
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(listener, arguments.data, arguments.user, password))
+            runner.run(_serve(listener, arguments, password))
     except DataFolderError as error:
         print(error, file=sys.stderr)
         return 1

@@ -259,9 +259,14 @@ class Engine:
         The embedded engine lays the folders of the machine over it, so that `FROM "/any/file"` reads a file,
         and any unknown table there asks for the right to read files instead of being unknown.
         """
-        known = (self.data / "metadata" / "default.sql").exists()
+        metadata = self.data / "metadata"
         self._admin.query("DETACH DATABASE default")
-        self._admin.query("ATTACH DATABASE default" if known else "CREATE DATABASE default ENGINE = Atomic")
+        if (metadata / "default").exists():
+            self._admin.query("ATTACH DATABASE default")
+        else:
+            # It never had a table: the engine then forgets the database, but not its file.
+            (metadata / "default.sql").unlink(missing_ok=True)
+            self._admin.query("CREATE DATABASE default ENGINE = Atomic")
 
     def handle(self) -> Handle:
         """Open a handle; some 0.2 ms."""

@@ -105,7 +105,7 @@ def _guarded(tokens: Iterator[_Token]) -> Iterator[_Token]:
 
     The engine runs as an embedded one and then allows its own user everything, also what a server refuses to
     clients that are not on its machine. The grants of the engine's user close the table functions and engines;
-    INFILE, OUTFILE and the scalar function file() have no grant.
+    INFILE, OUTFILE, disk() and the scalar function file() have no grant.
     """
     before = _Token("sign", b"", 0, 0, 0)
     earlier = before
@@ -116,6 +116,10 @@ def _guarded(tokens: Iterator[_Token]) -> Iterator[_Token]:
         if named and before.is_word(b"INFILE") and earlier.is_word(b"FROM"):
             raise ClickHouseError(
                 78, "UNKNOWN_TYPE_OF_QUERY", "Query has infile and was send directly to server"
+            )
+        if token.text == b"(" and before.is_word(b"DISK"):
+            raise ClickHouseError(
+                497, "ACCESS_DENIED", "Not enough privileges: disk() makes folders on the server's machine"
             )
         called = token.text == b"(" and before.names(b"file")
         applied = token.names(b"file") and (

@@ -102,6 +102,10 @@ def test_anything_else_is_run_as_it_is(text: bytes) -> None:
         (b"SELECT file('/etc/passwd')", 497),
         (b"SELECT `file` ('/etc/passwd')", 497),
         (b"SELECT \"file\"/**/('/etc/passwd')", 497),
+        (
+            b"CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a SETTINGS disk = disk(type = local, path = '/tmp/x')",
+            497,
+        ),
         (b"SELECT * APPLY(file) FROM t", 497),
         (b"SELECT * APPLY file FROM t", 497),
         (b"CREATE VIEW v AS SELECT file('/etc/passwd')", 497),
