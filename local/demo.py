@@ -89,13 +89,23 @@ def chain(runs: Sequence[Run]) -> list[Run]:
 def moved(warehouse: Any, since: datetime) -> dict[str, Moved]:
     """Return per table what the ledger says was moved since then; empty before the first run."""
     there = warehouse.query(
-        "SELECT count() FROM system.tables WHERE database = 'vendas_dw' AND name = 'cargas'"
+        "SELECT count() FROM system.tables WHERE database = 'vendas_raw' AND name = 'cargas'"
     ).result_rows
     if not there[0][0]:
         return {}
+    # Tables that share a snapshot are moved one after the other: each took the time since the one before.
     rows = warehouse.query(
-        "SELECT tabela, sum(rows), sum(dateDiff('millisecond', started_at, finished_at)) / 1000 "
-        "FROM vendas_dw.cargas WHERE started_at >= {since:DateTime64(6, 'UTC')} GROUP BY tabela",
+        """
+        SELECT tabela, sum(rows), sum(dateDiff('millisecond', began, finished_at)) / 1000
+        FROM (
+            SELECT tabela, rows, finished_at, lagInFrame(finished_at, 1, noted_at) OVER (
+                PARTITION BY version ORDER BY finished_at ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
+            ) AS began
+            FROM vendas_raw.cargas
+            WHERE started_at >= {since:DateTime64(6, 'UTC')}
+        )
+        GROUP BY tabela
+        """,
         parameters={"since": since},
     ).result_rows
     return {table: Moved(int(count), float(seconds)) for table, count, seconds in rows}
@@ -191,6 +201,7 @@ class _Demo:
         wait_until(lambda runs: _has_ended(runs, again), f"run {again}")
         self.enough.set()
         written = writing.result()
+        self.view.sales(written)
         stopped = datetime.now(UTC)
         self.view.step(f"the simulator stopped after {written.sales:,} sales; one more interval passes")
         runs = wait_until(lambda runs: _covers(runs, stopped), "the run that covers the last write")

@@ -129,7 +129,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
 
 def differences_table(differences: Sequence[TableDifference], moved: Mapping[str, MovedFigures]) -> Table:
     """Return the figures of both servers, table by table."""
-    table = Table(title="Every table, as each server counts it", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title="Every table, as each server counts it", box=box.SIMPLE_HEAD, padding=0)
     table.add_column("table")
     for heading in (
         "rows\nPostgreSQL",
