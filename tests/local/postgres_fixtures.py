@@ -23,7 +23,10 @@ _numbers = itertools.count(1)
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """Run a server for the tests of one module."""
     folder = tmp_path_factory.mktemp("postgres")
-    with Postgres(folder / "the data", free_port(), PASSWORD, folder / "postgres.log") as server:
+    # No test cuts the power, and a crash of the processes loses nothing that the kernel has.
+    with Postgres(
+        folder / "the data", free_port(), PASSWORD, folder / "postgres.log", {"fsync": "off"}
+    ) as server:
         yield server
 
 
