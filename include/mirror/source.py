@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -394,12 +395,13 @@ def _select_window(
         execute(f"SELECT set_config({placeholders}, false)", (f"mirror.{name}", text))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Snapshot:
     """One REPEATABLE READ view of the source: its order among all snapshots, and what can be read in it.
 
     `version` is the database's time when it was taken, in microseconds since 1970, unique and rising per
-    database; `xmin` the lowest transaction id that was still running.
+    database; `xmin` is the lowest transaction id that was still running then, `xmax` the first not yet given.
+    `control` holds it open.
     """
 
     source: Source
@@ -408,6 +410,20 @@ class Snapshot:
     xmin: int
     xmax: int
     control: psycopg.Connection[Any]
+    resources: ExitStack
+
+    @cached_property
+    def _arrow(self) -> Any:
+        """A cursor of the Arrow driver, in a session of its own, in this snapshot."""
+        from adbc_driver_postgresql import dbapi
+
+        connection = self.resources.enter_context(
+            dbapi.connect(self.source.session_conninfo, autocommit=True)
+        )
+        cursor = self.resources.enter_context(connection.cursor())
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        cursor.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(self.name).as_string(self.control))
+        return cursor
 
     def stream(self, spec: TableSpec, read: Read) -> Iterator[pa.RecordBatch]:
         """Yield the rows of `read` in Arrow batches of about 16 MB, in no particular order.
@@ -416,27 +432,19 @@ class Snapshot:
         extraction's SQL asks for.
         """
         import adbc_driver_manager
-        from adbc_driver_postgresql import dbapi
 
         xmin_from = self._usable_xmin(read)
         predicate = _changed(spec, read.window, since_xmin=xmin_from is not None).as_string(self.control)
         query = spec.extract.read_text().replace("{{ changed }}", predicate)
         self._warn_of_sequential_scan(spec, read.window, xmin_from, query)
-        with (
-            dbapi.connect(self.source.session_conninfo, autocommit=True) as connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            cursor.execute(
-                sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(self.name)).as_string(self.control)
-            )
-            _select_window(cursor.execute, read.window, self.source.zone, xmin_from, placeholders="$1, $2")
+        try:
+            cursor = self._arrow
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-            try:
-                cursor.execute(query)
-                yield from cursor.fetch_record_batch()
-            except adbc_driver_manager.Error as error:
-                self._explain(spec, read, error)
+            _select_window(cursor.execute, read.window, self.source.zone, xmin_from, placeholders="$1, $2")
+            cursor.execute(query)
+            yield from cursor.fetch_record_batch()
+        except (adbc_driver_manager.Error, OSError) as error:  # OSError: Arrow's, once rows are flowing
+            self._explain(spec, read, error)
 
     def _usable_xmin(self, read: Read) -> int | None:
         if read.reread is None or self.xmax - read.reread.xmin_from > XID_WRAP_MARGIN:
@@ -554,7 +562,6 @@ def snapshot(
             f"the source's clock gives version {version}, which is not above the ledger's newest {highest}: it "
             "stepped back, or the source failed over. Wait until it has passed, or mend the clock"
         )
-    try:
-        yield Snapshot(source, name, version, xmin, xmax, connection)
-    finally:
-        connection.rollback()
+    with ExitStack() as resources:
+        resources.callback(lambda: connection.broken or connection.rollback())
+        yield Snapshot(source, name, version, xmin, xmax, connection, resources)

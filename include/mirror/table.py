@@ -49,14 +49,16 @@ class TableSpec:
 
     `key` is its primary key, a single integer column, which must be among `columns`; so must `updated_at`.
     `extract` is the file with the SELECT that reads it (`{{ changed }}` stands for the window's predicate),
-    `create` the files with its storage and its view in the warehouse, in order, one statement each.
+    `create_table` the one with its storage in the warehouse and `create_view` the one with the view of its
+    current rows, one statement each.
     """
 
     name: str
     key: str
     columns: tuple[Column, ...]
     extract: Path
-    create: tuple[Path, ...]
+    create_table: Path
+    create_view: Path
     schema: str = "public"
 
     def __post_init__(self) -> None:

@@ -56,11 +56,10 @@ def plan_windows(
         for spec in mirror.tables.values():
             pg.check_columns(source, spec)
             pg.check_watermark(source, spec)
-        ch.create(
-            warehouse, [*CREATE_FIRST, *(path for spec in mirror.tables.values() for path in spec.create)]
-        )
+        ch.create(warehouse, [*CREATE_FIRST, *(spec.create_table for spec in mirror.tables.values())])
         for spec in mirror.tables.values():
             ch.check_columns(warehouse, mirror.warehouse.database, spec)
+        ch.create(warehouse, [spec.create_view for spec in mirror.tables.values()])
         # Twice the limit: an attempt that Airflow gave up on may take a moment to end.
         ch.drop_old_stages(warehouse, mirror.warehouse.database, 2 * settings.timeout)
         zone = mirror.source.zone

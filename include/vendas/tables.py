@@ -20,7 +20,8 @@ def _table(name: str, key: str, *columns: Column) -> TableSpec:
         key=key,
         columns=(Column(key, "integer", "UInt32"), *columns, *_STAMPS),
         extract=SQL / f"extract_{name}.sql",
-        create=(SQL / f"create_raw_{name}.sql", SQL / f"create_view_{name}.sql"),
+        create_table=SQL / f"create_raw_{name}.sql",
+        create_view=SQL / f"create_view_{name}.sql",
     )
 
 

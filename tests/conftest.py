@@ -1,0 +1,79 @@
+"""The real servers that a test session shares, and a lab of each test's own on them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from secrets import token_urlsafe
+
+import psycopg
+import pytest
+
+from local.clickhouse import ClickHouse
+from local.postgres import Postgres
+from local.server import free_port
+from local.source import base
+from local.source.base import execute_file
+from tests.lab import Lab
+
+_numbers = itertools.count(1)
+
+BASE_DATA = """
+INSERT INTO pais (pais) VALUES ('Brasil'), ('Portugal');
+INSERT INTO cidade (cidade_desc, cidade_uf, pais_id) VALUES ('São Paulo', 'SP', 1), ('Lisboa', NULL, 2);
+INSERT INTO cliente (nome, data_nasc, cpf, cidade_id) VALUES ('Ana', '1990-02-28', '111', 1), ('João', NULL, NULL, NULL);
+INSERT INTO produto (nome, descricao, preco_base) VALUES ('Café', E'torrado\\te moído\\n500 g', 10.50), ('Chá', NULL, NULL);
+"""
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One PostgreSQL for the session; each test gets a database of its own."""
+    folder = tmp_path_factory.mktemp("postgres")
+    with Postgres(folder / "data", free_port(), token_urlsafe(12), folder / "log") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """One embedded ClickHouse service for the session."""
+    folder = tmp_path_factory.mktemp("clickhouse")
+    with ClickHouse(folder / "data", free_port(), "vendas", token_urlsafe(12), folder / "log") as server:
+        yield server
+
+
+def new_source(postgres: Postgres) -> str:
+    """Create a sales database with its schema and indexes; return its DSN."""
+    name = f"vendas_{next(_numbers)}"
+    postgres.create_database(name)
+    dsn = postgres.dsn(name)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for script in ("create_schema.sql", "create_indexes.sql"):
+            execute_file(connection, script)
+    return dsn
+
+
+def empty_warehouse(clickhouse: ClickHouse) -> None:
+    """Drop what an earlier test left in the warehouse."""
+    client = clickhouse.client()
+    for database in ("vendas_dw", "vendas_raw"):
+        client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
+    client.close()
+
+
+@pytest.fixture
+def lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
+    """A sales system with base data, an empty warehouse, and the mirror between them."""
+    empty_warehouse(clickhouse)
+    lab = Lab(new_source(postgres), clickhouse)
+    lab.execute(BASE_DATA)
+    return lab
+
+
+@pytest.fixture
+def busy_lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
+    """The same with the base data that the sales simulator works on."""
+    empty_warehouse(clickhouse)
+    lab = Lab(new_source(postgres), clickhouse)
+    base.create(lab.dsn, clients=100, products=20)
+    return lab

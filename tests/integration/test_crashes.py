@@ -1,0 +1,182 @@
+"""Guarantee 4: a process killed at any step leaves nothing half-visible, and the next run converges."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import clickhouse_connect.driver.exceptions
+import psycopg
+import pytest
+
+from include.mirror.batch import Batch
+from include.mirror.errors import SourceError
+from include.mirror.warehouse import drop_old_stages
+from include.mirror.window import Window
+from local.clickhouse import ClickHouse
+from local.postgres import Postgres
+from tests.lab import Lab
+
+STEPS = [
+    "noted",
+    "snapshot",
+    "extracted",
+    "staged",
+    "verified",
+    "published",
+    "confirmed",
+    "recorded",
+]
+
+
+def move_and_be_killed(lab: Lab, step: str, table: str = "venda") -> None:
+    """Run the moving process until it dies at `step` by SIGKILL."""
+    environment = {
+        **os.environ,
+        "SOURCE_DSN": lab.dsn,
+        "CLICKHOUSE_PORT": str(lab.clickhouse.port),
+        "CLICKHOUSE_USER": lab.clickhouse.user,
+        "CLICKHOUSE_PASSWORD": lab.clickhouse.password,
+        "FIM": lab.now().isoformat(),
+    }
+    command = [sys.executable, "-m", "tests.integration.mover", step, table]
+    ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
+@contextmanager
+def reader(lab: Lab) -> Iterator[None]:
+    """Poll what people query while the block runs; fail for a doubled key or a count that shrinks."""
+    stop, wrong, polls = threading.Event(), [], 0
+
+    def poll() -> None:
+        nonlocal polls
+        highest = 0
+        client = lab.clickhouse.client()
+        while not stop.is_set():
+            count, keys = client.query(
+                "SELECT count(), uniqExact(venda_id) FROM vendas_dw.venda"
+            ).result_rows[0]
+            polls += 1
+            if keys != count:
+                wrong.append(f"{count} rows, {keys} keys")
+            if count < highest:
+                wrong.append(f"{highest} rows, then {count}")
+            highest = max(highest, count)
+        client.close()
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    assert polls > 0
+    assert wrong == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_a_step_the_next_run_converges(lab: Lab, step: str) -> None:
+    lab.run()
+    lab.execute(
+        "INSERT INTO venda (venda_id, valor_total) SELECT 1 + n * 9000000, n FROM generate_series(0, 4) AS n"
+    )
+    lab.execute("UPDATE venda SET entregue = 'S'")
+    with reader(lab):
+        move_and_be_killed(lab, step)
+        lab.execute("UPDATE venda SET entregue = 'N' WHERE venda_id > 9000000")
+        lab.run()
+    lab.assert_equal()
+
+
+def test_the_stage_of_a_killed_process_is_dropped_once_it_is_old(lab: Lab) -> None:
+    lab.run()
+    with lab.connect() as connection:
+        lab.sell(connection)
+    move_and_be_killed(lab, "staged")
+    client = lab.clickhouse.client()
+    assert drop_old_stages(client, "vendas_raw", timedelta(hours=1)) == []
+    assert len(lab.query("SELECT name FROM system.tables WHERE name LIKE 'stage%'")) == 1
+    # Two seconds on: ClickHouse keeps the time in whole ones.
+    time.sleep(2.1)
+    assert len(drop_old_stages(client, "vendas_raw", timedelta(seconds=1))) == 1
+    client.close()
+
+
+def test_a_retry_moves_only_what_is_left(lab: Lab) -> None:
+    lab.settings = replace(lab.settings, max_rows=10, tasks=1)
+    lab.execute("INSERT INTO venda (valor_total) SELECT n FROM generate_series(1, 45) AS n")
+    planned = plan_to_now(lab)
+    assert len(planned[0].passes) > 4
+    recorded: list[Window] = []
+
+    def break_in_the_middle(step: str, window: Window) -> None:
+        if step == "recorded":
+            recorded.append(window)
+        if step == "snapshot" and any(earlier.key_from is not None for earlier in recorded):
+            raise ConnectionError("the worker goes away")
+
+    with pytest.raises(ConnectionError):
+        lab.move(planned, lab.mirror(observe=break_in_the_middle))
+    first_try = len(recorded)
+    lab.move(
+        planned, lab.mirror(observe=lambda step, w: recorded.append(w) if step == "recorded" else None), 2
+    )
+    assert 0 < first_try < len(recorded)
+    assert len(recorded) == len(set(recorded)) == len(planned[0].reads)
+    lab.assert_equal()
+
+
+def plan_to_now(lab: Lab) -> list[Batch]:
+    end = lab.now()
+    return lab.plan((end - timedelta(seconds=1), end))
+
+
+@pytest.mark.parametrize("step", ["snapshot", "staged"])
+def test_postgres_restarted_in_the_middle(lab: Lab, postgres: Postgres, step: str) -> None:
+    lab.run()
+    with lab.connect() as connection:
+        lab.sell(connection)
+    planned = plan_to_now(lab)
+    with pytest.raises((SourceError, psycopg.Error)):
+        lab.move(planned, lab.mirror(observe=once(step, postgres.restart)))
+    lab.move(planned, try_number=2)
+    lab.assert_equal()
+
+
+@pytest.mark.parametrize("step", ["snapshot", "staged", "published"])
+def test_clickhouse_killed_in_the_middle(lab: Lab, clickhouse: ClickHouse, step: str) -> None:
+    lab.run()
+    with lab.connect() as connection:
+        lab.sell(connection)
+    planned = plan_to_now(lab)
+
+    def crash() -> None:
+        clickhouse.kill()
+        clickhouse.start()
+
+    try:
+        lab.move(planned, lab.mirror(observe=once(step, crash)))
+    except (clickhouse_connect.driver.exceptions.Error, OSError):
+        lab.move(planned, try_number=2)
+    lab.assert_equal()
+
+
+def once(step: str, act: Callable[[], None]) -> Callable[[str, Window], None]:
+    done: list[str] = []
+
+    def observe(reached: str, _window: Window) -> None:
+        if reached == step and not done:
+            done.append(reached)
+            act()
+
+    return observe

@@ -1,0 +1,202 @@
+"""What the guarantees rest on is checked where it can be: roles, settings, clocks, indexes, connections."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from include.mirror import source as pg
+from include.mirror.errors import RequestError, SourceError, VersionError
+from include.mirror.source import Source
+from include.vendas.tables import TABLES
+from local.postgres import BINARIES, Postgres
+from local.server import free_port
+from tests.lab import Lab
+
+
+def as_role(lab: Lab, role: str) -> str:
+    return make_conninfo(lab.dsn, user=role, password="a password of the test")
+
+
+@pytest.fixture
+def role(lab: Lab) -> str:
+    name = f"reader_{lab.dsn.rsplit('_', 1)[1]}"
+    lab.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'a password of the test'")
+    lab.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+    return name
+
+
+def test_a_role_that_can_not_see_other_sessions_is_refused_with_the_grant(lab: Lab, role: str) -> None:
+    with pytest.raises(SourceError) as raised:
+        lab.run(mirror=lab.mirror(source=Source(as_role(lab, role), lab.zone)))
+    assert f'GRANT pg_read_all_stats TO "{role}"' in str(raised.value)
+
+
+def test_with_the_grant_a_reader_is_enough(lab: Lab, role: str) -> None:
+    lab.execute(f"GRANT pg_read_all_stats TO {role}")
+    with lab.connect(autocommit=False) as writer:
+        lab.sell(writer)
+        mirror = lab.mirror(source=Source(as_role(lab, role), lab.zone))
+        lab.run(mirror=mirror)
+        writer.commit()
+    lab.run(mirror=mirror)
+    lab.assert_equal()
+
+
+def test_a_session_that_hides_its_transactions_is_an_error(lab: Lab) -> None:
+    with lab.connect(options="-c track_activities=off") as hidden:
+        hidden.execute("SELECT 1")
+        with pytest.raises(SourceError, match="track_activities is off"):
+            lab.run()
+    lab.run()
+
+
+def test_a_standby_is_refused(lab: Lab, postgres: Postgres, tmp_path: Path) -> None:
+    copy = tmp_path / "standby"
+    subprocess.run(
+        [BINARIES / "pg_basebackup", "--write-recovery-conf", "--checkpoint=fast", "--pgdata", copy]
+        + ["--dbname", make_conninfo(postgres.dsn(), password=None)],
+        env={**os.environ, "PGPASSWORD": postgres.password},
+        check=True,
+    )
+    owner = postgres.data.stat()
+    for path in [tmp_path, *tmp_path.rglob("*")]:
+        os.chown(path, owner.st_uid, owner.st_gid)
+    with (
+        Postgres(copy, free_port(), postgres.password, tmp_path / "log") as standby,
+        pytest.raises(SourceError, match="the source is a standby"),
+    ):
+        mirror = lab.mirror(source=Source(make_conninfo(lab.dsn, port=standby.port), lab.zone))
+        lab.run(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC), mirror=mirror)
+
+
+def test_a_table_fed_by_a_subscription_is_warned_about(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    lab.execute("CREATE PUBLICATION everything FOR TABLE pais")
+    lab.execute(
+        "CREATE SUBSCRIPTION fed CONNECTION 'host=127.0.0.1 dbname=nowhere' PUBLICATION everything WITH (connect = false)"
+    )
+    try:
+        # Without a connection to the publisher nobody fills the list of tables; the catalogue is what is read.
+        lab.execute(
+            "INSERT INTO pg_subscription_rel SELECT oid, 'pais'::regclass, 'r', NULL FROM pg_subscription"
+            " WHERE subname = 'fed'"
+        )
+    except psycopg.errors.InsufficientPrivilege:
+        lab.execute("ALTER SUBSCRIPTION fed SET (slot_name = NONE)")
+        raise
+    lab.run()
+    lab.execute("ALTER SUBSCRIPTION fed SET (slot_name = NONE)")
+    lab.execute("DROP SUBSCRIPTION fed")
+    assert "fed by a subscription: pais" in caplog.text
+
+
+def test_a_window_in_the_future_is_refused(lab: Lab) -> None:
+    fim = (lab.now() + timedelta(hours=1)).isoformat()
+    with pytest.raises(RequestError, match="is in the future"):
+        lab.run(conf={"inicio": "2026-01-01T00:00:00Z", "fim": fim})
+
+
+def test_an_unknown_conf_key_is_refused(lab: Lab) -> None:
+    with pytest.raises(RequestError, match="unknown conf key 'tabela'; there are inicio, fim, tabelas"):
+        lab.run(conf={"tabela": ["venda"]})
+
+
+def test_a_connection_that_is_refused_names_the_server_and_no_password(lab: Lab) -> None:
+    port = free_port()
+    source = Source(f"postgresql://ana:s3cr3t@127.0.0.1:{port}/vendas", lab.zone)
+    with pytest.raises(SourceError) as raised:
+        lab.run(
+            datetime(2026, 1, 1, tzinfo=UTC),
+            datetime(2026, 1, 2, tzinfo=UTC),
+            mirror=lab.mirror(source=source),
+        )
+    assert f"127.0.0.1:{port}/vendas" in str(raised.value)
+    assert "s3cr3t" not in str(raised.value)
+
+
+def test_a_clock_that_stepped_back_is_refused(lab: Lab) -> None:
+    lab.run()
+    with (
+        lab.mirror().source.connect() as connection,
+        pytest.raises(VersionError, match="not above the ledger's newest"),
+        pg.snapshot(lab.mirror().source, connection, lambda: 2**62),
+    ):
+        pass
+    lab.run()
+
+
+def test_the_version_lock_is_free_after_a_refusal(lab: Lab) -> None:
+    with (
+        lab.mirror().source.connect() as connection,
+        pytest.raises(VersionError),
+        pg.snapshot(lab.mirror().source, connection, lambda: 2**62),
+    ):
+        pass
+    with lab.mirror().source.connect() as connection, pg.snapshot(lab.mirror().source, connection, lambda: 0):
+        pass
+
+
+def test_the_clock_is_waited_for_but_not_for_ever(lab: Lab) -> None:
+    naps: list[float] = []
+    with lab.mirror().source.connect() as connection:
+        soon = pg.clock(connection) + timedelta(milliseconds=300)
+        pg.wait_until(connection, soon)
+        assert pg.clock(connection) >= soon
+        with pytest.raises(SourceError, match="compare the clocks"):
+            pg.wait_until(connection, soon + timedelta(minutes=9), sleep=naps.append)
+    assert naps == []
+
+
+def test_a_missing_index_is_warned_about_with_the_plan(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        lab.run()
+        assert "scans the whole table" not in caplog.text
+        lab.execute("DROP INDEX venda_updated_at_idx")
+        lab.run()
+    assert "the extraction of public.venda scans the whole table" in caplog.text
+    assert "create_indexes.sql" in caplog.text
+
+
+def test_a_window_uses_the_index(lab: Lab) -> None:
+    lab.execute(
+        "INSERT INTO venda (updated_at) SELECT timestamp '2026-01-01' + n * interval '1 min' FROM generate_series(1, 50000) n"
+    )
+    lab.execute("ANALYZE venda")
+    query = TABLES["venda"].extract.read_text().replace("{{ changed }}", pg.IN_TIME)
+    with lab.connect() as connection:
+        connection.execute("SET mirror.inicio = '2026-01-05 00:00'")
+        connection.execute("SET mirror.fim = '2026-01-05 00:02'")
+        plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {query}".encode()))
+    assert "venda_updated_at_idx" in plan
+
+
+def test_local_timestamps_are_read_with_the_zone_that_is_stated(lab: Lab) -> None:
+    """The application's sessions write São Paulo's wall clock; a window of this minute must find the rows."""
+    lab.execute("TRUNCATE pais, cidade, cliente, produto, venda, item_venda")  # written by a session in UTC
+    lab.zone = ZoneInfo("America/Sao_Paulo")
+    lab.run()
+    with lab.connect(options="-c TimeZone=America/Sao_Paulo") as connection:
+        connection.execute("INSERT INTO venda (valor_total) VALUES (1)")
+    end = lab.now()
+    moved = lab.run(conf={"inicio": (end - timedelta(minutes=1)).isoformat(), "fim": end.isoformat()})
+    assert moved["venda"] == 1
+    lab.assert_equal()
+    lab.zone = ZoneInfo("UTC")
+    moved = lab.run(conf={"inicio": (end - timedelta(minutes=1)).isoformat(), "fim": end.isoformat()})
+    assert moved["venda"] == 0
+
+
+def test_statements_end_with_the_task_that_asked_for_them(lab: Lab) -> None:
+    hurried = replace(lab.mirror().source, timeout=timedelta(seconds=1))
+    with hurried.connect() as connection, pytest.raises(psycopg.errors.QueryCanceled):
+        connection.execute("SELECT pg_sleep(5)")
+    assert BINARIES.exists()

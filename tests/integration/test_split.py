@@ -1,0 +1,58 @@
+"""Large windows: cut by rows, by key where one transaction is larger than a piece, and taken up where they stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from include.mirror.window import Window
+from tests.lab import Lab
+
+
+def test_one_transaction_of_a_million_rows_is_split_and_resumes(lab: Lab) -> None:
+    lab.run()
+    lab.settings = replace(lab.settings, max_rows=200_000, tasks=2)
+    lab.execute(
+        "INSERT INTO venda (cliente_id, valor_total) SELECT 1, n / 100.0 FROM generate_series(1, 1000000) AS n"
+    )
+    end = lab.now()
+    planned = lab.plan((end - timedelta(seconds=30), end))
+    keyed = [read.window for batch in planned for read in batch.reads if read.window.key_from is not None]
+    assert len(keyed) == 4
+    recorded = []
+
+    def stop_half_way(step: str, window: Window) -> None:
+        if step == "recorded":
+            recorded.append(window)
+        if step == "staged" and len([w for w in recorded if w.tabela == "venda"]) == 2:
+            raise ConnectionError("the worker goes away")
+
+    with pytest.raises(ConnectionError):
+        lab.move(planned, lab.mirror(observe=stop_half_way))
+    there = lab.query("SELECT count() FROM vendas_dw.venda")[0][0]
+    assert 0 < there < 1_000_000
+    # That run is given up; the next one reads what is missing, not the whole.
+    end = lab.now()
+    moved = lab.run(end - timedelta(microseconds=1), end)
+    assert moved["venda"] == 1_000_000 - there
+    assert lab.query("SELECT count(), sum(valor_total), uniqExact(venda_id) FROM vendas_dw.venda") == [
+        (1_000_000, pytest.approx(5_000_005_000), 1_000_000)
+    ]
+
+
+def test_history_is_split_by_time(lab: Lab) -> None:
+    lab.settings = replace(lab.settings, max_rows=100, tasks=3)
+    lab.execute(
+        "INSERT INTO venda (valor_total, updated_at)"
+        " SELECT n, timestamp '2020-01-01' + n * interval '1 hour' FROM generate_series(1, 1000) AS n"
+    )
+    end = lab.now()
+    planned = lab.plan((end - timedelta(seconds=1), end))
+    pieces = [read.window for batch in planned for read in batch.reads if read.window.tabela == "venda"]
+    assert len(planned) == 3
+    assert len(pieces) == 10
+    assert all(window.key_from is None for window in pieces)
+    lab.move(planned)
+    lab.assert_equal()
