@@ -56,7 +56,7 @@ class Service:
         self._user = user
         self._password = password
         self._threads = ThreadPoolExecutor(_ENGINE_THREADS, "statement")
-        self._sessions = Sessions(lambda: self._in_thread(engine.handle))
+        self._sessions = Sessions(lambda: self._in_thread(lambda: engine.handle(lasting=True)))
         self._requests: set[asyncio.Future[None]] = set()
 
     async def close(self) -> None:
@@ -145,7 +145,7 @@ class Service:
             handle = await self._sessions.acquire(session, parameters.flag("session_check"))
             use.callback(self._sessions.release, session, timeout)
         else:
-            handle = await self._in_thread(self._engine.handle)
+            handle = await self._in_thread(lambda: self._engine.handle(lasting=False))
             use.callback(handle.close)
         job = Job(handle, use.close, parameters, statement, text_read, data, external)
         await self._execute(request, job, answer)

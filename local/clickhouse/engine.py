@@ -8,6 +8,7 @@ or other programs on it.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import re
 import threading
@@ -114,7 +115,9 @@ def quote_name(name: str) -> str:
 class Handle:
     """One connection to the engine; never used by two threads at the same time."""
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, lasting: bool) -> None:
+        """Open a handle; one that is not `lasting` serves one request and is then closed."""
+        self._lasting = lasting
         self.tag = uuid.uuid4().hex
         self._database = "default"
         self._base_database = "default"
@@ -160,22 +163,30 @@ class Handle:
         for name in changed:
             if not _SETTING_NAME.match(name):
                 raise ClickHouseError(115, "UNKNOWN_SETTING", f"Unknown setting {name!r}")
-        fresh = [name for name in changed if name not in self._overlay]
-        if fresh:
-            names = ", ".join(quote(name) for name in fresh)
-            listed = self.query(
-                "SELECT name, if(changed, hex(value), '') FROM system.settings WHERE has({names:Array(String)}, name)",
-                params={"names": f"[{names}]"},
-            )
-            before = dict(line.split("\t") for line in listed.output.decode().splitlines())
-            self._base.update(
-                {
-                    name: quote(bytes.fromhex(before[name]).decode()) if before.get(name) else "DEFAULT"
-                    for name in fresh
-                }
-            )
-        self.query("SET " + ", ".join(f"{name} = {quote(value)}" for name, value in changed.items()))
+        if self._lasting:
+            self._remember([name for name in changed if name not in self._overlay])
+        try:
+            self.query("SET " + ", ".join(f"{name} = {quote(value)}" for name, value in changed.items()))
+        except ClickHouseError:
+            # Those before the bad one may be set already.
+            for name in changed:
+                self._overlay.pop(name, None)
+                with contextlib.suppress(ClickHouseError):
+                    self.query(f"SET {name} = {self._base.get(name, 'DEFAULT')}")
+            raise
         self._overlay.update(changed)
+
+    def _remember(self, names: list[str]) -> None:
+        """Note the handle's own values of settings that a request is about to cover."""
+        if not names:
+            return
+        listed = self.query(
+            "SELECT name, if(changed, hex(value), '') FROM system.settings WHERE has({names:Array(String)}, name)",
+            params={"names": "[" + ", ".join(quote(name) for name in names) + "]"},
+        )
+        own = dict(line.split("\t") for line in listed.output.decode().splitlines())
+        for name in names:
+            self._base[name] = quote(bytes.fromhex(own[name]).decode()) if own.get(name) else "DEFAULT"
 
     def bare(self) -> None:
         """Take the last request's settings off the handle, so that a SET or USE changes the handle itself."""
@@ -183,10 +194,8 @@ class Handle:
 
     def changed_database(self) -> None:
         """Note the current database after a USE statement: later requests without a database get it."""
-        self._base_database = self.query("SELECT currentDatabase() FORMAT TabSeparatedRaw").output.decode()[
-            :-1
-        ]
-        self._database = self._base_database
+        name = self.query("SELECT currentDatabase() FORMAT TabSeparatedRaw").output.decode()
+        self._database = self._base_database = name.removesuffix("\n")
 
     def _restore(self, names: list[str]) -> None:
         if names:
@@ -221,15 +230,13 @@ class Engine:
             raise DataFolderError(f"the path of the data folder must hold none of ? & % #: {self.data}")
         self._location = f"{self.data}?config-file={service / 'server.xml'}"
         try:
-            self._admin = Handle(self._location)
+            self._admin = Handle(self._location, lasting=True)
+            self._plain_default_database()
+            known = self._admin.query("SELECT version(), timezone() FORMAT TabSeparatedRaw").output.decode()
         except ClickHouseError as error:
             raise DataFolderError(f"the engine cannot open {self.data}: {error.message}") from None
         self._admin_use = threading.Lock()
-        self._plain_default_database()
-        version, self.timezone = (
-            self._admin.query("SELECT version(), timezone() FORMAT TabSeparatedRaw").output.decode().split()
-        )
-        self.version = version
+        self.version, self.timezone = known.split()
 
     def _configure(self, service: Path) -> None:
         users = service / "users.xml"
@@ -268,9 +275,9 @@ class Engine:
             (metadata / "default.sql").unlink(missing_ok=True)
             self._admin.query("CREATE DATABASE default ENGINE = Atomic")
 
-    def handle(self) -> Handle:
-        """Open a handle; some 0.2 ms."""
-        return Handle(self._location)
+    def handle(self, lasting: bool) -> Handle:
+        """Open a handle, for one request or for a session; some 0.2 ms."""
+        return Handle(self._location, lasting)
 
     def kill(self, tag: str) -> None:
         """Cancel what the handle with this tag runs at the moment; nothing happens when it runs nothing."""

@@ -71,7 +71,10 @@ def test_an_unknown_database_or_setting(clickhouse: ClickHouse, client: Client, 
     with pytest.raises(DatabaseError, match="many") as raised:
         client.command("SELECT 1", settings={"max_threads": "many"})
     assert raised.value.code == 27
-    assert client.command("SELECT 1") == 1
+    # Nothing stays of a request that was refused for one of its settings.
+    with pytest.raises(DatabaseError):
+        client.command("SELECT 1", settings={"max_block_size": 7, "max_threads": "many"})
+    assert client.command("SELECT getSetting('max_block_size')") != 7
 
 
 def test_a_locked_session(clickhouse: ClickHouse, raw: Raw, client: Client) -> None:
