@@ -42,9 +42,9 @@ def test_ctrl_c_leaves_no_process_and_the_next_start_finds_the_data(tmp_path):
             settings = Settings.load(tmp_path)
             assert any(settings.url in line for line in lines), lines
             assert not any(settings.admin_password in line for line in lines)
-            names = [name for name, _, _ in recorded(tmp_path)]
+            names = [name.casefold() for name, _, _ in recorded(tmp_path)]
             assert set(names) == {
-                *("PostgreSQL", "Redis", "ClickHouse"),
+                *("postgresql", "redis", "clickhouse"),
                 *("api-server", "worker", "triggerer", "dag-processor", "scheduler", "simulator"),
             }
             family = psutil.Process(local.pid).children(recursive=True)
@@ -56,9 +56,9 @@ def test_ctrl_c_leaves_no_process_and_the_next_start_finds_the_data(tmp_path):
             local.kill()
     assert [process for process in family if is_alive(process)] == []
     assert recorded(tmp_path) == []
-    stopped = [line.split()[-2] for line in said.splitlines() if line.endswith(" stopped")]
+    stopped = [line.split()[-2].casefold() for line in said.splitlines() if line.endswith(" stopped")]
     assert stopped[0] == "simulator"
-    assert set(stopped[-3:]) == {"PostgreSQL", "Redis", "ClickHouse"}
+    assert set(stopped[-3:]) == {"postgresql", "redis", "clickhouse"}
 
     with Deployment(tmp_path) as second:
         second.start_databases()
