@@ -562,6 +562,9 @@ def snapshot(
             f"the source's clock gives version {version}, which is not above the ledger's newest {highest}: it "
             "stepped back, or the source failed over. Wait until it has passed, or mend the clock"
         )
-    with ExitStack() as resources:
-        resources.callback(lambda: connection.broken or connection.rollback())
-        yield Snapshot(source, name, version, xmin, xmax, connection, resources)
+    try:
+        with ExitStack() as resources:
+            yield Snapshot(source, name, version, xmin, xmax, connection, resources)
+    finally:
+        if not connection.broken:
+            connection.rollback()

@@ -63,20 +63,20 @@ def test_a_session_that_hides_its_transactions_is_an_error(lab: Lab) -> None:
 def test_a_standby_is_refused(lab: Lab, postgres: Postgres, tmp_path: Path) -> None:
     copy = tmp_path / "standby"
     subprocess.run(
-        [BINARIES / "pg_basebackup", "--write-recovery-conf", "--checkpoint=fast", "--pgdata", copy]
-        + ["--dbname", make_conninfo(postgres.dsn(), password=None)],
+        [
+            *(BINARIES / "pg_basebackup", "--write-recovery-conf", "--checkpoint=fast"),
+            *("--pgdata", copy, "--dbname", make_conninfo(postgres.dsn(), password=None)),
+        ],
         env={**os.environ, "PGPASSWORD": postgres.password},
         check=True,
     )
     owner = postgres.data.stat()
     for path in [tmp_path, *tmp_path.rglob("*")]:
         os.chown(path, owner.st_uid, owner.st_gid)
-    with (
-        Postgres(copy, free_port(), postgres.password, tmp_path / "log") as standby,
-        pytest.raises(SourceError, match="the source is a standby"),
-    ):
+    with Postgres(copy, free_port(), postgres.password, tmp_path / "log") as standby:
         mirror = lab.mirror(source=Source(make_conninfo(lab.dsn, port=standby.port), lab.zone))
-        lab.run(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC), mirror=mirror)
+        with pytest.raises(SourceError, match="the source is a standby"):
+            lab.run(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC), mirror=mirror)
 
 
 def test_a_table_fed_by_a_subscription_is_warned_about(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
@@ -168,7 +168,8 @@ def test_a_missing_index_is_warned_about_with_the_plan(lab: Lab, caplog: pytest.
 
 def test_a_window_uses_the_index(lab: Lab) -> None:
     lab.execute(
-        "INSERT INTO venda (updated_at) SELECT timestamp '2026-01-01' + n * interval '1 min' FROM generate_series(1, 50000) n"
+        "INSERT INTO venda (updated_at)"
+        " SELECT timestamp '2026-01-01' + n * interval '1 min' FROM generate_series(1, 50000) AS n"
     )
     lab.execute("ANALYZE venda")
     query = TABLES["venda"].extract.read_text().replace("{{ changed }}", pg.IN_TIME)

@@ -81,7 +81,8 @@ NOT_HELD = {
     ),
     "updated_at NULL": (
         "ALTER TABLE venda DISABLE TRIGGER set_updated_at; UPDATE venda SET updated_at = NULL WHERE venda_id IN (7, 8)",
-        "2 rows of public.venda have an updated_at that is NULL or infinite, so no window would ever read them: venda_id 7, 8.",
+        "2 rows of public.venda have an updated_at that is NULL or infinite, so no window would ever read them: "
+        "venda_id 7, 8.",
     ),
     "updated_at infinite": (
         "ALTER TABLE venda DISABLE TRIGGER set_updated_at; UPDATE venda SET updated_at = 'infinity' WHERE venda_id = 7",

@@ -1,0 +1,138 @@
+"""Every DAG file: exactly the expected DAGs, no import error, and the conventions that all of them share."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.tags import Tag
+from include.vendas import settings
+from include.vendas.tables import TABLES
+from tests.dags.conftest import ROOT
+
+EXPECTED = {"etl_vendas"}
+FILES = sorted((ROOT / "dags").rglob("*.py"))
+# What a DAG file must not load: the scheduler's parser pays for it every time, and chDB must not be forked.
+HEAVY = ["psycopg", "psycopg2", "clickhouse_connect", "chdb", "pandas", "pyarrow", "adbc_driver_postgresql"]
+
+
+@pytest.fixture(scope="module")
+def bag() -> Any:
+    from airflow.dag_processing.dagbag import DagBag
+
+    # Safe mode would pass over a broken file that does not look like a DAG.
+    return DagBag(dag_folder=str(ROOT / "dags"), safe_mode=False)
+
+
+def test_the_dags_are_exactly_these(bag: Any) -> None:
+    assert bag.import_errors == {}
+    assert set(bag.dags) == EXPECTED
+
+
+@pytest.mark.parametrize("dag_id", sorted(EXPECTED))
+def test_conventions(bag: Any, dag_id: str) -> None:
+    dag = bag.dags[dag_id]
+    assert dag.doc_md
+    assert "```json" in dag.doc_md, "the documentation shows an example conf"
+    assert dag.tags
+    assert set(dag.tags) <= {tag.value for tag in Tag}
+    for task in dag.tasks:
+        assert task.owner == DEFAULT_ARGS["owner"]
+        assert task.retries >= 1
+        assert task.retry_exponential_backoff
+        assert timedelta() < task.execution_timeout <= timedelta(hours=6)
+
+
+def test_etl_vendas_reads_data_intervals(bag: Any) -> None:
+    from airflow.sdk import CronDataIntervalTimetable
+
+    dag = bag.dags["etl_vendas"]
+    assert type(dag.timetable) is CronDataIntervalTimetable
+    assert dag.timetable.expression == settings.load().schedule == "*/2 * * * *"
+    assert dag.max_active_runs == 1
+    assert not dag.catchup
+
+
+def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
+    dag = bag.dags["etl_vendas"]
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "plan_windows": {"mirror", "check"},
+        "mirror": {"check"},
+        "check": set(),
+    }
+    assert [outlet.name for outlet in dag.get_task("check").outlets] == ["vendas_dw"]
+
+
+def test_the_tables_of_the_form_are_those_of_the_mirror(bag: Any) -> None:
+    schema = bag.dags["etl_vendas"].params.get_param("tabelas").schema
+    assert schema["items"]["enum"] == list(TABLES)
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"inicio": 5},
+        {"tabelas": []},
+        {"tabelas": ["vendas"]},
+        {"tabelas": "venda"},
+    ],
+    ids=json.dumps,
+)
+def test_params_refuse_what_the_form_can_tell(bag: Any, conf: dict[str, Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = bag.dags["etl_vendas"].params
+    name, value = next(iter(conf.items()))
+    with pytest.raises(ParamValidationError):
+        params[name] = value
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_dag_file_loads_nothing_heavy_in_a_fresh_interpreter(path: Path, tmp_path: Path) -> None:
+    program = (
+        "import runpy, sys, json\n"
+        "before = set(sys.modules)\n"
+        f"runpy.run_path({str(path)!r})\n"
+        f"print(json.dumps([name for name in {HEAVY!r} if name in set(sys.modules) - before]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_the_engine_imports_neither_airflow_nor_dags() -> None:
+    for path in sorted((ROOT / "include" / "mirror").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            roots = {name.split(".")[0] for name in names}
+            assert not roots & {"airflow", "dags", "plugins", "local"}, f"{path.name} imports {roots}"
+
+
+def test_nothing_imports_local_but_local_and_tests() -> None:
+    for folder in ("dags", "include", "plugins", "config"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text()
+            assert "from local" not in text, path
+            assert "import local" not in text, path
+
+
+def test_settings_that_make_no_sense_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ETL_VENDAS_GRACE_SECONDS", "soon")
+    with pytest.raises(ValueError, match="ETL_VENDAS_GRACE_SECONDS is 'soon'; it must be a whole number"):
+        settings.load()
