@@ -102,6 +102,7 @@ class Supervisor:
         """Raise ProcessDiedError when a process has ended by itself."""
         for server in self.servers:
             if server.process is not None and (code := server.process.poll()) is not None:
+                self.report(f"{server.name} ended by itself: stopping everything")
                 raise ProcessDiedError(
                     f"{server.name} ended by itself with code {code}; the end of {server.log}:\n{server.log_tail()}"
                 )
