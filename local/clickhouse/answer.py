@@ -15,7 +15,8 @@ from local.clickhouse.codecs import Encoder, encoder
 from local.clickhouse.engine import Engine, Result
 from local.clickhouse.errors import ClickHouseError
 from local.clickhouse.job import Job
-from local.clickhouse.request import PIECE, Parameters
+from local.clickhouse.pipe import PIECE, Pipe, in_thread
+from local.clickhouse.request import Parameters
 from local.clickhouse.statement import Kind
 
 # Answers up to this size go out only once the statement has ended, so that its error can still be their status.
@@ -134,11 +135,11 @@ class Answer:
         output = result.output
         if output and (found := encoder(job.parameters.encodings)):
             headers["Content-Encoding"], encode = found
-            output = await asyncio.to_thread(lambda: encode.feed(result.output) + encode.finish())
+            output = await in_thread(lambda: encode.feed(result.output) + encode.finish())
         await self._start(HTTPStatus.OK, {**headers, "Content-Length": str(len(output))})
         await self._body(output, more=False)
 
-    async def query(self, job: Job, work: asyncio.Future[Result], source: asyncio.StreamReader) -> None:
+    async def query(self, job: Job, work: asyncio.Future[Result], source: Pipe) -> None:
         """Send a query's result as it comes; leave the response unfinished when the query fails on the way.
 
         Up to a size (for wait_end_of_query up to its end) the result is held back, so that an error of the query
@@ -164,7 +165,7 @@ class Answer:
                 tail = await self._pass_on(tail + piece, encode)
         broken: ClickHouseError | None = None
         if not ended:
-            while piece := await source.read(PIECE):
+            while piece := await source.read():
                 tail = await self._pass_on(tail + piece, encode)
             try:
                 await asyncio.shield(work)
@@ -179,17 +180,17 @@ class Answer:
         await self._body(tail, more=broken is not None)
 
     async def _hold(
-        self, source: asyncio.StreamReader, held: tempfile.SpooledTemporaryFile[bytes], whole: bool
+        self, source: Pipe, held: tempfile.SpooledTemporaryFile[bytes], whole: bool
     ) -> tuple[int, bool]:
         """Read the result's beginning into `held`; return its size, and True when that is all of it."""
         size = 0
         while whole or size < _HELD_BACK:
-            piece = await source.read(PIECE)
+            piece = await source.read()
             if not piece:
                 return size, True
             size += len(piece)
             if size > 4 * _HELD_BACK:
-                await asyncio.to_thread(held.write, piece)
+                await in_thread(held.write, piece)
             else:
                 held.write(piece)
         return size, False
@@ -198,6 +199,6 @@ class Answer:
         """Send all but the tail of `data`, and return that."""
         body = data[:-_TAIL]
         if encode is not None:
-            body = await asyncio.to_thread(encode.feed, body)
+            body = await in_thread(encode.feed, body)
         await self._body(body, more=True)
         return data[-_TAIL:]

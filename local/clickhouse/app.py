@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -34,7 +32,8 @@ from local.clickhouse.codecs import decoder
 from local.clickhouse.engine import Engine
 from local.clickhouse.errors import ClickHouseError
 from local.clickhouse.job import ExternalTable, Job, form_keys
-from local.clickhouse.request import PIECE, Body, Parameters, write
+from local.clickhouse.pipe import PIECE, Pipe, in_thread
+from local.clickhouse.request import Body, Parameters, write
 from local.clickhouse.sessions import Sessions, session_timeout
 from local.clickhouse.statement import Kind, guard, parse
 
@@ -84,6 +83,9 @@ class Service:
                 await answer.error(error)
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:
+            # Only the server cancels, when the service is stopped and its grace is over.
+            await answer.error(ClickHouseError(236, "ABORTED", "The service is being stopped"))
         finally:
             self._requests.discard(ended)
             ended.set_result(None)
@@ -138,7 +140,7 @@ class Service:
                     229, "QUERY_IS_TOO_LARGE", f"The statement is larger than {_LARGEST_STATEMENT} bytes"
                 )
             text_read = bytes(head)
-            statement = await asyncio.to_thread(parse, text_read)
+            statement = await in_thread(parse, text_read)
         check_allowed(request.method, parameters, statement)
         use = stack.enter_context(contextlib.ExitStack())
         if session := url.get("session_id"):
@@ -173,7 +175,7 @@ class Service:
                 structure = ", ".join(f"_{number} {kind}" for number, kind in enumerate(types.split(","), 1))
             guard(structure.encode())
             file = self._unnamed_file(stack)
-            await asyncio.to_thread(shutil.copyfileobj, upload.file, file, PIECE)
+            await in_thread(shutil.copyfileobj, upload.file, file, PIECE)
             tables.append(ExternalTable(name, structure, url.get(format_key, "TabSeparated"), file))
         return tables
 
@@ -183,24 +185,22 @@ class Service:
 
     async def _execute(self, request: Request, job: Job, answer: Answer) -> None:
         """Run the job in a thread and send its answer; cancel it when the client, or the service, goes away."""
-        loop = asyncio.get_running_loop()
-        source: asyncio.StreamReader | None = None
-        pipe: asyncio.ReadTransport | None = None
-        if job.statement.kind is Kind.QUERY:
-            source, pipe, job.output = await _open_pipe()
-        work = loop.run_in_executor(self._threads, job.run)
+        pipe = Pipe() if job.statement.kind is Kind.QUERY else None
+        if pipe is not None:
+            job.output = pipe.write_end
+        work = asyncio.get_running_loop().run_in_executor(self._threads, job.run)
         # An error that nobody waits for any more is not one to report.
         work.add_done_callback(lambda done: done.exception())
         gone = asyncio.ensure_future(_disconnected(request))
         sending = asyncio.ensure_future(
-            answer.statement(job, work) if source is None else answer.query(job, work, source)
+            answer.statement(job, work) if pipe is None else answer.query(job, work, pipe)
         )
         try:
             await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
-            if not sending.done():
-                sending.cancel()
+            sending.cancel()
+            await asyncio.wait({sending})
             if pipe is not None:
                 pipe.close()
             job.cancelled = True
@@ -208,24 +208,10 @@ class Service:
                 # Again and again: the statement may not have begun, or be between two of its steps.
                 await asyncio.to_thread(self._engine.kill, job.handle.tag)
                 await asyncio.wait({work}, timeout=_KILL_AGAIN)
-        with contextlib.suppress(asyncio.CancelledError):
-            await sending
+        if not sending.cancelled():
+            sending.result()
 
 
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _open_pipe() -> tuple[asyncio.StreamReader, asyncio.ReadTransport, int]:
-    """Return a pipe: its reader, the transport to close, and the descriptor of the end to write to."""
-    read_end, write_end = os.pipe()
-    if hasattr(fcntl, "F_SETPIPE_SZ"):
-        with contextlib.suppress(PermissionError):
-            fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, PIECE)
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=PIECE)
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", buffering=0)
-    )
-    return reader, transport, write_end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
@@ -12,8 +11,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from local.clickhouse.codecs import Decoder
+from local.clickhouse.errors import ClickHouseError
+from local.clickhouse.pipe import PIECE, in_thread
 
-PIECE = 1 << 20
 # What a refused client may still be sending is read and thrown away up to this size.
 _LARGEST_DISCARDED = 64 << 20
 
@@ -144,7 +144,12 @@ class Body:
                 self.ended = not message.get("more_body", False)
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
-            await asyncio.to_thread(_write_decoded, pieces, decode, file)
+            try:
+                await in_thread(_write_decoded, pieces, decode, file)
+            except OSError as error:
+                raise ClickHouseError(
+                    75, "CANNOT_WRITE_TO_FILE_DESCRIPTOR", f"Cannot keep the request's body: {error.strerror}"
+                ) from None
         decode.finish()
 
     async def discard(self) -> None:

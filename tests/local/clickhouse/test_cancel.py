@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -68,3 +69,35 @@ def test_others_are_served_while_long_statements_run(client: Client, raw: Raw) -
     for connection in connections:
         connection.close()
     eventually(lambda: running(client, "crowd") == 0, "all twenty are gone")
+
+
+def test_broken_off_results_disturb_nobody(clickhouse: ClickHouse, client: Client, raw: Raw) -> None:
+    """Files and pipes of requests that end early are closed once, however many others are open."""
+    client.command("CREATE TABLE t (a UInt64, b String) ENGINE = MergeTree ORDER BY a")
+    rows = b"".join(b"%d\trow %d\n" % (number, number) for number in range(20_000))
+    sql = b"SELECT /* broken off */ number, toString(number) FROM system.numbers FORMAT TSV"
+    streaming = raw.head("POST", {}, {"Content-Length": str(len(sql))}) + sql
+    uploading = raw.head(
+        "POST",
+        {"query": "INSERT INTO t FORMAT TSV", "database": client.database},
+        {"Content-Length": "100000000"},
+    )
+
+    def break_off(number: int) -> None:
+        with raw.connect() as connection:
+            connection.sendall(streaming if number % 2 else uploading + rows)
+            if number % 2:
+                connection.recv(1 << 16)
+
+    def insert(number: int) -> None:
+        own = clickhouse.client(database=client.database)
+        own.raw_insert("t", None, rows, fmt="TSV")
+        assert own.command("SELECT count(b) FROM t") > 0
+        own.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        breaking = pool.map(break_off, range(60))
+        inserting = pool.map(insert, range(20))
+        assert len([*breaking, *inserting]) == 80
+    eventually(lambda: running(client, "broken off") == 0, "all are gone")
+    assert client.query("SELECT count(), uniqExact(a, b) FROM t").first_row == (20 * 20_000, 20_000)

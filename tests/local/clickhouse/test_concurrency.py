@@ -13,8 +13,8 @@ from local.clickhouse import ClickHouse
 from tests.local.clickhouse.conftest import ROOT
 
 THREADS = 8
-PROCESSES = 4
-ROUNDS = 12
+PROCESSES = 3
+ROUNDS = 6
 
 WRITER = """
 import os, sys
