@@ -49,11 +49,17 @@ class Moved:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the demonstration found out."""
+    """What the demonstration found out.
+
+    `late` counts the transactions that committed seconds after they had begun, `reread` the rows that were read
+    once more since such a transaction had been open when their window was read.
+    """
 
     runs: list[Run]
     differences: list[TableDifference]
     moved: dict[str, Moved]
+    late: int
+    reread: int
     seconds: float
 
     @property
@@ -111,6 +117,16 @@ def moved(warehouse: Any, since: datetime) -> dict[str, Moved]:
     return {table: Moved(int(count), float(seconds)) for table, count, seconds in rows}
 
 
+def reread(warehouse: Any, since: datetime) -> int:
+    """Return how many rows were read again since then, for transactions that had been open before."""
+    rows = warehouse.query(
+        "SELECT sum(rows) FROM vendas_dw.cargas"
+        " WHERE kind = 'reread' AND started_at >= {since:DateTime64(6, 'UTC')}",
+        parameters={"since": since},
+    ).result_rows
+    return int(rows[0][0])
+
+
 def run(folder: Path, console: Console, history: int = HISTORY) -> int:
     """Run the demonstration on the data in `folder`; return 0 when every difference is zero, else 1.
 
@@ -120,11 +136,18 @@ def run(folder: Path, console: Console, history: int = HISTORY) -> int:
         View(console) as view,
         Deployment(folder, {"ETL_VENDAS_SCHEDULE": SCHEDULE}, view.step) as deployment,
     ):
-        demo = _Demo(deployment, view)
-        outcome = demo.run(history)
+        outcome = _Demo(deployment, view).run(history)
+    return conclude(outcome, console)
+
+
+def conclude(outcome: Outcome, console: Console) -> int:
+    """Print what came of it, and return the exit code: 0 only if there is no problem."""
     console.print(runs_table(outcome.runs))
     console.print(differences_table(outcome.differences, outcome.moved))
-    console.print(f"{outcome.seconds:.0f} seconds in all.")
+    console.print(
+        f"{outcome.late:,} transactions committed long after they had begun; {outcome.reread:,} rows of what had "
+        f"been open were read again. {outcome.seconds:.0f} seconds in all."
+    )
     for problem in outcome.problems:
         console.print(f"[bold red]{problem}")
     if outcome.problems:
@@ -211,6 +234,8 @@ class _Demo:
             runs=runs,
             differences=differences,
             moved=moved(warehouse, self.began),
+            late=written.late_commits + written.read_first_commits,
+            reread=reread(warehouse, self.began),
             seconds=time.monotonic() - self.clock,
         )
 

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
 from local.api import Run
 from local.compare import Figures, TableDifference
-from local.demo import Moved, Outcome, chain
+from local.demo import Moved, Outcome, chain, conclude
 from local.demo_view import View, differences_table, runs_table
 from local.source.simulator import Stats
 
@@ -48,17 +49,37 @@ def test_empty_interval_is_no_part_of_a_chain():
     assert chain([instant]) == []
 
 
-def test_outcome_is_good_only_if_nothing_differs_and_the_runs_were_scheduled():
-    runs = [run(number) for number in range(5)]
-    moved = {"venda": Moved(3, 0.5)}
-    assert Outcome(runs, [SAME], moved, 1).problems == []
-    assert Outcome(runs, [SAME, ALTERED], moved, 1).problems == ["venda differs between the two servers"]
-    assert Outcome(runs[:3], [SAME], moved, 1).problems == [
-        "only 3 scheduled runs in a row succeeded on adjoining intervals"
-    ]
-    assert Outcome([*runs, run(5, "manual", "failed")], [SAME], moved, 1).problems == [
-        "run manual5 ended as failed"
-    ]
+def outcome(runs: list[Run], *differences: TableDifference) -> Outcome:
+    return Outcome(runs, list(differences), {"venda": Moved(3, 0.5)}, late=7, reread=1234, seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        (
+            outcome([run(number) for number in range(4)], SAME, ALTERED),
+            "venda differs between the two servers",
+        ),
+        (
+            outcome([run(0), run(1), run(2), run(4)], SAME),
+            "only 3 scheduled runs in a row succeeded on adjoining intervals",
+        ),
+        (
+            outcome([*(run(number) for number in range(4)), run(1, "manual", "failed")], SAME),
+            "run manual1 ended as failed",
+        ),
+    ],
+)
+def test_exit_code_is_1_for_a_difference_a_gap_or_a_failure(found, problem, capsys):
+    assert conclude(found, Console(width=160)) == 1
+    assert problem in capsys.readouterr().out
+
+
+def test_exit_code_is_0_when_nothing_differs_and_the_runs_were_scheduled(capsys):
+    assert conclude(outcome([run(number) for number in range(4)], SAME), Console(width=160)) == 0
+    said = capsys.readouterr().out
+    assert "Not one value differs." in said
+    assert "7 transactions committed long after they had begun; 1,234 rows" in said
 
 
 def test_tables_show_intervals_and_differences():
