@@ -1,7 +1,20 @@
 """ClickHouse on one machine without Docker: one process owns the chDB engine and answers ClickHouse's HTTP interface.
 
+    CLICKHOUSE_PASSWORD=… python -m local.clickhouse --data DIR --port N --user NAME
+
 It is for development, tests and demonstrations on a single machine: one user, loopback only, no cluster, no native
-protocol, no TLS. In production use a real ClickHouse server; clients notice no difference.
+protocol, no TLS. In production use a real ClickHouse server. What a client of clickhouse-connect may notice:
+
+- Files, other programs and URLs are out of its reach: no file(), url(), s3(), no dictionaries, no INFILE and OUTFILE,
+  only the table engines that need none of them. postgresql() works. Inside, the user is called `default`.
+- Every INSERT is acknowledged when it is written, also with async_insert. A body that breaks off writes nothing.
+- A client that goes away cancels its statement, whatever kind it is; a server does that for reading ones only.
+- The answer names the client's query id, but system.processes and KILL QUERY know the engine's own. There is no
+  system.query_log.
+- DateTime('zone') arrives in the Native format without its zone, as the same instant; DateTime64 keeps it.
+- No progress headers: for statements above 300 s give the client a longer send_receive_timeout.
+- INSERT … SELECT … FROM input() is refused, and so are ClickHouse's own blocks (compress=1, decompress=1);
+  Content-Encoding and Accept-Encoding work.
 """
 
 from __future__ import annotations

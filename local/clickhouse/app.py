@@ -28,14 +28,14 @@ from starlette.types import Receive, Scope, Send
 
 from local.clickhouse.access import authenticate, check_allowed
 from local.clickhouse.answer import Answer
-from local.clickhouse.codecs import decoder
+from local.clickhouse.codecs import Decoder, decoder
 from local.clickhouse.engine import Engine
 from local.clickhouse.errors import ClickHouseError
 from local.clickhouse.job import ExternalTable, Job, form_keys
 from local.clickhouse.pipe import PIECE, Pipe, in_thread
 from local.clickhouse.request import Body, Parameters, write
 from local.clickhouse.sessions import Sessions, session_timeout
-from local.clickhouse.statement import Kind, guard, parse
+from local.clickhouse.statement import Kind, Statement, guard, parse
 
 T = TypeVar("T")
 
@@ -43,6 +43,8 @@ T = TypeVar("T")
 _HEAD = 256 << 10
 # A statement without data is held in memory; the engine's own limit (max_query_size) comes earlier.
 _LARGEST_STATEMENT = 64 << 20
+# A longer statement is parsed in a thread: some 40 ms for each 100 KB.
+_SHORT = 16 << 10
 _ENGINE_THREADS = 128
 _KILL_AGAIN = 0.1
 
@@ -126,21 +128,13 @@ class Service:
         head = bytearray()
         if text := url.get("query", "").strip():
             head += text.encode() + b"\n"
-        whole = await body.read_into(head, decode, _HEAD)
+        statement = await _read_statement(body, decode, head)
         text_read = bytes(head)
-        statement = parse(text_read)
         data: IO[bytes] | None = None
         if statement.kind is Kind.INSERT:
             data = self._unnamed_file(stack)
             write(data, memoryview(text_read)[statement.data :])
             await body.spool(decode, data)
-        elif not whole:
-            if not await body.read_into(head, decode, _LARGEST_STATEMENT):
-                raise ClickHouseError(
-                    229, "QUERY_IS_TOO_LARGE", f"The statement is larger than {_LARGEST_STATEMENT} bytes"
-                )
-            text_read = bytes(head)
-            statement = await in_thread(parse, text_read)
         check_allowed(request.method, parameters, statement)
         use = stack.enter_context(contextlib.ExitStack())
         if session := url.get("session_id"):
@@ -210,6 +204,29 @@ class Service:
                 await asyncio.wait({work}, timeout=_KILL_AGAIN)
         if not sending.cancelled():
             sending.result()
+
+
+async def _read_statement(body: Body, decode: Decoder, text: bytearray) -> Statement:
+    """Read a statement into `text`, whole or, for an INSERT with data, with the beginning of the data."""
+    whole = await body.read_into(text, decode, _HEAD)
+    try:
+        statement = await _parse(text)
+    except ClickHouseError:
+        # Cut off anywhere, a statement may look like what it is not.
+        if whole:
+            raise
+    else:
+        if whole or statement.kind is Kind.INSERT:
+            return statement
+    if not await body.read_into(text, decode, _LARGEST_STATEMENT):
+        raise ClickHouseError(
+            229, "QUERY_IS_TOO_LARGE", f"The statement is larger than {_LARGEST_STATEMENT} bytes"
+        )
+    return await _parse(text)
+
+
+async def _parse(text: bytearray) -> Statement:
+    return parse(bytes(text)) if len(text) < _SHORT else await in_thread(parse, bytes(text))
 
 
 async def _disconnected(request: Request) -> None:

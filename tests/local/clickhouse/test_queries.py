@@ -203,3 +203,13 @@ def test_parameters_in_a_form(clickhouse: ClickHouse) -> None:
         30_000,
     )
     client.close()
+
+
+def test_statements_of_any_length(client: Client) -> None:
+    """Longer than what is looked at for an INSERT's data, and cut there in the middle of a text."""
+    words = ", ".join(f"'it\\'s; \"number\" {number}'" for number in range(40_000))
+    sql = f"SELECT 'it\\'s; \"number\" 39999' IN ({words}) AS found"
+    assert len(sql) > 1 << 19
+    assert client.command(sql, settings={"max_query_size": 1 << 24}) == 1
+    with pytest.raises(DatabaseError, match="Max query size exceeded"):
+        client.command(sql)
