@@ -86,7 +86,9 @@ class Server(ABC):
                 raise ServerError(f"{self.name} ended with code {code} while starting:\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 self.kill()
-                raise ServerError(f"{self.name} gave no answer in {self.start_timeout:g} s:\n{self.log_tail()}")
+                raise ServerError(
+                    f"{self.name} gave no answer in {self.start_timeout:g} s:\n{self.log_tail()}"
+                )
             time.sleep(0.05)
         return self
 
