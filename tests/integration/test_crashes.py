@@ -37,9 +37,9 @@ STEPS = [
 ]
 
 
-def move_and_be_killed(lab: Lab, step: str, table: str = "venda") -> None:
-    """Run the moving process until it dies at `step` by SIGKILL."""
-    environment = {
+def environment_of(lab: Lab) -> dict[str, str]:
+    """Return the environment of the moving process: where to, and a window that ends now."""
+    return {
         **os.environ,
         "SOURCE_DSN": lab.dsn,
         "CLICKHOUSE_PORT": str(lab.clickhouse.port),
@@ -47,8 +47,12 @@ def move_and_be_killed(lab: Lab, step: str, table: str = "venda") -> None:
         "CLICKHOUSE_PASSWORD": lab.clickhouse.password,
         "FIM": lab.now().isoformat(),
     }
+
+
+def move_and_be_killed(lab: Lab, step: str, table: str = "venda") -> None:
+    """Run the moving process until it dies at `step` by SIGKILL."""
     command = [sys.executable, "-m", "tests.integration.mover", step, table]
-    ended = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    ended = subprocess.run(command, env=environment_of(lab), check=False, capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
@@ -71,6 +75,7 @@ def reader(lab: Lab) -> Iterator[None]:
             if count < highest:
                 wrong.append(f"{highest} rows, then {count}")
             highest = max(highest, count)
+            stop.wait(0.02)
         client.close()
 
     thread = threading.Thread(target=poll)
