@@ -159,9 +159,10 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     assert str(tmp_path / "data") in ended.stderr
 
 
-@pytest.mark.parametrize("name", ["with space", "it's", "{a,b}*[x]", "café"])
-def test_folders_of_any_name(tmp_path: Path, name: str) -> None:
-    with ClickHouse(tmp_path / name, free_port(), "u", "p'\" x", tmp_path / "log") as server:
+def test_a_folder_of_any_name(tmp_path: Path) -> None:
+    with ClickHouse(
+        tmp_path / "it's a café {a,b}*[x]", free_port(), "u", "p'\" x", tmp_path / "log"
+    ) as server:
         client = server.client()
         client.command("CREATE TABLE t (a UInt32) ENGINE = MergeTree ORDER BY a")
         client.insert("t", [[1]], column_names=["a"])
