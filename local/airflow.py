@@ -31,7 +31,8 @@ def connection(conn_type: str, **fields: object) -> str:
 def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of every process of the deployment; `extra` wins over what stands here.
 
-    Airflow settings of the calling shell are left out: they would point the processes somewhere else.
+    Airflow settings of the calling shell are left out: they would point the processes somewhere else. Those
+    of the DAGs (`ETL_VENDAS_…`) come through.
     """
     metadata = f"postgres:{settings.postgres_password}@127.0.0.1:{settings.postgres_port}/{settings.metadata_database}"
     api = f"http://127.0.0.1:{settings.api_port}"
@@ -76,9 +77,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
         },
         "metrics": {"statsd_on": "False", "otel_on": "False"},
     }
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "ETL_VENDAS_"))
-    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return {
         **inherited,
         "AIRFLOW_HOME": str(settings.folder / "airflow"),

@@ -60,15 +60,16 @@ def test_damaged_file_is_named(tmp_path, content, said):
     assert str(tmp_path / FILE_NAME) in str(raised.value)
 
 
-def test_airflow_settings_of_the_calling_shell_do_not_reach_the_deployment(tmp_path, monkeypatch):
+def test_settings_of_the_calling_shell_reach_the_dags_but_not_airflow(tmp_path, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "SequentialExecutor")
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", "{}")
     monkeypatch.setenv("ETL_VENDAS_SCHEDULE", "0 0 * * *")
-    variables = environment(Settings.load(tmp_path), {"ETL_VENDAS_GRACE_SECONDS": "3"})
+    monkeypatch.setenv("ETL_VENDAS_GRACE_SECONDS", "3")
+    variables = environment(Settings.load(tmp_path), {"ETL_VENDAS_SCHEDULE": "*/5 * * * *"})
     assert variables["AIRFLOW__CORE__EXECUTOR"] == "CeleryExecutor"
-    assert variables["ETL_VENDAS_GRACE_SECONDS"] == "3"
     assert "AIRFLOW_CONN_OTHER" not in variables
-    assert "ETL_VENDAS_SCHEDULE" not in variables
+    assert variables["ETL_VENDAS_SCHEDULE"] == "*/5 * * * *"
+    assert variables["ETL_VENDAS_GRACE_SECONDS"] == "3"
 
 
 def test_connections_lead_to_the_deployment(tmp_path):
