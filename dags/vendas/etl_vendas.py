@@ -28,10 +28,12 @@ from airflow.sdk import Asset, CronDataIntervalTimetable, Metadata, Param, dag, 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
 from include.vendas import settings
+from include.vendas.tables import TABLES
 
 SETTINGS = settings.load()
 WAREHOUSE = Asset("vendas_dw", uri="x-clickhouse://clickhouse_dw/vendas_dw")
-TABLES = ["pais", "cidade", "cliente", "produto", "venda", "item_venda"]
+# With a zone, always: a naive time would be somebody's guess.
+INSTANT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)$"
 
 
 @dag(
@@ -47,6 +49,7 @@ TABLES = ["pais", "cidade", "cliente", "produto", "venda", "item_venda"]
             None,
             type=["null", "string"],
             format="date-time",
+            pattern=INSTANT,
             title="Início",
             description="Start of the range to move, with a zone: 2026-01-01T00:00:00Z. Needs fim.",
         ),
@@ -54,13 +57,14 @@ TABLES = ["pais", "cidade", "cliente", "produto", "venda", "item_venda"]
             None,
             type=["null", "string"],
             format="date-time",
+            pattern=INSTANT,
             title="Fim",
             description="End of the range (not included), with a zone. Needs inicio.",
         ),
         "tabelas": Param(
             None,
             type=["null", "array"],
-            items={"type": "string", "enum": TABLES},
+            items={"type": "string", "enum": list(TABLES)},
             minItems=1,
             title="Tabelas",
             description="Tables to move; all when empty.",

@@ -21,12 +21,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from include.mirror import source as pg
@@ -37,10 +38,11 @@ from include.mirror.table import Column, TableSpec
 from include.mirror.window import Window
 
 if TYPE_CHECKING:
+    import psycopg
     import pyarrow as pa
     from clickhouse_connect.driver.client import Client
 
-    from include.mirror.verify import Tally
+    from include.mirror.verify import Digest, Tally
 
 log = logging.getLogger(__name__)
 
@@ -73,74 +75,95 @@ class Mirror:
         """Return the ledger, read and written through `client`."""
         return Ledger(client, self.warehouse.database, self.queries)
 
+    @contextmanager
+    def open(self) -> Iterator[Mover]:
+        """Connect both ends; raise SourceError or WarehouseError naming the one that refuses."""
+        with (
+            self.source.connect() as connection,
+            self.warehouse.client() as client,
+            self.warehouse.client() as inserting,
+        ):
+            pg.check_server(connection)
+            yield Mover(self, connection, client, inserting)
+
+
+@dataclass(frozen=True)
+class Mover:
+    """A mirror with its connections open: `connection` holds the snapshots, `inserting` has a thread of its own."""
+
+    mirror: Mirror
+    connection: psycopg.Connection[Any]
+    client: Client
+    inserting: Client
+
     def move(self, reads: Sequence[Read], attempt: Attempt) -> list[Entry]:
         """Move windows that share one snapshot; return their ledger rows once they are written."""
+        mirror, connection = self.mirror, self.connection
         started_at = datetime.now(UTC)
-        with self.source.connect() as connection, self.warehouse.client() as client:
-            ledger = self.ledger(client)
-            pg.check_server(connection)
-            for spec in {read.window.tabela: self.tables[read.window.tabela] for read in reads}.values():
-                pg.check_columns(connection, spec)
-                ch.check_columns(client, self.warehouse.database, spec)
-            pg.wait_until(connection, max(read.window.fim for read in reads) + self.grace)
-            noted_at = pg.clock(connection)
-            now = pg.open_transactions(connection)
-            self._observe("noted", reads)
-            with pg.snapshot(self.source, connection, ledger.newest_version) as snapshot:
-                self._observe("snapshot", reads)
-                entries = []
-                for read in reads:
-                    tally = self._move_one(read, snapshot, client, attempt)
-                    entries.append(
-                        Entry(
-                            id=uuid4(),
-                            read=read,
-                            attempt=attempt,
-                            version=snapshot.version,
-                            snapshot_xmin=snapshot.xmin,
-                            notes=read.notes(now),
-                            rows=tally.rows,
-                            money=_money(self.tables[read.window.tabela], tally),
-                            noted_at=noted_at,
-                            started_at=started_at,
-                            finished_at=datetime.now(UTC),
-                        )
+        for spec in {read.window.tabela: mirror.tables[read.window.tabela] for read in reads}.values():
+            pg.check_columns(connection, spec)
+            ch.check_columns(self.client, mirror.warehouse.database, spec)
+        pg.wait_until(connection, max(read.window.fim for read in reads) + mirror.grace)
+        noted_at = pg.clock(connection)
+        now = pg.open_transactions(connection)
+        self._observe("noted", reads)
+        ledger = mirror.ledger(self.client)
+        with pg.snapshot(mirror.source, connection, ledger.newest_version) as snapshot:
+            self._observe("snapshot", reads)
+            entries = []
+            published: dict[str, Digest] = {}
+            for read in reads:
+                tally = self._move_one(read, snapshot, attempt, published)
+                entries.append(
+                    Entry(
+                        id=uuid4(),
+                        read=read,
+                        attempt=attempt,
+                        version=snapshot.version,
+                        snapshot_xmin=snapshot.xmin,
+                        notes=read.notes(now),
+                        rows=tally.rows,
+                        money=_money(mirror.tables[read.window.tabela], tally),
+                        noted_at=noted_at,
+                        started_at=started_at,
+                        finished_at=datetime.now(UTC),
                     )
-                ledger.write(entries)
-                self._observe("recorded", reads)
+                )
+            ledger.write(entries)
+            self._observe("recorded", reads)
         return entries
 
     def _observe(self, step: str, reads: Iterable[Read]) -> None:
         for read in reads:
-            self.observe(step, read.window)
+            self.mirror.observe(step, read.window)
 
-    def _move_one(self, read: Read, snapshot: pg.Snapshot, client: Client, attempt: Attempt) -> Tally:
+    def _move_one(
+        self, read: Read, snapshot: pg.Snapshot, attempt: Attempt, published: dict[str, Digest]
+    ) -> Tally:
+        """Move one window; `published` holds, per table, the digest of what this snapshot has published before."""
         from include.mirror import verify
 
-        spec, window = self.tables[read.window.tabela], read.window
+        spec, window, observe = self.mirror.tables[read.window.tabela], read.window, self.mirror.observe
         batches = snapshot.stream(spec, read)
         first = next(batches, None)
         if first is None:
             log.info("%s: no rows", window)
             return verify.Tally(spec)
-        with ch.stage(self.warehouse, client, spec, attempt.label) as stage:
+        with ch.stage(self.mirror.warehouse, self.client, spec, attempt.label) as stage:
             tally = self._load(stage, window, chain([first], batches), snapshot)
-            self.observe("staged", window)
+            observe("staged", window)
             staged = stage.digest()
             verify.compare(spec, tally.digest, staged, "the stage")
-            database = self.warehouse.database
             verify.compare_rows(
-                spec,
-                snapshot.rows(spec, tally.sample),
-                ch.rows(client, database, stage.name, spec, tally.sample),
-                "the stage",
+                spec, snapshot.rows(spec, tally.sample), stage.rows(tally.sample), "the stage"
             )
-            self.observe("verified", window)
+            observe("verified", window)
             for partition in stage.partitions():
                 stage.publish(partition)
-                self.observe("published", window)
-            stage.check_published(snapshot.version, staged)
-            self.observe("confirmed", window)
+                observe("published", window)
+            published[spec.name] = published[spec.name] + staged if spec.name in published else staged
+            stage.check_published(snapshot.version, published[spec.name])
+            observe("confirmed", window)
         log.info("%s: %d rows, version %d", window, tally.rows, snapshot.version)
         return tally
 
@@ -156,7 +179,7 @@ class Mirror:
         def describe(column: Column, key: int) -> str:
             return snapshot.value(spec, column, key)
 
-        with self.warehouse.client() as inserting, ThreadPoolExecutor(1, "insert") as pool:
+        with ThreadPoolExecutor(1, "insert") as pool:
             in_flight: deque[Future[None]] = deque()
             for batch in batches:
                 arrow.check_batch(spec, batch)
@@ -165,8 +188,8 @@ class Mirror:
                 converted = arrow.convert(spec, batch, values, snapshot.version, describe)
                 if len(in_flight) == INSERTS_IN_FLIGHT:
                     in_flight.popleft().result()
-                in_flight.append(pool.submit(stage.insert, inserting, converted))
-                self.observe("extracted", window)
+                in_flight.append(pool.submit(stage.insert, self.inserting, converted))
+                self.mirror.observe("extracted", window)
             for insert in in_flight:
                 insert.result()
         return tally

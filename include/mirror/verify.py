@@ -33,6 +33,13 @@ class ColumnDigest:
     total: int
     weighted: int
 
+    def __add__(self, other: ColumnDigest) -> ColumnDigest:
+        return ColumnDigest(
+            self.nulls + other.nulls,
+            (self.total + other.total) % MODULUS,
+            (self.weighted + other.weighted) % MODULUS,
+        )
+
 
 @dataclass(frozen=True)
 class Digest:
@@ -40,6 +47,11 @@ class Digest:
 
     rows: int
     columns: tuple[ColumnDigest, ...]
+
+    def __add__(self, other: Digest) -> Digest:
+        """Return the digest of both sets of rows together."""
+        pairs = zip(self.columns, other.columns, strict=True)
+        return Digest(self.rows + other.rows, tuple(ours + theirs for ours, theirs in pairs))
 
 
 @dataclass

@@ -119,6 +119,17 @@ class Stage:
         """Return the digest of the staged rows."""
         return digest(self.client, self.warehouse.database, self.name, self.spec)
 
+    def rows(self, keys: Sequence[int]) -> dict[int, tuple[Any, ...]]:
+        """Return the staged rows with these keys, by key, in the spec's column order."""
+        columns = ", ".join(f"`{column.name}`" for column in self.spec.columns)
+        position = [column.name for column in self.spec.columns].index(self.spec.key)
+        result = self.client.query(
+            f"SELECT {columns} FROM {self.warehouse.database}.`{self.name}`"  # noqa: S608 - identifiers only
+            f" WHERE `{self.spec.key}` IN {{keys:Array(Int64)}}",
+            parameters={"keys": list(keys)},
+        ).result_rows
+        return {row[position]: tuple(row) for row in result}
+
     def partitions(self) -> list[str]:
         """Return the ids of the partitions that hold staged rows."""
         rows = self.client.query(
@@ -140,10 +151,12 @@ class Stage:
             settings=SETTINGS,
         )
 
-    def check_published(self, version: int, staged: Digest) -> None:
-        """Raise VerificationError unless every staged row is published, or superseded by a newer version."""
-        published = digest(self.client, self.warehouse.database, self.spec.name, self.spec, version)
-        if published == staged:
+    def check_published(self, version: int, expected: Digest) -> None:
+        """Raise VerificationError unless every staged row is published, or superseded by a newer version.
+
+        `expected` is the digest of all that should stand in the table with this version.
+        """
+        if digest(self.client, self.warehouse.database, self.spec.name, self.spec, version) == expected:
             return
         # A run that read later may have published the same keys meanwhile, and a merge have dropped ours.
         columns = ", ".join(f"`{column.name}`" for column in self.spec.columns)
@@ -214,16 +227,3 @@ def digest(client: Client, database: str, table: str, spec: TableSpec, version: 
         parameters=None if version is None else {"version": version},
     ).result_rows[0]
     return read_digest(spec, row)
-
-
-def rows(
-    client: Client, database: str, table: str, spec: TableSpec, keys: Sequence[int]
-) -> dict[int, tuple[Any, ...]]:
-    """Return the rows with these keys, by key, in the spec's column order."""
-    columns = ", ".join(f"`{column.name}`" for column in spec.columns)
-    position = [column.name for column in spec.columns].index(spec.key)
-    result = client.query(
-        f"SELECT {columns} FROM {database}.`{table}` WHERE `{spec.key}` IN {{keys:Array(Int64)}}",  # noqa: S608
-        parameters={"keys": list(keys)},
-    ).result_rows
-    return {row[position]: tuple(row) for row in result}

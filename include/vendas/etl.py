@@ -84,16 +84,14 @@ def plan_windows(
 def move_batch(mirror: Mirror, batch: Batch, run_id: str, try_number: int) -> dict[str, int]:
     """Move a batch, pass by pass, leaving out what an earlier try has done; return rows moved per table."""
     attempt = Attempt(batch.plan, run_id, try_number)
-    with mirror.warehouse.client() as client:
-        done = mirror.ledger(client).done(batch.plan)
     moved: dict[str, int] = {}
-    for reads in batch.passes:
-        remaining = [read for read in reads if _identity(read) not in done]
-        if not remaining:
-            continue
-        for entry in mirror.move(remaining, attempt):
-            name = entry.read.window.tabela
-            moved[name] = moved.get(name, 0) + entry.rows
+    with mirror.open() as mover:
+        done = mirror.ledger(mover.client).done(batch.plan)
+        for reads in batch.passes:
+            if remaining := [read for read in reads if _identity(read) not in done]:
+                for entry in mover.move(remaining, attempt):
+                    name = entry.read.window.tabela
+                    moved[name] = moved.get(name, 0) + entry.rows
     return moved
 
 

@@ -10,7 +10,12 @@ from include.mirror.errors import MirrorError, RequestError, SchemaError, ValueN
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn errors that only a person can mend into a failure without retries; let the others be retried."""
+    """Turn errors that only a person can mend into a failure without retries; let the others be retried.
+
+    A driver's error in the middle of a run, such as a server that restarts, becomes one line as well.
+    """
+    import clickhouse_connect.driver.exceptions
+    import psycopg
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     try:
@@ -19,3 +24,7 @@ def explained() -> Iterator[None]:
         raise AirflowFailException(str(error)) from None
     except MirrorError as error:
         raise AirflowException(str(error)) from None
+    except psycopg.Error as error:
+        raise AirflowException(f"PostgreSQL: {' '.join(str(error).split())}") from None
+    except clickhouse_connect.driver.exceptions.Error as error:
+        raise AirflowException(f"ClickHouse: {' '.join(str(error).split())}") from None

@@ -18,7 +18,7 @@ def test_the_first_run_brings_rows_older_than_the_dag(lab: Lab) -> None:
 def test_any_interval_again_and_in_any_order_gives_the_same_warehouse(lab: Lab) -> None:
     start = lab.now()
     intervals = []
-    for number in range(6):
+    for number in range(4):
         with lab.connect() as connection, connection.transaction():
             lab.sell(connection, f"{number}.99")
             connection.execute("UPDATE produto SET preco_base = preco_base + 1 WHERE produto_id = 1")
@@ -28,11 +28,11 @@ def test_any_interval_again_and_in_any_order_gives_the_same_warehouse(lab: Lab) 
     lab.run(*intervals[-1])
     lab.assert_equal()
     before = {table: lab.warehouse_rows(table) for table in lab.tables}
-    replays = intervals * 2
+    replays = [*intervals, *intervals[:2]]
     random.Random(7).shuffle(replays)
     for interval in replays:
         lab.run(*interval)
-    for inicio, fim in intervals:
+    for inicio, fim in intervals[:2]:
         conf = {"inicio": inicio.isoformat(), "fim": fim.isoformat()}
         assert lab.run(conf=conf)["venda"] == 1
     assert {table: lab.warehouse_rows(table) for table in lab.tables} == before

@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS vendas_raw.cargas
         COMMENT 'transactions prepared for two-phase commit; since: may hold rows of the window from then on',
     `settles` Array(UUID) COMMENT 'ledger rows whose noted transactions this re-read answers for',
     `rows` UInt64,
-    `money` Map(LowCardinality(String), Decimal(38, 2)) COMMENT 'exact sum per decimal column',
+    `money` Map(LowCardinality(String), Decimal(38, 9)) COMMENT 'exact sum per decimal column',
     `run_id` String,
     `try_number` UInt16,
     `started_at` DateTime64(6, 'UTC'),
