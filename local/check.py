@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from local.compare import compare
-from local.demo_view import differences_table
+from local.demo_view import differences_tables
 from local.settings import FILE_NAME, Settings, SettingsError
 from local.stack import Deployment, clickhouse_server
 from local.supervisor import AlreadyRunningError
@@ -33,5 +33,5 @@ def run(folder: Path, console: Console) -> int:
 def _compare(settings: Settings, console: Console) -> int:
     with closing(clickhouse_server(settings).client()) as warehouse:
         differences = compare(settings.source_dsn, warehouse)
-    console.print(differences_table(differences, {}))
+    console.print(differences_tables(differences, {}))
     return 0 if all(one.same for one in differences) else 1

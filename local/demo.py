@@ -20,7 +20,7 @@ from rich.console import Console
 
 from local.api import FINISHED, AirflowApi, Run
 from local.compare import TableDifference, compare
-from local.demo_view import View, differences_table, runs_table
+from local.demo_view import View, differences_tables, runs_table
 from local.source import simulator
 from local.stack import Deployment, fill
 
@@ -143,7 +143,8 @@ def run(folder: Path, console: Console, history: int = HISTORY) -> int:
 def conclude(outcome: Outcome, console: Console) -> int:
     """Print what came of it, and return the exit code: 0 only if there is no problem."""
     console.print(runs_table(outcome.runs))
-    console.print(differences_table(outcome.differences, outcome.moved))
+    console.print()
+    console.print(differences_tables(outcome.differences, outcome.moved))
     console.print(
         f"{outcome.late:,} transactions committed long after they had begun; {outcome.reread:,} rows of what had "
         f"been open were read again. {outcome.seconds:.0f} seconds in all."

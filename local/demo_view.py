@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -127,44 +126,57 @@ def runs_table(runs: Sequence[Run]) -> Table:
     return table
 
 
-def differences_table(differences: Sequence[TableDifference], moved: Mapping[str, MovedFigures]) -> Table:
-    """Return the figures of both servers, table by table."""
-    table = Table(title="Every table, as each server counts it", box=box.SIMPLE_HEAD, padding=0)
-    table.add_column("table")
-    for heading in (
-        "rows\nPostgreSQL",
-        "rows\nClickHouse",
-        "money\nPostgreSQL",
-        "money\nClickHouse",
-        "difference",
-        "rows\nmoved",
-        "time",
-    ):
-        # On a narrow terminal a number goes on in the next line rather than lose its last digits.
-        table.add_column(heading, justify="right", overflow="fold")
+def differences_tables(
+    differences: Sequence[TableDifference], moved: Mapping[str, MovedFigures]
+) -> RenderableType:
+    """Return the figures of both servers, table by table: the rows, and below them the money.
+
+    Two tables, because the figures of one line would not fit into 80 columns, where numbers must stay whole.
+    """
+    rows = _figures_table("Rows, as each server counts them")
+    if moved:
+        rows.add_column("moved", justify="right", overflow="fold")
+        rows.add_column("time", justify="right", overflow="fold")
+    money = _figures_table("Money, as each server adds it up")
     for one in differences:
         figures = moved.get(one.table)
-        table.add_row(
+        rows.add_row(
             one.table,
             f"{one.source.rows:,}",
             f"{one.warehouse.rows:,}",
-            _money(one.source.money),
-            _money(one.warehouse.money),
-            Text(difference_text(one), style="green" if one.same else "bold red"),
-            "" if figures is None else f"{figures.rows:,}",
-            "" if figures is None else f"{figures.seconds:.1f} s",
+            _verdict(rows_difference(one)),
+            *([] if figures is None else [f"{figures.rows:,}", f"{figures.seconds:.1f} s"]),
         )
+        if one.money is not None:
+            money.add_row(
+                one.table,
+                f"{one.source.money:,}",
+                f"{one.warehouse.money:,}",
+                _verdict(money_difference(one)),
+            )
+    return Group(rows, money)
+
+
+def _figures_table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("table")
+    for heading in ("PostgreSQL", "ClickHouse", "difference"):
+        # On a terminal of less than 80 columns a number goes on in the next line rather than lose its last digits.
+        table.add_column(heading, justify="right", overflow="fold")
     return table
 
 
-def difference_text(one: TableDifference) -> str:
-    """Return what differs, most important first; `0` when not one value does."""
-    parts = [
-        *([f"{one.rows:+,} rows"] if one.rows else []),
-        *([f"{one.money:+,}"] if one.money else []),
-    ]
-    return ", ".join(parts) or ("0" if one.same else "values")
+def _verdict(difference: str) -> Text:
+    return Text(difference, style="green" if difference == "0" else "bold red")
 
 
-def _money(amount: Decimal | None) -> str:
-    return "" if amount is None else f"{amount:,}"
+def rows_difference(one: TableDifference) -> str:
+    """Return how many rows the warehouse has too many, `values` when only values differ, `0` when nothing does."""
+    if one.rows:
+        return f"{one.rows:+,}"
+    return "0" if one.same else "values"
+
+
+def money_difference(one: TableDifference) -> str:
+    """Return how much money the warehouse has too much, or too little; `0` when nothing."""
+    return f"{one.money:+,}" if one.money else "0"

@@ -9,7 +9,7 @@ import pytest
 
 from include.vendas.tables import TABLES
 from local.compare import compare
-from local.demo_view import difference_text
+from local.demo_view import money_difference, rows_difference
 from tests.conftest import new_source
 
 ROWS = """
@@ -51,34 +51,37 @@ def test_equal_rows_compare_equal(servers):
     assert all(one.same for one in differences.values()), differences
     assert differences["venda"].source.money == Decimal("99999999.99")
     assert differences["cliente"].source.money is None
-    assert [difference_text(one) for one in differences.values()] == ["0"] * 6
+    assert [rows_difference(one) for one in differences.values()] == ["0"] * 6
+    assert [money_difference(one) for one in differences.values()] == ["0"] * 6
 
 
 @pytest.mark.parametrize(
-    ("table", "change", "shown"),
+    ("table", "change", "rows", "money"),
     [
-        ("venda", "UPDATE venda SET valor_total = valor_total - 0.01 WHERE venda_id = 1", "+0.01"),
-        ("venda", "UPDATE venda SET valor_total = 0 WHERE venda_id = 2", "values"),
-        ("item_venda", "UPDATE item_venda SET valor_unitario = 5", "values"),
-        ("item_venda", "DELETE FROM item_venda", "+1 rows, -15.00"),
-        ("cidade", "INSERT INTO cidade (cidade_desc) VALUES ('Lisboa')", "-1 rows"),
-        ("cliente", "UPDATE cliente SET nome = 'Anä' WHERE cliente_id = 1", "values"),
-        ("cliente", "UPDATE cliente SET cpf = '' WHERE cliente_id = 1", "values"),
-        ("cliente", "UPDATE cliente SET cpf = NULL WHERE cliente_id = 2", "values"),
-        ("cliente", "UPDATE cliente SET data_nasc = '1930-01-01' WHERE cliente_id = 1", "values"),
-        ("produto", "UPDATE produto SET ativo = false WHERE produto_id = 1", "values"),
+        ("venda", "UPDATE venda SET valor_total = valor_total - 0.01 WHERE venda_id = 1", "values", "+0.01"),
+        ("venda", "UPDATE venda SET valor_total = 0 WHERE venda_id = 2", "values", "0"),
+        ("item_venda", "UPDATE item_venda SET valor_unitario = 5", "values", "0"),
+        ("item_venda", "DELETE FROM item_venda", "+1", "-15.00"),
+        ("cidade", "INSERT INTO cidade (cidade_desc) VALUES ('Lisboa')", "-1", "0"),
+        ("cliente", "UPDATE cliente SET nome = 'Anä' WHERE cliente_id = 1", "values", "0"),
+        ("cliente", "UPDATE cliente SET cpf = '' WHERE cliente_id = 1", "values", "0"),
+        ("cliente", "UPDATE cliente SET cpf = NULL WHERE cliente_id = 2", "values", "0"),
+        ("cliente", "UPDATE cliente SET data_nasc = '1930-01-01' WHERE cliente_id = 1", "values", "0"),
+        ("produto", "UPDATE produto SET ativo = false WHERE produto_id = 1", "values", "0"),
         (
             "pais",
             "UPDATE pais SET created_at = created_at + interval '1 microsecond' WHERE pais_id = 2",
             "values",
+            "0",
         ),
     ],
 )
-def test_difference_is_found(servers, table, change, shown):
+def test_difference_is_found(servers, table, change, rows, money):
     source_dsn, _ = servers
     with psycopg.connect(source_dsn) as source:
         # The trigger's updated_at would differ, whatever the change.
         source.execute("SET session_replication_role = replica")
         source.execute(change)
     found = [one for one in compare(*servers) if not one.same]
-    assert [(one.table, difference_text(one)) for one in found] == [(table, shown)]
+    shown = [(one.table, rows_difference(one), money_difference(one)) for one in found]
+    assert shown == [(table, rows, money)]

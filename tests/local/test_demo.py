@@ -12,7 +12,7 @@ from rich.console import Console
 from local.api import Run
 from local.compare import Figures, TableDifference
 from local.demo import Moved, Outcome, chain, conclude
-from local.demo_view import View, differences_table, runs_table
+from local.demo_view import View, differences_tables, runs_table
 from local.source.simulator import Stats
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -30,8 +30,8 @@ def run(number: int, run_type: str = "scheduled", state: str = "success") -> Run
     return Run(f"{run_type}{number}", run_type, state, start, end, end, end + timedelta(seconds=4.04), {})
 
 
-def printed(thing: object) -> str:
-    console = Console(width=160, record=True, file=StringIO())
+def printed(thing: object, width: int = 160) -> str:
+    console = Console(width=width, record=True, file=StringIO())
     console.print(thing)
     return console.export_text()
 
@@ -82,14 +82,45 @@ def test_exit_code_is_0_when_nothing_differs_and_the_runs_were_scheduled(capsys)
     assert "7 transactions committed long after they had begun; 1,234 rows" in said
 
 
-def test_tables_show_intervals_and_differences():
+def test_runs_show_intervals_and_whether_they_adjoin():
     text = printed(runs_table([run(0), run(1), run(3), run(1, "manual")]))
     lines = [line.split() for line in text.splitlines()]
     assert lines[1] == ["scheduled", "12:00:00", "to", "12:00:20", "success", "4.0"]
     assert lines[2] == ["scheduled", "12:00:20", "to", "12:00:40", "yes", "success", "4.0"]
     assert lines[3] == ["scheduled", "12:01:00", "to", "12:01:20", "no", "success", "4.0"]
     assert lines[4] == ["manual", "12:00:20", "to", "12:00:40", "again", "success", "0.0"]
-    assert "+1 rows, -0.01" in printed(differences_table([SAME, ALTERED], {"venda": Moved(1234, 0.5)}))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_every_figure_and_heading_is_whole_on_a_terminal(width):
+    names = ("pais", "cidade", "cliente", "produto", "venda", "item_venda")
+    ours = Figures(99_999_999, Decimal("12345678901.23"), 7)
+    theirs = Figures(98_765_432, Decimal("12344444444.11"), 8)
+    differences = [TableDifference(name, ours, theirs) for name in names]
+    shown = printed(
+        differences_tables(differences, {name: Moved(99_999_998, 1234.5) for name in names}), width
+    )
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["table", "PostgreSQL", "ClickHouse", "difference", "moved", "time"] in lines
+    assert ["table", "PostgreSQL", "ClickHouse", "difference"] in lines
+    for name in names:
+        assert [name, "99,999,999", "98,765,432", "-1,234,567", "99,999,998", "1234.5", "s"] in lines
+        assert [name, "12,345,678,901.23", "12,344,444,444.11", "-1,234,457.12"] in lines
+    text = printed(runs_table([run(0, state="failed"), run(1), run(1, "manual")]), width)
+    assert [line.split() for line in text.splitlines()] == [
+        ["run_type", "interval", "(UTC)", "adjoins", "state", "seconds"],
+        ["scheduled", "12:00:00", "to", "12:00:20", "failed", "4.0"],
+        ["scheduled", "12:00:20", "to", "12:00:40", "yes", "success", "4.0"],
+        ["manual", "12:00:20", "to", "12:00:40", "again", "success", "0.0"],
+    ]
+
+
+def test_a_comparison_alone_has_no_columns_of_what_was_moved():
+    shown = printed(differences_tables([SAME, ALTERED], {}), 80)
+    lines = [line.split() for line in shown.splitlines()]
+    assert lines.count(["table", "PostgreSQL", "ClickHouse", "difference"]) == 2
+    assert ["venda", "3", "4", "+1"] in lines
+    assert ["venda", "1.50", "1.49", "-0.01"] in lines
 
 
 def test_view_without_a_terminal_says_each_change_once(capsys):
