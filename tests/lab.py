@@ -16,6 +16,7 @@ from include.mirror.move import Mirror
 from include.mirror.source import Source
 from include.mirror.table import TableSpec
 from include.mirror.warehouse import Warehouse
+from include.mirror.window import MICROSECOND
 from include.vendas import etl
 from include.vendas.settings import Settings
 from include.vendas.tables import SQL, TABLES
@@ -41,6 +42,8 @@ class Lab:
     zone: ZoneInfo = UTC_ZONE
     tables: Mapping[str, TableSpec] = field(default_factory=lambda: TABLES)
     runs: int = 0
+    reached: datetime | None = None
+    """Where the last run of the schedule ended: the next begins there."""
 
     def connect(self, **parameters: Any) -> psycopg.Connection[Any]:
         """Open a session of the application, in autocommit mode unless told otherwise."""
@@ -113,11 +116,11 @@ class Lab:
         conf: Mapping[str, Any] | None = None,
         mirror: Mirror | None = None,
     ) -> dict[str, int]:
-        """See one scheduled run of `[inicio, fim)` through; the last second up to now if not given."""
-        if conf is None and fim is None:
-            fim = self.now()
-        if conf is None and inicio is None and fim is not None:
-            inicio = fim - timedelta(seconds=1)
+        """See one scheduled run of `[inicio, fim)` through; by default from where the last one ended up to now."""
+        if conf is None:
+            fim = fim or self.now()
+            inicio = inicio or self.reached or fim - MICROSECOND
+            self.reached = fim
         return self.move(self.plan((inicio, fim), conf, mirror), mirror)
 
     def query(self, statement: str, **parameters: Any) -> list[Sequence[Any]]:

@@ -15,6 +15,8 @@ To move a range again, at any time and as often as you like, trigger it with
 {"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z", "tabelas": ["venda", "item_venda"]}
 ```
 
+Clearing a whole run moves its interval again. Clearing only `mirror` moves what its plan has not moved yet.
+
 `vendas_dw.cargas` shows what each window moved.
 """
 

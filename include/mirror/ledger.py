@@ -48,6 +48,7 @@ class Entry:
     attempt: Attempt
     version: int
     snapshot_xmin: int
+    source_system: int
     notes: Notes
     rows: int
     money: dict[str, Decimal]
@@ -79,11 +80,21 @@ class Ledger:
                 entry_id,
                 Window(tabela, _utc(inicio), _utc(fim), key_from, key_to),
                 snapshot_xmin,
+                system,
                 _notes(sessions, prepared),
             )
-            for entry_id, tabela, inicio, fim, key_from, key_to, snapshot_xmin, sessions, prepared in self._query(
-                "read_pending"
-            )
+            for (
+                entry_id,
+                tabela,
+                inicio,
+                fim,
+                key_from,
+                key_to,
+                snapshot_xmin,
+                system,
+                sessions,
+                prepared,
+            ) in self._query("read_pending")
         ]
         return LedgerState(coverage, pending)
 
@@ -124,6 +135,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "key_to": window.key_to,
         "version": entry.version,
         "snapshot_xmin": entry.snapshot_xmin,
+        "source_system": entry.source_system,
         "noted_at": entry.noted_at,
         "open_sessions": [tuple(session) for session in sorted(entry.notes.sessions)],
         "prepared": [(*noted.transaction, noted.since) for noted in sorted(entry.notes.prepared)]

@@ -1,5 +1,7 @@
 """Moving windows: extract, stage, verify, publish, verify again, and only then the ledger row.
 
+Windows that share a snapshot are all staged and verified before any of them is published.
+
 What a crash leaves after each step, and why that is harmless:
 
 | dies after        | left behind                   | what happens next                                         |
@@ -21,7 +23,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -88,6 +90,15 @@ class Mirror:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What one read brought: its tally, and the verified stage that holds it; no stage where there are no rows."""
+
+    read: Read
+    tally: Tally
+    stage: ch.Stage | None
+
+
+@dataclass(frozen=True)
 class Mover:
     """A mirror with its connections open: `connection` holds the snapshots, `inserting` has a thread of its own."""
 
@@ -100,35 +111,41 @@ class Mover:
         """Move windows that share one snapshot; return their ledger rows once they are written."""
         mirror, connection = self.mirror, self.connection
         started_at = datetime.now(UTC)
-        for spec in {read.window.tabela: mirror.tables[read.window.tabela] for read in reads}.values():
+        specs = list({read.window.tabela: mirror.tables[read.window.tabela] for read in reads}.values())
+        for spec in specs:
             pg.check_columns(connection, spec)
-            ch.check_columns(self.client, mirror.warehouse.database, spec)
         pg.wait_until(connection, max(read.window.fim for read in reads) + mirror.grace)
         noted_at = pg.clock(connection)
         now = pg.open_transactions(connection)
         self._observe("noted", reads)
         ledger = mirror.ledger(self.client)
-        with pg.snapshot(mirror.source, connection, ledger.newest_version) as snapshot:
+        with (
+            ExitStack() as stages,
+            pg.snapshot(mirror.source, connection, specs, ledger.newest_version) as snapshot,
+        ):
             self._observe("snapshot", reads)
-            entries = []
-            published: dict[str, Digest] = {}
-            for read in reads:
-                tally = self._move_one(read, snapshot, attempt, published)
-                entries.append(
-                    Entry(
-                        id=uuid4(),
-                        read=read,
-                        attempt=attempt,
-                        version=snapshot.version,
-                        snapshot_xmin=snapshot.xmin,
-                        notes=read.notes(now),
-                        rows=tally.rows,
-                        money=_money(mirror.tables[read.window.tabela], tally),
-                        noted_at=noted_at,
-                        started_at=started_at,
-                        finished_at=datetime.now(UTC),
-                    )
+            for spec in specs:
+                pg.check_columns(connection, spec)  # once more: now nobody can alter the table
+                ch.check_table(self.client, mirror.warehouse.database, spec)
+            loads = [self._stage(read, snapshot, attempt, stages) for read in reads]
+            self._publish(loads, snapshot.version)
+            entries = [
+                Entry(
+                    id=uuid4(),
+                    read=load.read,
+                    attempt=attempt,
+                    version=snapshot.version,
+                    snapshot_xmin=snapshot.xmin,
+                    source_system=snapshot.system,
+                    notes=load.read.notes(now),
+                    rows=load.tally.rows,
+                    money=_money(mirror.tables[load.read.window.tabela], load.tally),
+                    noted_at=noted_at,
+                    started_at=started_at,
+                    finished_at=datetime.now(UTC),
                 )
+                for load in loads
+            ]
             ledger.write(entries)
             self._observe("recorded", reads)
         return entries
@@ -137,35 +154,40 @@ class Mover:
         for read in reads:
             self.mirror.observe(step, read.window)
 
-    def _move_one(
-        self, read: Read, snapshot: pg.Snapshot, attempt: Attempt, published: dict[str, Digest]
-    ) -> Tally:
-        """Move one window; `published` holds, per table, the digest of what this snapshot has published before."""
+    def _stage(self, read: Read, snapshot: pg.Snapshot, attempt: Attempt, stages: ExitStack) -> Load:
+        """Load one window into a stage of its own and verify it there; nobody can see it yet."""
         from include.mirror import verify
 
-        spec, window, observe = self.mirror.tables[read.window.tabela], read.window, self.mirror.observe
+        spec, window = self.mirror.tables[read.window.tabela], read.window
         batches = snapshot.stream(spec, read)
         first = next(batches, None)
         if first is None:
-            log.info("%s: no rows", window)
-            return verify.Tally(spec)
-        with ch.stage(self.mirror.warehouse, self.client, spec, attempt.label) as stage:
-            tally = self._load(stage, window, chain([first], batches), snapshot)
-            observe("staged", window)
-            staged = stage.digest()
-            verify.compare(spec, tally.digest, staged, "the stage")
-            verify.compare_rows(
-                spec, snapshot.rows(spec, tally.sample), stage.rows(tally.sample), "the stage"
-            )
-            observe("verified", window)
+            return Load(read, verify.Tally(spec), None)
+        stage = stages.enter_context(ch.stage(self.mirror.warehouse, self.client, spec, attempt.label))
+        tally = self._load(stage, window, chain([first], batches), snapshot)
+        self.mirror.observe("staged", window)
+        verify.compare(spec, tally.digest, stage.digest(), "the stage")
+        verify.compare_rows(
+            spec, tally.sample, snapshot.rows(spec, tally.sample), stage.rows(tally.sample), "the stage"
+        )
+        self.mirror.observe("verified", window)
+        return Load(read, tally, stage)
+
+    def _publish(self, loads: Sequence[Load], version: int) -> None:
+        """Attach what has been staged, and check that it stands in the tables that people read."""
+        published: dict[str, Digest] = {}
+        for load in loads:
+            stage, window = load.stage, load.read.window
+            if stage is None:
+                continue
             for partition in stage.partitions():
                 stage.publish(partition)
-                observe("published", window)
-            published[spec.name] = published[spec.name] + staged if spec.name in published else staged
-            stage.check_published(snapshot.version, published[spec.name])
-            observe("confirmed", window)
-        log.info("%s: %d rows, version %d", window, tally.rows, snapshot.version)
-        return tally
+                self.mirror.observe("published", window)
+            before = published.get(window.tabela)
+            published[window.tabela] = load.tally.digest if before is None else before + load.tally.digest
+            stage.check_published(version, published[window.tabela])
+            self.mirror.observe("confirmed", window)
+            log.info("%s: %d rows, version %d", window, load.tally.rows, version)
 
     def _load(
         self, stage: ch.Stage, window: Window, batches: Iterator[pa.RecordBatch], snapshot: pg.Snapshot

@@ -94,13 +94,15 @@ class Reread:
     """Why and how a window is read again.
 
     `settles` are the ledger rows whose notes this read answers. A row that became visible since they were
-    read was written by a transaction id of at least `xmin_from`. Of the prepared transactions found when it
-    runs, those in `carried` matter; and, where sessions were noted, those that were not prepared then (not in
-    `known`): a noted session that is gone may be one of them, with rows from `sessions_since` on.
+    read was written by a transaction id of at least `xmin_from`, in the cluster `system` (0: in several). Of
+    the prepared transactions found when it runs, those in `carried` matter; and, where sessions were noted,
+    those that were not prepared then (not in `known`): a noted session that is gone may be one of them, with
+    rows from `sessions_since` on.
     """
 
     settles: tuple[UUID, ...]
     xmin_from: int
+    system: int
     carried: tuple[NotedPrepared, ...] = ()
     known: frozenset[Prepared] = frozenset()
     sessions_since: datetime | None = None
@@ -138,6 +140,7 @@ class Pending:
     id: UUID
     window: Window
     snapshot_xmin: int
+    system: int
     notes: Notes
 
 
@@ -275,6 +278,7 @@ def _reread(rows: Sequence[Pending]) -> Reread:
     return Reread(
         settles=tuple(sorted(row.id for row in rows)),
         xmin_from=min(row.snapshot_xmin for row in rows),
+        system=rows[0].system if len({row.system for row in rows}) == 1 else 0,
         carried=tuple(NotedPrepared(transaction, since) for transaction, since in sorted(carried.items())),
         known=frozenset.intersection(*prepared_then) if prepared_then else frozenset(),
         sessions_since=min(

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -46,6 +45,9 @@ LOCK_KEY = 0x657476656E646173
 XID_WRAP_MARGIN = 2**31 - 2**24
 """Beyond this many transaction ids, comparing a row's 32-bit `xmin` with an older one means nothing."""
 
+DDL_PATIENCE = timedelta(seconds=10)
+"""How long a snapshot waits for a table that somebody is altering; others wait for their snapshots meanwhile."""
+
 BATCH_BYTES = 16 << 20
 
 # The window's predicate, by what it selects. The values come from settings of the session, which are bound
@@ -71,7 +73,7 @@ class Source:
     working for a task that Airflow has given up.
     """
 
-    conninfo: str
+    conninfo: str = field(repr=False)
     zone: ZoneInfo
     timeout: timedelta = timedelta(hours=1)
 
@@ -91,6 +93,8 @@ class Source:
         options = conninfo_to_dict(self.conninfo).get("options") or ""
         for name, value in (
             ("TimeZone", "UTC"),
+            # A policy that hides rows is an error, not a smaller table.
+            ("row_security", "off"),
             ("DateStyle", "ISO"),
             ("idle_in_transaction_session_timeout", "0"),
             ("lock_timeout", "60s"),
@@ -107,8 +111,10 @@ class Source:
         try:
             connection = psycopg.connect(self.session_conninfo, autocommit=True, connect_timeout=10)
         except psycopg.OperationalError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise SourceError(f"PostgreSQL at {self.address} refused the connection: {reason}") from None
+            reason = " ".join(str(error).split())
+            raise SourceError(
+                f"PostgreSQL at {self.address} (connection postgres_vendas) refused: {reason}"
+            ) from None
         with connection:
             yield connection
 
@@ -166,7 +172,7 @@ def open_transactions(connection: psycopg.Connection[Any]) -> OpenTransactions:
         WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND pid <> pg_backend_pid()
           AND backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender')
-          AND application_name <> %s
+          AND NOT (application_name = %s AND usename = current_user)
           AND (state IS DISTINCT FROM 'idle' OR xact_start IS NOT NULL)
         """,
         (APPLICATION_NAME,),
@@ -252,17 +258,45 @@ def check_columns(connection: psycopg.Connection[Any], spec: TableSpec) -> None:
                 f"source column {spec.source_name}.{column.name} is {found[column.name]}, "
                 f"expected {column.source_type}: change the TableSpec and the warehouse's column first"
             )
+    _check_key(connection, spec)
     if extra:
         log.warning(
             "source table %s has columns that are not mirrored: %s", spec.source_name, ", ".join(extra)
         )
 
 
+def _check_key(connection: psycopg.Connection[Any], spec: TableSpec) -> None:
+    readable, unique = _one(
+        connection,
+        """
+        SELECT has_table_privilege(c.oid, 'SELECT'), EXISTS (
+            SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+              AND i.indnkeyatts = 1 AND a.attname = %s
+        )
+        FROM pg_class c WHERE c.oid = to_regclass(%s)
+        """,
+        (spec.key, spec.source_name),
+    )
+    if not readable:
+        raise SourceError(
+            f"the role may not read {spec.source_name}: run GRANT SELECT ON {spec.source_name} TO it"
+        )
+    if not unique:
+        raise SchemaError(
+            f"source table {spec.source_name} has no unique index on {spec.key} alone, so two rows could share a key "
+            "and become one: restore the primary key"
+        )
+
+
 def check_watermark(connection: psycopg.Connection[Any], spec: TableSpec) -> None:
-    """Raise ValueNotHeldError, with a count and keys, when rows have an `updated_at` that no window matches."""
+    """Raise ValueNotHeldError, with a count and keys, for rows with an `updated_at` that no window can match.
+
+    That is NULL, infinity, or a year that the warehouse's timestamps can't hold.
+    """
     query = sql.SQL(
-        "SELECT count(*), (array_agg({key} ORDER BY {key}))[1:5] FROM {table}"
-        " WHERE {watermark} IS NULL OR {watermark} IN ('infinity', '-infinity')"
+        "SELECT count(*), (array_agg({key} ORDER BY {key}))[1:5] FROM {table} WHERE {watermark} IS NULL"
+        " OR {watermark} < '1900-01-01' OR {watermark} >= '2300-01-01'"
     ).format(
         key=sql.Identifier(spec.key),
         table=sql.Identifier(spec.schema, spec.name),
@@ -271,9 +305,9 @@ def check_watermark(connection: psycopg.Connection[Any], spec: TableSpec) -> Non
     count, keys = _one(connection, query)
     if count:
         raise ValueNotHeldError(
-            f"{count} rows of {spec.source_name} have an {WATERMARK} that is NULL or infinite, so no window would "
-            f"ever read them: {spec.key} {', '.join(map(str, keys))}{' …' if count > len(keys) else ''}. "
-            f"Give them one, such as {WATERMARK} = DEFAULT"
+            f"{count} rows of {spec.source_name} have an {WATERMARK} that is NULL or outside the years 1900 to "
+            f"2299, so no window would ever read them: {spec.key} {', '.join(map(str, keys))}"
+            f"{' …' if count > len(keys) else ''}. Give them one, such as {WATERMARK} = DEFAULT"
         )
 
 
@@ -297,40 +331,44 @@ def split(
     """Cut `window` into windows of about `max_rows` rows, by time, and by key where one instant holds more.
 
     Each cut is one index-only scan forward from the last, so the whole costs one pass over the window's index
-    entries. A window that is small enough comes back alone.
+    entries. A window that is small enough comes back alone. The search goes along the wall clock, which only
+    rises; where the zone repeats an hour, some cuts have no instant of their own and are left out.
     """
     pieces: list[Window] = []
     start = window.inicio
-    while True:
-        cut = _nth_instant(
-            connection,
-            spec,
-            Window(spec.name, start, window.fim, window.key_from, window.key_to),
-            zone,
-            max_rows,
-        )
-        if cut is None or cut >= window.fim:
+    position, end = wall_bounds(window.inicio, window.fim, zone)
+    while (cut := _nth_wall_time(connection, spec, window, (position, end), max_rows)) is not None:
+        instant = max(start, earliest_instant(cut, zone))
+        if instant >= window.fim:
             break
-        if cut <= start:
-            end = min(start + MICROSECOND, window.fim)
-            pieces += _split_keys(connection, spec, _with_time(window, start, end), zone, max_rows)
-            start = end
+        if instant > start:
+            pieces.append(_with_time(window, start, instant))
+            start = instant
+        if cut == position:
+            after = min(start + MICROSECOND, window.fim)
+            cuts = _key_cuts(connection, spec, window, (cut, cut + MICROSECOND), max_rows)
+            bounds = [window.key_from, *cuts, window.key_to]
+            pieces += [Window(window.tabela, start, after, low, high) for low, high in pairwise(bounds)]
+            start = after
+            position = cut + MICROSECOND
         else:
-            pieces.append(_with_time(window, start, cut))
-            start = cut
-        if start >= window.fim:
-            return pieces
-    return [*pieces, _with_time(window, start, window.fim)]
+            position = cut
+    return [*pieces, _with_time(window, start, window.fim)] if start < window.fim else pieces
 
 
 def _with_time(window: Window, inicio: datetime, fim: datetime) -> Window:
     return Window(window.tabela, inicio, fim, window.key_from, window.key_to)
 
 
-def _nth_instant(
-    connection: psycopg.Connection[Any], spec: TableSpec, window: Window, zone: ZoneInfo, n: int
+def _nth_wall_time(
+    connection: psycopg.Connection[Any],
+    spec: TableSpec,
+    window: Window,
+    wall: tuple[datetime, datetime],
+    n: int,
 ) -> datetime | None:
-    _select_window(connection.execute, window, zone)
+    """Return the watermark of row number `n` (from 0) within the range of wall-clock times, None beyond the last."""
+    _set_values(connection.execute, _values(window, wall))
     row = connection.execute(
         sql.SQL(
             "SELECT {watermark} FROM {table} WHERE {changed} ORDER BY {watermark} OFFSET %s LIMIT 1"
@@ -341,33 +379,34 @@ def _nth_instant(
         ),
         (n,),
     ).fetchone()
-    return None if row is None else earliest_instant(row[0], zone)
+    return None if row is None else row[0]
 
 
-def _split_keys(
-    connection: psycopg.Connection[Any], spec: TableSpec, instant: Window, zone: ZoneInfo, max_rows: int
-) -> list[Window]:
-    _select_window(connection.execute, instant, zone)
-    cuts = [
-        key
-        for (key,) in connection.execute(
-            sql.SQL(
-                "SELECT key FROM (SELECT {key} AS key, row_number() OVER (ORDER BY {key}) - 1 AS place"
-                " FROM {table} WHERE {changed}) AS numbered WHERE place > 0 AND place %% %s = 0 ORDER BY key"
-            ).format(
-                key=sql.Identifier(spec.key),
-                table=sql.Identifier(spec.schema, spec.name),
-                changed=_changed(spec, instant),
-            ),
-            (max_rows,),
-        ).fetchall()
-    ]
-    bounds = [instant.key_from, *cuts, instant.key_to]
-    return [Window(instant.tabela, instant.inicio, instant.fim, low, high) for low, high in pairwise(bounds)]
+def _key_cuts(
+    connection: psycopg.Connection[Any],
+    spec: TableSpec,
+    window: Window,
+    wall: tuple[datetime, datetime],
+    n: int,
+) -> list[int]:
+    """Return the keys that begin a new piece when rows of one instant are counted off by `n`, in order of key."""
+    _set_values(connection.execute, _values(window, wall))
+    found = connection.execute(
+        sql.SQL(
+            "SELECT key FROM (SELECT {key} AS key, row_number() OVER (ORDER BY {key}) - 1 AS place"
+            " FROM {table} WHERE {changed}) AS numbered WHERE place > 0 AND place %% %s = 0 ORDER BY key"
+        ).format(
+            key=sql.Identifier(spec.key),
+            table=sql.Identifier(spec.schema, spec.name),
+            changed=_changed(spec, window),
+        ),
+        (n,),
+    ).fetchall()
+    return [key for (key,) in found]
 
 
 def _changed(spec: TableSpec, window: Window, *, since_xmin: bool = False) -> sql.Composed:
-    """Return the window's predicate; the values are in the session's settings (see `_select_window`)."""
+    """Return the window's predicate; its values are in the session's settings (see `_values`)."""
     text = IN_TIME
     if window.key_from is not None:
         text += FROM_KEY
@@ -378,52 +417,41 @@ def _changed(spec: TableSpec, window: Window, *, since_xmin: bool = False) -> sq
     return sql.SQL(text).format(key=sql.Identifier(spec.key))
 
 
-def _select_window(
+def _values(
+    window: Window, wall: tuple[datetime, datetime], xmin_from: int | None = None
+) -> list[tuple[str, str]]:
+    """Return the settings that the predicate of `_changed` reads; `wall` is the range on the source's clock."""
+    values: list[tuple[str, Any]] = [("inicio", wall[0].isoformat()), ("fim", wall[1].isoformat())]
+    values += [("key_from", window.key_from), ("key_to", window.key_to), ("xmin_from", xmin_from)]
+    return [(f"mirror.{name}", str(value)) for name, value in values if value is not None]
+
+
+def _set_values(
     execute: Callable[[str, Sequence[str]], object],
-    window: Window,
-    zone: ZoneInfo,
-    xmin_from: int | None = None,
+    values: Sequence[tuple[str, str]],
     placeholders: str = "%s, %s",
 ) -> None:
-    """Set the session's window: the values that the predicate of `_changed` reads, as bound parameters."""
-    lower, upper = wall_bounds(window.inicio, window.fim, zone)
-    values = {"inicio": lower.isoformat(), "fim": upper.isoformat()}
-    for name, number in (("key_from", window.key_from), ("key_to", window.key_to), ("xmin_from", xmin_from)):
-        if number is not None:
-            values[name] = str(number)
-    for name, text in values.items():
-        execute(f"SELECT set_config({placeholders}, false)", (f"mirror.{name}", text))
+    for pair in values:
+        execute(f"SELECT set_config({placeholders}, false)", pair)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Snapshot:
     """One REPEATABLE READ view of the source: its order among all snapshots, and what can be read in it.
 
     `version` is the database's time when it was taken, in microseconds since 1970, unique and rising per
-    database; `xmin` is the lowest transaction id that was still running then, `xmax` the first not yet given.
-    `control` holds it open.
+    database; `xmin` is the lowest transaction id that was still running then, `xmax` the first not yet given,
+    and `system` the cluster that these ids belong to. `control` holds the snapshot open, `arrow` is a cursor
+    of the Arrow driver in a session of its own, in the same snapshot.
     """
 
     source: Source
-    name: str
     version: int
     xmin: int
     xmax: int
+    system: int
     control: psycopg.Connection[Any]
-    resources: ExitStack
-
-    @cached_property
-    def _arrow(self) -> Any:
-        """A cursor of the Arrow driver, in a session of its own, in this snapshot."""
-        from adbc_driver_postgresql import dbapi
-
-        connection = self.resources.enter_context(
-            dbapi.connect(self.source.session_conninfo, autocommit=True)
-        )
-        cursor = self.resources.enter_context(connection.cursor())
-        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        cursor.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(self.name).as_string(self.control))
-        return cursor
+    arrow: Any
 
     def stream(self, spec: TableSpec, read: Read) -> Iterator[pa.RecordBatch]:
         """Yield the rows of `read` in Arrow batches of about 16 MB, in no particular order.
@@ -434,27 +462,30 @@ class Snapshot:
         import adbc_driver_manager
 
         xmin_from = self._usable_xmin(read)
+        wall = wall_bounds(read.window.inicio, read.window.fim, self.source.zone)
+        values = _values(read.window, wall, xmin_from)
         predicate = _changed(spec, read.window, since_xmin=xmin_from is not None).as_string(self.control)
         query = spec.extract.read_text().replace("{{ changed }}", predicate)
-        self._warn_of_sequential_scan(spec, read.window, xmin_from, query)
+        _set_values(self.control.execute, values)
+        self._warn_of_sequential_scan(spec, query)
         try:
-            cursor = self._arrow
-            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
-            _select_window(cursor.execute, read.window, self.source.zone, xmin_from, placeholders="$1, $2")
-            cursor.execute(query)
-            yield from cursor.fetch_record_batch()
+            self.arrow.adbc_statement.set_options(
+                **{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)}
+            )
+            _set_values(self.arrow.execute, values, placeholders="$1, $2")
+            self.arrow.execute(query)
+            yield from self.arrow.fetch_record_batch()
         except (adbc_driver_manager.Error, OSError) as error:  # OSError: Arrow's, once rows are flowing
             self._explain(spec, read, error)
 
     def _usable_xmin(self, read: Read) -> int | None:
-        if read.reread is None or self.xmax - read.reread.xmin_from > XID_WRAP_MARGIN:
+        """Return the lowest transaction id to look for; None where ids of then can't be compared with today's."""
+        if read.reread is None or read.reread.system != self.system:
             return None
-        return read.reread.xmin_from
+        passed = self.xmax - read.reread.xmin_from
+        return read.reread.xmin_from if 0 <= passed <= XID_WRAP_MARGIN else None
 
-    def _warn_of_sequential_scan(
-        self, spec: TableSpec, window: Window, xmin_from: int | None, query: str
-    ) -> None:
-        _select_window(self.control.execute, window, self.source.zone, xmin_from)
+    def _warn_of_sequential_scan(self, spec: TableSpec, query: str) -> None:
         plan = "\n".join(line for (line,) in self.control.execute(f"EXPLAIN {query}".encode()))
         if "Seq Scan" not in plan:
             return
@@ -488,7 +519,6 @@ class Snapshot:
                 if column.decimal is None:
                     continue
                 precision, scale = column.decimal
-                _select_window(self.control.execute, read.window, self.source.zone)
                 row = self.control.execute(
                     sql.SQL(
                         "SELECT {key}, {column}::text FROM {table} WHERE {changed} AND"
@@ -535,36 +565,63 @@ class Snapshot:
 
 @contextmanager
 def snapshot(
-    source: Source, connection: psycopg.Connection[Any], newest_version: Callable[[], int]
+    source: Source,
+    connection: psycopg.Connection[Any],
+    specs: Iterable[TableSpec],
+    newest_version: Callable[[], int],
 ) -> Iterator[Snapshot]:
-    """Open a snapshot on `connection` (in autocommit mode) and keep it until the block ends.
+    """Open a snapshot of these tables on `connection` (in autocommit mode) and keep it until the block ends.
 
     It is taken, and the database's clock read right after it, under one advisory lock, so that versions order
     snapshots. `newest_version` returns the ledger's highest: a version that is not above it would lose against
     older rows, and raises VersionError.
+
+    Both sessions lock the tables first, as any reader does: an ALTER TABLE that rewrites one would leave it
+    empty for a snapshot taken before. One that holds a table longer than `DDL_PATIENCE` raises SourceError.
     """
-    _one(connection, "SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
-    try:
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        xmin, xmax, name, version = _one(
-            connection,
-            "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, pg_export_snapshot(),"
-            " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM pg_current_snapshot() AS s",
-        )
-        highest = newest_version()
-    except BaseException:
-        # The session's end frees the lock too; a failed transaction would refuse to.
-        connection.close()
-        raise
-    _one(connection, "SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
-    if version <= highest:
-        raise VersionError(
-            f"the source's clock gives version {version}, which is not above the ledger's newest {highest}: it "
-            "stepped back, or the source failed over. Wait until it has passed, or mend the clock"
-        )
-    try:
-        with ExitStack() as resources:
-            yield Snapshot(source, name, version, xmin, xmax, connection, resources)
-    finally:
-        if not connection.broken:
-            connection.rollback()
+    import adbc_driver_manager
+    from adbc_driver_postgresql import dbapi
+
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    patience = f"SET LOCAL lock_timeout = {int(DDL_PATIENCE.total_seconds() * 1000)}"
+    tables = sql.SQL(", ").join(sql.Identifier(spec.schema, spec.name) for spec in specs)
+    lock = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(tables).as_string(connection)
+    with ExitStack() as resources:
+        try:
+            reading = resources.enter_context(dbapi.connect(source.session_conninfo, autocommit=True))
+            arrow = resources.enter_context(reading.cursor())
+            for statement in (begin, patience, lock):
+                arrow.execute(statement)
+            _one(connection, "SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
+            for statement in (begin, patience, lock):
+                connection.execute(statement.encode())
+            xmin, xmax, name, version, system = _one(
+                connection,
+                "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, pg_export_snapshot(),"
+                " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
+                " (SELECT system_identifier FROM pg_control_system()) FROM pg_current_snapshot() AS s",
+            )
+            highest = newest_version()
+            _one(connection, "SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
+            arrow.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(name).as_string(connection))
+        except BaseException as error:
+            # The session's end frees the advisory lock too; a failed transaction would refuse to.
+            connection.close()
+            if isinstance(error, psycopg.errors.LockNotAvailable | adbc_driver_manager.Error):
+                reason = str(error).splitlines()[0]
+                raise SourceError(
+                    f"no snapshot of {', '.join(spec.source_name for spec in specs)}: {reason}. A session that "
+                    "alters a table, or another run that takes its snapshot, has to end first"
+                ) from None
+            raise
+        if version <= highest:
+            connection.close()
+            raise VersionError(
+                f"the source's clock gives version {version}, which is not above the ledger's newest {highest}: it "
+                "stepped back, or the source failed over. Wait until it has passed, or mend the clock"
+            )
+        try:
+            yield Snapshot(source, version, xmin, xmax, system, connection, arrow)
+        finally:
+            if not connection.broken:
+                connection.rollback()

@@ -66,6 +66,12 @@ class TableSpec:
         for needed in (self.key, WATERMARK):
             if needed not in names:
                 raise ValueError(f"table {self.name}: column {needed} is not among {', '.join(names)}")
+        for column in self.columns:
+            if column.decimal and column.decimal[0] > 18:
+                raise ValueError(
+                    f"table {self.name}: {column.name} is {column.warehouse_type}; money travels as a 64-bit count "
+                    "of its smallest unit, which holds 18 digits"
+                )
 
     @property
     def source_name(self) -> str:

@@ -8,7 +8,7 @@ content is held against the source's by sampled rows, which take another way (an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -118,7 +118,8 @@ def digest_expressions(spec: TableSpec) -> list[str]:
 def _integer_sql(column: Column) -> str:
     name = f"`{column.name}`"
     if column.decimal:
-        return f"reinterpretAsInt64({name})"
+        # The integer inside: of 32 bits up to nine digits, else of 64.
+        return f"toInt64(reinterpretAsInt{32 if column.decimal[0] <= 9 else 64}({name}))"
     if column.base_type == "String":
         return f"length({name})"
     if column.base_type == "Date32":
@@ -162,16 +163,17 @@ _MEANING = {
 
 def compare_rows(
     spec: TableSpec,
+    keys: Iterable[int],
     source: Mapping[int, tuple[Any, ...]],
     arrived: Mapping[int, tuple[Any, ...]],
     place: str,
 ) -> None:
     """Raise VerificationError naming key and column when a sampled row differs from the source's."""
-    for key, expected in source.items():
-        found = arrived.get(key)
-        if found is None:
-            raise VerificationError(f"{spec.name}: the row with {spec.key} = {key} is not in {place}")
-        for column, ours, theirs in zip(spec.columns, expected, found, strict=True):
+    for key in keys:
+        for rows, where in ((source, "the source"), (arrived, place)):
+            if key not in rows:
+                raise VerificationError(f"{spec.name}: the row with {spec.key} = {key} is not in {where}")
+        for column, ours, theirs in zip(spec.columns, source[key], arrived[key], strict=True):
             if ours != _without_zone(theirs):
                 raise VerificationError(
                     f"{spec.name}.{column.name} is {ours!r} in the source and {theirs!r} in {place}, "

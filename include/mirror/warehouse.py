@@ -47,13 +47,15 @@ _BOOKKEEPING = {VERSION: "UInt64", "is_deleted": "UInt8"}
 
 @dataclass(frozen=True)
 class Warehouse:
-    """A ClickHouse server (or an engine inside this process) and the database that holds the tables.
+    """A ClickHouse server (or an engine inside this process) the database that holds the tables, and that of
+    the views that people query.
 
     `connect` returns a new client at each call: a client's session runs one query at a time.
     """
 
     connect: Callable[[], Client]
     database: str = "vendas_raw"
+    views: str = "vendas_dw"
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -76,15 +78,38 @@ def create(client: Client, files: Iterable[Path]) -> None:
         run_file(client, path)
 
 
-def check_columns(client: Client, database: str, spec: TableSpec) -> None:
-    """Raise SchemaError naming the column when the warehouse's table differs from its spec."""
+def check_table(client: Client, database: str, spec: TableSpec) -> None:
+    """Raise SchemaError, naming what differs, unless the warehouse's table is what its spec and the mirror need.
+
+    Another engine would keep the wrong one of two versions, another sorting key would not know them as one row,
+    and a partition by anything but the key would part them.
+    """
+    table = f"{database}.{spec.name}"
+    _check_columns(client, database, spec)
+    engine, sorting_key, partition_key = client.query(
+        "SELECT engine_full, sorting_key, partition_key FROM system.tables"
+        " WHERE database = {database:String} AND name = {table:String}",
+        parameters={"database": database, "table": spec.name},
+    ).result_rows[0]
+    if not re.match(rf"\w*ReplacingMergeTree\((.*, )?{VERSION}, is_deleted\)", engine):
+        raise SchemaError(
+            f"warehouse table {table} has engine {engine.split(' ')[0]}, expected ReplacingMergeTree({VERSION}, is_deleted)"
+        )
+    if sorting_key != spec.key:
+        raise SchemaError(
+            f"warehouse table {table} is ordered by {sorting_key or 'nothing'}, expected {spec.key}"
+        )
+    others = [column.name for column in spec.columns if column.name != spec.key] + list(_BOOKKEEPING)
+    if wrong := [name for name in others if re.search(rf"\b{re.escape(name)}\b", partition_key)]:
+        raise SchemaError(
+            f"warehouse table {table} is partitioned by {partition_key}, which changes with {wrong[0]}: the versions of "
+            f"one row would stand in several partitions; partition by a range of {spec.key}"
+        )
+
+
+def _check_columns(client: Client, database: str, spec: TableSpec) -> None:
     expected = {column.name: column.warehouse_type for column in spec.columns} | _BOOKKEEPING
-    found = dict(
-        client.query(
-            "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}",
-            parameters={"database": database, "table": spec.name},
-        ).result_rows
-    )
+    found = _columns(client, database, spec.name)
     for name, kind in expected.items():
         if name not in found:
             raise SchemaError(f"warehouse column {database}.{spec.name}.{name} is missing, expected {kind}")
@@ -96,6 +121,39 @@ def check_columns(client: Client, database: str, spec: TableSpec) -> None:
         raise SchemaError(
             f"warehouse table {database}.{spec.name} has columns that its TableSpec does not: {', '.join(sorted(unknown))}"
         )
+
+
+def _columns(client: Client, database: str, table: str) -> dict[str, str]:
+    return dict(
+        client.query(
+            "SELECT name, type FROM system.columns WHERE database = {database:String} AND table = {table:String}",
+            parameters={"database": database, "table": table},
+        ).result_rows
+    )
+
+
+def create_view(client: Client, views: str, database: str, spec: TableSpec) -> None:
+    """Create the view that people query, or bring it in line with its spec.
+
+    Raises SchemaError when something else has its name: a table there would hide that nothing arrives in it,
+    and replacing it would destroy what it holds.
+    """
+    there = client.query(
+        "SELECT engine, as_select FROM system.tables WHERE database = {database:String} AND name = {table:String}",
+        parameters={"database": views, "table": spec.name},
+    ).result_rows
+    if there:
+        engine, definition = there[0]
+        if engine != "View" or f"{database}.{spec.name} FINAL" not in definition:
+            raise SchemaError(
+                f"{views}.{spec.name} is already there and is not the mirror's view (engine {engine}): make room for it, "
+                f"such as RENAME TABLE {views}.{spec.name} TO {views}.{spec.name}_old"
+            )
+        if _columns(client, views, spec.name) == {
+            column.name: column.warehouse_type for column in spec.columns
+        }:
+            return
+    run_file(client, spec.create_view)
 
 
 @dataclass(frozen=True)

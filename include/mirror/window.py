@@ -29,6 +29,10 @@ class Interval:
         for name, value in (("inicio", self.inicio), ("fim", self.fim)):
             if value.tzinfo is None:
                 raise RequestError(f"{name} {value.isoformat()} has no time zone; write it like {EXAMPLE}")
+            if not 1900 <= value.year <= 2299:
+                raise RequestError(
+                    f"{name} {value.isoformat()} is outside the years 1900 to 2299, which the warehouse can hold"
+                )
         if self.inicio == self.fim:
             raise RequestError(
                 f"the interval [{self.inicio.isoformat()}, {self.fim.isoformat()}) has zero length and would "

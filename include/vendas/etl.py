@@ -58,8 +58,9 @@ def plan_windows(
             pg.check_watermark(source, spec)
         ch.create(warehouse, [*CREATE_FIRST, *(spec.create_table for spec in mirror.tables.values())])
         for spec in mirror.tables.values():
-            ch.check_columns(warehouse, mirror.warehouse.database, spec)
-        ch.create(warehouse, [spec.create_view for spec in mirror.tables.values()])
+            ch.check_table(warehouse, mirror.warehouse.database, spec)
+        for spec in mirror.tables.values():
+            ch.create_view(warehouse, mirror.warehouse.views, mirror.warehouse.database, spec)
         # Twice the limit: an attempt that Airflow gave up on may take a moment to end.
         ch.drop_old_stages(warehouse, mirror.warehouse.database, 2 * settings.timeout)
         zone = mirror.source.zone
@@ -88,7 +89,10 @@ def move_batch(mirror: Mirror, batch: Batch, run_id: str, try_number: int) -> di
     with mirror.open() as mover:
         done = mirror.ledger(mover.client).done(batch.plan)
         for reads in batch.passes:
-            if remaining := [read for read in reads if _identity(read) not in done]:
+            remaining = [read for read in reads if _identity(read) not in done]
+            if len(remaining) < len(reads):
+                log.info("%d windows were moved by an earlier try of this plan", len(reads) - len(remaining))
+            if remaining:
                 for entry in mover.move(remaining, attempt):
                     name = entry.read.window.tabela
                     moved[name] = moved.get(name, 0) + entry.rows

@@ -65,7 +65,7 @@ def reader(lab: Lab) -> Iterator[None]:
         nonlocal polls
         highest = 0
         client = lab.clickhouse.client()
-        while not stop.is_set():
+        while not stop.wait(0.02):
             count, keys = client.query(
                 "SELECT count(), uniqExact(venda_id) FROM vendas_dw.venda"
             ).result_rows[0]
@@ -75,10 +75,15 @@ def reader(lab: Lab) -> Iterator[None]:
             if count < highest:
                 wrong.append(f"{highest} rows, then {count}")
             highest = max(highest, count)
-            stop.wait(0.02)
         client.close()
 
-    thread = threading.Thread(target=poll)
+    def watch() -> None:
+        try:
+            poll()
+        except Exception as error:  # noqa: BLE001 - whatever ends the watching is a failure
+            wrong.append(repr(error))
+
+    thread = threading.Thread(target=watch)
     thread.start()
     try:
         yield
@@ -165,7 +170,10 @@ def test_clickhouse_killed_in_the_middle(lab: Lab, clickhouse: ClickHouse, step:
         lab.sell(connection)
     planned = plan_to_now(lab)
 
+    crashed: list[str] = []
+
     def crash() -> None:
+        crashed.append(step)
         clickhouse.kill()
         clickhouse.start()
 
@@ -173,6 +181,7 @@ def test_clickhouse_killed_in_the_middle(lab: Lab, clickhouse: ClickHouse, step:
         lab.move(planned, lab.mirror(observe=once(step, crash)))
     except (clickhouse_connect.driver.exceptions.Error, OSError):
         lab.move(planned, try_number=2)
+    assert crashed == [step]
     lab.assert_equal()
 
 

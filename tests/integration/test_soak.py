@@ -47,7 +47,8 @@ def test_random_kills_for_minutes_lose_and_double_nothing(
             [sys.executable, "-m", "tests.integration.mover", "none", "none"],
             env=environment_of(lab),
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         event = rng.choices(["finishes", "killed", "clickhouse killed", "postgres restarted"], [4, 8, 2, 1])[
             0
@@ -61,7 +62,8 @@ def test_random_kills_for_minutes_lose_and_double_nothing(
             clickhouse.start()
         elif event == "postgres restarted":
             postgres.restart()
-        mover.wait()
+        _, errors = mover.communicate()
+        assert event != "finishes" or mover.returncode == 0, errors
         happened[event] = happened.get(event, 0) + 1
     stop.set()
     writing.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -54,5 +55,22 @@ def test_history_is_split_by_time(lab: Lab) -> None:
     assert len(planned) == 3
     assert len(pieces) == 10
     assert all(window.key_from is None for window in pieces)
+    lab.move(planned)
+    lab.assert_equal()
+
+
+def test_rows_around_the_end_of_summer_time_are_split_by_time_not_by_microseconds(lab: Lab) -> None:
+    """Near it the range read on the wall clock begins an hour before the window."""
+    lab.zone = ZoneInfo("America/Sao_Paulo")
+    lab.execute("TRUNCATE pais, cidade, cliente, produto, venda, item_venda")
+    lab.settings = replace(lab.settings, max_rows=20)
+    lab.execute(
+        "INSERT INTO venda (valor_total, updated_at)"
+        " SELECT n, timestamp '2019-02-16 20:00' + n * interval '3 min' FROM generate_series(1, 200) AS n"
+    )
+    end = lab.now()
+    planned = lab.plan((end - timedelta(seconds=1), end))
+    pieces = [read.window for batch in planned for read in batch.reads if read.window.tabela == "venda"]
+    assert len(pieces) <= 15
     lab.move(planned)
     lab.assert_equal()

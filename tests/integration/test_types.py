@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from include.mirror.errors import SchemaError, ValueNotHeldError
+from include.mirror.table import Column, TableSpec
 from tests.lab import Lab
 
 
@@ -81,12 +83,21 @@ NOT_HELD = {
     ),
     "updated_at NULL": (
         "ALTER TABLE venda DISABLE TRIGGER set_updated_at; UPDATE venda SET updated_at = NULL WHERE venda_id IN (7, 8)",
-        "2 rows of public.venda have an updated_at that is NULL or infinite, so no window would ever read them: "
-        "venda_id 7, 8.",
+        "2 rows of public.venda have an updated_at that is NULL or outside the years 1900 to 2299, "
+        "so no window would ever read them: venda_id 7, 8.",
+    ),
+    "updated_at before Christ": (
+        "ALTER TABLE venda DISABLE TRIGGER set_updated_at;"
+        " UPDATE venda SET updated_at = '0044-03-15 BC' WHERE venda_id = 7",
+        "1 rows of public.venda have an updated_at that is NULL or outside the years 1900 to 2299",
+    ),
+    "NaN in the last table": (
+        "INSERT INTO item_venda (valor_total) VALUES ('NaN')",
+        "item_venda.valor_total is NaN where item_id = 1",
     ),
     "updated_at infinite": (
         "ALTER TABLE venda DISABLE TRIGGER set_updated_at; UPDATE venda SET updated_at = 'infinity' WHERE venda_id = 7",
-        "1 rows of public.venda have an updated_at that is NULL or infinite",
+        "1 rows of public.venda have an updated_at that is NULL or outside the years 1900 to 2299",
     ),
 }
 
@@ -101,7 +112,8 @@ def test_what_a_type_can_not_hold_raises_and_publishes_nothing(lab: Lab, what: s
         lab.run(end - timedelta(seconds=1), end)
     assert message in str(raised.value)
     if lab.query("SELECT count() FROM system.databases WHERE name = 'vendas_dw'") == [(1,)]:
-        assert lab.query("SELECT count() FROM vendas_dw.venda") == [(0,)]
+        counts = {name: lab.query(f"SELECT count() FROM vendas_dw.{name}")[0][0] for name in lab.tables}
+        assert counts == dict.fromkeys(lab.tables, 0)
 
 
 CHANGED_SOURCE = {
@@ -147,6 +159,29 @@ CHANGED_WAREHOUSE = {
         "ALTER TABLE vendas_raw.venda DROP COLUMN entregue",
         "warehouse column vendas_raw.venda.entregue is missing",
     ),
+    "of another engine": (
+        "CREATE OR REPLACE TABLE vendas_raw.venda AS vendas_raw.venda ENGINE = ReplacingMergeTree(updated_at)"
+        " PARTITION BY intDiv(venda_id, 10000000) ORDER BY venda_id",
+        "warehouse table vendas_raw.venda has engine ReplacingMergeTree(updated_at), expected ReplacingMergeTree(version,",
+    ),
+    "partitioned by time": (
+        "CREATE OR REPLACE TABLE vendas_raw.venda AS vendas_raw.venda ENGINE = ReplacingMergeTree(version, is_deleted)"
+        " PARTITION BY toYYYYMM(updated_at) ORDER BY venda_id",
+        "warehouse table vendas_raw.venda is partitioned by toYYYYMM(updated_at), which changes with updated_at",
+    ),
+    "ordered otherwise": (
+        "CREATE OR REPLACE TABLE vendas_raw.venda AS vendas_raw.venda ENGINE = ReplacingMergeTree(version, is_deleted)"
+        " PARTITION BY intDiv(venda_id, 10000000) ORDER BY (venda_id, updated_at)",
+        "warehouse table vendas_raw.venda is ordered by venda_id, updated_at, expected venda_id",
+    ),
+    "hidden by an old table": (
+        "CREATE OR REPLACE TABLE vendas_dw.venda (venda_id UInt32) ENGINE = MergeTree ORDER BY venda_id",
+        "vendas_dw.venda is already there and is not the mirror's view (engine MergeTree)",
+    ),
+    "hidden by another view": (
+        "CREATE OR REPLACE VIEW vendas_dw.venda AS SELECT 1 AS venda_id",
+        "vendas_dw.venda is already there and is not the mirror's view (engine View)",
+    ),
     "added": (
         "ALTER TABLE vendas_raw.venda ADD COLUMN extra String",
         "columns that its TableSpec does not: extra",
@@ -176,3 +211,40 @@ def test_timestamps_keep_their_wall_clock_whatever_the_zone(lab: Lab) -> None:
     lab.execute("INSERT INTO venda (created_at, updated_at) VALUES ('2026-03-08 02:30', '2026-03-08 02:30')")
     lab.run()
     assert lab.query("SELECT created_at FROM vendas_dw.venda") == [(datetime(2026, 3, 8, 2, 30),)]
+
+
+def test_a_view_that_lags_behind_its_spec_is_replaced(lab: Lab) -> None:
+    lab.run()
+    client = lab.clickhouse.client()
+    client.command("CREATE OR REPLACE VIEW vendas_dw.venda AS SELECT venda_id FROM vendas_raw.venda FINAL")
+    client.close()
+    lab.run()
+    lab.assert_equal()
+
+
+def test_small_decimals_arrive_exact(lab: Lab, tmp_path: Path) -> None:
+    """Up to nine digits ClickHouse keeps them in 32 bits, negative ones too."""
+    lab.execute(
+        "CREATE TABLE taxa (taxa_id int PRIMARY KEY, valor numeric(5,2), updated_at timestamp DEFAULT now())"
+    )
+    lab.execute("INSERT INTO taxa VALUES (1, -999.99), (2, 999.99), (3, -0.01), (4, NULL)")
+    extract, create, view = (tmp_path / name for name in ("extract.sql", "create.sql", "view.sql"))
+    extract.write_text(
+        "SELECT taxa_id, (valor * 100)::bigint AS valor, updated_at FROM public.taxa WHERE {{ changed }}"
+    )
+    create.write_text(
+        "CREATE TABLE IF NOT EXISTS vendas_raw.taxa (taxa_id UInt32, valor Nullable(Decimal(5, 2)),"
+        " updated_at DateTime64(6, 'UTC'), version UInt64, is_deleted UInt8 DEFAULT 0)"
+        " ENGINE = ReplacingMergeTree(version, is_deleted) PARTITION BY intDiv(taxa_id, 10) ORDER BY taxa_id"
+    )
+    view.write_text(
+        "CREATE VIEW vendas_dw.taxa AS SELECT taxa_id, valor, updated_at FROM vendas_raw.taxa FINAL"
+    )
+    columns = (
+        Column("taxa_id", "integer", "UInt32"),
+        Column("valor", "numeric(5,2)", "Nullable(Decimal(5, 2))"),
+        Column("updated_at", "timestamp without time zone", "DateTime64(6, 'UTC')"),
+    )
+    lab.tables = {"taxa": TableSpec("taxa", "taxa_id", columns, extract, create, view)}
+    lab.run()
+    lab.assert_equal()

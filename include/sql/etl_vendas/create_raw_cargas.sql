@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS vendas_raw.cargas
     `key_to` Nullable(Int64) COMMENT 'exclusive; NULL is open',
     `version` UInt64 COMMENT 'when its snapshot was taken: microseconds since 1970 on the clock of the source',
     `snapshot_xmin` UInt64 COMMENT 'lowest transaction id that was running then',
+    `source_system` UInt64 COMMENT 'system identifier of the cluster whose transaction ids these are',
     `noted_at` DateTime64(6, 'UTC') COMMENT 'when open transactions were noted, on the clock of the source',
     `open_sessions` Array(Tuple(pid Int32, connected_at DateTime64(6, 'UTC'), start DateTime64(6, 'UTC')))
         COMMENT 'transactions that may still commit rows into the window',

@@ -42,12 +42,12 @@ def test_pieces_of_a_large_window_are_spread_and_each_has_its_snapshot() -> None
 
 
 def test_rereads_are_not_split() -> None:
-    reads = [Read(window("venda", 600), Reread((uuid4(),), 7))]
+    reads = [Read(window("venda", 600), Reread((uuid4(),), 7, 1))]
     assert [batch.reads for batch in group(reads, in_hours, uuid4(), tasks=4)] == [reads]
 
 
 def test_a_batch_survives_its_way_through_json() -> None:
     noted = NotedPrepared(Prepared(7, "gid"), EPOCH)
-    reread = Reread((uuid4(),), 2**40, (noted,), frozenset({Prepared(8, "other")}), EPOCH)
+    reread = Reread((uuid4(),), 2**40, 2**62, (noted,), frozenset({Prepared(8, "other")}), EPOCH)
     batch = Batch(uuid4(), ((Read(window("venda"), reread), Read(Window("pais", EPOCH, EPOCH, 3, None))),))
     assert load(dump(batch)) == batch

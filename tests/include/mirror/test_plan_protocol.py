@@ -22,6 +22,7 @@ from include.mirror.window import Interval, Request, Window
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 TABLE = "venda"
+SYSTEM = 7
 
 
 def instant(tick: int) -> datetime:
@@ -153,7 +154,7 @@ class Model:
             else:
                 self.ledger.settled |= set(run.read.reread.settles)
             if run.notes.owed:
-                row = Pending(uuid4(), window, run.xmin, run.notes)
+                row = Pending(uuid4(), window, run.xmin, SYSTEM, run.notes)
                 self.ledger.pending[row.id] = row
             self.running.remove(run)
 

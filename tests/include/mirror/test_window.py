@@ -38,6 +38,10 @@ REFUSED = {
         {"inicio": "0001-01-01T00:00:00+14:00", "fim": "2026-01-02T00:00:00Z"},
         "inicio '0001-01-01T00:00:00+14:00' is outside the years 1 to 9999",
     ),
+    "outside what the warehouse holds": (
+        {"inicio": "0001-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z"},
+        "inicio 0001-01-01T00:00:00+00:00 is outside the years 1900 to 2299",
+    ),
     "unknown table": (
         {"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z", "tabelas": ["vendas"]},
         "unknown table 'vendas' in tabelas; there are pais, venda",
