@@ -9,6 +9,7 @@ import random
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -300,4 +301,6 @@ def _column(cursor: psycopg.Cursor[tuple[Any, ...]]) -> list[int]:
 
 def _roll_back_prepared(connection: Connection, names: psycopg.Cursor[tuple[Any, ...]]) -> None:
     for (name,) in names:
-        connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(name))
+        # Several writers look for what was lost at once; one of them gets there first.
+        with suppress(psycopg.errors.UndefinedObject):
+            connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(name))

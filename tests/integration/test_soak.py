@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -38,8 +39,8 @@ def test_random_kills_for_minutes_lose_and_double_nothing(
         late_deliveries=0.1,
     )
     lab.run()
-    writing = threading.Thread(target=simulate, args=(lab.dsn, traffic), kwargs={"stop": stop})
-    writing.start()
+    pool = ThreadPoolExecutor(1)
+    writing = pool.submit(simulate, lab.dsn, traffic, seed=3, stop=stop)
     happened: dict[str, int] = {}
     deadline = time.monotonic() + MINUTES * 60
     while time.monotonic() < deadline:
@@ -65,10 +66,14 @@ def test_random_kills_for_minutes_lose_and_double_nothing(
         _, errors = mover.communicate()
         assert event != "finishes" or mover.returncode == 0, errors
         happened[event] = happened.get(event, 0) + 1
+        assert not writing.done(), writing.result()
     stop.set()
-    writing.join()
+    written = writing.result()
+    pool.shutdown()
     for _ in range(3):
         lab.run()
     ledger = lab.query("SELECT kind, count(), sum(rows) FROM vendas_dw.cargas GROUP BY kind ORDER BY kind")
-    print(f"\n{happened}\nledger: {ledger}\nsales: {lab.query('SELECT count() FROM vendas_dw.venda')[0][0]}")
+    print(
+        f"\n{happened}\n{written}\nledger: {ledger}\nsales: {lab.query('SELECT count() FROM vendas_dw.venda')[0][0]}"
+    )
     lab.assert_equal()
