@@ -26,7 +26,7 @@ UTC_ZONE = ZoneInfo("UTC")
 SETTINGS = Settings(
     schedule="*/2 * * * *",
     grace=timedelta(milliseconds=1),
-    max_rows=500_000,
+    max_rows=1_000_000,
     tasks=4,
     timeout=timedelta(minutes=10),
 )

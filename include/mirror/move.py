@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 Observe = Callable[[str, Window], None]
 """Told of each step as it is done: noted, snapshot, extracted, staged, verified, published, confirmed, recorded."""
 
-INSERTS_IN_FLIGHT = 2
+INSERTS_IN_FLIGHT = 3
 
 
 def _silent(_step: str, _window: Window) -> None:

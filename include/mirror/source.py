@@ -48,7 +48,7 @@ XID_WRAP_MARGIN = 2**31 - 2**24
 DDL_PATIENCE = timedelta(seconds=10)
 """How long a snapshot waits for a table that somebody is altering; others wait for their snapshots meanwhile."""
 
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 8 << 20
 
 # The window's predicate, by what it selects. The values come from settings of the session, which are bound
 # parameters where they are set: COPY itself takes none. PostgreSQL plans with the settings' values, so the
@@ -454,7 +454,7 @@ class Snapshot:
     arrow: Any
 
     def stream(self, spec: TableSpec, read: Read) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of `read` in Arrow batches of about 16 MB, in no particular order.
+        """Yield the rows of `read` in Arrow batches of about 8 MB, in no particular order.
 
         Raises ValueNotHeldError naming table, column and key where PostgreSQL can't turn a value into what the
         extraction's SQL asks for.

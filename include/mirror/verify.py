@@ -82,7 +82,7 @@ class Tally:
             sums[1] += int(unsigned.sum(dtype=np.uint64))
             sums[2] += int(np.dot(unsigned, keys))
             if column.decimal:
-                # Never wraps: a batch of 16 MB holds far fewer rows than 2^63 / 10^precision.
+                # Never wraps: a batch of 8 MB holds far fewer rows than 2^63 / 10^precision.
                 self.money[column.name] += int(numbers.sum(dtype=np.int64))
         chosen = self.random.integers(0, batch.num_rows, min(SAMPLE_PER_BATCH, batch.num_rows))
         self.sample += [int(values[self._key][place]) for place in chosen]

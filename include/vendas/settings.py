@@ -4,7 +4,7 @@
 |-----------------------------|---------------|------------------------------------------------------------------|
 | `ETL_VENDAS_SCHEDULE`       | `*/2 * * * *` | cron expression in UTC; a sixth field, if there, is seconds       |
 | `ETL_VENDAS_GRACE_SECONDS`  | `2`           | how far past an interval's end the source's clock must be        |
-| `ETL_VENDAS_MAX_ROWS`       | `500000`      | rows above which a window is split                               |
+| `ETL_VENDAS_MAX_ROWS`       | `1000000`     | rows above which a window is split                               |
 | `ETL_VENDAS_TASKS`          | `4`           | at most this many tasks mirror at once in one run                |
 | `ETL_VENDAS_TIMEOUT_MINUTES`| `60`          | time limit of one task that mirrors                              |
 """
@@ -39,7 +39,7 @@ def load() -> Settings:
     return Settings(
         schedule=os.environ.get("ETL_VENDAS_SCHEDULE", "*/2 * * * *"),
         grace=timedelta(seconds=_number("ETL_VENDAS_GRACE_SECONDS", 2, 1)),
-        max_rows=_number("ETL_VENDAS_MAX_ROWS", 500_000, 1),
+        max_rows=_number("ETL_VENDAS_MAX_ROWS", 1_000_000, 1),
         tasks=_number("ETL_VENDAS_TASKS", 4, 1),
         timeout=timedelta(minutes=_number("ETL_VENDAS_TIMEOUT_MINUTES", 60, 1)),
     )
