@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import tempfile
 from collections.abc import Iterator
 from secrets import token_urlsafe
 
@@ -15,6 +17,11 @@ from local.server import free_port
 from local.source import base
 from local.source.base import execute_file
 from tests.lab import Lab
+
+# Airflow reads its home when it is first imported: an empty one, before any test does.
+_home = tempfile.TemporaryDirectory(prefix="airflow-")
+os.environ["AIRFLOW_HOME"] = _home.name
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 _numbers = itertools.count(1)
 

@@ -16,8 +16,8 @@ import pytest
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
 from include.vendas import settings
-from tests.dags.conftest import ROOT
 
+ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = {"etl_vendas"}
 FILES = sorted((ROOT / "dags").rglob("*.py"))
 # What a DAG file must not load: the scheduler's parser pays for it every time, and chDB must not be forked.

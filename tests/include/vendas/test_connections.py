@@ -1,0 +1,66 @@
+"""The two ends of the mirror, as Airflow's connections describe them."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from include.mirror.errors import SourceError
+from include.vendas import connections
+
+HOUR = timedelta(hours=1)
+
+
+def describe(monkeypatch: pytest.MonkeyPatch, **extra: object) -> None:
+    connection = {
+        "conn_type": "postgres",
+        "host": "db.example",
+        "port": 6432,
+        "login": "reader",
+        "password": "s3cr3t 'quoted'",
+        "schema": "vendas",
+        "extra": extra,
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_POSTGRES_VENDAS", json.dumps(connection))
+
+
+def test_the_source_is_read_in_utc_unless_the_connection_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    describe(monkeypatch)
+    assert connections.source(HOUR).zone.key == "UTC"
+    describe(monkeypatch, source_timezone="America/Sao_Paulo")
+    assert connections.source(HOUR).zone.key == "America/Sao_Paulo"
+
+
+def test_other_extras_are_libpq_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    describe(monkeypatch, source_timezone="UTC", sslmode="require", options="-c search_path=public")
+    source = connections.source(HOUR)
+    parts = conninfo_to_dict(source.session_conninfo)
+    assert parts["password"] == "s3cr3t 'quoted'"
+    assert parts["sslmode"] == "require"
+    assert "-c search_path=public" in parts["options"]
+    assert "-c TimeZone=UTC" in parts["options"]
+    assert "-c statement_timeout=3600s" in parts["options"]
+
+
+def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    describe(monkeypatch)
+    source = connections.source(HOUR)
+    assert "s3cr3t" not in repr(source)
+    assert source.address == "db.example:6432/vendas"
+
+
+def test_a_zone_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    describe(monkeypatch, source_timezone="Brasil/Paulista")
+    with pytest.raises(SourceError, match="source_timezone 'Brasil/Paulista' is not a time zone"):
+        connections.source(HOUR)
+
+
+def test_an_unknown_libpq_parameter_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    describe(monkeypatch, source_time_zone="UTC")
+    with pytest.raises(SourceError, match=r"connection postgres_vendas: .*source_time_zone"):
+        connections.source(HOUR)
