@@ -91,11 +91,15 @@ class Mirror:
 
 @dataclass(frozen=True)
 class Load:
-    """What one read brought: its tally, and the verified stage that holds it; no stage where there are no rows."""
+    """What one read brought: its tally, and the verified stage that holds it; no stage where there are no rows.
+
+    `finished_at` is when all of it stood there, verified.
+    """
 
     read: Read
     tally: Tally
     stage: ch.Stage | None
+    finished_at: datetime
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class Mover:
                     money=_money(mirror.tables[load.read.window.tabela], load.tally),
                     noted_at=noted_at,
                     started_at=started_at,
-                    finished_at=datetime.now(UTC),
+                    finished_at=load.finished_at,
                 )
                 for load in loads
             ]
@@ -162,7 +166,7 @@ class Mover:
         batches = snapshot.stream(spec, read)
         first = next(batches, None)
         if first is None:
-            return Load(read, verify.Tally(spec), None)
+            return Load(read, verify.Tally(spec), None, datetime.now(UTC))
         stage = stages.enter_context(ch.stage(self.mirror.warehouse, self.client, spec, attempt.label))
         tally = self._load(stage, window, chain([first], batches), snapshot)
         self.mirror.observe("staged", window)
@@ -171,7 +175,7 @@ class Mover:
             spec, tally.sample, snapshot.rows(spec, tally.sample), stage.rows(tally.sample), "the stage"
         )
         self.mirror.observe("verified", window)
-        return Load(read, tally, stage)
+        return Load(read, tally, stage, datetime.now(UTC))
 
     def _publish(self, loads: Sequence[Load], version: int) -> None:
         """Attach what has been staged, and check that it stands in the tables that people read."""

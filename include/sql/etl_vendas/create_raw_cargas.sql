@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS vendas_raw.cargas
     `run_id` String,
     `try_number` UInt16,
     `started_at` DateTime64(6, 'UTC'),
-    `finished_at` DateTime64(6, 'UTC')
+    `finished_at` DateTime64(6, 'UTC') COMMENT 'when its rows stood verified in the stage; they are published right after'
 )
 ENGINE = MergeTree
 ORDER BY (tabela, inicio, version)
