@@ -18,6 +18,7 @@ from local.demo import chain
 from local.source import simulator
 from local.stack import Deployment
 from tests.e2e.conftest import DAG_ID, HISTORY, PATIENCE
+from tests.processes import ask_descendants
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -118,11 +119,7 @@ def test_no_secret_is_in_an_argument_or_a_log(deployment, runs):
     secrets = [
         value for name, value in vars(settings).items() if name.endswith(("password", "secret", "key"))
     ]
-    arguments = [
-        " ".join(process.cmdline())
-        for process in psutil.Process().children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE
-    ]
+    arguments = ask_descendants(lambda process: " ".join(process.cmdline()))
     assert len(arguments) > 7
     logs = {path: path.read_text(errors="replace") for path in settings.logs.rglob("*") if path.is_file()}
     assert len(logs) > 7
@@ -132,11 +129,11 @@ def test_no_secret_is_in_an_argument_or_a_log(deployment, runs):
 
 
 def test_everything_listens_on_the_loopback_interface_only(deployment, runs):
+    connections = ask_descendants(lambda process: process.net_connections())
     listening = {
         connection.laddr.ip
-        for process in psutil.Process().children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE
-        for connection in process.net_connections()
+        for of_process in connections
+        for connection in of_process
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening == {"127.0.0.1"}

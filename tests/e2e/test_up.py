@@ -13,13 +13,7 @@ import psycopg
 from local.settings import Settings
 from local.stack import Deployment
 from local.supervisor import recorded
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+from tests.processes import is_alive
 
 
 def sales(settings: Settings) -> int:

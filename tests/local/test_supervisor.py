@@ -15,6 +15,7 @@ import pytest
 
 from local.server import Server, ServerError
 from local.supervisor import RECORD_NAME, AlreadyRunningError, ProcessDiedError, Supervisor, recorded
+from tests.processes import is_alive
 
 # A server with a child that ignores signals, in a process group of its own, as task runners make them.
 STUBBORN = """
@@ -50,13 +51,6 @@ class Script(Server):
     @property
     def child(self) -> psutil.Process:
         return psutil.Process(int(self.log.read_text().split()[-1]))
-
-
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_grandchildren_that_ignore_signals_are_ended_too(tmp_path):
