@@ -1,0 +1,2270 @@
+#!/usr/bin/env python3
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["click", "jsonschema", "PyYAML", "requests", "rich", "tenacity"]
+# ///
+"""List, trigger and watch Airflow DAGs through the REST API v2, with custom conf.
+
+    python trigger_script.py --list
+    python trigger_script.py --dag-id etl_vendas --wait
+    python trigger_script.py --dag-id etl_vendas --conf '{"inicio": "…", "fim": "…"}'
+
+This file stands alone: copy it anywhere. From Python:
+
+    from trigger_script import AirflowClient
+
+    with AirflowClient("http://localhost:8080", username="maria", password="…") as client:
+        run = client.trigger("etl_vendas", {"tabelas": ["venda"]})
+        run = client.wait(run.dag_id, run.run_id, timeout=600)
+
+What it prints as a result goes to standard output, everything else to standard error. Exit codes: 0 done,
+1 a run failed, 2 usage, bad conf or refused before anything was created, 3 not found, 4 authentication or
+permission, 5 API unreachable or broken, 6 timeout while waiting, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import shlex
+import stat
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self, TypeVar
+from urllib.parse import quote, urlsplit
+
+import click
+import requests
+import tenacity
+from click.core import ParameterSource
+from click.shell_completion import get_completion_class
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+VERSION = "1.0.0"
+DEFAULT_URL = "http://localhost:8080"
+PAGE = 100  # Airflow's own default for the longest page it gives
+OUTAGE = 300.0  # seconds that a wait outlives an API that is down, as in a slow restart
+LOG_LINES = 20  # of a failed task's log
+FINISHED = ("success", "failed")
+# Of a task instance; the others may still change by themselves.
+TASK_FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+
+Result = TypeVar("Result")
+
+
+# ---------------------------------------------------------------------------------------------------- errors
+
+
+class TriggerError(Exception):
+    """What went wrong, in one line for people; `exit_code` is what the command ends with."""
+
+    exit_code = 5
+
+
+class RequestRefused(TriggerError):
+    """The request is wrong, or was refused before anything was created."""
+
+    exit_code = 2
+
+
+class NotFound(TriggerError):
+    """There is no such DAG, run or backfill."""
+
+    exit_code = 3
+
+
+class NotAllowed(TriggerError):
+    """Who asks is not known, or may not do this."""
+
+    exit_code = 4
+
+
+class ApiUnavailable(TriggerError):
+    """The API can't be reached, or what answers is not a working API."""
+
+    exit_code = 5
+
+
+class WaitTimeout(TriggerError):
+    """The run has not ended in the time that was given to it; it goes on."""
+
+    exit_code = 6
+
+
+class _Conflict(RequestRefused):
+    """409: something with the same identity exists already."""
+
+
+class _Transient(ApiUnavailable):
+    """An ApiUnavailable that time may heal; `retry_after` is the server's own wish, seconds."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+# ------------------------------------------------------------------------------------- what the API speaks of
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+@dataclass(frozen=True)
+class Param:
+    """A Param that a DAG declares: its default (None where there is none) and its JSON Schema."""
+
+    default: Any
+    schema: Mapping[str, Any]
+    description: str | None
+
+
+@dataclass(frozen=True)
+class Dag:
+    """A DAG; `last_state` and `params` are None where they were not asked for."""
+
+    dag_id: str
+    paused: bool
+    schedule: str | None
+    next_run: datetime | None
+    last_state: str | None
+    tags: list[str]
+    owners: list[str]
+    description: str | None
+    import_error: bool
+    file: str
+    params: Mapping[str, Param] | None = field(default=None, repr=False)
+
+    @classmethod
+    def _read(cls, entry: Mapping[str, Any], last_state: str | None = None) -> Self:
+        params = entry.get("params")
+        return cls(
+            dag_id=entry["dag_id"],
+            paused=entry["is_paused"],
+            schedule=entry["timetable_summary"],
+            next_run=_instant(entry["next_dagrun_run_after"]),
+            last_state=last_state,
+            tags=[tag["name"] for tag in entry["tags"]],
+            owners=entry["owners"],
+            description=entry["description"],
+            import_error=entry["has_import_errors"],
+            file=entry["relative_fileloc"] or entry["fileloc"],
+            params=None
+            if params is None
+            else {
+                name: Param(param["value"], param.get("schema") or {}, param.get("description"))
+                for name, param in params.items()
+            },
+        )
+
+
+@dataclass(frozen=True)
+class ImportFailure:
+    """A file that Airflow can't import, the whole error, and the DAGs it is known to hold."""
+
+    file: str
+    bundle: str | None
+    time: datetime | None
+    error: str
+    dag_ids: list[str]
+
+    @property
+    def reason(self) -> str:
+        """The error's last line, which names it."""
+        lines = self.error.strip().splitlines()
+        return lines[-1].strip() if lines else "no error text"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A DAG run; `url` is its page in Airflow's user interface."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    url: str
+    logical_date: datetime | None
+    data_interval_start: datetime | None
+    data_interval_end: datetime | None
+    run_after: datetime | None
+    start_date: datetime | None
+    end_date: datetime | None
+    conf: dict[str, Any]
+    note: str | None
+    triggered_by: str | None
+    queued_at: datetime | None = field(default=None, repr=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to an end, good or bad."""
+        return self.state in FINISHED
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task instance of a run; `map_index` is -1 unless it is mapped, `duration` in seconds."""
+
+    dag_id: str = field(repr=False)
+    run_id: str = field(repr=False)
+    task_id: str
+    map_index: int
+    state: str
+    try_number: int
+    start_date: datetime | None
+    end_date: datetime | None
+    duration: float | None
+
+    @property
+    def label(self) -> str:
+        """The task's id, with the index of a mapped one."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+    def seconds(self) -> float | None:
+        """How long it took, or has been running, in seconds; None before it starts."""
+        if self.start_date is None:
+            return None
+        if self.end_date is None:
+            return max(0.0, (datetime.now(UTC) - self.start_date).total_seconds())
+        return self.duration
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What asks for a run of a DAG; `dated` says that its logical date is a part of the wish."""
+
+    dag_id: str
+    body: dict[str, Any]
+    dated: bool
+
+    @classmethod
+    def make(
+        cls,
+        dag_id: str,
+        conf: Mapping[str, Any] | None,
+        *,
+        run_id: str | None = None,
+        data_interval: tuple[datetime, datetime] | None = None,
+        logical_date: datetime | None = None,
+        run_after: datetime | None = None,
+        note: str | None = None,
+    ) -> Self:
+        """Return a request; without `run_id` it gets one that nobody else has."""
+        now = datetime.now(UTC)
+        date = logical_date or (data_interval[0] if data_interval else None)
+        body: dict[str, Any] = {
+            "dag_run_id": run_id or f"manual__{now.isoformat(timespec='seconds')}_{secrets.token_hex(4)}",
+            # Without one, the run would have no data interval, and the API drops one that is given without
+            # a word. This moment is what the web page sends too: the timetable then gives the last interval.
+            "logical_date": (date or now).isoformat(),
+            "conf": dict(conf or {}),
+        }
+        if data_interval is not None:
+            body["data_interval_start"], body["data_interval_end"] = map(datetime.isoformat, data_interval)
+        if run_after is not None:
+            body["run_after"] = run_after.isoformat()
+        if note is not None:
+            body["note"] = note
+        return cls(dag_id, body, dated=date is not None)
+
+    @property
+    def run_id(self) -> str:
+        """The id that the run will have."""
+        return str(self.body["dag_run_id"])
+
+
+@dataclass(frozen=True)
+class BackfillPlan:
+    """What a backfill of the intervals that begin in [from_date, to_date) would run, by logical date."""
+
+    dag_id: str
+    from_date: datetime
+    to_date: datetime
+    reprocess: str
+    logical_dates: list[datetime]
+    body: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A backfill that exists; `completed_at` is set once Airflow finds nothing of it unfinished."""
+
+    id: int
+    dag_id: str
+    from_date: datetime
+    to_date: datetime
+    reprocess: str
+    created_at: datetime
+    completed_at: datetime | None
+
+
+# ------------------------------------------------------------------------------------------------ the client
+
+
+class AirflowClient:
+    """Airflow's REST API v2, with retries, renewed tokens and errors that people can read.
+
+    `url` is the address of the user interface; `token` wins over `username` and `password`. `ca` names a
+    file of certificates to trust. An API that can't be reached, or answers 429, 502, 503 or 504, is tried
+    again for `connect_timeout` seconds. With `cache`, tokens are kept in a file that only its owner can
+    read, and `ask_password` is called where a password is needed and none was given.
+
+    Every method raises a TriggerError: RequestRefused, NotFound, NotAllowed or ApiUnavailable. One client
+    serves one thread.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        ca: str | Path | None = None,
+        connect_timeout: float = 20.0,
+        cache: bool = True,
+        ask_password: Callable[[], str] | None = None,
+        trace: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.url = check_url(url)
+        self.username = username
+        self._password = password
+        self._token = token
+        self._own_token = token is not None
+        self._ask_password = ask_password
+        self._patience = connect_timeout
+        self._deadline: float | None = None  # of a wait, by the monotonic clock
+        self._trace = trace
+        self._cache = _TokenCache() if cache else None
+        self._session = requests.Session()
+        # Passed with each request: requests lets REQUESTS_CA_BUNDLE win over a session's own setting.
+        self._verify: bool | str = True if ca is None else str(ca)
+        if ca is not None and not Path(ca).is_file():
+            raise RequestRefused(f"there is no file {str(ca)!r} of certificates to trust")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    # DAGs
+
+    def dags(
+        self, *, tags: Sequence[str] = (), paused: bool | None = None, last_states: bool = False
+    ) -> list[Dag]:
+        """Return all DAGs by id, those with any of the tags; `last_states` asks for their newest run's."""
+        filters: dict[str, Any] = {"tags": list(tags), "tags_match_mode": "any"} if tags else {}
+        if paused is not None:
+            filters["paused"] = str(paused).lower()
+        filters["order_by"] = "dag_id"
+        states = {}
+        if last_states:
+            # Four short questions instead of one for each DAG.
+            for state in ("queued", "running", "success", "failed"):
+                for entry in self._pages("/dags", "dags", {**filters, "last_dag_run_state": state}):
+                    states[entry["dag_id"]] = state
+        found = {entry["dag_id"]: entry for entry in self._pages("/dags", "dags", filters)}
+        return [Dag._read(entry, states.get(dag_id)) for dag_id, entry in found.items()]
+
+    def dag(self, dag_id: str) -> Dag:
+        """Return one DAG with its Params. Raises NotFound with the id that was perhaps meant."""
+        try:
+            return Dag._read(self._call("GET", f"/dags/{_quoted(dag_id)}/details"))
+        except NotFound:
+            known = [dag.dag_id for dag in self.dags()]
+        broken = []
+        with suppress(NotAllowed):  # not everyone may see them
+            broken = self.import_failures()
+        hint = _did_you_mean(dag_id, known)
+        if broken and not hint:
+            files = ", ".join(failure.file for failure in broken[:3])
+            hint = f"; {len(broken)} file(s) can't be imported ({files}): see --list --import-errors"
+        raise NotFound(f"there is no DAG {dag_id!r}{hint or '; see --list'}")
+
+    def import_failures(self) -> list[ImportFailure]:
+        """Return the files that Airflow can't import."""
+        entries = list(self._pages("/importErrors", "import_errors", {"order_by": "id"}))
+        if not entries:
+            return []
+        broken = self._pages("/dags", "dags", {"has_import_errors": "true", "order_by": "dag_id"})
+        dag_ids: dict[str, list[str]] = {}
+        for dag in broken:
+            dag_ids.setdefault(dag["relative_fileloc"] or dag["fileloc"], []).append(dag["dag_id"])
+        return [
+            ImportFailure(
+                file=entry["filename"],
+                bundle=entry["bundle_name"],
+                time=_instant(entry["timestamp"]),
+                error=entry["stack_trace"],
+                dag_ids=dag_ids.get(entry["filename"], []),
+            )
+            for entry in entries
+        ]
+
+    def unpause(self, dag_id: str) -> None:
+        """Let a paused DAG run."""
+        self._call(
+            "PATCH",
+            f"/dags/{_quoted(dag_id)}",
+            query={"update_mask": "is_paused"},
+            body={"is_paused": False},
+        )
+
+    # Runs
+
+    def trigger(
+        self,
+        dag_id: str,
+        conf: Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        data_interval: tuple[datetime, datetime] | None = None,
+        logical_date: datetime | None = None,
+        run_after: datetime | None = None,
+        note: str | None = None,
+    ) -> Run:
+        """Ask for a run and return it; conf is sent as it is, without a check.
+
+        The run's id is part of the request, drawn here unless given, so that asking again, here after a lost
+        answer or by the caller, finds the same run instead of making a second one. Raises RequestRefused
+        when the id, or the logical date, belongs to another request's run.
+        """
+        request = RunRequest.make(
+            dag_id,
+            conf,
+            run_id=run_id,
+            data_interval=data_interval,
+            logical_date=logical_date,
+            run_after=run_after,
+            note=note,
+        )
+        return self.send(request)
+
+    def send(self, request: RunRequest) -> Run:
+        """Ask for a run that is described already; otherwise as `trigger`."""
+        dag_id = request.dag_id
+        path = f"/dags/{_quoted(dag_id)}/dagRuns"
+        try:
+            return self._read_run(self._call("POST", path, body=request.body))
+        except _Conflict as conflict:
+            try:
+                existing = self.run(dag_id, request.run_id)
+            except NotFound:
+                self._refuse_logical_date(request, conflict)
+        if differing := self._differences(request, existing):
+            raise RequestRefused(
+                f"run {existing.run_id!r} of {dag_id} exists already"
+                f"{f', made by {existing.triggered_by}' if existing.triggered_by else ''}, "
+                f"with another {' and '.join(differing)}; choose another --run-id"
+            )
+        return existing
+
+    def _differences(self, request: RunRequest, run: Run) -> list[str]:
+        body = request.body
+        date = _instant(body["logical_date"]) if request.dated else None
+        asked = {
+            "conf": (body["conf"], run.conf),
+            "logical date": (date, run.logical_date),
+            "data interval start": (_instant(body.get("data_interval_start")), run.data_interval_start),
+            "data interval end": (_instant(body.get("data_interval_end")), run.data_interval_end),
+            "run-after": (_instant(body.get("run_after")), run.run_after),
+            "note": (body.get("note"), run.note),
+            "user": (self.username, run.triggered_by),
+        }
+        # What was not asked for is the server's to choose: a date, an interval, the note of a colleague.
+        return [name for name, (ours, theirs) in asked.items() if ours is not None and ours != theirs]
+
+    def _refuse_logical_date(self, request: RunRequest, conflict: TriggerError) -> NoReturn:
+        date = request.body["logical_date"]
+        holders = self._pages(
+            f"/dags/{_quoted(request.dag_id)}/dagRuns",
+            "dag_runs",
+            {"logical_date_gte": date, "logical_date_lte": date},
+        )
+        names = ", ".join(repr(entry["dag_run_id"]) for entry in holders) or "another run"
+        raise RequestRefused(
+            f"the logical date {date} of {request.dag_id} belongs to {names}, and a DAG has one run for "
+            "each: clear that run, or give this one another --logical-date"
+        ) from conflict
+
+    def run(self, dag_id: str, run_id: str) -> Run:
+        """Return a run."""
+        return self._read_run(self._call("GET", f"/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}"))
+
+    def tasks(self, dag_id: str, run_id: str) -> list[Task]:
+        """Return the task instances of a run in the order they began; those that have not stand last."""
+        path = f"/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}/taskInstances"
+        tasks = [
+            Task(
+                dag_id=dag_id,
+                run_id=run_id,
+                task_id=entry["task_id"],
+                map_index=entry["map_index"],
+                state=entry["state"] or "none",
+                try_number=entry["try_number"],
+                start_date=_instant(entry["start_date"]),
+                end_date=_instant(entry["end_date"]),
+                duration=entry["duration"],
+            )
+            for entry in self._pages(path, "task_instances", {"order_by": "id"})
+        ]
+        never = datetime.max.replace(tzinfo=UTC)
+        return sorted(tasks, key=lambda task: (task.start_date or never, task.task_id, task.map_index))
+
+    def log(self, task: Task, try_number: int | None = None) -> list[str]:
+        """Return the lines of a task instance's log, of its newest try unless told otherwise."""
+        number = task.try_number if try_number is None else try_number
+        answer = self._call(
+            "GET",
+            f"/dags/{_quoted(task.dag_id)}/dagRuns/{_quoted(task.run_id)}"
+            f"/taskInstances/{_quoted(task.task_id)}/logs/{number}",
+            query={"map_index": task.map_index, "full_content": "true"},
+        )
+        return list(_log_lines(answer["content"]))
+
+    def wait(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout: float | None = None,
+        interval: float = 2.0,
+        progress: Callable[[Run, list[Task]], None] | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> Run:
+        """Return the run once it has ended, whatever its state.
+
+        It is asked for every `interval` seconds; `progress` gets it with its tasks each time. An API that
+        goes away is waited for up to five minutes, and `warn` is told. Raises WaitTimeout after `timeout`
+        seconds, which leaves the run going.
+        """
+        seen = "never seen"
+
+        def ended() -> Run | None:
+            nonlocal seen
+            run = self.run(dag_id, run_id)
+            if progress is not None:
+                progress(run, self.tasks(dag_id, run_id))
+            seen = run.state
+            return run if run.finished else None
+
+        return self._until(
+            ended, lambda: f"run {run_id!r} of {dag_id} is still {seen}", timeout, interval, warn
+        )
+
+    # Backfills
+
+    def plan_backfill(
+        self,
+        dag_id: str,
+        inicio: datetime,
+        fim: datetime,
+        *,
+        conf: Mapping[str, Any] | None = None,
+        reprocess: str = "none",
+        max_active_runs: int | None = None,
+        run_backwards: bool = False,
+    ) -> BackfillPlan:
+        """Return what a backfill of the intervals beginning in [inicio, fim) would run; create nothing."""
+        body: dict[str, Any] = {
+            "dag_id": dag_id,
+            "from_date": inicio.isoformat(),
+            # The API's range includes its end; everywhere else here it does not.
+            "to_date": (fim - timedelta(microseconds=1)).isoformat(),
+            "reprocess_behavior": reprocess,
+            "run_backwards": run_backwards,
+            "dag_run_conf": dict(conf or {}),
+        }
+        if max_active_runs is not None:
+            body["max_active_runs"] = max_active_runs
+        answer = self._call("POST", "/backfills/dry_run", body=body)
+        dates = [_instant(entry["logical_date"]) for entry in answer["backfills"]]
+        return BackfillPlan(dag_id, inicio, fim, reprocess, [date for date in dates if date], body)
+
+    def start_backfill(self, plan: BackfillPlan) -> Backfill:
+        """Start what was planned. Raises RequestRefused while another backfill of the DAG is active.
+
+        A backfill has no id of ours that would make asking twice harmless: an answer that got lost is looked
+        for among the backfills that are newer than the request.
+        """
+        newest = max((backfill.id for backfill in self._backfills(plan.dag_id)), default=-1)
+
+        def ours() -> Backfill | None:
+            for backfill in self._backfills(plan.dag_id):
+                if backfill.id > newest and (backfill.from_date, backfill.to_date, backfill.reprocess) == (
+                    _instant(plan.body["from_date"]),
+                    _instant(plan.body["to_date"]),
+                    plan.reprocess,
+                ):
+                    return backfill
+            return None
+
+        for last in (False, True):
+            try:
+                return self._read_backfill(self._call("POST", "/backfills", body=plan.body, once=True))
+            except _Conflict as conflict:
+                raise RequestRefused(
+                    f"another backfill of {plan.dag_id} is active, and a DAG has one at a time"
+                ) from conflict
+            except _Transient:
+                if (found := ours()) is not None:
+                    return found
+                if last:
+                    raise
+        raise AssertionError("unreachable")
+
+    def backfill(self, backfill_id: int) -> Backfill:
+        """Return a backfill."""
+        return self._read_backfill(self._call("GET", f"/backfills/{backfill_id}"))
+
+    def backfill_runs(self, backfill: Backfill) -> list[Run]:
+        """Return the runs that a backfill has created or cleared, by logical date."""
+        entries = self._pages(
+            f"/dags/{_quoted(backfill.dag_id)}/dagRuns",
+            "dag_runs",
+            {
+                "run_type": "backfill",
+                "logical_date_gte": backfill.from_date.isoformat(),
+                "logical_date_lte": backfill.to_date.isoformat(),
+                "order_by": "logical_date",
+            },
+        )
+        runs = [self._read_run(entry) for entry in entries]
+        # Earlier backfills have left their runs in the same range.
+        return [run for run in runs if run.queued_at is not None and run.queued_at >= backfill.created_at]
+
+    def wait_backfill(
+        self,
+        backfill: Backfill,
+        *,
+        planned: int | None = None,
+        timeout: float | None = None,
+        interval: float = 2.0,
+        progress: Callable[[list[Run]], None] = lambda _: None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> list[Run]:
+        """Return the runs of a backfill once all have ended; otherwise as `wait`.
+
+        Airflow marks a backfill as completed only every half minute: `planned` runs that have ended are
+        enough where their number is known.
+        """
+        count = 0
+
+        def ended() -> list[Run] | None:
+            nonlocal count
+            completed = self.backfill(backfill.id).completed_at is not None
+            runs = self.backfill_runs(backfill)
+            progress(runs)
+            count = sum(run.finished for run in runs)
+            return runs if completed or (planned is not None and count >= planned) else None
+
+        return self._until(
+            ended,
+            lambda: f"backfill {backfill.id} of {backfill.dag_id} has ended {count} runs so far",
+            timeout,
+            interval,
+            warn,
+        )
+
+    def _backfills(self, dag_id: str) -> Iterator[Backfill]:
+        for entry in self._pages("/backfills", "backfills", {"dag_id": dag_id}):
+            yield self._read_backfill(entry)
+
+    def _until(
+        self,
+        ended: Callable[[], Result | None],
+        situation: Callable[[], str],
+        timeout: float | None,
+        interval: float,
+        warn: Callable[[str], None],
+    ) -> Result:
+        """Ask again and again until there is a result; an API that is down for a while is no reason to end."""
+        start = time.monotonic()
+        self._deadline = None if timeout is None else start + timeout
+        answered = start
+        lost = False
+        try:
+            while True:
+                try:
+                    if (result := ended()) is not None:
+                        return result
+                    answered = time.monotonic()
+                    if lost:
+                        warn("the API is back")
+                    lost = False
+                except _Transient as outage:
+                    if time.monotonic() - answered > OUTAGE:
+                        raise
+                    if not lost:
+                        warn(f"{outage}; still trying")
+                    lost = True
+                remaining = float("inf") if self._deadline is None else self._deadline - time.monotonic()
+                if remaining <= 0:
+                    raise WaitTimeout(f"{situation()} after {timeout:g} s")
+                time.sleep(min(interval, remaining))
+        finally:
+            self._deadline = None
+
+    def _read_run(self, entry: Mapping[str, Any]) -> Run:
+        dag_id, run_id = entry["dag_id"], entry["dag_run_id"]
+        return Run(
+            dag_id=dag_id,
+            run_id=run_id,
+            state=entry["state"],
+            url=f"{self.url}/dags/{_quoted(dag_id)}/runs/{_quoted(run_id)}",
+            logical_date=_instant(entry["logical_date"]),
+            data_interval_start=_instant(entry["data_interval_start"]),
+            data_interval_end=_instant(entry["data_interval_end"]),
+            run_after=_instant(entry["run_after"]),
+            start_date=_instant(entry["start_date"]),
+            end_date=_instant(entry["end_date"]),
+            conf=entry["conf"] or {},
+            note=entry["note"],
+            triggered_by=entry["triggering_user_name"],
+            queued_at=_instant(entry["queued_at"]),
+        )
+
+    def _read_backfill(self, entry: Mapping[str, Any]) -> Backfill:
+        return Backfill(
+            id=entry["id"],
+            dag_id=entry["dag_id"],
+            from_date=datetime.fromisoformat(entry["from_date"]),
+            to_date=datetime.fromisoformat(entry["to_date"]),
+            reprocess=entry["reprocess_behavior"],
+            created_at=datetime.fromisoformat(entry["created_at"]),
+            completed_at=_instant(entry["completed_at"]),
+        )
+
+    def _pages(self, path: str, name: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the entries of all pages of a list."""
+        offset = 0
+        while True:
+            answer = self._call("GET", path, query={**query, "limit": PAGE, "offset": offset})
+            yield from answer[name]
+            # A server may give shorter pages than it was asked for.
+            offset += len(answer[name])
+            if not answer[name] or offset >= answer["total_entries"]:
+                return
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        once: bool = False,
+    ) -> Any:
+        """Return the JSON answer of the API; with `once`, whatever may have reached it is not sent again."""
+        url = f"{self.url}/api/v2{path}"
+        response = self._send(method, url, query=query, body=body, token=self._get_token(), once=once)
+        if _is_token_refused(response):
+            response = self._send(
+                method, url, query=query, body=body, token=self._renew_token(response), once=once
+            )
+        _raise_for(response, self.username)
+        try:
+            return response.json()
+        except requests.JSONDecodeError:
+            raise ApiUnavailable(f"{self.url} answered with {_readable(response)}; is --url right?") from None
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        token: str | None = None,
+        once: bool = False,
+    ) -> requests.Response:
+        """Return the answer, whatever its status but for those that time heals. Raises ApiUnavailable."""
+        patience = self._patience
+        if self._deadline is not None:
+            patience = max(0.1, min(patience, self._deadline - time.monotonic()))
+        until = time.monotonic() + patience
+
+        def attempt() -> requests.Response:
+            # An address that swallows packets must not take longer than what is left.
+            remaining = max(0.5, until - time.monotonic())
+            began = time.monotonic()
+            try:
+                response = self._session.request(
+                    method,
+                    url,
+                    params=query,
+                    json=body,
+                    auth=_Bearer(token),
+                    headers={"Accept": "application/json", "User-Agent": f"trigger_script/{VERSION}"},
+                    timeout=(min(5.0, remaining), max(5.0, remaining)),
+                    verify=self._verify,
+                    allow_redirects=False,
+                )
+            except requests.exceptions.SSLError as error:
+                raise ApiUnavailable(
+                    f"{self.url} can't be trusted: {_root_cause(error)}; --ca names the certificates to trust"
+                ) from None
+            except (
+                requests.ConnectionError,
+                requests.Timeout,
+                requests.exceptions.ChunkedEncodingError,
+                requests.exceptions.ContentDecodingError,
+            ) as error:
+                self._trace(f"{method} {url} -> {_root_cause(error)}")
+                raise _Transient(f"{self.url} can't be reached: {_root_cause(error)}") from None
+            except (requests.RequestException, ValueError) as error:
+                raise RequestRefused(f"{self.url} can't be asked: {_root_cause(error)}") from None
+            self._trace(
+                f"{method} {response.url} -> {response.status_code} in {time.monotonic() - began:.2f} s"
+            )
+            if response.status_code in (429, 502, 503, 504):
+                wish = response.headers.get("Retry-After", "")
+                raise _Transient(
+                    f"{self.url} answered {response.status_code}: {_readable(response)}",
+                    float(wish) if wish.isascii() and wish.isdigit() else 0.0,
+                )
+            return response
+
+        if once:
+            return attempt()
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_Transient),
+            stop=tenacity.stop_before_delay(patience),
+            wait=_backoff,
+            reraise=True,
+        )(attempt)
+
+    # Who asks
+
+    def _get_token(self) -> str:
+        if self._token is None:
+            cached = self._cache and self._cache.load(self.url, self.username, self._password)
+            self._token = cached or self._login()
+        return self._token
+
+    def _renew_token(self, refusal: requests.Response) -> str:
+        if self._own_token:
+            raise NotAllowed(
+                f"{self.url} refuses the token ({_readable(refusal)}): give a new one, or a username and a password"
+            )
+        self._token = self._login()
+        return self._token
+
+    def _login(self) -> str:
+        url = f"{self.url}/auth/token"
+        if self.username is None:
+            # The Simple auth manager may be set to let in everyone as its admin.
+            response = self._send("GET", url)
+            if response.status_code != 201:
+                raise NotAllowed(
+                    f"{self.url} wants to know who asks: give --username and --password, --token, or a --profile"
+                )
+        else:
+            if self._password is None and self._ask_password is not None:
+                self._password = self._ask_password()
+            if self._password is None:
+                raise NotAllowed(
+                    f"no password for {self.username!r} at {self.url}: set AIRFLOW_PASSWORD, or use a terminal to be asked"
+                )
+            credentials = {"username": self.username, "password": self._password}
+            response = self._send("POST", url, body=credentials)
+            # Its text is not repeated: a validation error quotes what was sent, the password too.
+            if response.status_code in (400, 401, 403, 422):
+                raise NotAllowed(f"{self.url} does not know {self.username!r} with this password")
+        try:
+            token = response.json()["access_token"]
+        except (requests.JSONDecodeError, KeyError, TypeError):
+            token = None
+        if not isinstance(token, str):
+            raise ApiUnavailable(
+                f"{url} answered {response.status_code} without a token; is {self.url} an Airflow 3 API server?"
+            )
+        if self._cache:
+            self._cache.store(self.url, self.username, self._password, token)
+        return token
+
+
+def check_url(url: str) -> str:
+    """Return the address without its end that the API adds. Raises RequestRefused for what is not one."""
+    parts = urlsplit(url)
+    if parts.username is not None or parts.password is not None:
+        raise RequestRefused("the address holds a user or a password: give them as --username and --password")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise RequestRefused(f"{url!r} is not the address of an API server, such as {DEFAULT_URL}")
+    return url.rstrip("/").removesuffix("/api/v2").rstrip("/")
+
+
+def _quoted(part: str) -> str:
+    return quote(part, safe="")
+
+
+def _backoff(state: tenacity.RetryCallState) -> float:
+    """Wait about twice as long each time, not in step with others, and as long as the server wishes."""
+    error = state.outcome.exception() if state.outcome else None
+    wish = error.retry_after if isinstance(error, _Transient) else 0.0
+    return max(wish, tenacity.wait_exponential_jitter(initial=0.2, max=4.0, jitter=0.5)(state))
+
+
+class _Bearer(requests.auth.AuthBase):
+    """The token, or nothing at all: without an auth object requests would send what a .netrc holds."""
+
+    def __init__(self, token: str | None) -> None:
+        self.token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self.token is not None:
+            request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
+
+
+def _is_token_refused(response: requests.Response) -> bool:
+    return response.status_code == 401 or (
+        response.status_code == 403 and "Invalid JWT token" in _readable(response)
+    )
+
+
+def _raise_for(response: requests.Response, username: str | None) -> None:
+    """Raise the TriggerError of an answer that is not a success."""
+    code, text = response.status_code, _readable(response)
+    if response.ok and code < 300:
+        return
+    if 300 <= code < 400:
+        target = response.headers.get("Location", "nowhere")
+        raise ApiUnavailable(f"{response.url} sends on to {target}; give the final address as --url")
+    if code in (401, 403):
+        raise NotAllowed(f"{username or 'the token'} may not do this: {code} {text}")
+    if code == 404:
+        raise NotFound(text)
+    if code == 409:
+        raise _Conflict(text)
+    if code < 500:
+        raise RequestRefused(f"the API refused the request: {text}")
+    raise ApiUnavailable(f"the API failed: {code} {text}")
+
+
+def _readable(response: requests.Response) -> str:
+    """Return what an answer says in one line, whether it is a list, a dict, a string, HTML or nothing."""
+    try:
+        body = response.json()
+    except requests.JSONDecodeError:
+        text = response.text.strip()
+        if text[:1] == "<":
+            title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+            text = "a web page" + (f" ({title.group(1).strip()})" if title else "")
+        return _one_line(text) or response.reason or "nothing"
+    if isinstance(body, dict):
+        body = body.get("detail") or body.get("error") or body.get("title") or body
+    if isinstance(body, dict):
+        body = body.get("message") or body.get("reason") or body
+    if isinstance(body, list):
+        body = "; ".join(_one_complaint(entry) for entry in body)
+    return _one_line(body if isinstance(body, str) else json.dumps(body, ensure_ascii=False))
+
+
+def _one_complaint(entry: Any) -> str:
+    if not isinstance(entry, dict) or "msg" not in entry:
+        return str(entry)
+    place = ".".join(str(step) for step in entry.get("loc", ()) if step != "body")
+    return f"{place}: {entry['msg']}" if place else str(entry["msg"])
+
+
+def _one_line(text: str, longest: int = 300) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _root_cause(error: BaseException) -> str:
+    """Return what lies at the bottom of requests' and urllib3's nested errors."""
+    while True:
+        inner = getattr(error, "reason", None) or next(
+            (argument for argument in error.args if isinstance(argument, BaseException)), None
+        )
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    # urllib3 puts its own object's repr in front.
+    text = re.sub(r"^<[^>]*>: |^[\w.]+\(host=[^)]*\): ", "", _one_line(str(error)))
+    return text or type(error).__name__
+
+
+def _log_lines(entries: Iterable[Any]) -> Iterator[str]:
+    """Yield the lines of a log: each event, then its exceptions with the frames that are not Airflow's."""
+    about_itself = False
+    for entry in entries:
+        if isinstance(entry, str):
+            yield from entry.splitlines()
+            continue
+        event = str(entry.get("event", ""))
+        # The server says first where it found the log.
+        if event.startswith(("::group::Log message source", "::endgroup::")):
+            about_itself = event.startswith("::group::")
+            continue
+        if about_itself:
+            continue
+        stamp = (entry.get("timestamp") or "")[11:19]
+        level = str(entry.get("level") or "").upper()
+        prefix = " ".join(part for part in (stamp, level) if part)
+        yield from (f"{prefix} {line}".strip() for line in event.splitlines() or [""])
+        for error in entry.get("error_detail") or ():
+            frames = error.get("frames") or ()
+            own = [frame for frame in frames if "/site-packages/airflow/" not in str(frame.get("filename"))]
+            for frame in own or frames:
+                yield f"  {frame.get('filename')}:{frame.get('lineno')} in {frame.get('name')}"
+            yield f"{error.get('exc_type')}: {error.get('exc_value')}"
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+class _TokenCache:
+    """Tokens of earlier calls, one file per address and user, each for its owner alone."""
+
+    def __init__(self) -> None:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self._folder = Path(base) / "trigger_script"
+
+    def load(self, url: str, username: str | None, password: str | None) -> str | None:
+        """Return a token that is still good, got with the same password if one is given."""
+        path = self._path(url, username)
+        try:
+            if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                return None  # others could have read, or written, it
+            kept = json.loads(path.read_text())
+            token = str(kept["token"])
+            # Or a wrong password would do as long as a right one did a moment ago.
+            if password is not None and not hmac.compare_digest(
+                _fingerprint(password, bytes.fromhex(kept["salt"])), kept["password"]
+            ):
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return token if _expires(token) > time.time() + 5 else None
+
+    def store(self, url: str, username: str | None, password: str | None, token: str) -> None:
+        """Keep a token; where no file can be written, the next call asks for a new one."""
+        salt = secrets.token_bytes(16)
+        kept = {"token": token, "salt": salt.hex(), "password": _fingerprint(password or "", salt)}
+        with suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Made with mode 0600; renamed, so that nobody ever reads half of it.
+            with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False) as file:
+                json.dump(kept, file)
+            Path(file.name).replace(self._path(url, username))
+
+    def _path(self, url: str, username: str | None) -> Path:
+        name = hashlib.sha256(f"{url}\n{username or ''}".encode()).hexdigest()
+        return self._folder / f"{name[:32]}.json"
+
+
+def _fingerprint(password: str, salt: bytes) -> str:
+    """Return what tells two passwords apart, and costs too much to guess them from."""
+    return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1).hex()
+
+
+def _expires(token: str) -> float:
+    """Return when a token ends, seconds since 1970; its signature is the server's to check."""
+    try:
+        payload = token.split(".")[1]
+        return float(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"])
+    except (IndexError, ValueError, KeyError, TypeError, binascii.Error):
+        return 0.0
+
+
+# ------------------------------------------------------------------------------------- conf and other values
+
+
+def check_conf(dag: Dag, conf: Mapping[str, Any], *, allow_undeclared: bool = False) -> None:
+    """Raise RequestRefused unless every key of conf is a Param of the DAG and every Param fits its schema.
+
+    The Params that conf leaves out are checked with their defaults, as Airflow does when it makes the run.
+    """
+    params = dag.params or {}
+    if not allow_undeclared:
+        for key in conf:
+            if key not in params:
+                hint = _did_you_mean(key, params) or (
+                    f"; it has {', '.join(params)}"
+                    if params
+                    else ": it has none (--allow-undeclared sends it)"
+                )
+                raise RequestRefused(f"conf key {key!r} is not a Param of {dag.dag_id}{hint}")
+    for name, param in params.items():
+        value = conf.get(name, param.default)
+        try:
+            error = best_match(
+                Draft202012Validator(param.schema, format_checker=FormatChecker()).iter_errors(value)
+            )
+        except SchemaError as broken:
+            raise RequestRefused(
+                f"the schema of Param {name!r} of {dag.dag_id} is wrong: {broken.message}"
+            ) from None
+        if error is None:
+            continue
+        if name not in conf and value is None:
+            raise RequestRefused(f"conf lacks {name!r}, which {dag.dag_id} requires{_describe(param)}")
+        raise RequestRefused(f"conf {_place(name, error)}: {_one_line(error.message)}{_describe(param)}")
+
+
+def _describe(param: Param) -> str:
+    return f" ({_one_line(param.description)})" if param.description else ""
+
+
+def _place(name: str, error: ValidationError) -> str:
+    steps = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+    return repr(name + steps)
+
+
+def parse_conf(text: str, source: str) -> dict[str, Any]:
+    """Return the JSON object in `text`. Raises RequestRefused with line and column; `source` names it."""
+
+    def refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        twins = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        if twins:
+            raise RequestRefused(f"{source} has the key {twins[0]!r} twice")
+        return dict(pairs)
+
+    def refuse_constant(name: str) -> NoReturn:
+        raise RequestRefused(f"{source} holds {name}, which JSON does not know")
+
+    try:
+        value = json.loads(text, object_pairs_hook=refuse_twins, parse_constant=refuse_constant)
+    except json.JSONDecodeError as error:
+        hint = ""
+        if re.match(r"\s*\{\s*[A-Za-z_]", text):
+            hint = "; did the shell take the quotes away? Give --set key=value, or a file: --conf @conf.json"
+        raise RequestRefused(
+            f"{source} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}"
+        ) from None
+    except RecursionError:
+        raise RequestRefused(f"{source} is nested too deeply") from None
+    if not isinstance(value, dict):
+        kind = {list: "a list", str: "a string", bool: "a boolean", type(None): "null"}.get(
+            type(value), "a number"
+        )
+        raise RequestRefused(
+            f'{source} is {kind} at line 1, column 1, not a JSON object such as {{"key": "value"}}'
+        )
+    return value
+
+
+def read_conf(conf: str | None, file: str | None, assignments: Sequence[str]) -> dict[str, Any]:
+    """Return conf from a string, `@file` or `-`, or from a file; `key=value` assignments go on top.
+
+    Raises RequestRefused where one of them can't be read.
+    """
+    if conf is not None and file is not None:
+        raise RequestRefused("--conf and --file both give the conf: use one of them, and --set on top of it")
+    result: dict[str, Any] = {}
+    if conf is not None and conf.startswith("@"):
+        file, conf = conf.removeprefix("@"), None
+    if "-" in (conf, file):
+        result = parse_conf(_decode(sys.stdin.buffer.read(), "standard input"), "conf from standard input")
+    elif file is not None:
+        result = parse_conf(_read_file(file), f"conf in {file}")
+    elif conf is not None:
+        result = parse_conf(conf, "conf")
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise RequestRefused(f"--set {assignment!r} is not of the form key=value")
+        try:
+            result[key] = json.loads(text, parse_constant=str)
+        except json.JSONDecodeError:
+            result[key] = text
+    return result
+
+
+def _read_file(name: str) -> str:
+    try:
+        return _decode(Path(name).read_bytes(), name)
+    except OSError as error:
+        raise RequestRefused(f"{name} can't be read: {error.strerror}") from None
+
+
+def _decode(content: bytes, name: str) -> str:
+    try:
+        # Editors on Windows put a mark in front that JSON does not know.
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RequestRefused(f"{name} is not text in UTF-8") from None
+
+
+def parse_instant(text: str, name: str) -> datetime:
+    """Return an ISO 8601 instant. Raises RequestRefused without a zone: a wall clock is no instant."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise RequestRefused(f"{name} {text!r} is not an instant such as 2026-01-31T03:00:00Z") from None
+    if instant.tzinfo is None:
+        raise RequestRefused(f"{name} {text!r} has no time zone: write {text}Z for UTC, or {text}-03:00")
+    return instant
+
+
+def parse_duration(text: str, name: str) -> timedelta:
+    """Return a duration such as 2h10m20s, or of plain seconds. Raises RequestRefused for anything else."""
+    found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    if not found or not any(found.groups()):
+        raise RequestRefused(f"{name} {text!r} is not a duration such as 2h10m20s, 90m or 45")
+    days, hours, minutes, seconds = (float(group or 0) for group in found.groups())
+    try:
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError:
+        raise RequestRefused(f"{name} {text!r} is longer than time is counted") from None
+
+
+# ---------------------------------------------------------------------------------------- what people look at
+
+
+COLOURS = {
+    "success": "green",
+    "running": "cyan",
+    "failed": "red",
+    "upstream_failed": "red",
+    "up_for_retry": "yellow",
+    "queued": "blue",
+    "scheduled": "blue",
+    "paused": "yellow",
+    "import error": "red",
+}
+
+
+def _clean(text: str) -> str:
+    """Return text without the control characters by which a log could rewrite the terminal."""
+    text = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
+    return "".join(character for character in text if character.isprintable() or character in "\t\n")
+
+
+def _text(value: Any) -> Text:
+    text = _clean("-" if value is None else str(value))
+    return Text(text, style=COLOURS.get(text, ""))
+
+
+def _local(instant: datetime | None) -> str | None:
+    """Return an instant by the wall clock of who looks, with its offset."""
+    if instant is None:
+        return None
+    local = instant.astimezone()
+    day = "" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d} "
+    return f"{day}{local:%H:%M:%S %Z}"
+
+
+def _took(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _columns(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+class Screen:
+    """Where results, progress and complaints go: results to standard output, the rest beside it."""
+
+    def __init__(self, form: str, verbose: bool) -> None:
+        self.form = form
+        self.verbose = verbose
+        self.beside = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        # Into a file or a pipe nothing is cut or folded.
+        self.width = Console().width if sys.stdout.isatty() else 10_000
+        self._secrets: list[str] = []
+
+    def hide(self, *values: str | None) -> None:
+        """Never print these, whoever may say them."""
+        self._secrets.extend(value for value in values if value)
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return _clean(text)
+
+    def say(self, text: str) -> None:
+        """Tell what happens."""
+        self.beside.print(Text(self._without_secrets(text)))
+
+    def warn(self, text: str) -> None:
+        """Tell what may be wrong."""
+        self.beside.print(Text.assemble(("warning: ", "yellow"), self._without_secrets(text)))
+
+    def fail(self, text: str) -> None:
+        """Tell why it ends."""
+        self.beside.print(Text.assemble(("error: ", "red"), self._without_secrets(text)))
+
+    def trace(self, text: str) -> None:
+        """Tell what is asked and answered, with --verbose."""
+        if self.verbose:
+            self.beside.print(Text(self._without_secrets(text), style="dim"))
+
+    def show(self, data: Any, table: Callable[[], Table | Group], plain: Iterable[Sequence[Any]]) -> None:
+        """Print a result in the form that was asked for."""
+        try:
+            if self.form == "table":
+                console = Console(width=self.width, highlight=False)
+                with console.capture() as capture:
+                    console.print(table())
+                click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+            elif self.form == "plain":
+                for row in plain:
+                    cells = (_clean("-" if cell is None else str(cell)) for cell in row)
+                    click.echo("\t".join(" ".join(cell.split()) for cell in cells))
+            else:
+                text = json.dumps(data, indent=2, ensure_ascii=False, default=_isoformat)
+                click.echo(text if self.form == "json" else _yaml(json.loads(text)).rstrip("\n"))
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Who reads has seen enough; what this command did keeps its own exit code.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _isoformat(value: datetime) -> str:
+    return value.isoformat()
+
+
+def _yaml(data: Any) -> str:
+    try:
+        import yaml  # the one library that only one form of output needs
+    except ImportError:
+        raise RequestRefused("--output yaml needs PyYAML: pip install PyYAML, or use --output json") from None
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)
+    return text
+
+
+def _public(item: Any, *left_out: str) -> dict[str, Any]:
+    return {name: value for name, value in asdict(item).items() if name not in left_out}
+
+
+def show_dags(screen: Screen, dags: Sequence[Dag]) -> None:
+    """Print DAGs; a narrow terminal sees the columns that matter most."""
+    names = ["DAG", "state", "last run", "next run"]
+    names += ["schedule"] if screen.width >= 80 else []
+    names += ["tags"] if screen.width >= 100 else []
+
+    def table() -> Table:
+        table = _columns(*names)
+        for dag in dags:
+            state = "import error" if dag.import_error else "paused" if dag.paused else "active"
+            cells = [dag.dag_id, state, dag.last_state, _local(dag.next_run), dag.schedule]
+            cells.append(", ".join(dag.tags) or None)
+            table.add_row(*map(_text, cells[: len(names)]))
+        return table
+
+    screen.show(
+        [_public(dag, "params") for dag in dags],
+        table,
+        ((dag.dag_id, "paused" if dag.paused else "active", dag.last_state, dag.next_run) for dag in dags),
+    )
+
+
+def show_import_failures(screen: Screen, failures: Sequence[ImportFailure]) -> None:
+    """Print the files that can't be imported."""
+
+    def table() -> Table:
+        table = _columns("file", "error", "DAGs")
+        for failure in failures:
+            table.add_row(*map(_text, (failure.file, failure.reason, ", ".join(failure.dag_ids) or None)))
+        return table
+
+    screen.show(
+        [_public(failure) for failure in failures],
+        table,
+        ((failure.file, failure.reason) for failure in failures),
+    )
+
+
+def show_run(screen: Screen, run: Run, tasks: Sequence[Task] | None = None) -> None:
+    """Print a run, with its tasks once they were waited for."""
+    data = _public(run, "queued_at")
+    if tasks is not None:
+        data["tasks"] = [_public(task, "dag_id", "run_id") for task in tasks]
+
+    def table() -> Group:
+        facts = Table.grid(padding=(0, 2))
+        facts.add_column(style="bold")
+        facts.add_column(overflow="fold")
+        interval = None
+        if run.data_interval_start != run.data_interval_end:
+            interval = f"{run.data_interval_start} to {run.data_interval_end}"
+        took = None
+        if run.start_date and run.end_date:
+            took = (run.end_date - run.start_date).total_seconds()
+        waits = run.run_after if run.run_after and run.run_after > datetime.now(UTC) else None
+        for name, value in {
+            "run": run.run_id,
+            "state": run.state,
+            "starts": _local(waits),
+            "took": _took(took),
+            "interval": interval,
+            "conf": json.dumps(run.conf, ensure_ascii=False) if run.conf else None,
+            "note": run.note,
+            "url": run.url,
+        }.items():
+            if value is not None:
+                facts.add_row(name, _text(value))
+        return Group(facts, "", task_table(tasks)) if tasks else Group(facts)
+
+    screen.show(data, table, [(run.run_id, run.state, run.url)])
+
+
+def show_backfill(
+    screen: Screen, plan: BackfillPlan | None, backfill: Backfill | None, runs: Sequence[Run]
+) -> None:
+    """Print a backfill: the runs it has made, or those that it would make."""
+    subject = backfill or plan
+    if subject is None:
+        raise AssertionError("neither planned nor started")
+    rows: list[dict[str, Any]] = [
+        {"logical_date": run.logical_date, "run_id": run.run_id, "state": run.state} for run in runs
+    ]
+    if backfill is None and plan is not None:
+        rows = [{"logical_date": date, "run_id": None, "state": "planned"} for date in plan.logical_dates]
+    state = backfill_state(runs) if backfill else "planned"
+    data = {
+        "id": backfill.id if backfill else None,
+        **{name: getattr(subject, name) for name in ("dag_id", "from_date", "to_date", "reprocess")},
+        "runs": rows,
+        "state": state,
+    }
+
+    def table() -> Table:
+        table = _columns("logical date", "state", "run")
+        for row in rows:
+            table.add_row(_text(row["logical_date"]), _text(row["state"]), _text(row["run_id"]))
+        return table
+
+    screen.show(data, table, ((row["logical_date"], row["state"]) for row in rows))
+
+
+def backfill_state(runs: Sequence[Run]) -> str:
+    """Return the state of a backfill, by those of its runs."""
+    if any(not run.finished for run in runs):
+        return "running"
+    return "failed" if any(run.state == "failed" for run in runs) else "success"
+
+
+def task_table(tasks: Sequence[Task], most: int | None = None) -> Table:
+    """Return the tasks of a run, mapped ones counted in one row; at most so many rows, busy ones first."""
+    groups: dict[str, list[Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.task_id, []).append(task)
+    rows = []
+    for task_id, group in groups.items():
+        states = Counter(task.state for task in group)
+        starts = [task.start_date for task in group if task.start_date]
+        if len(group) == 1 and group[0].map_index < 0:
+            state, took = _text(group[0].state), group[0].seconds()
+        else:
+            done = sum(states[state] for state in TASK_FINISHED)
+            state = Text.assemble(f"{done}/{len(group)}")
+            for name, count in sorted(states.items()):
+                state.append(f" {count} {name}", style=COLOURS.get(name, ""))
+            ends = [task.end_date or datetime.now(UTC) for task in group if task.start_date]
+            took = (max(ends) - min(starts)).total_seconds() if starts else None
+        busy = any(state not in (*TASK_FINISHED, "none") or state == "failed" for state in states)
+        tries = max(task.try_number for task in group)
+        rows.append((not busy, (_text(task_id), state, _text(tries or None), _text(_took(took)))))
+    hidden = 0
+    if most is not None and len(rows) > most:
+        hidden = len(rows) - most
+        rows = sorted(rows, key=lambda row: row[0])[:most]
+    table = _columns("task", "state", "try", "took")
+    for _, cells in rows:
+        table.add_row(*cells)
+    if hidden:
+        table.add_row(Text(f"and {hidden} more", style="dim"))
+    return table
+
+
+class Progress:
+    """Shows a run while it is waited for: a table that moves on a terminal, a line for each change elsewhere."""
+
+    def __init__(self, screen: Screen, follow: Callable[[Task, int], list[str]] | None) -> None:
+        self.screen = screen
+        self.tasks: list[Task] = []
+        self._follow = follow
+        self._seen: dict[str, str] = {}
+        self._lines: dict[tuple[str, int], int] = {}
+        self._ended: set[tuple[str, int]] = set()
+        self._live = Live(console=screen.beside, auto_refresh=False) if screen.beside.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            # The result shows the same once more, so nothing of it stays behind.
+            self._live.update(Text(""), refresh=True)
+            self._live.stop()
+
+    def run(self, run: Run, tasks: list[Task]) -> None:
+        """Show a run and its tasks as they are now."""
+        self.tasks = tasks
+        if self._follow is not None:
+            for task in tasks:
+                self._print_log(task)
+        if self._live:
+            took = None if run.start_date is None else (datetime.now(UTC) - run.start_date).total_seconds()
+            head = Text.assemble((run.dag_id, "bold"), "  ", run.run_id, "  ", _text(run.state))
+            head.append(f"  {_took(took) or ''}")
+            height = max(3, self.screen.beside.height - 4)
+            self._live.update(Group(head, task_table(tasks, most=height)), refresh=True)
+            return
+        self._change("run", run.state)
+        for task in tasks:
+            if task.state != "none":
+                details = f" (try {task.try_number})" if task.try_number else ""
+                if task.state in FINISHED and task.duration is not None:
+                    details = f" (try {task.try_number}, {_took(task.duration)})"
+                self._change(task.label, f"{task.state}{details}")
+
+    def runs(self, runs: Sequence[Run]) -> None:
+        """Show the runs of a backfill as they are now."""
+        states = Counter(run.state for run in runs)
+        done = sum(states[state] for state in FINISHED)
+        line = Text(f"{done}/{len(runs)} runs")
+        for name, count in sorted(states.items()):
+            line.append(f" {count} {name}", style=COLOURS.get(name, ""))
+        if self._live:
+            self._live.update(line, refresh=True)
+        else:
+            self._change("backfill", line.plain)
+
+    def _change(self, name: str, state: str) -> None:
+        if self._seen.get(name) != state:
+            self._seen[name] = state
+            self.screen.say(f"{datetime.now().astimezone():%H:%M:%S} {name} {state}")
+
+    def _print_log(self, task: Task) -> None:
+        # An upstream_failed or skipped task has a start but no log.
+        if self._follow is None or task.start_date is None or not task.try_number:
+            return
+        for number in range(1, task.try_number + 1):
+            key = (task.label, number)
+            if key in self._ended:
+                continue
+            ended = number < task.try_number or task.state in (*TASK_FINISHED, "up_for_retry")
+            lines = self._follow(task, number)
+            for line in lines[self._lines.get(key, 0) :]:
+                self.screen.say(f"{task.label} | {line}")
+            self._lines[key] = len(lines)
+            if ended:
+                self._ended.add(key)
+
+
+# ------------------------------------------------------------------------------------------- who asks, and whom
+
+
+@dataclass(frozen=True)
+class Login:
+    """An address, and who asks there; `ca` names a file of certificates."""
+
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    ca: str | None = None
+
+
+def profiles_path() -> Path:
+    """Return where the profiles are: AIRFLOW_PROFILES, or a file in the user's configuration folder."""
+    named = os.environ.get("AIRFLOW_PROFILES")
+    return Path(named) if named else Path(click.get_app_dir("trigger_script")) / "profiles.toml"
+
+
+def read_profiles(path: Path, warn: Callable[[str], None] = lambda _: None) -> dict[str, dict[str, str]]:
+    """Return the profiles of a TOML file by name; none if there is no file. Raises RequestRefused."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestRefused(f"the profiles in {path} can't be read: {error}") from None
+    try:
+        profiles = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RequestRefused(f"{path} is not TOML: {error}") from None
+    known = ("url", "username", "password", "token", "ca")
+    for name, profile in profiles.items():
+        if not isinstance(profile, dict):
+            raise RequestRefused(f"{path}: {name!r} stands outside of a profile such as [default]")
+        for key, value in profile.items():
+            if key not in known:
+                raise RequestRefused(
+                    f"{path}: profile {name!r} has an unknown key {key!r}{_did_you_mean(key, known)}"
+                )
+            if not isinstance(value, str):
+                raise RequestRefused(f"{path}: {key!r} of profile {name!r} is not a string")
+        if {"password", "token"} & profile.keys() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            warn(f"others can read the secrets in {path}: chmod 600 {path}")
+    return profiles
+
+
+def find_login(context: click.Context, warn: Callable[[str], None]) -> Login:
+    """Return address and credentials: flags win over a --profile, that over the environment, and all over
+    the profile called default. Raises RequestRefused when they contradict each other.
+    """
+    flags: dict[str, str] = {}
+    environment: dict[str, str] = {}
+    for name in ("url", "username", "password", "token", "ca"):
+        if value := context.params.get(name):
+            given = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+            (flags if given else environment)[name] = value
+    if "token" in flags and {"username", "password"} & flags.keys():
+        raise RequestRefused("--token says who asks: leave out --username and --password")
+    if "password" in flags:
+        warn(
+            "a password on the command line stays in the shell's history and shows in the list of processes: "
+            "set AIRFLOW_PASSWORD, use a profile, or leave it out to be asked"
+        )
+    profile: dict[str, str] = {}
+    chosen = context.params.get("profile")
+    by_flag = context.get_parameter_source("profile") == ParameterSource.COMMANDLINE
+    path = profiles_path()
+    if chosen or path.exists():
+        profiles = read_profiles(path, warn)
+        if chosen and chosen not in profiles:
+            raise RequestRefused(f"there is no profile {chosen!r} in {path}{_did_you_mean(chosen, profiles)}")
+        profile = dict(profiles.get(chosen or "default", {}))
+    layers = [flags, profile, environment] if by_flag else [flags, environment, profile]
+    url = next((layer["url"] for layer in layers if "url" in layer), DEFAULT_URL)
+    if "url" in profile and check_url(profile["url"]) != check_url(url):
+        if by_flag:
+            raise RequestRefused(f"--url {url} is not the address of profile {chosen!r}, {profile['url']}")
+        # Its secrets are for its own address.
+        profile.clear()
+    ca = next((layer["ca"] for layer in layers if "ca" in layer), None)
+    who = next((i for i, layer in enumerate(layers) if {"token", "username", "password"} & layer.keys()), 0)
+    if "token" in layers[who] and not (layers[who] is flags and "username" in flags):
+        return Login(url, token=layers[who]["token"], ca=ca)
+    username = next((layer["username"] for layer in layers[who:] if "username" in layer), None)
+    password = next(
+        (
+            layer["password"]
+            for layer in layers[who:]
+            # The password beside another name is that one's.
+            if "password" in layer and layer.get("username", username) == username
+        ),
+        None,
+    )
+    if password is not None and username is None:
+        raise RequestRefused("there is a password but no username: give --username, or set AIRFLOW_USERNAME")
+    return Login(url, username, password, ca=ca)
+
+
+def connect(context: click.Context, screen: Screen) -> AirflowClient:
+    """Return the client that the options, the environment and the profiles describe, asking for the rest."""
+    login = find_login(context, screen.warn)
+    screen.hide(login.password, login.token)
+    options = context.params
+    # What comes through standard input is the conf, not the answers.
+    asks = (
+        sys.stdin.isatty() and sys.stderr.isatty() and "-" not in (options.get("conf"), options.get("file"))
+    )
+    username = login.username
+    if asks and username is None and login.token is None:
+        username = click.prompt(f"User at {login.url}", err=True)
+
+    def ask_password() -> str:
+        password: str = click.prompt(f"Password of {username} at {login.url}", hide_input=True, err=True)
+        screen.hide(password)
+        return password
+
+    host = urlsplit(login.url)
+    if host.scheme == "http" and host.hostname not in ("localhost", "127.0.0.1", "::1"):
+        screen.warn(f"{login.url} is not encrypted: who listens on the way can use what passes")
+    return AirflowClient(
+        login.url,
+        username=username,
+        password=login.password,
+        token=login.token,
+        ca=login.ca,
+        connect_timeout=options["connect_timeout"],
+        ask_password=ask_password if asks else None,
+        trace=screen.trace,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+# What each option is for; given anywhere else it would silently do nothing.
+PURPOSES = {
+    "trigger": {
+        *("conf", "file", "assignments", "allow_undeclared", "run_id", "inicio", "fim", "logical_date"),
+        *("delay", "run_after", "note", "unpause", "dry_run", "wait", "logs", "timeout", "interval"),
+    },
+    "watch": {"watch", "wait", "logs", "timeout", "interval"},
+    "backfill": {
+        *("backfill", "inicio", "fim", "conf", "file", "assignments", "allow_undeclared", "unpause"),
+        *("reprocess", "max_active_runs", "run_backwards", "yes", "dry_run", "wait", "timeout", "interval"),
+    },
+    "watch a backfill": {"backfill", "watch", "wait", "timeout", "interval"},
+    "list": {"list_dags", "tags", "pattern", "paused", "import_errors"},
+}
+EVERYWHERE = {
+    *("dag_id", "output", "verbose", "url", "username", "password", "token", "profile", "ca"),
+    "connect_timeout",
+}
+EXAMPLES = """\b
+Examples:
+  python trigger_script.py --list --tag vendas
+  python trigger_script.py --dag-id etl_vendas --wait
+  python trigger_script.py --dag-id etl_vendas --conf '{"tabelas": ["venda"]}'
+  python trigger_script.py --dag-id etl_vendas --conf @conf.json --set queue=high
+  python trigger_script.py --dag-id etl_vendas --delay 2h10m --note 'after the stocktaking'
+  python trigger_script.py --dag-id etl_vendas --watch RUN_ID --logs
+  python trigger_script.py --dag-id meu_dag --backfill --inicio 2026-01-01T00:00Z --fim 2026-02-01T00:00Z
+
+\b
+Environment: AIRFLOW_API_URL, AIRFLOW_USERNAME, AIRFLOW_PASSWORD, AIRFLOW_TOKEN, AIRFLOW_PROFILE,
+AIRFLOW_PROFILES.
+
+\b
+Exit codes: 0 done, 1 a run failed, 2 usage, bad conf or refused, 3 not found,
+4 authentication or permission, 5 API unreachable or broken, 6 timeout while waiting, 130 interrupted.
+"""
+
+
+class _Command(click.Command):
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        names = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
+        return super().parse_args(context, join_conf(args, names))
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        formatter.write(EXAMPLES.replace("\b\n", ""))
+
+
+def join_conf(args: Sequence[str], names: set[str]) -> list[str]:
+    """Return the arguments with a --conf that the shell broke into several made whole again."""
+    joined = list(args)
+    for at, argument in enumerate(joined):
+        if argument == "--conf" and at + 1 < len(joined):
+            at, text = at + 1, joined[at + 1]
+        elif argument.startswith("--conf="):
+            text = argument.removeprefix("--conf=")
+        else:
+            continue
+        if text[:1] not in ("{", "["):
+            continue
+        try:
+            json.loads(text)
+        except json.JSONDecodeError:
+            end = at + 1
+            while end < len(joined) and joined[end].partition("=")[0] not in names:
+                end += 1
+            joined[at:end] = [" ".join(joined[at:end])]
+    return joined
+
+
+def _complete_dag_id(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    # A completion that fails must leave the terminal alone.
+    try:
+        login = find_login(context, lambda _: None)
+        with AirflowClient(
+            login.url,
+            username=login.username,
+            password=login.password,
+            token=login.token,
+            ca=login.ca,
+            connect_timeout=2.0,
+        ) as client:
+            return [dag.dag_id for dag in client.dags() if dag.dag_id.startswith(incomplete)]
+    except TriggerError:
+        return []
+
+
+def _print_completion(context: click.Context, _: click.Parameter, shell: str | None) -> None:
+    if shell is None or context.resilient_parsing:
+        return
+    kind = get_completion_class(shell)
+    if kind is not None:
+        click.echo(kind(context.command, {}, "trigger_script.py", COMPLETE).source())
+    context.exit()
+
+
+COMPLETE = "_TRIGGER_SCRIPT_COMPLETE"
+
+
+@click.command(
+    cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.option("--list", "list_dags", is_flag=True, help="List the DAGs.")
+@click.option("--dag-id", metavar="ID", shell_complete=_complete_dag_id, help="The DAG to trigger or watch.")
+@click.option(
+    "--conf",
+    metavar="JSON",
+    multiple=True,
+    help="The run's conf: a JSON object, @file.json, or - to read it.",
+)
+@click.option("-f", "--file", metavar="FILE", help="A file with the run's conf.")
+@click.option(
+    "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="One key of conf; JSON where it parses."
+)
+@click.option("--allow-undeclared", is_flag=True, help="Send conf keys that the DAG declares no Param for.")
+@click.option("--run-id", metavar="ID", help="The run's id; asking twice with the same makes one run.")
+@click.option(
+    "--inicio", metavar="INSTANT", help="Where the data interval begins, such as 2026-01-31T03:00:00Z."
+)
+@click.option("--fim", metavar="INSTANT", help="Where it ends; the end is not part of it.")
+@click.option("--logical-date", metavar="INSTANT", help="The run's logical date, if it is not --inicio.")
+@click.option("--delay", metavar="DURATION", help="Start after so long, such as 2h10m20s.")
+@click.option("--run-after", metavar="INSTANT", help="Start at this moment.")
+@click.option("--note", metavar="TEXT", help="A note on the run.")
+@click.option("--unpause", is_flag=True, help="Unpause the DAG first.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print the request, create nothing.")
+@click.option("--wait", is_flag=True, help="Watch the run until it ends; fail if it fails.")
+@click.option(
+    "--watch", metavar="RUN_ID", help="Watch a run that exists (with --backfill: a backfill, by its number)."
+)
+@click.option("--logs", is_flag=True, help="Print the tasks' logs while the run goes on.")
+@click.option("--timeout", metavar="DURATION", help="Wait no longer than this; the run goes on.")
+@click.option(
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    help="How often a wait asks.",
+)
+@click.option("--backfill", is_flag=True, help="Run the DAG for each of its intervals in [--inicio, --fim).")
+@click.option(
+    "--reprocess",
+    type=click.Choice(["none", "failed", "completed"]),
+    default="none",
+    show_default=True,
+    help="Which intervals that have run are run again.",
+)
+@click.option(
+    "--max-active-runs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many runs of a backfill go on at once.",
+)
+@click.option("--run-backwards", is_flag=True, help="The newest interval first.")
+@click.option("-y", "--yes", is_flag=True, help="Start the backfill without a question.")
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="List DAGs with any of these tags.")
+@click.option("--pattern", metavar="TEXT", help="List DAGs whose id holds this, or matches etl_* or ?.")
+@click.option("--paused/--unpaused", default=None, help="List paused DAGs only, or those that are not.")
+@click.option("--import-errors", is_flag=True, help="List the files that Airflow can't import.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "yaml", "plain"]),
+    default="table",
+    show_default=True,
+    help="The form of the result.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Print what is asked and answered, without secrets.")
+@click.option(
+    "--url",
+    metavar="URL",
+    envvar="AIRFLOW_API_URL",
+    help=f"The API server; {DEFAULT_URL} unless told otherwise.",
+)
+@click.option("--username", metavar="NAME", envvar="AIRFLOW_USERNAME", help="Who asks.")
+@click.option(
+    "--password",
+    metavar="TEXT",
+    envvar="AIRFLOW_PASSWORD",
+    help="Better in the environment, a profile, or typed when asked.",
+)
+@click.option(
+    "--token", metavar="TEXT", envvar="AIRFLOW_TOKEN", help="A token, instead of username and password."
+)
+@click.option(
+    "--profile", metavar="NAME", envvar="AIRFLOW_PROFILE", help="Address and user from the profiles file."
+)
+@click.option("--ca", metavar="FILE", help="Certificates to trust, in PEM form.")
+@click.option(
+    "--connect-timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=20.0,
+    show_default=True,
+    help="How long an API that can't be reached is tried.",
+)
+@click.option(
+    "--completion",
+    type=click.Choice(["bash", "zsh", "fish"]),
+    is_eager=True,
+    expose_value=False,
+    callback=_print_completion,
+    help="Print what completes this command in a shell.",
+)
+@click.version_option(VERSION, message="trigger_script.py %(version)s")
+@click.pass_context
+def command(context: click.Context, **options: Any) -> int:
+    """List, trigger and watch Airflow DAGs.
+
+    A run is checked before it exists: that the DAG is there, can be imported and is not paused, and that conf
+    fits the Params that the DAG declares.
+    """
+    action = _find_action(context)
+    if len(options["conf"]) > 1:
+        raise click.UsageError("--conf is given twice; --set adds single keys to it")
+    context.params["conf"] = options["conf"][0] if options["conf"] else None
+    screen = Screen(options["output"], options["verbose"])
+    context.obj = screen
+    with connect(context, screen) as client:
+        return ACTIONS[action](client, screen, context)
+
+
+def _find_action(context: click.Context) -> str:
+    given = {
+        name
+        for name in context.params
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+        and context.params[name] is not None
+    }
+    if "list_dags" in given:
+        action = "list"
+    elif "dag_id" not in given:
+        raise click.UsageError("nothing to do: give --list, or --dag-id with the DAG to trigger")
+    elif "backfill" in given:
+        action = "watch a backfill" if "watch" in given else "backfill"
+    else:
+        action = "watch" if "watch" in given else "trigger"
+    allowed = PURPOSES[action] | EVERYWHERE - ({"dag_id"} if action == "list" else set())
+    flags = {parameter.name: parameter.opts[-1] for parameter in context.command.params}
+    if misplaced := sorted(flags[name] for name in given - allowed):
+        raise click.UsageError(f"{', '.join(misplaced)} can't be used to {action}")
+    return action
+
+
+def _list(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    options = context.params
+    if options["import_errors"]:
+        failures = client.import_failures()
+        show_import_failures(
+            screen, [one for one in failures if _matches(options["pattern"], one.file, *one.dag_ids)]
+        )
+        return 0
+    found = client.dags(tags=options["tags"], paused=options["paused"], last_states=True)
+    dags = [dag for dag in found if _matches(options["pattern"], dag.dag_id)]
+    show_dags(screen, dags)
+    if not dags:
+        screen.say("no DAG matches" if options["tags"] or options["pattern"] else "there are no DAGs")
+    return 0
+
+
+def _matches(pattern: str | None, *names: str) -> bool:
+    if pattern is None:
+        return True
+    if not any(character in pattern for character in "*?["):
+        return any(pattern.casefold() in name.casefold() for name in names)
+    return any(fnmatchcase(name.casefold(), pattern.casefold()) for name in names)
+
+
+def _trigger(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    options = context.params
+    conf = read_conf(options["conf"], options["file"], options["assignments"])
+    interval = _interval(options, conf)
+    run_after = _run_after(options)
+    logical_date = options["logical_date"] and parse_instant(options["logical_date"], "--logical-date")
+    timeout = _timeout(options)
+    dag = _preflight(client, screen, context, conf)
+    request = RunRequest.make(
+        dag.dag_id,
+        conf,
+        run_id=options["run_id"],
+        data_interval=interval,
+        logical_date=logical_date,
+        run_after=run_after,
+        note=options["note"],
+    )
+    if options["dry_run"]:
+        _show_request(screen, f"{client.url}/api/v2/dags/{_quoted(dag.dag_id)}/dagRuns", request.body)
+        return 0
+    try:
+        run = client.send(request)
+    except (ApiUnavailable, KeyboardInterrupt):
+        again = _command_line(context, "--watch", request.run_id)
+        screen.say(f"the run may have been made all the same; to see: {again}")
+        raise
+    if not (options["wait"] or options["logs"]):
+        show_run(screen, run)
+        return 0
+    screen.say(f"{run.run_id}  {run.url}")
+    return _wait(client, screen, context, run.run_id, timeout)
+
+
+def _watch(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    timeout = _timeout(context.params)
+    run = client.run(context.params["dag_id"], context.params["watch"])
+    return _wait(client, screen, context, run.run_id, timeout)
+
+
+def _wait(
+    client: AirflowClient, screen: Screen, context: click.Context, run_id: str, timeout: float | None
+) -> int:
+    options = context.params
+    progress = Progress(screen, client.log if options["logs"] else None)
+    try:
+        with progress:
+            run = client.wait(
+                options["dag_id"],
+                run_id,
+                timeout=timeout,
+                interval=options["interval"],
+                progress=progress.run,
+                warn=screen.warn,
+            )
+    except (WaitTimeout, ApiUnavailable, KeyboardInterrupt):
+        screen.say(f"the run goes on; to watch it again: {_command_line(context, '--watch', run_id)}")
+        raise
+    if run.state == "failed" and not options["logs"]:
+        _show_failures(client, screen, progress.tasks)
+    show_run(screen, run, progress.tasks)
+    return 0 if run.state == "success" else 1
+
+
+def _show_failures(client: AirflowClient, screen: Screen, tasks: Sequence[Task]) -> None:
+    failed = [task for task in tasks if task.state == "failed"]
+    for task in failed[:3]:
+        try:
+            lines = client.log(task)
+        except TriggerError as error:
+            screen.warn(f"the log of {task.label} can't be read: {error}")
+            continue
+        screen.say(f"{task.label} failed, try {task.try_number}; the end of its log:")
+        for line in lines[-LOG_LINES:]:
+            screen.say(f"  {line}")
+    if len(failed) > 3:
+        screen.say(f"{len(failed) - 3} more tasks failed")
+    if not failed:
+        screen.say(
+            "no task failed: the run was ended from outside, or it took longer than its dagrun_timeout"
+        )
+
+
+def _backfill(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    options = context.params
+    if options["inicio"] is None or options["fim"] is None:
+        raise click.UsageError("--backfill needs --inicio and --fim")
+    conf = read_conf(options["conf"], options["file"], options["assignments"])
+    interval = _interval(options, conf)
+    if interval is None:
+        raise AssertionError("both bounds were given")
+    timeout = _timeout(options)
+    dag = _preflight(client, screen, context, conf)
+    plan = client.plan_backfill(
+        dag.dag_id,
+        *interval,
+        conf=conf,
+        reprocess=options["reprocess"],
+        max_active_runs=options["max_active_runs"],
+        run_backwards=options["run_backwards"],
+    )
+    count = len(plan.logical_dates)
+    extent = f", from {min(plan.logical_dates)} to {max(plan.logical_dates)}" if count else ""
+    screen.say(f"{count} run(s) of {dag.dag_id}{extent}; reprocess: {plan.reprocess}")
+    if options["dry_run"] or not count:
+        show_backfill(screen, plan, None, [])
+        return 0
+    if not options["yes"]:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise RequestRefused("nobody is there to confirm the backfill: add --yes, or --dry-run to see it")
+        if not click.confirm("Start the backfill?", err=True):
+            raise RequestRefused("nothing was started")
+    backfill = client.start_backfill(plan)
+    if not options["wait"]:
+        show_backfill(screen, plan, backfill, client.backfill_runs(backfill))
+        screen.say(f"to watch it: {_command_line(context, '--backfill', '--watch', str(backfill.id))}")
+        return 0
+    return _wait_backfill(client, screen, context, backfill, count, timeout)
+
+
+def _watch_backfill(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    options = context.params
+    if not options["watch"].isdecimal():
+        raise RequestRefused(f"{options['watch']!r} is not the number of a backfill")
+    timeout = _timeout(options)
+    backfill = client.backfill(int(options["watch"]))
+    if backfill.dag_id != options["dag_id"]:
+        raise NotFound(f"backfill {backfill.id} is of DAG {backfill.dag_id!r}, not of {options['dag_id']!r}")
+    return _wait_backfill(client, screen, context, backfill, None, timeout)
+
+
+def _wait_backfill(
+    client: AirflowClient,
+    screen: Screen,
+    context: click.Context,
+    backfill: Backfill,
+    planned: int | None,
+    timeout: float | None,
+) -> int:
+    progress = Progress(screen, None)
+    try:
+        with progress:
+            runs = client.wait_backfill(
+                backfill,
+                planned=planned,
+                timeout=timeout,
+                interval=context.params["interval"],
+                progress=progress.runs,
+                warn=screen.warn,
+            )
+    except (WaitTimeout, ApiUnavailable, KeyboardInterrupt):
+        again = _command_line(context, "--backfill", "--watch", str(backfill.id))
+        screen.say(f"the backfill goes on; to watch it again: {again}")
+        raise
+    show_backfill(screen, None, backfill, runs)
+    return 1 if backfill_state(runs) == "failed" else 0
+
+
+ACTIONS: dict[str, Callable[[AirflowClient, Screen, click.Context], int]] = {
+    "list": _list,
+    "trigger": _trigger,
+    "watch": _watch,
+    "backfill": _backfill,
+    "watch a backfill": _watch_backfill,
+}
+
+
+def _preflight(client: AirflowClient, screen: Screen, context: click.Context, conf: Mapping[str, Any]) -> Dag:
+    """Return the DAG. Raises NotFound or RequestRefused for what would only show once a run exists."""
+    options = context.params
+    dag = client.dag(options["dag_id"])
+    if dag.import_error:
+        failures = [one for one in client.import_failures() if dag.dag_id in one.dag_ids]
+        reason = f": {failures[0].reason}" if failures else ""
+        raise RequestRefused(f"{dag.file}, which holds {dag.dag_id}, can't be imported{reason}")
+    check_conf(dag, conf, allow_undeclared=options["allow_undeclared"])
+    if not dag.paused:
+        return dag
+    if options["dry_run"] and options["unpause"]:
+        screen.say(f"{dag.dag_id} is paused and would be unpaused")
+        return dag
+    if not options["unpause"]:
+        asks = sys.stdin.isatty() and sys.stderr.isatty() and not options["dry_run"]
+        if not (asks and click.confirm(f"{dag.dag_id} is paused. Unpause it?", err=True)):
+            raise RequestRefused(f"{dag.dag_id} is paused, so the run would wait for ever: add --unpause")
+    client.unpause(dag.dag_id)
+    screen.say(f"{dag.dag_id} is unpaused")
+    return dag
+
+
+def _interval(options: Mapping[str, Any], conf: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
+    """Return [inicio, fim) of the options. Raises RequestRefused when conf says something else."""
+    bounds = []
+    for name in ("inicio", "fim"):
+        if options[name] is None:
+            continue
+        bound = parse_instant(options[name], f"--{name}")
+        if isinstance(conf.get(name), str) and parse_instant(conf[name], f"conf {name!r}") != bound:
+            raise RequestRefused(
+                f"--{name} {options[name]} contradicts conf, where {name!r} is {conf[name]!r}: give one of them"
+            )
+        bounds.append(bound)
+    if not bounds:
+        return None
+    if len(bounds) == 1:
+        raise RequestRefused("an interval has two ends: give both --inicio and --fim")
+    if bounds[0] >= bounds[1]:
+        raise RequestRefused(f"--inicio {options['inicio']} is not before --fim {options['fim']}")
+    return bounds[0], bounds[1]
+
+
+def _run_after(options: Mapping[str, Any]) -> datetime | None:
+    if options["delay"] is not None and options["run_after"] is not None:
+        raise RequestRefused("--delay and --run-after both say when: give one of them")
+    if options["run_after"] is not None:
+        return parse_instant(options["run_after"], "--run-after")
+    if options["delay"] is not None:
+        try:
+            return datetime.now(UTC) + parse_duration(options["delay"], "--delay")
+        except OverflowError:
+            raise RequestRefused(f"--delay {options['delay']!r} ends after the calendar does") from None
+    return None
+
+
+def _timeout(options: Mapping[str, Any]) -> float | None:
+    text = options["timeout"]
+    return None if text is None else parse_duration(text, "--timeout").total_seconds()
+
+
+def _show_request(screen: Screen, url: str, body: Mapping[str, Any]) -> None:
+    def table() -> Group:
+        return Group(_text(f"POST {url}"), _text(json.dumps(body, indent=2, ensure_ascii=False)))
+
+    data = {"method": "POST", "url": url, "body": body}
+    screen.show(data, table, [("POST", url, json.dumps(body, ensure_ascii=False))])
+
+
+def _command_line(context: click.Context, *arguments: str) -> str:
+    """Return the command that goes on from here; it repeats whom to ask, and no secret."""
+    whom = []
+    for name in ("url", "username", "profile", "ca"):
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            whom += [f"--{name}", context.params[name]]
+    program = ("python", sys.argv[0])
+    return shlex.join([*program, *whom, "--dag-id", context.params["dag_id"], *arguments])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; every error becomes one line."""
+    screen = Screen("table", verbose=False)
+    try:
+        with command.make_context(
+            "trigger_script.py", list(sys.argv[1:] if arguments is None else arguments)
+        ) as context:
+            try:
+                return int(command.invoke(context))
+            finally:
+                # It knows the secrets that no error may show.
+                screen = context.obj or screen
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        screen.say("interrupted")
+        return 130
+    except click.UsageError as error:
+        screen.fail(f"{error.format_message()} (see --help)")
+        return 2
+    except TriggerError as error:
+        screen.fail(str(error))
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    if COMPLETE in os.environ:
+        command.main(prog_name="trigger_script.py", complete_var=COMPLETE)
+    sys.exit(main())
