@@ -296,7 +296,7 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class BackfillPlan:
-    """What a backfill of the intervals that begin in [from_date, to_date) would run, by logical date."""
+    """What a backfill of the intervals that begin from one instant to another, both included, would run."""
 
     dag_id: str
     from_date: datetime
@@ -594,11 +594,12 @@ class AirflowClient:
         run_backwards: bool = False,
     ) -> BackfillPlan:
         """Return what a backfill of the intervals beginning in [inicio, fim) would run; create nothing."""
+        # The API's range includes its end; everywhere else here it does not.
+        last = fim - timedelta(microseconds=1)
         body: dict[str, Any] = {
             "dag_id": dag_id,
             "from_date": inicio.isoformat(),
-            # The API's range includes its end; everywhere else here it does not.
-            "to_date": (fim - timedelta(microseconds=1)).isoformat(),
+            "to_date": last.isoformat(),
             "reprocess_behavior": reprocess,
             "run_backwards": run_backwards,
             "dag_run_conf": dict(conf or {}),
@@ -607,7 +608,7 @@ class AirflowClient:
             body["max_active_runs"] = max_active_runs
         answer = self._call("POST", "/backfills/dry_run", body=body)
         dates = [_instant(entry["logical_date"]) for entry in answer["backfills"]]
-        return BackfillPlan(dag_id, inicio, fim, reprocess, [date for date in dates if date], body)
+        return BackfillPlan(dag_id, inicio, last, reprocess, [date for date in dates if date], body)
 
     def start_backfill(self, plan: BackfillPlan) -> Backfill:
         """Start what was planned. Raises RequestRefused while another backfill of the DAG is active.
@@ -620,8 +621,8 @@ class AirflowClient:
         def ours() -> Backfill | None:
             for backfill in self._backfills(plan.dag_id):
                 if backfill.id > newest and (backfill.from_date, backfill.to_date, backfill.reprocess) == (
-                    _instant(plan.body["from_date"]),
-                    _instant(plan.body["to_date"]),
+                    plan.from_date,
+                    plan.to_date,
                     plan.reprocess,
                 ):
                     return backfill
@@ -665,16 +666,14 @@ class AirflowClient:
         self,
         backfill: Backfill,
         *,
-        planned: int | None = None,
         timeout: float | None = None,
         interval: float = 2.0,
         progress: Callable[[list[Run]], None] = lambda _: None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> list[Run]:
-        """Return the runs of a backfill once all have ended; otherwise as `wait`.
+        """Return the runs of a backfill once Airflow has closed it; otherwise as `wait`.
 
-        Airflow marks a backfill as completed only every half minute: `planned` runs that have ended are
-        enough where their number is known.
+        It does so within half a minute of the last run's end, and lets no other backfill begin before.
         """
         count = 0
 
@@ -684,7 +683,7 @@ class AirflowClient:
             runs = self.backfill_runs(backfill)
             progress(runs)
             count = sum(run.finished for run in runs)
-            return runs if completed or (planned is not None and count >= planned) else None
+            return runs if completed else None
 
         return self._until(
             ended,
@@ -1023,9 +1022,9 @@ def _log_lines(entries: Iterable[Any]) -> Iterator[str]:
             yield from entry.splitlines()
             continue
         event = str(entry.get("event", ""))
-        # The server says first where it found the log.
-        if event.startswith(("::group::Log message source", "::endgroup::")):
-            about_itself = event.startswith("::group::")
+        # Marks of what the web page can fold; the first such block says where the server found the log.
+        if event.startswith(("::group::", "::endgroup::")):
+            about_itself = event.startswith("::group::Log message source")
             continue
         if about_itself:
             continue
@@ -1491,7 +1490,8 @@ def task_table(tasks: Sequence[Task], most: int | None = None) -> Table:
             done = sum(states[state] for state in TASK_FINISHED)
             state = Text.assemble(f"{done}/{len(group)}")
             for name, count in sorted(states.items()):
-                state.append(f" {count} {name}", style=COLOURS.get(name, ""))
+                number = f" {count}" if len(states) > 1 else ""
+                state.append(f"{number} {name}", style=COLOURS.get(name, ""))
             ends = [task.end_date or datetime.now(UTC) for task in group if task.start_date]
             took = (max(ends) - min(starts)).total_seconds() if starts else None
         busy = any(state not in (*TASK_FINISHED, "none") or state == "failed" for state in states)
@@ -1562,6 +1562,8 @@ class Progress:
         line = Text(f"{done}/{len(runs)} runs")
         for name, count in sorted(states.items()):
             line.append(f" {count} {name}", style=COLOURS.get(name, ""))
+        if done == len(runs):
+            line.append("; Airflow closes the backfill within half a minute")
         if self._live:
             self._live.update(line, refresh=True)
         else:
@@ -2109,7 +2111,7 @@ def _backfill(client: AirflowClient, screen: Screen, context: click.Context) -> 
         show_backfill(screen, plan, backfill, client.backfill_runs(backfill))
         screen.say(f"to watch it: {_command_line(context, '--backfill', '--watch', str(backfill.id))}")
         return 0
-    return _wait_backfill(client, screen, context, backfill, count, timeout)
+    return _wait_backfill(client, screen, context, backfill, timeout)
 
 
 def _watch_backfill(client: AirflowClient, screen: Screen, context: click.Context) -> int:
@@ -2120,7 +2122,7 @@ def _watch_backfill(client: AirflowClient, screen: Screen, context: click.Contex
     backfill = client.backfill(int(options["watch"]))
     if backfill.dag_id != options["dag_id"]:
         raise NotFound(f"backfill {backfill.id} is of DAG {backfill.dag_id!r}, not of {options['dag_id']!r}")
-    return _wait_backfill(client, screen, context, backfill, None, timeout)
+    return _wait_backfill(client, screen, context, backfill, timeout)
 
 
 def _wait_backfill(
@@ -2128,7 +2130,6 @@ def _wait_backfill(
     screen: Screen,
     context: click.Context,
     backfill: Backfill,
-    planned: int | None,
     timeout: float | None,
 ) -> int:
     progress = Progress(screen, None)
@@ -2136,7 +2137,6 @@ def _wait_backfill(
         with progress:
             runs = client.wait_backfill(
                 backfill,
-                planned=planned,
                 timeout=timeout,
                 interval=context.params["interval"],
                 progress=progress.runs,

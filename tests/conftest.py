@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from secrets import token_urlsafe
 
 import psycopg
@@ -16,6 +18,7 @@ from local.postgres import Postgres
 from local.server import free_port
 from local.source import base
 from local.source.base import execute_file
+from local.stack import Deployment
 from tests.lab import Lab
 
 # Airflow reads its home when it is first imported: an empty one, before any test does.
@@ -24,6 +27,10 @@ os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 _numbers = itertools.count(1)
+
+ROOT = Path(__file__).resolve().parent.parent
+# Those of the project, and those that only tests of a client of the API run.
+BUNDLES = {"dags-folder": ROOT / "dags", "trigger": ROOT / "tests" / "trigger" / "dags"}
 
 BASE_DATA = """
 INSERT INTO pais (pais) VALUES ('Brasil'), ('Portugal');
@@ -47,6 +54,29 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]
     folder = tmp_path_factory.mktemp("clickhouse")
     with ClickHouse(folder / "data", free_port(), "vendas", token_urlsafe(12), folder / "log") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """The servers, and Airflow on a Celery worker, with a timetable of seconds; every DAG of ours is paused."""
+    bundles = [
+        {
+            "name": name,
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(folder)},
+        }
+        for name, folder in BUNDLES.items()
+    ]
+    variables = {
+        "ETL_VENDAS_SCHEDULE": "* * * * * */15",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
+        # No file changes, but for one that a test has parsed again.
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+    }
+    with Deployment(tmp_path_factory.mktemp("deployment"), variables) as running:
+        running.start_databases()
+        running.start_airflow("api-server", "worker", "dag-processor", "scheduler")
+        yield running
 
 
 def new_source(postgres: Postgres) -> str:

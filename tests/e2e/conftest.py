@@ -1,4 +1,4 @@
-"""One deployment for the session: the servers, and Airflow on a Celery worker with a timetable of seconds."""
+"""etl_vendas on the session's deployment: a source with a history, and a schedule that rests after these tests."""
 
 from __future__ import annotations
 
@@ -8,26 +8,19 @@ import pytest
 
 from local.api import AirflowApi
 from local.stack import Deployment, fill
+from tests import rest
 
 DAG_ID = "etl_vendas"
 HISTORY = 5_000
 PATIENCE = 180.0
 
 
-@pytest.fixture(scope="session")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A running deployment whose source has a history that etl_vendas begins to move at once."""
-    variables = {"ETL_VENDAS_SCHEDULE": "* * * * * */15"}
-    with Deployment(tmp_path_factory.mktemp("deployment"), variables) as running:
-        running.start_databases()
-        fill(running.settings.source_dsn, HISTORY)
-        running.start_airflow("api-server", "worker", "dag-processor", "scheduler")
-        yield running
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(deployment: Deployment) -> Iterator[AirflowApi]:
-    """A client of the deployment's API, logged in; etl_vendas is scheduled."""
+    """A client of the deployment's API, logged in; etl_vendas has begun to move a history."""
+    fill(deployment.settings.source_dsn, HISTORY)
     with AirflowApi(deployment.settings) as client:
         client.unpause(DAG_ID, PATIENCE, deployment.supervisor.check)
         yield client
+    with rest.admin(deployment.settings) as admin:
+        admin.patch(f"/dags/{DAG_ID}", json={"is_paused": True}).raise_for_status()
