@@ -392,7 +392,13 @@ class AirflowClient:
                 for entry in self._pages("/dags", "dags", {**filters, "last_dag_run_state": state}):
                     states[entry["dag_id"]] = state
         found = {entry["dag_id"]: entry for entry in self._pages("/dags", "dags", filters)}
-        return [Dag._read(entry, states.get(dag_id)) for dag_id, entry in found.items()]
+        found.update((entry["dag_id"], entry) for entry in self._broken(filters))
+        return [Dag._read(found[dag_id], states.get(dag_id)) for dag_id in sorted(found)]
+
+    def _broken(self, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the DAGs of files that can't be imported any more; Airflow leaves them out of its lists."""
+        broken = {"has_import_errors": "true", "exclude_stale": "false"}
+        return self._pages("/dags", "dags", {**filters, **broken})
 
     def dag(self, dag_id: str) -> Dag:
         """Return one DAG with its Params. Raises NotFound with the id that was perhaps meant."""
@@ -414,9 +420,8 @@ class AirflowClient:
         entries = list(self._pages("/importErrors", "import_errors", {"order_by": "id"}))
         if not entries:
             return []
-        broken = self._pages("/dags", "dags", {"has_import_errors": "true", "order_by": "dag_id"})
         dag_ids: dict[str, list[str]] = {}
-        for dag in broken:
+        for dag in self._broken({"order_by": "dag_id"}):
             dag_ids.setdefault(dag["relative_fileloc"] or dag["fileloc"], []).append(dag["dag_id"])
         return [
             ImportFailure(
@@ -539,8 +544,12 @@ class AirflowClient:
         never = datetime.max.replace(tzinfo=UTC)
         return sorted(tasks, key=lambda task: (task.start_date or never, task.task_id, task.map_index))
 
-    def log(self, task: Task, try_number: int | None = None) -> list[str]:
-        """Return the lines of a task instance's log, of its newest try unless told otherwise."""
+    def log(self, task: Task, try_number: int | None = None, *, errors_last: bool = False) -> list[str]:
+        """Return the lines of a task instance's log, of its newest try unless told otherwise.
+
+        What a task printed can be stamped later than the exception that ended it: `errors_last` puts that
+        where it belongs, though the lines of a log that still grows may then change their places.
+        """
         number = task.try_number if try_number is None else try_number
         answer = self._call(
             "GET",
@@ -548,7 +557,10 @@ class AirflowClient:
             f"/taskInstances/{_quoted(task.task_id)}/logs/{number}",
             query={"map_index": task.map_index, "full_content": "true"},
         )
-        return list(_log_lines(answer["content"]))
+        entries = answer["content"]
+        if errors_last:
+            entries = sorted(entries, key=lambda entry: isinstance(entry, dict) and "error_detail" in entry)
+        return list(_log_lines(entries))
 
     def wait(
         self,
@@ -713,12 +725,13 @@ class AirflowClient:
         try:
             while True:
                 try:
-                    if (result := ended()) is not None:
-                        return result
+                    result = ended()
                     answered = time.monotonic()
                     if lost:
                         warn("the API is back")
                     lost = False
+                    if result is not None:
+                        return result
                 except _Transient as outage:
                     if time.monotonic() - answered > OUTAGE:
                         raise
@@ -929,7 +942,7 @@ def _backoff(state: tenacity.RetryCallState) -> float:
     """Wait about twice as long each time, not in step with others, and as long as the server wishes."""
     error = state.outcome.exception() if state.outcome else None
     wish = error.retry_after if isinstance(error, _Transient) else 0.0
-    return max(wish, tenacity.wait_exponential_jitter(initial=0.2, max=4.0, jitter=0.5)(state))
+    return max(wish, (tenacity.wait_exponential(multiplier=0.2, max=4) + tenacity.wait_random(0, 0.5))(state))
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -1309,7 +1322,8 @@ class Screen:
 
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
-            text = text.replace(secret, "***")
+            # As a word of its own: a short password may be part of many.
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
         return _clean(text)
 
     def say(self, text: str) -> None:
@@ -2062,7 +2076,7 @@ def _show_failures(client: AirflowClient, screen: Screen, tasks: Sequence[Task])
     failed = [task for task in tasks if task.state == "failed"]
     for task in failed[:3]:
         try:
-            lines = client.log(task)
+            lines = client.log(task, errors_last=True)
         except TriggerError as error:
             screen.warn(f"the log of {task.label} can't be read: {error}")
             continue
