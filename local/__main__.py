@@ -130,13 +130,20 @@ def status(folder: Path) -> None:
 @_folder(DEFAULT_FOLDER)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def env(folder: Path, command: tuple[str, ...]) -> None:
-    """Run COMMAND in the environment of a running deployment, such as `airflow dags list`."""
+    """Run COMMAND in the environment of a running deployment, such as `python trigger_script.py --list`."""
     from local.airflow import environment
 
     with _explained():
         if not (folder / FILE_NAME).exists():
             raise SettingsError(f"there is no deployment in {folder}: start one with `make local`")
-        variables = environment(Settings.load(folder))
+        settings = Settings.load(folder)
+    variables = {
+        **environment(settings),
+        # Where trigger_script.py finds the API, and who asks there.
+        "AIRFLOW_API_URL": settings.url,
+        "AIRFLOW_USERNAME": settings.admin_user,
+        "AIRFLOW_PASSWORD": settings.admin_password,
+    }
     path = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
     os.execvpe(command[0], list(command), {**variables, "PATH": path})  # noqa: S606 (no shell, the user's words)
 
