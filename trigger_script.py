@@ -656,7 +656,10 @@ class AirflowClient:
 
     def backfill(self, backfill_id: int) -> Backfill:
         """Return a backfill."""
-        return self._read_backfill(self._call("GET", f"/backfills/{backfill_id}"))
+        try:
+            return self._read_backfill(self._call("GET", f"/backfills/{backfill_id}"))
+        except NotFound:
+            raise NotFound(f"there is no backfill {backfill_id}") from None
 
     def backfill_runs(self, backfill: Backfill) -> list[Run]:
         """Return the runs that a backfill has created or cleared, by logical date."""
