@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["click", "jsonschema", "PyYAML", "requests", "rich", "tenacity"]
+# dependencies = ["click", "jsonschema", "PyYAML", "referencing", "requests", "rich", "tenacity"]
 # ///
 """List, trigger and watch Airflow DAGs through the REST API v2, with custom conf.
 
@@ -29,25 +29,31 @@ import binascii
 import difflib
 import hashlib
 import hmac
+import io
 import json
+import math
 import os
 import re
 import secrets
 import shlex
+import signal
 import stat
 import sys
 import tempfile
+import threading
 import time
 import tomllib
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self, TextIO, TypeVar
 from urllib.parse import quote, urlsplit
 
 import click
@@ -55,8 +61,9 @@ import requests
 import tenacity
 from click.core import ParameterSource
 from click.shell_completion import get_completion_class
-from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import SchemaError, ValidationError, best_match
+from jsonschema import FormatChecker, SchemaError, ValidationError, validate
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -128,6 +135,11 @@ class _Transient(ApiUnavailable):
 # ------------------------------------------------------------------------------------- what the API speaks of
 
 
+def _since(instant: datetime) -> float:
+    """Return the seconds since an instant; the server's clock may be ahead of this one."""
+    return max(0.0, (datetime.now(UTC) - instant).total_seconds())
+
+
 def _instant(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
@@ -158,14 +170,14 @@ class Dag:
     params: Mapping[str, Param] | None = field(default=None, repr=False)
 
     @classmethod
-    def _read(cls, entry: Mapping[str, Any], last_state: str | None = None) -> Self:
+    def _read(cls, entry: Mapping[str, Any]) -> Self:
         params = entry.get("params")
         return cls(
             dag_id=entry["dag_id"],
             paused=entry["is_paused"],
             schedule=entry["timetable_summary"],
             next_run=_instant(entry["next_dagrun_run_after"]),
-            last_state=last_state,
+            last_state=None,
             tags=[tag["name"] for tag in entry["tags"]],
             owners=entry["owners"],
             description=entry["description"],
@@ -245,48 +257,59 @@ class Task:
         """How long it took, or has been running, in seconds; None before it starts."""
         if self.start_date is None:
             return None
-        if self.end_date is None:
-            return max(0.0, (datetime.now(UTC) - self.start_date).total_seconds())
-        return self.duration
+        return _since(self.start_date) if self.end_date is None else self.duration
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What asks for a run of a DAG; `dated` says that its logical date is a part of the wish."""
+    """What asks for a run of a DAG; `wish` holds the fields of a Run that are not left to the server."""
 
     dag_id: str
     body: dict[str, Any]
-    dated: bool
+    wish: dict[str, Any]
 
     @classmethod
     def make(
         cls,
         dag_id: str,
-        conf: Mapping[str, Any] | None,
+        conf: Mapping[str, Any] | None = None,
         *,
         run_id: str | None = None,
         data_interval: tuple[datetime, datetime] | None = None,
         logical_date: datetime | None = None,
         run_after: datetime | None = None,
+        delay: timedelta | None = None,
         note: str | None = None,
     ) -> Self:
         """Return a request; without `run_id` it gets one that nobody else has."""
         now = datetime.now(UTC)
-        date = logical_date or (data_interval[0] if data_interval else None)
-        body: dict[str, Any] = {
+        start, end = data_interval or (None, None)
+        asked = {
+            "conf": dict(conf or {}),
+            "logical_date": logical_date or start,
+            "data_interval_start": start,
+            "data_interval_end": end,
+            "run_after": run_after,
+            "note": note,
+        }
+        wish = {name: value for name, value in asked.items() if value is not None}
+        body = {
             "dag_run_id": run_id or f"manual__{now.isoformat(timespec='seconds')}_{secrets.token_hex(4)}",
             # Without one, the run would have no data interval, and the API drops one that is given without
             # a word. This moment is what the web page sends too: the timetable then gives the last interval.
-            "logical_date": (date or now).isoformat(),
-            "conf": dict(conf or {}),
+            "logical_date": now,
+            **wish,
         }
-        if data_interval is not None:
-            body["data_interval_start"], body["data_interval_end"] = map(datetime.isoformat, data_interval)
-        if run_after is not None:
-            body["run_after"] = run_after.isoformat()
-        if note is not None:
-            body["note"] = note
-        return cls(dag_id, body, dated=date is not None)
+        if delay is not None:
+            try:
+                # Another moment each time the same is asked, so it is no part of the wish.
+                body["run_after"] = now + delay
+            except OverflowError:
+                raise RequestRefused(f"a delay of {delay.days} days ends after the calendar does") from None
+        dated = (
+            datetime.isoformat(value) if isinstance(value, datetime) else value for value in body.values()
+        )
+        return cls(dag_id, dict(zip(body, dated, strict=True)), wish)
 
     @property
     def run_id(self) -> str:
@@ -350,7 +373,10 @@ class AirflowClient:
         self.url = check_url(url)
         self.username = username
         self._password = password
-        self._token = token
+        # A file's last line end comes along easily.
+        self._token = token.strip() if token is not None else None
+        if self._token is not None and not re.fullmatch(r"[!-~]+", self._token):
+            raise RequestRefused("the token is empty, or holds characters that no token has")
         self._own_token = token is not None
         self._ask_password = ask_password
         self._patience = connect_timeout
@@ -385,25 +411,25 @@ class AirflowClient:
         if paused is not None:
             filters["paused"] = str(paused).lower()
         filters["order_by"] = "dag_id"
-        states = {}
+        states: dict[str, str] = {}
         if last_states:
             # Four short questions instead of one for each DAG.
             for state in ("queued", "running", "success", "failed"):
-                for entry in self._pages("/dags", "dags", {**filters, "last_dag_run_state": state}):
-                    states[entry["dag_id"]] = state
-        found = {entry["dag_id"]: entry for entry in self._pages("/dags", "dags", filters)}
-        found.update((entry["dag_id"], entry) for entry in self._broken(filters))
-        return [Dag._read(found[dag_id], states.get(dag_id)) for dag_id in sorted(found)]
+                query = {**filters, "last_dag_run_state": state}
+                states.update((dag.dag_id, state) for dag in self._pages("/dags", "dags", Dag._read, query))
+        found = {dag.dag_id: dag for dag in self._pages("/dags", "dags", Dag._read, filters)}
+        found.update((dag.dag_id, dag) for dag in self._broken(filters))
+        return [replace(found[dag_id], last_state=states.get(dag_id)) for dag_id in sorted(found)]
 
-    def _broken(self, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _broken(self, filters: Mapping[str, Any]) -> Iterator[Dag]:
         """Yield the DAGs of files that can't be imported any more; Airflow leaves them out of its lists."""
         broken = {"has_import_errors": "true", "exclude_stale": "false"}
-        return self._pages("/dags", "dags", {**filters, **broken})
+        return self._pages("/dags", "dags", Dag._read, {**filters, **broken})
 
     def dag(self, dag_id: str) -> Dag:
         """Return one DAG with its Params. Raises NotFound with the id that was perhaps meant."""
         try:
-            return Dag._read(self._call("GET", f"/dags/{_quoted(dag_id)}/details"))
+            return self._call("GET", f"/dags/{_quoted(dag_id)}/details", Dag._read)
         except NotFound:
             known = [dag.dag_id for dag in self.dags()]
         broken = []
@@ -417,21 +443,21 @@ class AirflowClient:
 
     def import_failures(self) -> list[ImportFailure]:
         """Return the files that Airflow can't import."""
-        entries = list(self._pages("/importErrors", "import_errors", {"order_by": "id"}))
-        if not entries:
-            return []
-        dag_ids: dict[str, list[str]] = {}
-        for dag in self._broken({"order_by": "dag_id"}):
-            dag_ids.setdefault(dag["relative_fileloc"] or dag["fileloc"], []).append(dag["dag_id"])
-        return [
-            ImportFailure(
+
+        def read(entry: Mapping[str, Any]) -> ImportFailure:
+            return ImportFailure(
                 file=entry["filename"],
                 bundle=entry["bundle_name"],
                 time=_instant(entry["timestamp"]),
-                error=entry["stack_trace"],
-                dag_ids=dag_ids.get(entry["filename"], []),
+                error=entry["stack_trace"] or "",
+                dag_ids=[],
             )
-            for entry in entries
+
+        failures = list(self._pages("/importErrors", "import_errors", read, {"order_by": "id"}))
+        broken = list(self._broken({"order_by": "dag_id"})) if failures else []
+        return [
+            replace(failure, dag_ids=[dag.dag_id for dag in broken if dag.file == failure.file])
+            for failure in failures
         ]
 
     def unpause(self, dag_id: str) -> None:
@@ -439,6 +465,7 @@ class AirflowClient:
         self._call(
             "PATCH",
             f"/dags/{_quoted(dag_id)}",
+            Dag._read,
             query={"update_mask": "is_paused"},
             body={"is_paused": False},
         )
@@ -454,6 +481,7 @@ class AirflowClient:
         data_interval: tuple[datetime, datetime] | None = None,
         logical_date: datetime | None = None,
         run_after: datetime | None = None,
+        delay: timedelta | None = None,
         note: str | None = None,
     ) -> Run:
         """Ask for a run and return it; conf is sent as it is, without a check.
@@ -469,6 +497,7 @@ class AirflowClient:
             data_interval=data_interval,
             logical_date=logical_date,
             run_after=run_after,
+            delay=delay,
             note=note,
         )
         return self.send(request)
@@ -478,13 +507,28 @@ class AirflowClient:
         dag_id = request.dag_id
         path = f"/dags/{_quoted(dag_id)}/dagRuns"
         try:
-            return self._read_run(self._call("POST", path, body=request.body))
+            return self._call("POST", path, self._read_run, body=request.body)
         except _Conflict as conflict:
             try:
                 existing = self.run(dag_id, request.run_id)
             except NotFound:
-                self._refuse_logical_date(request, conflict)
-        if differing := self._differences(request, existing):
+                date = request.body["logical_date"]
+                dates = {"logical_date_gte": date, "logical_date_lte": date}
+                holders = self._pages(path, "dag_runs", lambda entry: repr(entry["dag_run_id"]), dates)
+                raise RequestRefused(
+                    f"the logical date {date} of {dag_id} belongs to {', '.join(holders) or 'another run'}, "
+                    "and a DAG has one run for each: clear that run, or give this one another --logical-date"
+                ) from conflict
+        # Lists and dates that were not asked for, or the note of a colleague, make it no other request.
+        differing = [
+            name.replace("_", " ")
+            for name, value in request.wish.items()
+            if not _same(value or None, getattr(existing, name) or None)
+        ]
+        # Whoever signs in as Ana may be known as ana.
+        if self.username and self.username.casefold() != (existing.triggered_by or "").casefold():
+            differing.append("user")
+        if differing:
             raise RequestRefused(
                 f"run {existing.run_id!r} of {dag_id} exists already"
                 f"{f', made by {existing.triggered_by}' if existing.triggered_by else ''}, "
@@ -492,43 +536,15 @@ class AirflowClient:
             )
         return existing
 
-    def _differences(self, request: RunRequest, run: Run) -> list[str]:
-        body = request.body
-        date = _instant(body["logical_date"]) if request.dated else None
-        asked = {
-            "conf": (body["conf"], run.conf),
-            "logical date": (date, run.logical_date),
-            "data interval start": (_instant(body.get("data_interval_start")), run.data_interval_start),
-            "data interval end": (_instant(body.get("data_interval_end")), run.data_interval_end),
-            "run-after": (_instant(body.get("run_after")), run.run_after),
-            "note": (body.get("note"), run.note),
-            "user": (self.username, run.triggered_by),
-        }
-        # What was not asked for is the server's to choose: a date, an interval, the note of a colleague.
-        return [name for name, (ours, theirs) in asked.items() if ours is not None and ours != theirs]
-
-    def _refuse_logical_date(self, request: RunRequest, conflict: TriggerError) -> NoReturn:
-        date = request.body["logical_date"]
-        holders = self._pages(
-            f"/dags/{_quoted(request.dag_id)}/dagRuns",
-            "dag_runs",
-            {"logical_date_gte": date, "logical_date_lte": date},
-        )
-        names = ", ".join(repr(entry["dag_run_id"]) for entry in holders) or "another run"
-        raise RequestRefused(
-            f"the logical date {date} of {request.dag_id} belongs to {names}, and a DAG has one run for "
-            "each: clear that run, or give this one another --logical-date"
-        ) from conflict
-
     def run(self, dag_id: str, run_id: str) -> Run:
         """Return a run."""
-        return self._read_run(self._call("GET", f"/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}"))
+        return self._call("GET", f"/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}", self._read_run)
 
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         """Return the task instances of a run in the order they began; those that have not stand last."""
-        path = f"/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}/taskInstances"
-        tasks = [
-            Task(
+
+        def read(entry: Mapping[str, Any]) -> Task:
+            return Task(
                 dag_id=dag_id,
                 run_id=run_id,
                 task_id=entry["task_id"],
@@ -539,8 +555,11 @@ class AirflowClient:
                 end_date=_instant(entry["end_date"]),
                 duration=entry["duration"],
             )
-            for entry in self._pages(path, "task_instances", {"order_by": "id"})
-        ]
+
+        path = f"/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}/taskInstances"
+        # Ids grow, so that what is added between two pages stands on the last; a retry moves there too.
+        found = self._pages(path, "task_instances", read, {"order_by": "id"})
+        tasks = {(task.task_id, task.map_index): task for task in found}.values()
         never = datetime.max.replace(tzinfo=UTC)
         return sorted(tasks, key=lambda task: (task.start_date or never, task.task_id, task.map_index))
 
@@ -550,17 +569,23 @@ class AirflowClient:
         What a task printed can be stamped later than the exception that ended it: `errors_last` puts that
         where it belongs, though the lines of a log that still grows may then change their places.
         """
+
+        def read(answer: Mapping[str, Any]) -> list[str]:
+            entries = answer["content"]
+            if errors_last:
+                entries = sorted(
+                    entries, key=lambda entry: isinstance(entry, dict) and "error_detail" in entry
+                )
+            return list(_log_lines(entries))
+
         number = task.try_number if try_number is None else try_number
-        answer = self._call(
+        return self._call(
             "GET",
             f"/dags/{_quoted(task.dag_id)}/dagRuns/{_quoted(task.run_id)}"
             f"/taskInstances/{_quoted(task.task_id)}/logs/{number}",
+            read,
             query={"map_index": task.map_index, "full_content": "true"},
         )
-        entries = answer["content"]
-        if errors_last:
-            entries = sorted(entries, key=lambda entry: isinstance(entry, dict) and "error_detail" in entry)
-        return list(_log_lines(entries))
 
     def wait(
         self,
@@ -578,7 +603,7 @@ class AirflowClient:
         goes away is waited for up to five minutes, and `warn` is told. Raises WaitTimeout after `timeout`
         seconds, which leaves the run going.
         """
-        seen = "never seen"
+        seen = "of an unknown state"
 
         def ended() -> Run | None:
             nonlocal seen
@@ -618,9 +643,12 @@ class AirflowClient:
         }
         if max_active_runs is not None:
             body["max_active_runs"] = max_active_runs
-        answer = self._call("POST", "/backfills/dry_run", body=body)
-        dates = [_instant(entry["logical_date"]) for entry in answer["backfills"]]
-        return BackfillPlan(dag_id, inicio, last, reprocess, [date for date in dates if date], body)
+
+        def read(answer: Mapping[str, Any]) -> BackfillPlan:
+            dates = [_instant(entry["logical_date"]) for entry in answer["backfills"]]
+            return BackfillPlan(dag_id, inicio, last, reprocess, [date for date in dates if date], body)
+
+        return self._call("POST", "/backfills/dry_run", read, body=body)
 
     def start_backfill(self, plan: BackfillPlan) -> Backfill:
         """Start what was planned. Raises RequestRefused while another backfill of the DAG is active.
@@ -640,32 +668,35 @@ class AirflowClient:
                     return backfill
             return None
 
-        for last in (False, True):
+        lost = False
+        while True:
             try:
-                return self._read_backfill(self._call("POST", "/backfills", body=plan.body, once=True))
-            except _Conflict as conflict:
-                raise RequestRefused(
-                    f"another backfill of {plan.dag_id} is active, and a DAG has one at a time"
-                ) from conflict
-            except _Transient:
-                if (found := ours()) is not None:
+                return self._call("POST", "/backfills", self._read_backfill, body=plan.body, once=True)
+            except (_Conflict, _Transient) as error:
+                again, lost = lost, lost or isinstance(error, _Transient)
+                # It may have been made after all, or stand in the way of the second request.
+                if lost and (found := ours()) is not None:
                     return found
-                if last:
+                if isinstance(error, _Conflict):
+                    raise RequestRefused(
+                        f"another backfill of {plan.dag_id} is active, and a DAG has one at a time"
+                    ) from error
+                if again:
                     raise
-        raise AssertionError("unreachable")
 
     def backfill(self, backfill_id: int) -> Backfill:
         """Return a backfill."""
         try:
-            return self._read_backfill(self._call("GET", f"/backfills/{backfill_id}"))
+            return self._call("GET", f"/backfills/{backfill_id}", self._read_backfill)
         except NotFound:
             raise NotFound(f"there is no backfill {backfill_id}") from None
 
     def backfill_runs(self, backfill: Backfill) -> list[Run]:
         """Return the runs that a backfill has created or cleared, by logical date."""
-        entries = self._pages(
+        runs = self._pages(
             f"/dags/{_quoted(backfill.dag_id)}/dagRuns",
             "dag_runs",
+            self._read_run,
             {
                 "run_type": "backfill",
                 "logical_date_gte": backfill.from_date.isoformat(),
@@ -673,7 +704,6 @@ class AirflowClient:
                 "order_by": "logical_date",
             },
         )
-        runs = [self._read_run(entry) for entry in entries]
         # Earlier backfills have left their runs in the same range.
         return [run for run in runs if run.queued_at is not None and run.queued_at >= backfill.created_at]
 
@@ -709,8 +739,7 @@ class AirflowClient:
         )
 
     def _backfills(self, dag_id: str) -> Iterator[Backfill]:
-        for entry in self._pages("/backfills", "backfills", {"dag_id": dag_id}):
-            yield self._read_backfill(entry)
+        return self._pages("/backfills", "backfills", self._read_backfill, {"dag_id": dag_id})
 
     def _until(
         self,
@@ -778,38 +807,53 @@ class AirflowClient:
             completed_at=_instant(entry["completed_at"]),
         )
 
-    def _pages(self, path: str, name: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def _pages(
+        self, path: str, name: str, read: Callable[[dict[str, Any]], Result], query: Mapping[str, Any]
+    ) -> Iterator[Result]:
         """Yield the entries of all pages of a list."""
+
+        def read_page(answer: Mapping[str, Any]) -> tuple[list[Result], int]:
+            return [read(entry) for entry in answer[name]], int(answer["total_entries"])
+
         offset = 0
         while True:
-            answer = self._call("GET", path, query={**query, "limit": PAGE, "offset": offset})
-            yield from answer[name]
+            entries, total = self._call(
+                "GET", path, read_page, query={**query, "limit": PAGE, "offset": offset}
+            )
+            yield from entries
             # A server may give shorter pages than it was asked for.
-            offset += len(answer[name])
-            if not answer[name] or offset >= answer["total_entries"]:
+            offset += len(entries)
+            if not entries or offset >= total:
                 return
 
     def _call(
         self,
         method: str,
         path: str,
+        read: Callable[[Any], Result],
         *,
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         once: bool = False,
-    ) -> Any:
-        """Return the JSON answer of the API; with `once`, whatever may have reached it is not sent again."""
+    ) -> Result:
+        """Return what `read` makes of the answer; with `once`, what may have arrived is not sent again."""
         url = f"{self.url}/api/v2{path}"
         response = self._send(method, url, query=query, body=body, token=self._get_token(), once=once)
         if _is_token_refused(response):
-            response = self._send(
-                method, url, query=query, body=body, token=self._renew_token(response), once=once
-            )
+            token = self._renew_token(response)
+            response = self._send(method, url, query=query, body=body, token=token, once=once)
         _raise_for(response, self.username)
         try:
-            return response.json()
-        except requests.JSONDecodeError:
+            answer = _parse(response)
+        except ValueError:
             raise ApiUnavailable(f"{self.url} answered with {_readable(response)}; is --url right?") from None
+        try:
+            return read(answer)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            what = f"{type(error).__name__}: {_one_line(str(error), 100)}"
+            raise ApiUnavailable(
+                f"{self.url} answered {method} {path} as Airflow 3 does not ({what}); is --url right?"
+            ) from error
 
     def _send(
         self,
@@ -828,21 +872,26 @@ class AirflowClient:
         until = time.monotonic() + patience
 
         def attempt() -> requests.Response:
-            # An address that swallows packets must not take longer than what is left.
-            remaining = max(0.5, until - time.monotonic())
             began = time.monotonic()
-            try:
-                response = self._session.request(
+            # Whatever is left, a healthy server on a busy machine must have the time to answer.
+            remaining = max(2.0, until - began)
+
+            def ask() -> requests.Response:
+                return self._session.request(
                     method,
                     url,
                     params=query,
                     json=body,
                     auth=_Bearer(token),
                     headers={"Accept": "application/json", "User-Agent": f"trigger_script/{VERSION}"},
-                    timeout=(min(5.0, remaining), max(5.0, remaining)),
+                    # An address that swallows packets leaves time to try it again.
+                    timeout=(min(5.0, remaining), remaining),
                     verify=self._verify,
                     allow_redirects=False,
                 )
+
+            try:
+                response = _within(remaining, ask)
             except requests.exceptions.SSLError as error:
                 raise ApiUnavailable(
                     f"{self.url} can't be trusted: {_root_cause(error)}; --ca names the certificates to trust"
@@ -855,7 +904,10 @@ class AirflowClient:
             ) as error:
                 self._trace(f"{method} {url} -> {_root_cause(error)}")
                 raise _Transient(f"{self.url} can't be reached: {_root_cause(error)}") from None
-            except (requests.RequestException, ValueError) as error:
+            except TimeoutError:
+                self._trace(f"{method} {url} -> nothing in {remaining:.1f} s")
+                raise _Transient(f"{self.url} has not answered in {remaining:.0f} s") from None
+            except (OSError, ValueError) as error:
                 raise RequestRefused(f"{self.url} can't be asked: {_root_cause(error)}") from None
             self._trace(
                 f"{method} {response.url} -> {response.status_code} in {time.monotonic() - began:.2f} s"
@@ -915,8 +967,8 @@ class AirflowClient:
             if response.status_code in (400, 401, 403, 422):
                 raise NotAllowed(f"{self.url} does not know {self.username!r} with this password")
         try:
-            token = response.json()["access_token"]
-        except (requests.JSONDecodeError, KeyError, TypeError):
+            token = _parse(response)["access_token"]
+        except (LookupError, TypeError, ValueError):
             token = None
         if not isinstance(token, str):
             raise ApiUnavailable(
@@ -929,16 +981,48 @@ class AirflowClient:
 
 def check_url(url: str) -> str:
     """Return the address without its end that the API adds. Raises RequestRefused for what is not one."""
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
+    if "@" in url:
         raise RequestRefused("the address holds a user or a password: give them as --username and --password")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of a port, or of brackets around no IPv6 address
+        good = False
+    if not good or parts.query or parts.fragment or re.search(r"\s", url):
         raise RequestRefused(f"{url!r} is not the address of an API server, such as {DEFAULT_URL}")
     return url.rstrip("/").removesuffix("/api/v2").rstrip("/")
 
 
 def _quoted(part: str) -> str:
-    return quote(part, safe="")
+    quoted = quote(part, safe="", errors="surrogateescape")
+    # As they are, these two would name other places of the API.
+    return quoted.replace(".", "%2E") if part in (".", "..") else quoted
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    """Whether two values are the same for JSON: 1 is 1.0, as the database has it, and neither is true."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(_same(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(_same, ours, theirs))
+    return bool(ours == theirs) and isinstance(ours, bool) == isinstance(theirs, bool)
+
+
+def _within(seconds: float, work: Callable[[], Result]) -> Result:
+    """Return what the work returns. Raises TimeoutError after so long, and leaves it to itself.
+
+    Looking up a name knows no timeout and no Ctrl-C, and the timeout of a socket begins anew with each byte.
+    """
+    outcome: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (raised again by the thread that waits for this one)
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome.result(seconds)
 
 
 def _backoff(state: tenacity.RetryCallState) -> float:
@@ -968,14 +1052,17 @@ def _is_token_refused(response: requests.Response) -> bool:
 
 def _raise_for(response: requests.Response, username: str | None) -> None:
     """Raise the TriggerError of an answer that is not a success."""
-    code, text = response.status_code, _readable(response)
-    if response.ok and code < 300:
+    code = response.status_code
+    if code < 300:
         return
+    text = _readable(response)
     if 300 <= code < 400:
         target = response.headers.get("Location", "nowhere")
         raise ApiUnavailable(f"{response.url} sends on to {target}; give the final address as --url")
     if code in (401, 403):
         raise NotAllowed(f"{username or 'the token'} may not do this: {code} {text}")
+    if code == 404 and text.startswith("a web page"):
+        raise ApiUnavailable(f"{response.url} answered 404 with {text}; is --url right?")
     if code == 404:
         raise NotFound(text)
     if code == 409:
@@ -985,12 +1072,21 @@ def _raise_for(response: requests.Response, username: str | None) -> None:
     raise ApiUnavailable(f"the API failed: {code} {text}")
 
 
+def _parse(response: requests.Response) -> Any:
+    """Return the JSON that an answer holds. Raises ValueError."""
+    try:
+        return response.json()
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def _readable(response: requests.Response) -> str:
     """Return what an answer says in one line, whether it is a list, a dict, a string, HTML or nothing."""
     try:
-        body = response.json()
-    except requests.JSONDecodeError:
-        text = response.text.strip()
+        body = _parse(response)
+    except ValueError:
+        # Its beginning will do, and guessing the encoding of all of it takes long.
+        text = response.content[:10_000].decode(errors="replace").strip()
         if text[:1] == "<":
             title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
             text = "a web page" + (f" ({title.group(1).strip()})" if title else "")
@@ -1001,13 +1097,14 @@ def _readable(response: requests.Response) -> str:
         body = body.get("message") or body.get("reason") or body
     if isinstance(body, list):
         body = "; ".join(_one_complaint(entry) for entry in body)
-    return _one_line(body if isinstance(body, str) else json.dumps(body, ensure_ascii=False))
+    return _one_line(body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)) or "nothing"
 
 
 def _one_complaint(entry: Any) -> str:
     if not isinstance(entry, dict) or "msg" not in entry:
         return str(entry)
-    place = ".".join(str(step) for step in entry.get("loc", ()) if step != "body")
+    steps = entry.get("loc")
+    place = ".".join(str(step) for step in steps if step != "body") if isinstance(steps, list) else ""
     return f"{place}: {entry['msg']}" if place else str(entry["msg"])
 
 
@@ -1065,7 +1162,7 @@ class _TokenCache:
     """Tokens of earlier calls, one file per address and user, each for its owner alone."""
 
     def __init__(self) -> None:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         self._folder = Path(base) / "trigger_script"
 
     def load(self, url: str, username: str | None, password: str | None) -> str | None:
@@ -1089,6 +1186,8 @@ class _TokenCache:
         """Keep a token; where no file can be written, the next call asks for a new one."""
         salt = secrets.token_bytes(16)
         kept = {"token": token, "salt": salt.hex(), "password": _fingerprint(password or "", salt)}
+        if not self._folder.is_absolute():
+            return  # a "~" of nobody, as in some containers
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Made with mode 0600; renamed, so that nobody ever reads half of it.
@@ -1097,13 +1196,13 @@ class _TokenCache:
             Path(file.name).replace(self._path(url, username))
 
     def _path(self, url: str, username: str | None) -> Path:
-        name = hashlib.sha256(f"{url}\n{username or ''}".encode()).hexdigest()
+        name = hashlib.sha256(f"{url}\n{username or ''}".encode(errors="surrogateescape")).hexdigest()
         return self._folder / f"{name[:32]}.json"
 
 
 def _fingerprint(password: str, salt: bytes) -> str:
     """Return what tells two passwords apart, and costs too much to guess them from."""
-    return hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1).hex()
+    return hashlib.scrypt(password.encode(errors="surrogateescape"), salt=salt, n=2**14, r=8, p=1).hex()
 
 
 def _expires(token: str) -> float:
@@ -1134,20 +1233,27 @@ def check_conf(dag: Dag, conf: Mapping[str, Any], *, allow_undeclared: bool = Fa
                 )
                 raise RequestRefused(f"conf key {key!r} is not a Param of {dag.dag_id}{hint}")
     for name, param in params.items():
-        value = conf.get(name, param.default)
         try:
-            error = best_match(
-                Draft202012Validator(param.schema, format_checker=FormatChecker()).iter_errors(value)
+            validate(
+                conf.get(name, param.default),
+                param.schema,
+                format_checker=FormatChecker(),
+                registry=Registry(),  # without one, what a $ref names would be fetched from anywhere
             )
+        except ValidationError as error:
+            if name not in conf and param.default is None:
+                raise RequestRefused(
+                    f"conf lacks {name!r}, which {dag.dag_id} requires{_describe(param)}"
+                ) from None
+            raise RequestRefused(
+                f"conf {_place(name, error)}: {_one_line(error.message)}{_describe(param)}"
+            ) from None
         except SchemaError as broken:
             raise RequestRefused(
-                f"the schema of Param {name!r} of {dag.dag_id} is wrong: {broken.message}"
+                f"the schema of Param {name!r} of {dag.dag_id} is wrong: {_one_line(broken.message)}"
             ) from None
-        if error is None:
-            continue
-        if name not in conf and value is None:
-            raise RequestRefused(f"conf lacks {name!r}, which {dag.dag_id} requires{_describe(param)}")
-        raise RequestRefused(f"conf {_place(name, error)}: {_one_line(error.message)}{_describe(param)}")
+        except Unresolvable:
+            continue  # only the server can tell
 
 
 def _describe(param: Param) -> str:
@@ -1159,8 +1265,8 @@ def _place(name: str, error: ValidationError) -> str:
     return repr(name + steps)
 
 
-def parse_conf(text: str, source: str) -> dict[str, Any]:
-    """Return the JSON object in `text`. Raises RequestRefused with line and column; `source` names it."""
+def _load(text: str, source: str) -> Any:
+    """Return the value of a JSON text. Raises ValueError where it is none, RequestRefused for a doubtful one."""
 
     def refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twins = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
@@ -1168,11 +1274,22 @@ def parse_conf(text: str, source: str) -> dict[str, Any]:
             raise RequestRefused(f"{source} has the key {twins[0]!r} twice")
         return dict(pairs)
 
-    def refuse_constant(name: str) -> NoReturn:
-        raise RequestRefused(f"{source} holds {name}, which JSON does not know")
+    def finite(name: str) -> float:
+        if not math.isfinite(number := float(name)):
+            raise ValueError(f"it holds {name}, which JSON does not know")
+        return number
 
     try:
-        value = json.loads(text, object_pairs_hook=refuse_twins, parse_constant=refuse_constant)
+        return json.loads(text, object_pairs_hook=refuse_twins, parse_constant=finite, parse_float=finite)
+    except RecursionError:
+        raise RequestRefused(f"{source} is nested too deeply") from None
+
+
+def parse_conf(text: str, source: str) -> dict[str, Any]:
+    """Return the JSON object in `text`. Raises RequestRefused with line and column; `source` names it."""
+
+    try:
+        value = _load(text, source)
     except json.JSONDecodeError as error:
         hint = ""
         if re.match(r"\s*\{\s*[A-Za-z_]", text):
@@ -1180,8 +1297,8 @@ def parse_conf(text: str, source: str) -> dict[str, Any]:
         raise RequestRefused(
             f"{source} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}"
         ) from None
-    except RecursionError:
-        raise RequestRefused(f"{source} is nested too deeply") from None
+    except ValueError as error:
+        raise RequestRefused(f"{source} is not JSON: {error}") from None
     if not isinstance(value, dict):
         kind = {list: "a list", str: "a string", bool: "a boolean", type(None): "null"}.get(
             type(value), "a number"
@@ -1213,8 +1330,8 @@ def read_conf(conf: str | None, file: str | None, assignments: Sequence[str]) ->
         if not equals or not key:
             raise RequestRefused(f"--set {assignment!r} is not of the form key=value")
         try:
-            result[key] = json.loads(text, parse_constant=str)
-        except json.JSONDecodeError:
+            result[key] = _load(text, f"--set {key}")
+        except ValueError:
             result[key] = text
     return result
 
@@ -1241,7 +1358,8 @@ def parse_instant(text: str, name: str) -> datetime:
     except ValueError:
         raise RequestRefused(f"{name} {text!r} is not an instant such as 2026-01-31T03:00:00Z") from None
     if instant.tzinfo is None:
-        raise RequestRefused(f"{name} {text!r} has no time zone: write {text}Z for UTC, or {text}-03:00")
+        full = instant.isoformat()
+        raise RequestRefused(f"{name} {text!r} has no time zone: write {full}Z for UTC, or {full}-03:00")
     return instant
 
 
@@ -1288,7 +1406,10 @@ def _local(instant: datetime | None) -> str | None:
     """Return an instant by the wall clock of who looks, with its offset."""
     if instant is None:
         return None
-    local = instant.astimezone()
+    try:
+        local = instant.astimezone()
+    except OverflowError:  # at an end of the calendar
+        return str(instant)
     day = "" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d} "
     return f"{day}{local:%H:%M:%S %Z}"
 
@@ -1308,13 +1429,27 @@ def _columns(*names: str) -> Table:
     return table
 
 
+def _to_nowhere(stream: TextIO) -> None:
+    """Let what is still written to a stream that nobody reads any more end nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Beside(Console):
+    def on_broken_pipe(self) -> None:
+        # A run goes on, and has its exit code, when nobody reads of it.
+        self.quiet = True
+        _to_nowhere(sys.stderr)
+
+
 class Screen:
     """Where results, progress and complaints go: results to standard output, the rest beside it."""
 
     def __init__(self, form: str, verbose: bool) -> None:
         self.form = form
         self.verbose = verbose
-        self.beside = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        if form == "yaml":
+            _yaml(None)  # a missing library must show before anything is created
+        self.beside = _Beside(stderr=True, highlight=False, markup=False, soft_wrap=True)
         # Into a file or a pipe nothing is cut or folded.
         self.width = Console().width if sys.stdout.isatty() else 10_000
         self._secrets: list[str] = []
@@ -1327,7 +1462,8 @@ class Screen:
         for secret in self._secrets:
             # As a word of its own: a short password may be part of many.
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
-        return _clean(text)
+        # Of a proxy or a redirection.
+        return _clean(re.sub(r"(?<=//)[^/\s@]+@", "***@", text))
 
     def say(self, text: str) -> None:
         """Tell what happens."""
@@ -1359,24 +1495,29 @@ class Screen:
                     cells = (_clean("-" if cell is None else str(cell)) for cell in row)
                     click.echo("\t".join(" ".join(cell.split()) for cell in cells))
             else:
-                text = json.dumps(data, indent=2, ensure_ascii=False, default=_isoformat)
-                click.echo(text if self.form == "json" else _yaml(json.loads(text)).rstrip("\n"))
+                unicode = sys.stdout.encoding.lower().startswith("utf")
+                text = json.dumps(data, indent=2, ensure_ascii=not unicode, default=_isoformat)
+                # Some terminals obey these as well; surrogates can't be written at all.
+                text = re.sub("[\x7f-\x9f\ud800-\udfff]", lambda odd: f"\\u{ord(odd[0]):04x}", text)
+                click.echo(text if self.form == "json" else _yaml(json.loads(text), unicode).rstrip("\n"))
             sys.stdout.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            _to_nowhere(sys.stdout)
             # Who reads has seen enough; what this command did keeps its own exit code.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                raise TriggerError(f"the result can't be written: {error.strerror}") from None
 
 
 def _isoformat(value: datetime) -> str:
     return value.isoformat()
 
 
-def _yaml(data: Any) -> str:
+def _yaml(data: Any, unicode: bool = True) -> str:
     try:
         import yaml  # the one library that only one form of output needs
     except ImportError:
         raise RequestRefused("--output yaml needs PyYAML: pip install PyYAML, or use --output json") from None
-    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000)
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=unicode, width=1000)
     return text
 
 
@@ -1510,7 +1651,7 @@ def task_table(tasks: Sequence[Task], most: int | None = None) -> Table:
                 number = f" {count}" if len(states) > 1 else ""
                 state.append(f"{number} {name}", style=COLOURS.get(name, ""))
             ends = [task.end_date or datetime.now(UTC) for task in group if task.start_date]
-            took = (max(ends) - min(starts)).total_seconds() if starts else None
+            took = max(0.0, (max(ends) - min(starts)).total_seconds()) if starts else None
         busy = any(state not in (*TASK_FINISHED, "none") or state == "failed" for state in states)
         tries = max(task.try_number for task in group)
         rows.append((not busy, (_text(task_id), state, _text(tries or None), _text(_took(took)))))
@@ -1534,9 +1675,11 @@ class Progress:
         self.tasks: list[Task] = []
         self._follow = follow
         self._seen: dict[str, str] = {}
-        self._lines: dict[tuple[str, int], int] = {}
+        self._lines: dict[tuple[str, int], Counter[str]] = {}
         self._ended: set[tuple[str, int]] = set()
-        self._live = Live(console=screen.beside, auto_refresh=False) if screen.beside.is_terminal else None
+        # FORCE_COLOR makes a pipe coloured, and no terminal of it.
+        moves = sys.stderr.isatty() and not screen.beside.is_dumb_terminal
+        self._live = Live(console=screen.beside, auto_refresh=False) if moves else None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -1558,7 +1701,7 @@ class Progress:
             for task in tasks:
                 self._print_log(task)
         if self._live:
-            took = None if run.start_date is None else (datetime.now(UTC) - run.start_date).total_seconds()
+            took = None if run.start_date is None else _since(run.start_date)
             head = Text.assemble((run.dag_id, "bold"), "  ", run.run_id, "  ", _text(run.state))
             head.append(f"  {_took(took) or ''}")
             height = max(3, self.screen.beside.height - 4)
@@ -1579,7 +1722,7 @@ class Progress:
         line = Text(f"{done}/{len(runs)} runs")
         for name, count in sorted(states.items()):
             line.append(f" {count} {name}", style=COLOURS.get(name, ""))
-        if done == len(runs):
+        if runs and done == len(runs):
             line.append("; Airflow closes the backfill within half a minute")
         if self._live:
             self._live.update(line, refresh=True)
@@ -1600,10 +1743,23 @@ class Progress:
             if key in self._ended:
                 continue
             ended = number < task.try_number or task.state in (*TASK_FINISHED, "up_for_retry")
-            lines = self._follow(task, number)
-            for line in lines[self._lines.get(key, 0) :]:
-                self.screen.say(f"{task.label} | {line}")
-            self._lines[key] = len(lines)
+            try:
+                lines = self._follow(task, number)
+            except NotFound:
+                lines = []  # none yet
+            except _Transient:
+                raise
+            except TriggerError as error:
+                self.screen.warn(f"the log of {task.label} can't be read: {error}")
+                lines, ended = [], True
+            # A log is sorted by time, so that lines come in between, and a first note on it may go again.
+            seen = self._lines.setdefault(key, Counter())
+            unseen = Counter(lines) - seen
+            for line in lines:
+                if unseen[line] > 0:
+                    unseen[line] -= 1
+                    seen[line] += 1
+                    self.screen.say(f"{task.label} | {line}")
             if ended:
                 self._ended.add(key)
 
@@ -1673,25 +1829,23 @@ def find_login(context: click.Context, warn: Callable[[str], None]) -> Login:
             "a password on the command line stays in the shell's history and shows in the list of processes: "
             "set AIRFLOW_PASSWORD, use a profile, or leave it out to be asked"
         )
-    profile: dict[str, str] = {}
     chosen = context.params.get("profile")
     by_flag = context.get_parameter_source("profile") == ParameterSource.COMMANDLINE
     path = profiles_path()
-    if chosen or path.exists():
-        profiles = read_profiles(path, warn)
-        if chosen and chosen not in profiles:
-            raise RequestRefused(f"there is no profile {chosen!r} in {path}{_did_you_mean(chosen, profiles)}")
-        profile = dict(profiles.get(chosen or "default", {}))
+    profiles = read_profiles(path, warn)
+    if chosen and chosen not in profiles:
+        raise RequestRefused(f"there is no profile {chosen!r} in {path}{_did_you_mean(chosen, profiles)}")
+    profile = dict(profiles.get(chosen or "default", {}))
     layers = [flags, profile, environment] if by_flag else [flags, environment, profile]
-    url = next((layer["url"] for layer in layers if "url" in layer), DEFAULT_URL)
-    if "url" in profile and check_url(profile["url"]) != check_url(url):
+    url = check_url(next((layer["url"] for layer in layers if "url" in layer), DEFAULT_URL))
+    if "url" in profile and check_url(profile["url"]) != url:
         if by_flag:
             raise RequestRefused(f"--url {url} is not the address of profile {chosen!r}, {profile['url']}")
         # Its secrets are for its own address.
         profile.clear()
     ca = next((layer["ca"] for layer in layers if "ca" in layer), None)
     who = next((i for i, layer in enumerate(layers) if {"token", "username", "password"} & layer.keys()), 0)
-    if "token" in layers[who] and not (layers[who] is flags and "username" in flags):
+    if "token" in layers[who]:
         return Login(url, token=layers[who]["token"], ca=ca)
     username = next((layer["username"] for layer in layers[who:] if "username" in layer), None)
     password = next(
@@ -1755,7 +1909,8 @@ PURPOSES = {
         *("reprocess", "max_active_runs", "run_backwards", "yes", "dry_run", "wait", "timeout", "interval"),
     },
     "watch a backfill": {"backfill", "watch", "wait", "timeout", "interval"},
-    "list": {"list_dags", "tags", "pattern", "paused", "import_errors"},
+    "list": {"list_dags", "tags", "pattern", "paused"},
+    "list import errors": {"list_dags", "pattern", "import_errors"},
 }
 EVERYWHERE = {
     *("dag_id", "output", "verbose", "url", "username", "password", "token", "profile", "ca"),
@@ -1781,6 +1936,16 @@ Exit codes: 0 done, 1 a run failed, 2 usage, bad conf or refused, 3 not found,
 """
 
 
+class _Seconds(click.FloatRange):
+    def __init__(self) -> None:
+        super().__init__(min=0.1, max=86400)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if math.isnan(seconds := float(super().convert(value, param, ctx))):
+            self.fail(f"{value} is not a number of seconds", param, ctx)
+        return seconds
+
+
 class _Command(click.Command):
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         names = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
@@ -1803,14 +1968,22 @@ def join_conf(args: Sequence[str], names: set[str]) -> list[str]:
             continue
         if text[:1] not in ("{", "["):
             continue
-        try:
-            json.loads(text)
-        except json.JSONDecodeError:
-            end = at + 1
-            while end < len(joined) and joined[end].partition("=")[0] not in names:
-                end += 1
-            joined[at:end] = [" ".join(joined[at:end])]
+        # As far as it takes to be JSON, or, for the complaint, to what can only be an option.
+        ends = range(at + 1, len(joined) + 1)
+        options = (end for end in ends[:-1] if joined[end].partition("=")[0] in names)
+        end = next((end for end in ends if _is_json(" ".join(joined[at:end]).removeprefix("--conf="))), None)
+        if end is None:
+            end = next(options, len(joined))
+        joined[at:end] = [" ".join(joined[at:end])]
     return joined
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _complete_dag_id(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
@@ -1878,7 +2051,7 @@ COMPLETE = "_TRIGGER_SCRIPT_COMPLETE"
 @click.option(
     "--interval",
     metavar="SECONDS",
-    type=click.FloatRange(min=0.1),
+    type=_Seconds(),
     default=2.0,
     show_default=True,
     help="How often a wait asks.",
@@ -1935,7 +2108,7 @@ COMPLETE = "_TRIGGER_SCRIPT_COMPLETE"
 @click.option(
     "--connect-timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=0.1),
+    type=_Seconds(),
     default=20.0,
     show_default=True,
     help="How long an API that can't be reached is tried.",
@@ -1974,33 +2147,36 @@ def _find_action(context: click.Context) -> str:
         and context.params[name] is not None
     }
     if "list_dags" in given:
-        action = "list"
+        action = "list import errors" if "import_errors" in given else "list"
     elif "dag_id" not in given:
         raise click.UsageError("nothing to do: give --list, or --dag-id with the DAG to trigger")
     elif "backfill" in given:
         action = "watch a backfill" if "watch" in given else "backfill"
     else:
         action = "watch" if "watch" in given else "trigger"
-    allowed = PURPOSES[action] | EVERYWHERE - ({"dag_id"} if action == "list" else set())
+    allowed = PURPOSES[action] | EVERYWHERE - ({"dag_id"} if "list_dags" in given else set())
     flags = {parameter.name: parameter.opts[-1] for parameter in context.command.params}
     if misplaced := sorted(flags[name] for name in given - allowed):
         raise click.UsageError(f"{', '.join(misplaced)} can't be used to {action}")
+    if "timeout" in given and not given & {"watch", "wait", "logs"}:
+        raise click.UsageError("--timeout says how long to wait: add --wait")
     return action
 
 
 def _list(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     options = context.params
-    if options["import_errors"]:
-        failures = client.import_failures()
-        show_import_failures(
-            screen, [one for one in failures if _matches(options["pattern"], one.file, *one.dag_ids)]
-        )
-        return 0
     found = client.dags(tags=options["tags"], paused=options["paused"], last_states=True)
     dags = [dag for dag in found if _matches(options["pattern"], dag.dag_id)]
     show_dags(screen, dags)
     if not dags:
         screen.say("no DAG matches" if options["tags"] or options["pattern"] else "there are no DAGs")
+    return 0
+
+
+def _list_import_errors(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    pattern = context.params["pattern"]
+    failures = [one for one in client.import_failures() if _matches(pattern, one.file, *one.dag_ids)]
+    show_import_failures(screen, failures)
     return 0
 
 
@@ -2015,20 +2191,20 @@ def _matches(pattern: str | None, *names: str) -> bool:
 def _trigger(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     options = context.params
     conf = read_conf(options["conf"], options["file"], options["assignments"])
-    interval = _interval(options, conf)
-    run_after = _run_after(options)
-    logical_date = options["logical_date"] and parse_instant(options["logical_date"], "--logical-date")
-    timeout = _timeout(options)
-    dag = _preflight(client, screen, context, conf)
+    if options["delay"] is not None and options["run_after"] is not None:
+        raise RequestRefused("--delay and --run-after both say when: give one of them")
     request = RunRequest.make(
-        dag.dag_id,
+        options["dag_id"],
         conf,
         run_id=options["run_id"],
-        data_interval=interval,
-        logical_date=logical_date,
-        run_after=run_after,
+        data_interval=_interval(options, conf),
+        logical_date=_given(options, "logical_date", parse_instant),
+        run_after=_given(options, "run_after", parse_instant),
+        delay=_given(options, "delay", parse_duration),
         note=options["note"],
     )
+    timeout = _timeout(options)
+    dag = _preflight(client, screen, context, conf)
     if options["dry_run"]:
         _show_request(screen, f"{client.url}/api/v2/dags/{_quoted(dag.dag_id)}/dagRuns", request.body)
         return 0
@@ -2066,7 +2242,7 @@ def _wait(
                 progress=progress.run,
                 warn=screen.warn,
             )
-    except (WaitTimeout, ApiUnavailable, KeyboardInterrupt):
+    except (WaitTimeout, ApiUnavailable, NotAllowed, KeyboardInterrupt):
         screen.say(f"the run goes on; to watch it again: {_command_line(context, '--watch', run_id)}")
         raise
     if run.state == "failed" and not options["logs"]:
@@ -2123,7 +2299,12 @@ def _backfill(client: AirflowClient, screen: Screen, context: click.Context) -> 
             raise RequestRefused("nobody is there to confirm the backfill: add --yes, or --dry-run to see it")
         if not click.confirm("Start the backfill?", err=True):
             raise RequestRefused("nothing was started")
-    backfill = client.start_backfill(plan)
+    try:
+        backfill = client.start_backfill(plan)
+    except (ApiUnavailable, KeyboardInterrupt):
+        page = f"{client.url}/dags/{_quoted(dag.dag_id)}/backfills"
+        screen.say(f"the backfill may have been started all the same; to see: {page}")
+        raise
     if not options["wait"]:
         show_backfill(screen, plan, backfill, client.backfill_runs(backfill))
         screen.say(f"to watch it: {_command_line(context, '--backfill', '--watch', str(backfill.id))}")
@@ -2159,7 +2340,7 @@ def _wait_backfill(
                 progress=progress.runs,
                 warn=screen.warn,
             )
-    except (WaitTimeout, ApiUnavailable, KeyboardInterrupt):
+    except (WaitTimeout, ApiUnavailable, NotAllowed, KeyboardInterrupt):
         again = _command_line(context, "--backfill", "--watch", str(backfill.id))
         screen.say(f"the backfill goes on; to watch it again: {again}")
         raise
@@ -2169,6 +2350,7 @@ def _wait_backfill(
 
 ACTIONS: dict[str, Callable[[AirflowClient, Screen, click.Context], int]] = {
     "list": _list,
+    "list import errors": _list_import_errors,
     "trigger": _trigger,
     "watch": _watch,
     "backfill": _backfill,
@@ -2220,22 +2402,13 @@ def _interval(options: Mapping[str, Any], conf: Mapping[str, Any]) -> tuple[date
     return bounds[0], bounds[1]
 
 
-def _run_after(options: Mapping[str, Any]) -> datetime | None:
-    if options["delay"] is not None and options["run_after"] is not None:
-        raise RequestRefused("--delay and --run-after both say when: give one of them")
-    if options["run_after"] is not None:
-        return parse_instant(options["run_after"], "--run-after")
-    if options["delay"] is not None:
-        try:
-            return datetime.now(UTC) + parse_duration(options["delay"], "--delay")
-        except OverflowError:
-            raise RequestRefused(f"--delay {options['delay']!r} ends after the calendar does") from None
-    return None
+def _given(options: Mapping[str, Any], name: str, parse: Callable[[str, str], Result]) -> Result | None:
+    return None if options[name] is None else parse(options[name], f"--{name.replace('_', '-')}")
 
 
 def _timeout(options: Mapping[str, Any]) -> float | None:
-    text = options["timeout"]
-    return None if text is None else parse_duration(text, "--timeout").total_seconds()
+    duration = _given(options, "timeout", parse_duration)
+    return None if duration is None else duration.total_seconds()
 
 
 def _show_request(screen: Screen, url: str, body: Mapping[str, Any]) -> None:
@@ -2256,6 +2429,14 @@ def _command_line(context: click.Context, *arguments: str) -> str:
     return shlex.join([*program, *whom, "--dag-id", context.params["dag_id"], *arguments])
 
 
+class _Terminated(KeyboardInterrupt):
+    """The wish of whoever ends processes, to be met as Ctrl-C is."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; every error becomes one line."""
     screen = Screen("table", verbose=False)
@@ -2270,6 +2451,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 screen = context.obj or screen
     except click.exceptions.Exit as done:
         return done.exit_code
+    except _Terminated:
+        screen.say("terminated")
+        return 128 + signal.SIGTERM
     except (KeyboardInterrupt, click.Abort):
         screen.say("interrupted")
         return 130
@@ -2279,9 +2463,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TriggerError as error:
         screen.fail(str(error))
         return error.exit_code
+    except BrokenPipeError:  # of the help, which is long
+        _to_nowhere(sys.stdout)
+        return 0
+    except Exception as error:  # noqa: BLE001 (a fault of this file, which a script that calls it must see as one)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        screen.fail(
+            f"unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}: {_one_line(str(error))}"
+        )
+        return TriggerError.exit_code
 
 
 if __name__ == "__main__":
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by who calls
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (to the end)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _terminate)
     if COMPLETE in os.environ:
         command.main(prog_name="trigger_script.py", complete_var=COMPLETE)
     sys.exit(main())
