@@ -1,0 +1,7 @@
+"""A DAG file that airflow can't import."""
+
+from __future__ import annotations
+
+from nowhere import nothing
+
+nothing.to_import()

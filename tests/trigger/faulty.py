@@ -1,0 +1,183 @@
+"""A way to the real API that breaks where a test says so.
+
+What it isn't told to break goes to the API server and back unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+HOP_BY_HOP = {"connection", "content-encoding", "content-length", "host", "transfer-encoding"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer, whole or not."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Fault = Callable[["Handler", Callable[[], Answer]], "Answer | None"]
+
+
+@dataclass(frozen=True)
+class Instead:
+    """A fault: this answer instead of the API's."""
+
+    answer: Answer
+
+    def __call__(self, handler: Handler, ask: Callable[[], Answer]) -> Answer:
+        return self.answer
+
+
+def answer(status: int, body: str | bytes = "", kind: str = "application/json", **headers: str) -> Instead:
+    """Answer this instead of asking the API; `retry_after="1"` becomes the header Retry-After."""
+    named = {name.replace("_", "-").title(): value for name, value in headers.items()}
+    whole = body.encode() if isinstance(body, str) else body
+    return Instead(Answer(status, whole, {"Content-Type": kind, **named}))
+
+
+def echo(status: int) -> Fault:
+    """Answer with all that was sent, as a server does that explains what it doesn't like."""
+
+    def repeat(handler: Handler, ask: Callable[[], Answer]) -> Answer:
+        sent = handler.server.requests[-1]
+        said = f"{sent.body.decode()} {sent.headers.get('Authorization')}"
+        return Answer(status, json.dumps({"detail": said}).encode(), {"Content-Type": "application/json"})
+
+    return repeat
+
+
+def lost(handler: Handler, ask: Callable[[], Answer]) -> None:
+    """Let the API do what was asked, and hang up without an answer."""
+    ask()
+
+
+def hung_up(handler: Handler, ask: Callable[[], Answer]) -> None:
+    """Hang up before the API hears of it."""
+
+
+def truncated(handler: Handler, ask: Callable[[], Answer]) -> None:
+    """Hang up in the middle of the API's answer."""
+    whole = ask()
+    handler.send_response(whole.status)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(whole.body)))
+    handler.end_headers()
+    handler.wfile.write(whole.body[: len(whole.body) // 2])
+
+
+def silent(handler: Handler, ask: Callable[[], Answer]) -> None:
+    """Take the request and say nothing until the test is over."""
+    handler.server.closing.wait()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    server: Faulty
+
+    def _handle(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        self.server.requests.append(Request(self.command, self.path, dict(self.headers), body))
+        fault = self.server.next_fault(self.command, self.path)
+        given = self._ask(body) if fault is None else fault(self, lambda: self._ask(body))
+        if given is None:
+            self.close_connection = True
+            return
+        self.send_response(given.status)
+        for name, value in given.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(given.body)))
+        self.end_headers()
+        self.wfile.write(given.body)
+
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _handle
+
+    def _ask(self, body: bytes) -> Answer:
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
+        asked = self.server.upstream.request(self.command, self.path, headers=headers, content=body)
+        kept = {name: value for name, value in asked.headers.items() if name.lower() not in HOP_BY_HOP}
+        return Answer(asked.status_code, asked.content, kept)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asked."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Faulty(ThreadingHTTPServer):
+    """The way to an API server, on a loopback port; a context manager. `requests` holds what was asked."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, upstream: str, certificate: tuple[Path, Path] | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.server_address[1]}"
+        self.upstream = httpx.Client(base_url=upstream, timeout=60)
+        self.requests: list[Request] = []
+        self.closing = threading.Event()
+        self._planned: list[tuple[str, str, list[Fault]]] = []
+        self._always: list[tuple[str, str, Fault]] = []
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    def breaks(self, method: str, path: str, *faults: Fault) -> None:
+        """Plan faults for requests whose path this pattern is found in: one for each, then none."""
+        self._planned.append((method, path, list(faults)))
+
+    def always_breaks(self, method: str, path: str, fault: Fault) -> None:
+        """Plan the same fault for all of them."""
+        self._always.append((method, path, fault))
+
+    def next_fault(self, method: str, path: str) -> Fault | None:
+        """Return what shall go wrong with a request."""
+        for planned_method, pattern, faults in self._planned:
+            if faults and planned_method == method and re.search(pattern, path):
+                return faults.pop(0)
+        for planned_method, pattern, fault in self._always:
+            if planned_method == method and re.search(pattern, path):
+                return fault
+        return None
+
+    def asked(self, method: str, path: str) -> list[Request]:
+        """Return the requests of a kind."""
+        return [one for one in self.requests if one.method == method and re.search(path, one.path)]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that hung up."""
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self.shutdown()
+        self.server_close()
+        self.upstream.close()

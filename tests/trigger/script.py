@@ -1,0 +1,224 @@
+"""trigger_script.py as its users run it: in a pipe, or on a terminal that somebody types at."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Self
+
+# Long enough for a busy machine; a test that waits this long has failed.
+PATIENCE = 120.0
+CONTROL = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[()][A-Z0-9]|[=>])")
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a call ended: its exit code, and all that it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Return standard output, which must be one JSON text and nothing else."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Script:
+    """The script in a folder with nothing else of ours, and the environment that it is called with."""
+
+    path: Path
+    environment: Mapping[str, str]
+
+    def having(self, **variables: str | Path | None) -> Script:
+        """Return the script with further variables in its environment, or without those that are None."""
+        changed = {name: None if value is None else str(value) for name, value in variables.items()}
+        merged = {**self.environment, **changed}
+        return replace(self, environment={name: value for name, value in merged.items() if value is not None})
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """Return the argument vector of a call."""
+        return [sys.executable, str(self.path), *map(str, arguments)]
+
+    def start(self, *arguments: str | Path, stdin: str = "") -> Call:
+        """Start a call in pipes, without a terminal; `stdin` is all there is to read."""
+        return Call(self, [str(argument) for argument in arguments], stdin)
+
+    def __call__(self, *arguments: str | Path, stdin: str = "") -> Done:
+        """Call the script and return how it ended."""
+        return self.start(*arguments, stdin=stdin).finish()
+
+    def together(self, **calls: tuple[str | Path, ...]) -> dict[str, Done]:
+        """Call the script with several argument lists at once; return how each ended, by name."""
+        with ThreadPoolExecutor(len(calls)) as pool:
+            started: dict[str, Future[Done]] = {
+                name: pool.submit(self, *call) for name, call in calls.items()
+            }
+            return {name: one.result() for name, one in started.items()}
+
+    def terminal(self, *arguments: str | Path, columns: int = 60, piped: bool = False) -> Terminal:
+        """Start a call on a terminal; its standard output goes elsewhere when `piped`."""
+        return Terminal(self, [str(argument) for argument in arguments], columns, piped)
+
+
+class Call:
+    """A call in pipes."""
+
+    def __init__(self, script: Script, arguments: list[str], stdin: str) -> None:
+        self._process = subprocess.Popen(
+            script.command(*arguments),
+            env=dict(script.environment),
+            cwd=script.path.parent,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A terminal that pytest runs on is none of the script's.
+            start_new_session=True,
+        )
+        self._written: dict[str, list[str]] = {"out": [], "err": []}
+        self._readers = [
+            threading.Thread(target=self._read, args=(stream, lines))
+            for stream, lines in (
+                (self._process.stdout, self._written["out"]),
+                (self._process.stderr, self._written["err"]),
+            )
+        ]
+        for reader in self._readers:
+            reader.start()
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(stdin)
+            self._process.stdin.close()
+
+    def _read(self, stream: IO[str], lines: list[str]) -> None:
+        with stream:
+            for line in stream:
+                lines.append(line)
+
+    @property
+    def err(self) -> str:
+        """What was written to standard error so far."""
+        return "".join(self._written["err"])
+
+    def expect(self, text: str) -> None:
+        """Wait until this text was written to standard error."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.err:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                done = self.finish()
+                assert text in done.err, done
+            time.sleep(0.05)
+
+    def interrupt(self) -> None:
+        """Send what Ctrl-C sends."""
+        self._process.send_signal(signal.SIGINT)
+
+    def finish(self) -> Done:
+        """Wait for the end; a call that doesn't end is killed and fails the test."""
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise AssertionError(f"no end after {PATIENCE:g} s: {self.err}") from None
+        finally:
+            for reader in self._readers:
+                reader.join()
+        assert "Traceback" not in self.err, self.err
+        assert "Warning: " not in self.err, self.err
+        return Done(self._process.returncode, "".join(self._written["out"]), self.err)
+
+
+class Terminal:
+    """A call on a pseudo-terminal; a context manager that ends it."""
+
+    def __init__(self, script: Script, arguments: list[str], columns: int, piped: bool) -> None:
+        self.raw = ""
+        self._end, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (40, columns))
+        self.process = subprocess.Popen(
+            script.command(*arguments),
+            env={**script.environment, "TERM": "xterm-256color"},
+            cwd=script.path.parent,
+            stdin=slave,
+            stdout=subprocess.PIPE if piped else slave,
+            stderr=slave,
+            start_new_session=True,
+            # What asks for a password opens /dev/tty, which is the session's controlling terminal.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(slave)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        os.close(self._end)
+
+    @property
+    def text(self) -> str:
+        """What was written so far, without colours and movements of the cursor."""
+        return CONTROL.sub("", self.raw).replace("\r\n", "\n")
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines that were written, each as often as it was."""
+        return [line for line in re.split(r"[\r\n]", self.text) if line.strip()]
+
+    def expect(self, text: str) -> None:
+        """Read until this text was written."""
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.text:
+            assert self._read(deadline), f"{text!r} was not written: {self.text}"
+
+    def type(self, text: str) -> None:
+        """Type a line."""
+        os.write(self._end, f"{text}\n".encode())
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        os.write(self._end, b"\x03")
+
+    def finish(self) -> int:
+        """Read to the end; return the exit code."""
+        deadline = time.monotonic() + PATIENCE
+        while self._read(deadline):
+            pass
+        assert "Traceback" not in self.text, self.text
+        return self.process.wait(PATIENCE)
+
+    def piped(self) -> str:
+        """Return what went to standard output elsewhere; call it before `finish`, as a pipe's reader would."""
+        assert self.process.stdout is not None
+        return self.process.stdout.read().decode()
+
+    def _read(self, deadline: float) -> bool:
+        readable, _, _ = select.select([self._end], [], [], max(0.0, deadline - time.monotonic()))
+        assert readable, f"nothing more after {PATIENCE:g} s: {self.text}"
+        try:
+            read = os.read(self._end, 65536)
+        except OSError:  # EIO: nobody has the terminal open any more
+            return False
+        self.raw += read.decode(errors="replace")
+        return bool(read)

@@ -1,0 +1,196 @@
+"""Runs that are waited for: to a good end, to a bad one, not to the end, and over a dead API server."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+from rich.cells import cell_len
+
+from tests.trigger.script import PATIENCE, Script
+
+TASK_KEYS = {"task_id", "map_index", "state", "try_number", "start_date", "end_date", "duration"}
+
+
+@pytest.fixture(scope="module")
+def ended(script: Script):
+    """Runs on the worker, side by side, each waited for in its own manner."""
+    return script.together(
+        failing=("--dag-id", "failing", "--run-id", "fails", "--wait", "--interval", "0.5", "-o", "json"),
+        retrying=(
+            "--dag-id",
+            "retrying",
+            "--run-id",
+            "stumbles",
+            "--logs",
+            "--interval",
+            "0.5",
+            "-o",
+            "json",
+        ),
+        quick=("--dag-id", "quick", "--run-id", "waited-for", "--wait"),
+    )
+
+
+def test_a_good_run_is_shown_with_its_tasks(ended):
+    assert ended["quick"].code == 0, ended["quick"].err
+    assert re.search(r"state +success", ended["quick"].out)
+    assert re.search(r"nothing +success", ended["quick"].out)
+    assert "waited-for" in ended["quick"].err
+
+
+def test_a_failed_run_is_exit_code_1_with_the_end_of_its_tasks_logs(ended):
+    done = ended["failing"]
+    assert done.code == 1, done.err
+    run = done.json()
+    assert (run["run_id"], run["state"]) == ("fails", "failed")
+    assert all(set(task) == TASK_KEYS for task in run["tasks"])
+    states = {(task["task_id"], task["map_index"]): task["state"] for task in run["tasks"]}
+    assert states == {("count", 0): "success", ("count", 1): "success", ("count", 2): "failed"}
+    assert all(task["try_number"] == 1 and task["duration"] > 0 for task in run["tasks"])
+    assert "count[2] failed" in done.err
+    assert "line 40 of shelf c" in done.err
+    assert "line 1 of shelf c" not in done.err
+    assert "ValueError: shelf c holds nothing to count" in done.err
+    assert "of shelf a" not in done.err
+
+
+def test_mapped_tasks_are_counted(ended, script):
+    again = script("--dag-id", "failing", "--watch", "fails")
+    assert again.code == 1
+    assert re.search(r"count +3/3 1 failed 2 success", again.out), again.out
+
+
+def test_a_retry_shows_and_its_log_is_followed(ended):
+    done = ended["retrying"]
+    assert done.code == 0, done.err
+    [task] = done.json()["tasks"]
+    assert (task["state"], task["try_number"]) == ("success", 2)
+    followed = [line for line in done.err.splitlines() if line.startswith("stumble | ")]
+    assert len([line for line in followed if "RuntimeError: not at the first try" in line]) == 1
+    assert re.search(r"stumble success \(try 2, ", done.err)
+
+
+def test_a_run_that_takes_too_long_is_exit_code_6_and_goes_on(script, admin):
+    done = script.together(
+        delayed=(
+            *("--dag-id", "quick", "--run-id", "late", "--delay", "1h"),
+            *("--wait", "--timeout", "1s", "--interval", "0.2"),
+        ),
+        deferred=(
+            *("--dag-id", "deferred", "--run-id", "never", "--wait", "--timeout", "1.5", "--interval", "0.5"),
+        ),
+    )
+    assert [one.code for one in done.values()] == [6, 6]
+    assert [one.out for one in done.values()] == ["", ""]
+    assert "still queued after 1 s" in done["delayed"].err
+    assert "--watch late" in done["delayed"].err
+    assert admin.get("/dags/quick/dagRuns/late").json()["state"] == "queued"
+
+    deadline = time.monotonic() + PATIENCE
+    path = "/dags/deferred/dagRuns/never"
+    while admin.get(f"{path}/taskInstances/defer").json()["state"] != "deferred":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    later = script("--dag-id", "deferred", "--watch", "never", "--timeout", "1", "--interval", "0.2")
+    assert later.code == 6
+    assert "defer deferred" in later.err
+    assert "still running after 1 s" in later.err
+    assert admin.patch(path, json={"state": "failed"}).status_code == 200
+    ended = script("--dag-id", "deferred", "--watch", "never", "-o", "plain")
+    assert ended.code == 1
+    assert ended.out.split("\t")[:2] == ["never", "failed"]
+    assert "no task failed" in ended.err or "defer failed" in ended.err
+
+
+def test_ctrl_c_leaves_the_run_and_a_new_watch_outlives_its_api_server(script, simple, admin, tmp_path):
+    gate = tmp_path / "gate"
+    waiting = script.start(
+        *("--dag-id", "gated", "--run-id", "held", "--set", f"gate={gate}"),
+        *("--logs", "--interval", "0.3"),
+    )
+    # Followed while it goes on: nobody has opened the gate yet.
+    waiting.expect("the gate is closed")
+    waiting.interrupt()
+    left = waiting.finish()
+    assert left.code == 130
+    assert left.out == ""
+    assert "--dag-id gated --watch held" in left.err
+    assert "interrupted" in left.err
+    assert admin.get("/dags/gated/dagRuns/held").json()["state"] == "running"
+
+    ana = script.having(
+        AIRFLOW_API_URL=simple.url, AIRFLOW_USERNAME=simple.admin.name, AIRFLOW_PASSWORD=simple.admin.password
+    )
+    watching = ana.start(
+        *("--dag-id", "gated", "--watch", "held", "--logs", "--interval", "0.3", "--connect-timeout", "1"),
+        *("-o", "json"),
+    )
+    watching.expect("the gate is closed")
+    simple.kill()
+    watching.expect("warning: ")
+    simple.start()
+    watching.expect("the API is back")
+    gate.touch()
+    done = watching.finish()
+    assert done.code == 0, done.err
+    assert "the gate is open" in done.err
+    assert done.json()["state"] == "success"
+
+
+def test_progress_fits_a_narrow_terminal_and_leaves_standard_output_alone(script, tmp_path):
+    gate = tmp_path / "gate"
+    asked = (
+        "--dag-id",
+        "gated",
+        "--set",
+        f"gate={gate}",
+        "--set",
+        "fail=true",
+        "--wait",
+        "--interval",
+        "0.3",
+    )
+    with script.terminal(*asked, "--run-id", "seen", "-o", "json", columns=60, piped=True) as terminal:
+        terminal.expect("wait_for_gate")
+        terminal.expect("running")
+        gate.touch()
+        terminal.expect("behind the gate is a wall")
+        written = terminal.piped()
+        assert terminal.finish() == 1
+    assert json.loads(written)["state"] == "failed"
+    assert "\x1b[" in terminal.raw
+    shown = [
+        line for line in terminal.lines if line.lstrip().startswith(("gated", "task ", "wait_for_gate "))
+    ]
+    assert len(shown) > 3
+    assert max(map(cell_len, shown)) <= 60
+    assert "\x1b" not in written
+
+
+def test_a_result_fits_a_narrow_terminal(ended, script):
+    with script.terminal("--dag-id", "failing", "--watch", "fails", columns=60) as terminal:
+        assert terminal.finish() == 1
+    result = terminal.text[terminal.text.rindex("state ") :].splitlines()
+    assert any("3/3 1 failed 2 success" in line for line in result)
+    assert max(cell_len(line.rstrip()) for line in result) <= 60
+
+
+def test_a_run_to_watch_that_is_not_there_is_not_found(script):
+    done = script.together(
+        run=("--dag-id", "quick", "--watch", "nowhere"),
+        dag=("--dag-id", "quik", "--watch", "nowhere"),
+    )
+    assert [one.code for one in done.values()] == [3, 3]
+    assert "nowhere" in done["run"].err
+    assert all(len(one.err.splitlines()) == 1 for one in done.values())
+
+
+def test_a_duration_that_is_none_is_refused_before_a_run_is_made(script, run_ids):
+    before = run_ids("quick")
+    done = script("--dag-id", "quick", "--wait", "--timeout", "soon")
+    assert done.code == 2
+    assert "'soon'" in done.err
+    assert run_ids("quick") == before
