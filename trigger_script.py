@@ -294,7 +294,7 @@ class RunRequest:
         }
         wish = {name: value for name, value in asked.items() if value is not None}
         body = {
-            "dag_run_id": run_id or f"manual__{now.isoformat(timespec='seconds')}_{secrets.token_hex(4)}",
+            "dag_run_id": run_id or f"manual__{now:%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}",
             # Without one, the run would have no data interval, and the API drops one that is given without
             # a word. This moment is what the web page sends too: the timetable then gives the last interval.
             "logical_date": now,
@@ -537,8 +537,21 @@ class AirflowClient:
         return existing
 
     def run(self, dag_id: str, run_id: str) -> Run:
-        """Return a run."""
-        return self._call("GET", f"/dags/{_quoted(dag_id)}/dagRuns/{_quoted(run_id)}", self._read_run)
+        """Return a run. Raises NotFound with the id that was perhaps meant."""
+        path = f"/dags/{_quoted(dag_id)}/dagRuns"
+        try:
+            return self._call("GET", f"{path}/{_quoted(run_id)}", self._read_run)
+        except NotFound:
+            self.dag(dag_id)  # which may be what is not there
+
+        def read(answer: Mapping[str, Any]) -> list[str]:
+            return [entry["dag_run_id"] for entry in answer["dag_runs"]]
+
+        newest = self._call("GET", path, read, query={"order_by": "-run_after", "limit": PAGE})
+        hint = _did_you_mean(run_id, newest) or (
+            f"; its newest is {newest[0]!r}" if newest else "; it has none"
+        )
+        raise NotFound(f"there is no run {run_id!r} of {dag_id}{hint}")
 
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         """Return the task instances of a run in the order they began; those that have not stand last."""
@@ -1086,18 +1099,21 @@ def _readable(response: requests.Response) -> str:
         body = _parse(response)
     except ValueError:
         # Its beginning will do, and guessing the encoding of all of it takes long.
-        text = response.content[:10_000].decode(errors="replace").strip()
-        if text[:1] == "<":
-            title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-            text = "a web page" + (f" ({title.group(1).strip()})" if title else "")
-        return _one_line(text) or response.reason or "nothing"
+        body = response.content[:10_000].decode(errors="replace").strip() or response.reason
+        if body[:1] == "<":
+            title = re.search(r"<title[^>]*>(.*?)</title>", body, re.IGNORECASE | re.DOTALL)
+            body = "a web page" + (f" ({title.group(1).strip()})" if title else "")
     if isinstance(body, dict):
         body = body.get("detail") or body.get("error") or body.get("title") or body
     if isinstance(body, dict):
         body = body.get("message") or body.get("reason") or body
     if isinstance(body, list):
         body = "; ".join(_one_complaint(entry) for entry in body)
-    return _one_line(body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)) or "nothing"
+    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
+    # Some servers send back what they were sent.
+    if token := response.request.headers.get("Authorization", "").removeprefix("Bearer "):
+        text = text.replace(token, "***")
+    return _one_line(text) or "nothing"
 
 
 def _one_complaint(entry: Any) -> str:
@@ -1245,9 +1261,10 @@ def check_conf(dag: Dag, conf: Mapping[str, Any], *, allow_undeclared: bool = Fa
                 raise RequestRefused(
                     f"conf lacks {name!r}, which {dag.dag_id} requires{_describe(param)}"
                 ) from None
-            raise RequestRefused(
-                f"conf {_place(name, error)}: {_one_line(error.message)}{_describe(param)}"
-            ) from None
+            reason = _one_line(error.message)
+            if error.validator == "pattern" and param.description:
+                reason = f"{error.instance!r} is not of that form"  # a regex tells people less
+            raise RequestRefused(f"conf {_place(name, error)}: {reason}{_describe(param)}") from None
         except SchemaError as broken:
             raise RequestRefused(
                 f"the schema of Param {name!r} of {dag.dag_id} is wrong: {_one_line(broken.message)}"
@@ -1816,12 +1833,20 @@ def find_login(context: click.Context, warn: Callable[[str], None]) -> Login:
     """Return address and credentials: flags win over a --profile, that over the environment, and all over
     the profile called default. Raises RequestRefused when they contradict each other.
     """
-    flags: dict[str, str] = {}
-    environment: dict[str, str] = {}
-    for name in ("url", "username", "password", "token", "ca"):
-        if value := context.params.get(name):
-            given = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
-            (flags if given else environment)[name] = value
+    names = ("url", "username", "password", "token", "ca")
+    flags: dict[str, str] = {
+        name: context.params[name]
+        for name in names
+        if context.params.get(name) and context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+    }
+    # Also what a flag hides: whose password it is, and where it is for, stands beside it.
+    environment = {
+        str(option.name): value
+        for option in context.command.params
+        if option.name in names
+        and isinstance(option.envvar, str)
+        and (value := os.environ.get(option.envvar))
+    }
     if "token" in flags and {"username", "password"} & flags.keys():
         raise RequestRefused("--token says who asks: leave out --username and --password")
     if "password" in flags:
@@ -1838,11 +1863,12 @@ def find_login(context: click.Context, warn: Callable[[str], None]) -> Login:
     profile = dict(profiles.get(chosen or "default", {}))
     layers = [flags, profile, environment] if by_flag else [flags, environment, profile]
     url = check_url(next((layer["url"] for layer in layers if "url" in layer), DEFAULT_URL))
-    if "url" in profile and check_url(profile["url"]) != url:
-        if by_flag:
-            raise RequestRefused(f"--url {url} is not the address of profile {chosen!r}, {profile['url']}")
+    if by_flag and "url" in profile and check_url(profile["url"]) != url:
+        raise RequestRefused(f"--url {url} is not the address of profile {chosen!r}, {profile['url']}")
+    for layer in (profile, environment):
         # Its secrets are for its own address.
-        profile.clear()
+        if "url" in layer and check_url(layer["url"]) != url:
+            layer.clear()
     ca = next((layer["ca"] for layer in layers if "ca" in layer), None)
     who = next((i for i, layer in enumerate(layers) if {"token", "username", "password"} & layer.keys()), 0)
     if "token" in layers[who]:
@@ -2217,7 +2243,8 @@ def _trigger(client: AirflowClient, screen: Screen, context: click.Context) -> i
     if not (options["wait"] or options["logs"]):
         show_run(screen, run)
         return 0
-    screen.say(f"{run.run_id}  {run.url}")
+    screen.say(run.run_id)
+    screen.say(run.url)
     return _wait(client, screen, context, run.run_id, timeout)
 
 
