@@ -1650,25 +1650,39 @@ def backfill_state(runs: Sequence[Run]) -> str:
     return "failed" if any(run.state == "failed" for run in runs) else "success"
 
 
-def task_table(tasks: Sequence[Task], most: int | None = None) -> Table:
-    """Return the tasks of a run, mapped ones counted in one row; at most so many rows, busy ones first."""
+def _by_task_id(tasks: Iterable[Task]) -> dict[str, list[Task]]:
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         groups.setdefault(task.task_id, []).append(task)
+    return groups
+
+
+def _is_mapped(group: Sequence[Task]) -> bool:
+    return len(group) > 1 or group[0].map_index >= 0
+
+
+def _counted(group: Sequence[Task]) -> Text:
+    """Return how many of a mapped task's instances have ended, and in which states they all are."""
+    states = Counter(task.state for task in group)
+    text = Text(f"{sum(states[state] for state in TASK_FINISHED)}/{len(group)}")
+    for name, count in sorted(states.items()):
+        number = f" {count}" if len(states) > 1 else ""
+        text.append(f"{number} {name}", style=COLOURS.get(name, ""))
+    return text
+
+
+def task_table(tasks: Sequence[Task], most: int | None = None) -> Table:
+    """Return the tasks of a run, mapped ones counted in one row; at most so many rows, busy ones first."""
     rows = []
-    for task_id, group in groups.items():
+    for task_id, group in _by_task_id(tasks).items():
         states = Counter(task.state for task in group)
         starts = [task.start_date for task in group if task.start_date]
-        if len(group) == 1 and group[0].map_index < 0:
-            state, took = _text(group[0].state), group[0].seconds()
-        else:
-            done = sum(states[state] for state in TASK_FINISHED)
-            state = Text.assemble(f"{done}/{len(group)}")
-            for name, count in sorted(states.items()):
-                number = f" {count}" if len(states) > 1 else ""
-                state.append(f"{number} {name}", style=COLOURS.get(name, ""))
+        if _is_mapped(group):
+            state = _counted(group)
             ends = [task.end_date or datetime.now(UTC) for task in group if task.start_date]
             took = max(0.0, (max(ends) - min(starts)).total_seconds()) if starts else None
+        else:
+            state, took = _text(group[0].state), group[0].seconds()
         busy = any(state not in (*TASK_FINISHED, "none") or state == "failed" for state in states)
         tries = max(task.try_number for task in group)
         rows.append((not busy, (_text(task_id), state, _text(tries or None), _text(_took(took)))))
@@ -1725,8 +1739,11 @@ class Progress:
             self._live.update(Group(head, task_table(tasks, most=height)), refresh=True)
             return
         self._change("run", run.state)
-        for task in tasks:
-            if task.state != "none":
+        for task_id, group in _by_task_id(tasks).items():
+            task = group[0]
+            if _is_mapped(group):
+                self._change(task_id, _counted(group).plain)
+            elif task.state != "none":
                 details = f" (try {task.try_number})" if task.try_number else ""
                 if task.state in FINISHED and task.duration is not None:
                     details = f" (try {task.try_number}, {_took(task.duration)})"
