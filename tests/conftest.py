@@ -29,8 +29,8 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 _numbers = itertools.count(1)
 
 ROOT = Path(__file__).resolve().parent.parent
-# Those of the project, and those that only tests of a client of the API run.
-BUNDLES = {"dags-folder": ROOT / "dags", "trigger": ROOT / "tests" / "trigger" / "dags"}
+# Those that only tests of a client of the API run, and those of the project: the last bundle is read first.
+BUNDLES = {"trigger": ROOT / "tests" / "trigger" / "dags", "dags-folder": ROOT / "dags"}
 
 BASE_DATA = """
 INSERT INTO pais (pais) VALUES ('Brasil'), ('Portugal');
@@ -72,6 +72,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
         # No file changes, but for one that a test has parsed again.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
+        # By its own default the newest file would be read first, whatever the order of the bundles.
+        "AIRFLOW__DAG_PROCESSOR__FILE_PARSING_SORT_MODE": "alphabetical",
     }
     with Deployment(tmp_path_factory.mktemp("deployment"), variables) as running:
         running.start_databases()
