@@ -281,9 +281,11 @@ class RunRequest:
         delay: timedelta | None = None,
         note: str | None = None,
     ) -> Self:
-        """Return a request; without `run_id` it gets one that nobody else has."""
+        """Return a request; without `run_id` it gets one that nobody else has. Raises RequestRefused."""
         now = datetime.now(UTC)
         start, end = data_interval or (None, None)
+        if start is not None and end is not None and start >= end:
+            raise RequestRefused(f"a data interval from {start} to {end} does not end after it begins")
         asked = {
             "conf": dict(conf or {}),
             "logical_date": logical_date or start,
@@ -2262,6 +2264,9 @@ def _trigger(client: AirflowClient, screen: Screen, context: click.Context) -> i
         return 0
     screen.say(run.run_id)
     screen.say(run.url)
+    # Also where nobody asked for a delay: Airflow begins no interval before its end.
+    if run.run_after and run.run_after > datetime.now(UTC):
+        screen.say(f"it starts at {_local(run.run_after)}")
     return _wait(client, screen, context, run.run_id, timeout)
 
 
