@@ -927,6 +927,9 @@ class AirflowClient:
             self._trace(
                 f"{method} {response.url} -> {response.status_code} in {time.monotonic() - began:.2f} s"
             )
+            if 300 <= response.status_code < 400:
+                target = response.headers.get("Location", "nowhere")
+                raise ApiUnavailable(f"{response.url} sends on to {target}; give the final address as --url")
             if response.status_code in (429, 502, 503, 504):
                 wish = response.headers.get("Retry-After", "")
                 raise _Transient(
@@ -1071,9 +1074,6 @@ def _raise_for(response: requests.Response, username: str | None) -> None:
     if code < 300:
         return
     text = _readable(response)
-    if 300 <= code < 400:
-        target = response.headers.get("Location", "nowhere")
-        raise ApiUnavailable(f"{response.url} sends on to {target}; give the final address as --url")
     if code in (401, 403):
         raise NotAllowed(f"{username or 'the token'} may not do this: {code} {text}")
     if code == 404 and text.startswith("a web page"):
