@@ -17,10 +17,12 @@ import httpx
 import psycopg
 import redis
 
+from include.conventions import workers
+from include.conventions.queues import Queue
 from local.server import Server
 from local.settings import REPOSITORY, Settings
 
-QUEUES = ("low", "default", "high")
+QUEUES = tuple(queue.value for queue in Queue)
 
 
 def connection(conn_type: str, **fields: object) -> str:
@@ -45,8 +47,12 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
             "load_examples": "False",
             "fernet_key": settings.fernet_key,
             "execution_api_server_url": f"{api}/execution/",
-            "hostname_callable": "socket.gethostname",
-            "parallelism": "8",
+            "hostname_callable": "include.conventions.workers.hostname",
+            # Above any load of one machine: who waits should wait in a queue of the broker, where a run of
+            # a higher queue overtakes it. These would hold it back before that.
+            "parallelism": "128",
+            "max_active_tasks_per_dag": "128",
+            "max_active_runs_per_dag": "128",
         },
         "database": {"sql_alchemy_conn": f"postgresql+psycopg2://{metadata}"},
         "api": {
@@ -61,13 +67,23 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
             "broker_url": f"redis://:{settings.redis_password}@127.0.0.1:{settings.redis_port}/0",
             "result_backend": f"db+postgresql+psycopg2://{metadata}",
             "worker_concurrency": "2",
+            # Airflow's own defaults, which the order of the queues rests on: a worker takes no message before
+            # it can run it.
+            "worker_prefetch_multiplier": "1",
+            "task_acks_late": "True",
         },
-        # A day, Airflow's own default, said aloud only because it warns at every start otherwise.
-        "celery_broker_transport_options": {"visibility_timeout": "86400"},
+        "celery_broker_transport_options": {
+            # A day, Airflow's own default, said aloud only because it warns at every start otherwise.
+            "visibility_timeout": "86400",
+            # The first queue of a worker's list first; the default takes turns.
+            "queue_order_strategy": "priority",
+        },
         "scheduler": {
             # The defaults suit a cluster. On one machine the waits between a run's tasks are most of its time.
             "scheduler_idle_sleep_time": "0.5",
             "task_instance_heartbeat_timeout": "60",
+            # After this a task that waits in a queue counts as lost. A low one may wait long, lawfully.
+            "task_queued_timeout": "86400",
         },
         "dag_processor": {"parsing_processes": "1"},
         "logging": {
@@ -81,7 +97,8 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
     return {
         **inherited,
         "AIRFLOW_HOME": str(settings.folder / "airflow"),
-        "PYTHONPATH": str(REPOSITORY),
+        # Where `include` and the cluster policy are found.
+        "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "config"))),
         "SCARF_ANALYTICS": "false",
         "DO_NOT_TRACK": "1",
         # A fork of a process that runs these thread pools may hang; two cores gain nothing from them.
@@ -196,14 +213,23 @@ class Triggerer(JobProcess):
 
 
 class Worker(AirflowProcess):
-    """A Celery worker on every queue; SIGTERM lets the tasks it runs come to their end."""
+    """A Celery worker on every queue, `high` first; SIGTERM lets the tasks it runs come to their end."""
 
     name = "worker"
     stop_timeout = 45.0
+    hostname = "servidor01"
+    queues = QUEUES
 
     def command(self) -> list[str]:
-        # Its log server would listen on every interface; the logs are on this machine's disk anyway.
-        return self.airflow("celery", "worker", "--queues", ",".join(QUEUES), "--skip-serve-logs")
+        return self.airflow(
+            *("celery", "worker", "--queues", ",".join(self.queues)),
+            *("--celery-hostname", f"{self.hostname}@%h"),
+            # Its log server would listen on every interface; the logs are on this machine's disk anyway.
+            "--skip-serve-logs",
+        )
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), workers.VARIABLE: self.hostname}
 
     def ready(self) -> bool:
         time.sleep(0.25)

@@ -1,4 +1,4 @@
-"""Brings Airflow's metadata database to this version, with its roles and its first user.
+"""Brings Airflow's metadata database to this version, with its roles, its first user and the pools.
 
     ADMIN_USER=… ADMIN_PASSWORD=… python -m local.prepare
 
@@ -14,11 +14,14 @@ import os
 from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 from airflow.utils.db import initdb
 
+from include.conventions import pools
+
 
 def main() -> None:
-    """Migrate, synchronise the roles, and create the user or give it its password again."""
+    """Migrate, create the pools, synchronise the roles, and create the user or give it its password again."""
     user, password = os.environ["ADMIN_USER"], os.environ["ADMIN_PASSWORD"]
     initdb()
+    pools.create()
     with get_application_builder() as builder:
         security = builder.sm
         security.sync_roles()

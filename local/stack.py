@@ -21,6 +21,7 @@ from typing import Self
 
 import psycopg
 
+from include.conventions import pools
 from local import airflow
 from local.airflow import AirflowProcess
 from local.clickhouse import ClickHouse
@@ -161,13 +162,17 @@ class Deployment:
         self.postgres.create_database(self.settings.metadata_database)
 
     def prepare_airflow(self) -> None:
-        """Migrate the metadata database; create roles and the admin user. Nothing to do the second time.
+        """Migrate the metadata database; create pools, roles and the admin user. Nothing to do the second time.
 
-        Raises ServerError with the end of the log when it fails.
+        Raises ServerError with the end of the log when it fails, ValueError for a pool without a sensible size.
         """
         marker = self.folder / "airflow" / "prepared-for"
-        wanted = " ".join(
-            f"{package}=={version(package)}" for package in ("apache-airflow", "apache-airflow-providers-fab")
+        packages = ("apache-airflow", "apache-airflow-providers-fab")
+        wanted = "\n".join(
+            [
+                *(f"{package}=={version(package)}" for package in packages),
+                *(f"{pool.name}: {pool.slots} slots" for pool in pools.load()),
+            ]
         )
         if marker.exists() and marker.read_text() == wanted:
             return

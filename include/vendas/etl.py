@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from include.conventions import queues
 from include.mirror import batch as batches
 from include.mirror import source as pg
 from include.mirror import warehouse as ch
@@ -44,7 +45,8 @@ def plan_windows(
     data_interval: tuple[datetime | None, datetime | None],
 ) -> list[Batch]:
     """Return everything that is owed, in batches; raise before anything is loaded when something is wrong."""
-    if unknown := [key for key in conf if key not in CONF_KEYS]:
+    # Where a run's tasks wait is none of the mirror's business.
+    if unknown := [key for key in conf if key not in (*CONF_KEYS, queues.KEY)]:
         raise RequestError(
             f"unknown conf key {', '.join(map(repr, unknown))}; there are {', '.join(CONF_KEYS)}"
         )

@@ -14,11 +14,14 @@ from typing import Any
 import pytest
 
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.pools import FONTE_VENDAS
+from include.conventions.pools import load as load_pools
+from include.conventions.queues import Queue
 from include.conventions.tags import Tag
 from include.vendas import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPECTED = {"etl_vendas"}
+EXPECTED = {"etl_vendas", "ola"}
 FILES = sorted((ROOT / "dags").rglob("*.py"))
 # What a DAG file must not load: the scheduler's parser pays for it every time, and chDB must not be forked.
 HEAVY = ["psycopg", "psycopg2", "clickhouse_connect", "chdb", "pandas", "pyarrow", "adbc_driver_postgresql"]
@@ -44,8 +47,12 @@ def test_conventions(bag: Any, dag_id: str) -> None:
     assert "```json" in dag.doc_md, "the documentation shows an example conf"
     assert dag.tags
     assert set(dag.tags) <= {tag.value for tag in Tag}
+    assert set(dag.params.get_param("queue").schema["enum"]) == {None, *Queue}
+    pools = {pool.name for pool in load_pools()}
     for task in dag.tasks:
         assert task.owner == DEFAULT_ARGS["owner"]
+        assert task.queue in list(Queue)
+        assert task.pool in {"default_pool", *pools}
         assert task.retries >= 1
         assert task.retry_exponential_backoff
         assert timedelta() < task.execution_timeout <= timedelta(hours=6)
@@ -69,6 +76,7 @@ def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
         "check": set(),
     }
     assert [outlet.name for outlet in dag.get_task("check").outlets] == ["vendas_dw"]
+    assert {task.task_id for task in dag.tasks if task.pool == FONTE_VENDAS} == {"mirror"}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +89,8 @@ def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
         {"tabelas": []},
         {"tabelas": ["vendas"]},
         {"tabelas": "venda"},
+        {"queue": "urgent"},
+        {"queue": ["high"]},
     ],
     ids=json.dumps,
 )
