@@ -15,6 +15,7 @@ from include.mirror import telemetry
 from include.mirror import warehouse as ch
 from include.mirror.batch import Batch
 from include.mirror.errors import RequestError, VerificationError
+from include.mirror.ledger import TABLE as LEDGER
 from include.mirror.ledger import Attempt
 from include.mirror.move import Mirror
 from include.mirror.plan import Read, covered_until, plan
@@ -35,7 +36,7 @@ def mirror(settings: Settings) -> Mirror:
     """Return the mirror of the six tables between the two connections."""
     return Mirror(
         connections.source(settings.timeout),
-        connections.warehouse(),
+        connections.warehouse(settings.cluster),
         TABLES,
         SQL,
         grace=settings.grace,
@@ -62,11 +63,18 @@ def plan_windows(
         for spec in mirror.tables.values():
             pg.check_columns(source, spec)
             pg.check_watermark(source, spec)
-        ch.create(warehouse, [*CREATE_FIRST, *(spec.create_table for spec in mirror.tables.values())])
+        cluster = mirror.warehouse.cluster
+        if cluster is not None:
+            cluster.check(warehouse)
+        ch.create(
+            warehouse, [*CREATE_FIRST, *(spec.create_table for spec in mirror.tables.values())], cluster
+        )
+        if cluster is not None:
+            cluster.check_replicas(warehouse, mirror.warehouse.database, (LEDGER, *mirror.tables))
         for spec in mirror.tables.values():
             ch.check_table(warehouse, mirror.warehouse.database, spec)
         for spec in mirror.tables.values():
-            ch.create_view(warehouse, mirror.warehouse.views, mirror.warehouse.database, spec)
+            ch.create_view(warehouse, mirror.warehouse.views, mirror.warehouse.database, spec, cluster)
         # Twice the limit: an attempt that Airflow gave up on may take a moment to end.
         ch.drop_old_stages(warehouse, mirror.warehouse.database, 2 * settings.timeout)
         oldest = _oldest(mirror, source, mirror.tables)
