@@ -27,6 +27,7 @@ from typing import Any
 
 from airflow.sdk import Asset, CronDataIntervalTimetable, Metadata, Param, dag, get_current_context, task
 
+from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.pools import FONTE_VENDAS
 from include.conventions.tags import Tag
@@ -44,6 +45,7 @@ INSTANT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)$
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,  # what an outage left out is planned by the next run itself
     max_active_runs=1,
+    deadline=alerts.deadline(SETTINGS.late),
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
     tags=[Tag.VENDAS, Tag.MIRROR],
