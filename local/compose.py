@@ -30,11 +30,12 @@ def interpolate(text: str, variables: Mapping[str, str]) -> str:
     def value(match: re.Match[str]) -> str:
         if match["dollar"]:
             return "$"
-        if not variables.get(match["name"]):
+        found = variables.get(match["name"], "")
+        if match["form"] == "?" and not found:
             raise ComposeError(
                 f"{match['name']} has no value: give it one in .env.example or the environment"
             )
-        return variables[match["name"]]
+        return found
 
     return VARIABLE.sub(value, text)
 
