@@ -17,7 +17,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from include.mirror.cluster import Cluster
 from include.mirror.errors import SchemaError, WarehouseError
 from include.mirror.move import Mirror
-from include.mirror.warehouse import Warehouse, create_view
+from include.mirror.warehouse import Warehouse, create, create_view
 from include.vendas import settings
 from include.vendas.tables import CREATE_FIRST, SQL, TABLES
 from tests.lab import Lab
@@ -31,8 +31,8 @@ KEEPER = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'"
 @pytest.fixture
 def engine(clickhouse: Any) -> Iterator[Any]:
     client = clickhouse.client()
-    for database in ("vendas_raw", "vendas_dw", "replicated"):
-        client.command(f"CREATE DATABASE IF NOT EXISTS {database}")
+    client.command("CREATE DATABASE IF NOT EXISTS replicated")
+    create(client, [*CREATE_FIRST, *(spec.create_table for spec in TABLES.values())])
     yield client
     client.close()
 
