@@ -56,15 +56,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Alert:
-    """What happened. `task` and `attempt` are None where it is about a whole run."""
+    """What happened. What is about a whole run has no `task` and no `attempt`; `index` is that of a mapped task."""
 
     kind: Kind
     dag: str
     run: str
-    task: str | None
-    attempt: str | None
     error: str
     url: str
+    task: str | None = None
+    index: int | None = None
+    attempt: str | None = None
 
     @property
     def subject(self) -> str:
@@ -76,7 +77,10 @@ class Alert:
         """Return the rest, a line for each thing."""
         lines = [f"DAG: {self.dag}", f"Run: {self.run}"]
         if self.task:
-            lines += [f"Task: {self.task}", f"Try: {self.attempt}"]
+            lines += [
+                f"Task: {self.task}{'' if self.index is None else f'[{self.index}]'}",
+                f"Try: {self.attempt}",
+            ]
         return [*lines, f"Error: {self.error}", f"Log: {self.url}"]
 
     @property
@@ -161,16 +165,18 @@ def _send(alert: Alert, settings: Settings, channels: list[str]) -> list[str]:
 
 def _of_task(kind: Kind, context: Mapping[str, Any]) -> Alert:
     instance = context["ti"]
-    index = instance.map_index
     tries = getattr(instance, "max_tries", None)
     return Alert(
         kind,
         instance.dag_id,
         instance.run_id,
-        instance.task_id if index is None or index < 0 else f"{instance.task_id}[{index}]",
-        f"{instance.try_number} of {tries + 1}" if isinstance(tries, int) else str(instance.try_number),
         _last_line(context.get("exception")),
         instance.log_url,
+        task=instance.task_id,
+        index=instance.map_index if instance.map_index is not None and instance.map_index >= 0 else None,
+        attempt=f"{instance.try_number} of {tries + 1}"
+        if isinstance(tries, int)
+        else f"{instance.try_number}",
     )
 
 
@@ -183,8 +189,6 @@ def _of_run(kind: Kind, context: Mapping[str, Any]) -> Alert:
         kind,
         run["dag_id"],
         run["dag_run_id"],
-        None,
-        None,
         f"the run should have been over by {context['deadline']['deadline_time']}, and is {run['state']}",
         f"{base}/dags/{run['dag_id']}/runs/{quote(run['dag_run_id'])}",
     )

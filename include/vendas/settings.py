@@ -7,8 +7,8 @@
 | `ETL_VENDAS_MAX_ROWS`       | `1000000`     | rows above which a window is split                               |
 | `ETL_VENDAS_TASKS`          | `4`           | at most this many tasks mirror at once in one run                |
 | `ETL_VENDAS_TIMEOUT_MINUTES`| `60`          | time limit of one task that mirrors                              |
-| `ETL_VENDAS_LATE_SECONDS`   | `900`         | how long after it was queued a run that is not over is late      |
 | `ETL_VENDAS_CLUSTER`        |               | ClickHouse cluster whose replicas hold the tables; empty for none |
+| `ETL_VENDAS_LATE_SECONDS`   | `900`         | how long after it was queued a run that is not over is late      |
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Settings:
     max_rows: int
     tasks: int
     timeout: timedelta
+    late: timedelta
     cluster: Cluster | None = None
 
 
@@ -55,6 +56,6 @@ def load() -> Settings:
         max_rows=_number("ETL_VENDAS_MAX_ROWS", 1_000_000, 1),
         tasks=_number("ETL_VENDAS_TASKS", 4, 1),
         timeout=timedelta(minutes=_number("ETL_VENDAS_TIMEOUT_MINUTES", 60, 1)),
-        late=timedelta(seconds=_number("ETL_VENDAS_LATE_SECONDS", 900, 1)),
         cluster=_cluster("ETL_VENDAS_CLUSTER"),
+        late=timedelta(seconds=_number("ETL_VENDAS_LATE_SECONDS", 900, 1)),
     )
