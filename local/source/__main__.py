@@ -179,7 +179,7 @@ def selling(minutes: float) -> None:
     newest, recent = found or (None, False)
     if not recent:
         raise SourceError(
-            f"no sale was written within {minutes:g} minutes; the newest is of {newest or 'never'}"
+            f"no sale was written within {minutes:g} minutes; {f'the newest is of {newest}' if newest else 'there is none'}"
         )
     print(newest)
 
