@@ -50,25 +50,29 @@ gated("extraction", FONTE_VENDAS)
     schedule=None,
     default_args=QUICK,
     is_paused_upon_creation=False,
-    params={"rows": Param(0, type="integer")},
+    params={"parts": Param(0, type="integer")},
 )
 def branches() -> None:
-    """Measure, then take one of two ways, then meet again."""
+    """Measure; load what there is, in parallel, or rest; then meet again."""
 
     @task
-    def measure() -> int:
-        return int(get_current_context()["params"]["rows"])
+    def measure() -> list[int]:
+        return list(range(get_current_context()["params"]["parts"]))
 
     @task.branch
-    def choose(rows: int) -> str:
-        return "load" if rows else "rest"
+    def choose(parts: list[int]) -> str:
+        return "load" if parts else "rest"
+
+    @task
+    def load(part: int) -> int:
+        return part
 
     @task(trigger_rule="none_failed_min_one_success")
-    def report() -> str:
-        return "done"
+    def report() -> None:
+        pass
 
-    ways = [EmptyOperator(task_id="load"), EmptyOperator(task_id="rest")]
-    choose(measure()) >> ways >> report()
+    parts = measure()
+    choose(parts) >> [load.expand(part=parts), EmptyOperator(task_id="rest")] >> report()
 
 
 @dag(
