@@ -108,7 +108,7 @@ def test_the_health_of_a_worker_is_asked_by_the_name_it_has(compose: Compose, kn
     assert "--app airflow.providers.celery.executors.celery_executor.app " in text
     name = compose.services["airflow-worker"]["command"][-1]
     assert name.endswith("@%h")
-    assert f'--destination "{name.removesuffix("%h")}$(hostname)"' in text
+    assert f'--destination "{name.removesuffix("%h")}$HOSTNAME"' in text
 
 
 def test_other_commands_exist(compose: Compose) -> None:

@@ -143,7 +143,7 @@ def test_metrics_and_traces_lead_to_services_that_listen(compose: Compose) -> No
     endpoint = compose.filled["x-airflow-environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]
     receiver = collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
     assert endpoint == f"http://otel-collector:{receiver.rsplit(':', 1)[1]}"
-    assert collector["exporters"]["otlp/jaeger"]["endpoint"].split(":")[0] in compose.services
+    assert collector["exporters"]["otlp_grpc/jaeger"]["endpoint"].split(":")[0] in compose.services
     health = collector["extensions"]["health_check"]["endpoint"].rsplit(":", 1)[1]
     assert f":{health}/" in compose.services["otel-collector"]["healthcheck"]["test"][-1]
 
