@@ -1,6 +1,21 @@
 """The cluster policy. Airflow imports this by its name, in every process whose path has this folder."""
 
-from include.conventions.queues import choose_queue as task_instance_mutation_hook
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from include.conventions.queues import choose_queue
 from include.conventions.queues import declare_queues as dag_policy
+from include.conventions.traces import join_trace
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
 
 __all__ = ["dag_policy", "task_instance_mutation_hook"]
+
+
+def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
+    """Send a task instance to its queue, and into the trace of its run."""
+    choose_queue(task_instance, dag_run)
+    join_trace(task_instance, dag_run)
