@@ -14,6 +14,9 @@ from aiosmtpd.controller import Controller
 
 from local.server import free_port
 
+TOKEN = "services/T0/B0/token-of-the-hook"
+"""The path that is posted to, which is a webhook's secret."""
+
 
 class Mailbox:
     """An SMTP server; `messages` are what it took, the oldest first."""
@@ -22,6 +25,12 @@ class Mailbox:
         self.messages: list[EmailMessage] = []
         self.port = free_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """Return Airflow's connection to it."""
+        extra = {"from_email": "airflow@example.com", "disable_ssl": True, "disable_tls": True}
+        return {"conn_type": "smtp", "host": "127.0.0.1", "port": self.port, "extra": extra}
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
         message = email.message_from_bytes(envelope.content, policy=default)
@@ -62,6 +71,11 @@ class Webhook:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self._server.server_port
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """Return Airflow's connection to it."""
+        return {"conn_type": "slackwebhook", "host": f"http://127.0.0.1:{self.port}", "password": TOKEN}
 
     def texts(self) -> list[str]:
         """Return the text of each post."""

@@ -68,12 +68,20 @@ def ended(deployment: Deployment, api: AirflowApi, dag: str, run: str) -> Run:
 
 def open_gate(deployment: Deployment, run: str) -> None:
     """Let the task of a run of the gated DAGs come to its end."""
-    (gates(deployment.folder) / run).touch()
+    (gates(deployment) / run).touch()
 
 
-def gates(folder: Path) -> Path:
+def running_in(deployment: Deployment, run: str) -> int | None:
+    """Return the process id of the task of a gated run, None before it runs."""
+    try:
+        return int((gates(deployment) / f"{run}.pid").read_text() or 0) or None
+    except FileNotFoundError:
+        return None
+
+
+def gates(deployment: Deployment) -> Path:
     """Return the folder that the gated DAGs look into."""
-    return folder / "gates"
+    return Path(deployment.environment["GATES"])
 
 
 def broker(deployment: Deployment) -> redis.Redis:

@@ -34,6 +34,7 @@ def gated(name: str, pool: str) -> None:
         @task(pool=pool)
         def wait() -> None:
             gate = Path(os.environ["GATES"]) / get_current_context()["run_id"]
+            gate.with_name(f"{gate.name}.pid").write_text(str(os.getpid()))
             while not gate.exists():
                 time.sleep(0.1)
 

@@ -20,7 +20,7 @@ from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
 from local.redis import Redis
 from local.server import free_port
-from tests.receivers import Mailbox, Webhook
+from tests.receivers import TOKEN, Mailbox, Webhook
 
 PASSWORD = "turns"
 
@@ -43,25 +43,14 @@ def turns(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> redis.Redis:
 @pytest.fixture
 def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
     with Webhook() as server:
-        value = {
-            "conn_type": "slackwebhook",
-            "host": f"http://127.0.0.1:{server.port}",
-            "password": "a/b/token-of-the-hook",
-        }
-        monkeypatch.setenv("AIRFLOW_CONN_SLACK_ALERTAS", json.dumps(value))
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_ALERTAS", json.dumps(server.connection))
         yield server
-
-
-def connect_smtp(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    extra = {"from_email": "airflow@example.com", "disable_ssl": True, "disable_tls": True}
-    value = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_ALERTAS", json.dumps(value))
 
 
 @pytest.fixture
 def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
     with Mailbox() as server:
-        connect_smtp(monkeypatch, server.port)
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_ALERTAS", json.dumps(server.connection))
         monkeypatch.setenv("ALERTAS_EMAIL_PARA", "a@example.com, b@example.com")
         yield server
 
@@ -93,7 +82,7 @@ def test_an_alert_says_where_what_and_why(turns, webhook, mailbox):
         "Log: http://airflow.example/dags/etl_vendas/runs/run%201",
     ]
     [(path, body)] = webhook.posts
-    assert path == "/a/b/token-of-the-hook"
+    assert path == f"/{TOKEN}"
     assert body["text"].splitlines() == ["*etl_vendas.mirror failed*", *expected]
     [text] = mailbox.texts()
     assert text.replace("<br>", "").splitlines() == ["[Airflow] etl_vendas.mirror failed", *expected]
@@ -138,19 +127,19 @@ def test_a_channel_that_refuses_fails_nothing_and_leaves_the_turn_to_the_next(tu
     webhook.status = 500
     alerts.on_failure(failed("boom"))
     assert "the alert 'etl_vendas.mirror failed' could not be sent through slack_alertas" in caplog.text
-    assert "token-of-the-hook" not in caplog.text
+    assert TOKEN not in caplog.text
     webhook.status = 200
     alerts.on_failure(failed("boom"))
     assert len(webhook.posts) == 2
 
 
 def test_a_server_that_never_answers_holds_up_neither_the_task_nor_the_other_channel(
-    turns, webhook, monkeypatch, caplog
+    turns, webhook, mailbox, monkeypatch, caplog
 ):
     monkeypatch.setenv("ALERTAS_PACIENCIA_SEGUNDOS", "1")
-    monkeypatch.setenv("ALERTAS_EMAIL_PARA", "a@example.com")
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        connect_smtp(monkeypatch, silent.getsockname()[1])
+        connection = mailbox.connection | {"port": silent.getsockname()[1]}
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_ALERTAS", json.dumps(connection))
         alerts.on_failure(failed("boom"))
     assert len(webhook.posts) == 1
     assert "the alert 'etl_vendas.mirror failed' took smtp_alertas more than 1 s" in caplog.text
