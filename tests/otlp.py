@@ -143,7 +143,7 @@ def prometheus_names(name: str, kind: str, unit: str) -> set[str]:
     return {f"{full}_{end}" for end in ("bucket", "sum", "count")} if kind == HISTOGRAM else {full}
 
 
-UNITS = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
+UNITS = {"s": "seconds", "ms": "milliseconds", "By": "bytes", "m": "meters"}
 PER_UNITS = {"s": "second", "m": "minute"}
 
 
