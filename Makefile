@@ -23,7 +23,7 @@ local: $(INSTALLED) ## Run the whole deployment until Ctrl-C; prints address, us
 .PHONY: up
 up: ## Run the deployment in Docker; writes .env with new passwords first, unless it is there
 	@sh deploy/write_env.sh
-	@docker compose build --quiet
+	@docker compose build
 	@docker compose up --detach --wait
 	@echo "Airflow: $$(sed -n s/^UI_URL=//p .env), user admin, password: ADMIN_PASSWORD in .env"
 

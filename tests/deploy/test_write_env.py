@@ -102,6 +102,6 @@ def test_make_up_writes_it_before_anything_starts() -> None:
     ).stdout.splitlines()
     assert planned[:3] == [
         "sh deploy/write_env.sh",
-        "docker compose build --quiet",
+        "docker compose build",
         "docker compose up --detach --wait",
     ]
