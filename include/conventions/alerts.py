@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
+    from airflow.sdk import DAG
     from airflow.sdk.definitions.deadline import DeadlineAlert
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,11 @@ class Alert:
         """Return what is told once in a window: not the run, nor the index of a mapped task."""
         return f"alertas:{self.dag}:{self.task or ''}:{self.kind.name.lower()}"
 
+    @property
+    def turns_of_tasks(self) -> str:
+        """Return Redis' pattern of the turns that tasks of the DAG took for the same kind."""
+        return f"alertas:{self.dag}:?*:{self.kind.name.lower()}"
+
 
 def load() -> Settings:
     """Read the settings; raise ValueError naming the variable that makes no sense."""
@@ -109,9 +115,18 @@ def on_retry(context: Mapping[str, Any]) -> None:
     _tell(Kind.RETRY, _of_task, context)
 
 
+def on_run_failure(context: Mapping[str, Any]) -> None:
+    """Tell that a run failed, unless its tasks told already: a DAG's `on_failure_callback`.
+
+    A task whose process is killed, as for taking too much memory, has no last word; its run still has. Airflow calls
+    this in the DAG processor.
+    """
+    _tell(Kind.FAILURE, _of_failed_run, context)
+
+
 async def on_deadline(context: Mapping[str, Any]) -> None:
     """Tell that a run is late. Runs in the triggerer, so that it is heard when no worker works."""
-    await asyncio.to_thread(_tell, Kind.DEADLINE, _of_run, context)
+    await asyncio.to_thread(_tell, Kind.DEADLINE, _of_late_run, context)
 
 
 def deadline(interval: timedelta) -> DeadlineAlert:
@@ -122,6 +137,15 @@ def deadline(interval: timedelta) -> DeadlineAlert:
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=interval, callback=AsyncCallback(on_deadline)
     )
+
+
+def announce_failures(dag: DAG) -> None:
+    """Let the DAG tell when a run fails, besides what it does then by itself."""
+    own = dag.on_failure_callback or []
+    callbacks = own if isinstance(own, list) else [own]
+    if on_run_failure not in callbacks:
+        dag.on_failure_callback = [*callbacks, on_run_failure]
+        dag.has_on_failure_callback = True
 
 
 def _tell(
@@ -180,18 +204,29 @@ def _of_task(kind: Kind, context: Mapping[str, Any]) -> Alert:
     )
 
 
-def _of_run(kind: Kind, context: Mapping[str, Any]) -> Alert:
-    from airflow.sdk.configuration import conf
+def _of_failed_run(kind: Kind, context: Mapping[str, Any]) -> Alert:
+    dag, run, reason = context["dag"].dag_id, context["run_id"], context.get("reason")
+    last = context.get("ti")
+    which = f"task {last.task_id} ended without a word" if last else "a task ended without a word"
+    return Alert(kind, dag, run, f"{which} ({reason})", last.log_url if last else _address(dag, run))
 
+
+def _of_late_run(kind: Kind, context: Mapping[str, Any]) -> Alert:
     run = context["dag_run"]
-    base = conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/")
     return Alert(
         kind,
         run["dag_id"],
         run["dag_run_id"],
         f"the run should have been over by {context['deadline']['deadline_time']}, and is {run['state']}",
-        f"{base}/dags/{run['dag_id']}/runs/{quote(run['dag_run_id'])}",
+        _address(run["dag_id"], run["dag_run_id"]),
     )
+
+
+def _address(dag: str, run: str) -> str:
+    from airflow.sdk.configuration import conf
+
+    base = conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/")
+    return f"{base}/dags/{dag}/runs/{quote(run)}"
 
 
 def _last_line(error: object) -> str:
@@ -248,6 +283,9 @@ def _take_turn(alert: Alert, settings: Settings) -> bool:
 
     try:
         with _turns() as turns:
+            # What a task told needs not be told of its run as well.
+            if not alert.task and next(turns.scan_iter(alert.turns_of_tasks), None):
+                return False
             return bool(turns.set(alert.turn, alert.run, nx=True, ex=settings.window))
     except redis.RedisError as error:
         log.warning("the broker does not say what was told already (%s); telling it", error)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.pools import FONTE_VENDAS
 from include.conventions.pools import load as load_pools
@@ -48,10 +49,13 @@ def test_conventions(bag: Any, dag_id: str) -> None:
     assert dag.tags
     assert set(dag.tags) <= {tag.value for tag in Tag}
     assert set(dag.params.get_param("queue").schema["enum"]) == {None, *Queue}
+    assert dag.on_failure_callback == [alerts.on_run_failure]
     pools = {pool.name for pool in load_pools()}
     for task in dag.tasks:
         assert task.owner == DEFAULT_ARGS["owner"]
         assert task.queue in list(Queue)
+        assert task.on_failure_callback == [alerts.on_failure]
+        assert task.on_retry_callback == [alerts.on_retry]
         assert task.pool in {"default_pool", *pools}
         assert task.retries >= 1
         assert task.retry_exponential_backoff
@@ -66,6 +70,12 @@ def test_etl_vendas_reads_data_intervals(bag: Any) -> None:
     assert dag.timetable.expression == settings.load().schedule == "*/2 * * * *"
     assert dag.max_active_runs == 1
     assert not dag.catchup
+
+
+def test_etl_vendas_is_late_when_its_setting_says_so(bag: Any) -> None:
+    [deadline] = bag.dags["etl_vendas"].deadline
+    assert deadline.interval == settings.load().late == timedelta(minutes=15)
+    assert deadline.callback.path == "include.conventions.alerts.on_deadline"
 
 
 def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:

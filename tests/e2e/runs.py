@@ -71,14 +71,6 @@ def open_gate(deployment: Deployment, run: str) -> None:
     (gates(deployment) / run).touch()
 
 
-def running_in(deployment: Deployment, run: str) -> int | None:
-    """Return the process id of the task of a gated run, None before it runs."""
-    try:
-        return int((gates(deployment) / f"{run}.pid").read_text() or 0) or None
-    except FileNotFoundError:
-        return None
-
-
 def gates(deployment: Deployment) -> Path:
     """Return the folder that the gated DAGs look into."""
     return Path(deployment.environment["GATES"])

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
-import psutil
 import psycopg
 import pytest
 
 from local.api import AirflowApi
 from local.stack import Deployment
 from tests.e2e.conftest import DAG_ID, PATIENCE
-from tests.e2e.runs import broker, ended, open_gate, running_in, until
+from tests.e2e.runs import broker, ended, until
 from tests.receivers import TOKEN, Mailbox, Webhook
 
 
@@ -21,7 +17,7 @@ def told(
     deployment: Deployment, api: AirflowApi, mailbox: Mailbox, webhook: Webhook
 ) -> tuple[Mailbox, Webhook]:
     """Both receivers, empty, at the beginning of a new window; nothing that failed before is still retried."""
-    for dag in ("stubborn", "gated"):
+    for dag in ("stubborn", "killed"):
         api.unpause(dag, PATIENCE, deployment.supervisor.check)
     with broker(deployment) as turns:
         for turn in turns.scan_iter("alertas:*"):
@@ -75,14 +71,19 @@ def test_a_run_that_falls_behind_is_told_of(deployment, api, told):
         assert f"Log: {deployment.settings.url}/dags/{DAG_ID}/runs/scheduled__" in late
 
 
-def test_a_task_that_is_killed_is_told_of(deployment, api, told):
-    """As the kernel does to one that takes too much memory."""
-    _, webhook = told
-    run = api.trigger("gated", {})
-    pid = until(deployment, lambda: running_in(deployment, run))
-    assert pid in [process.pid for process in psutil.Process().children(recursive=True)]
-    os.kill(pid, signal.SIGKILL)
-    [text] = until(deployment, lambda: about(webhook.texts(), "gated.wait will be retried"))
-    assert f"Run: {run}" in text
-    open_gate(deployment, run)
-    assert ended(deployment, api, "gated", run).state == "success"
+def test_a_task_that_is_killed_is_told_of_by_its_run(deployment, api, told):
+    mailbox, webhook = told
+    spoken = api.trigger("stubborn", {"failures": 9})
+    assert ended(deployment, api, "stubborn", spoken).state == "failed"
+    until(deployment, lambda: about(webhook.texts(), "stubborn.attempt failed"))
+    killed = api.trigger("killed", {})
+    assert ended(deployment, api, "killed", killed).state == "failed"
+    until(
+        deployment,
+        lambda: about(webhook.texts(), "killed failed") and about(mailbox.texts(), "killed failed"),
+    )
+    [text] = about(webhook.texts(), "killed failed")
+    assert f"Run: {killed}" in text
+    assert "Error: task grow ended without a word" in text
+    # Of the other run, which failed before, a task told already.
+    assert about(webhook.texts(), "stubborn failed") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,7 +35,6 @@ def gated(name: str, pool: str) -> None:
         @task(pool=pool)
         def wait() -> None:
             gate = Path(os.environ["GATES"]) / get_current_context()["run_id"]
-            gate.with_name(f"{gate.name}.pid").write_text(str(os.getpid()))
             while not gate.exists():
                 time.sleep(0.1)
 
@@ -96,6 +96,17 @@ def stubborn() -> None:
 
 
 @dag(schedule=None, default_args={**QUICK, "retries": 0}, is_paused_upon_creation=False)
+def killed() -> None:
+    """End as the kernel ends what takes too much memory."""
+
+    @task
+    def grow() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    grow()
+
+
+@dag(schedule=None, default_args={**QUICK, "retries": 0}, is_paused_upon_creation=False)
 def endless() -> None:
     """Run for ever, but for the time limit."""
 
@@ -128,4 +139,5 @@ with DAG(
 
 branches()
 stubborn()
+killed()
 endless()

@@ -189,6 +189,41 @@ def test_secrets_that_airflow_knows_are_masked_and_a_long_error_is_cut(turns, we
     assert len(text) < 1000
 
 
+def failed_run(run: str) -> dict[str, Any]:
+    return {"dag": SimpleNamespace(dag_id="etl_vendas"), "run_id": run, "reason": "task_failure"}
+
+
+def test_a_run_tells_only_what_no_task_of_its_told(turns, webhook):
+    alerts.on_run_failure(failed_run("run 1"))
+    alerts.on_run_failure(failed_run("run 2"))
+    [text] = webhook.texts()
+    assert text.splitlines()[:3] == ["*etl_vendas failed*", "DAG: etl_vendas", "Run: run 1"]
+    assert "Error: a task ended without a word (task_failure)" in text
+    assert "/dags/etl_vendas/runs/run%201" in text
+    turns.flushdb()
+    alerts.on_retry(failed("boom"))
+    alerts.on_failure(failed("boom", dag_id="etl_vendas_2"))
+    alerts.on_run_failure(failed_run("run 3"))
+    assert webhook.texts()[-1].splitlines()[0] == "*etl_vendas failed*"
+    turns.flushdb()
+    alerts.on_failure(failed("boom"))
+    alerts.on_run_failure(failed_run("run 4"))
+    assert webhook.texts()[-1].splitlines()[0] == "*etl_vendas.mirror failed*"
+
+
+def test_a_dag_keeps_the_callbacks_of_its_own():
+    from airflow.sdk import DAG
+
+    def own(_: object) -> None: ...
+
+    for before, after in ((None, []), (own, [own]), ([own], [own])):
+        dag = DAG("a_dag", schedule=None, on_failure_callback=before)
+        for _ in range(2):
+            alerts.announce_failures(dag)
+        assert dag.on_failure_callback == [*after, alerts.on_run_failure]
+        assert dag.has_on_failure_callback
+
+
 def test_every_dag_gets_the_callbacks():
     assert DEFAULT_ARGS["on_failure_callback"] == [alerts.on_failure]
     assert DEFAULT_ARGS["on_retry_callback"] == [alerts.on_retry]

@@ -116,7 +116,7 @@ def test_the_policy_refuses_a_queue_that_no_worker_serves():
         declare_queues(built)
 
 
-def test_the_cluster_policy_is_these_two_functions(tmp_path):
+def test_the_cluster_policy_is_registered(tmp_path):
     program = (
         "from airflow import settings\n"
         "hooks = settings.get_policy_plugin_manager().hook\n"
