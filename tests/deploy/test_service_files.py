@@ -168,3 +168,10 @@ def test_grafana_finds_its_sources_and_its_dashboards(compose: Compose) -> None:
     providers = yaml.safe_load((provisioning / "dashboards/dashboards.yaml").read_text())["providers"]
     mounted = {volume.split(":")[1] for volume in compose.services["grafana"]["volumes"]}
     assert {provider["options"]["path"] for provider in providers} <= mounted
+    uids = {source["uid"] for source in sources}
+    dashboards = sorted((ROOT / "deploy/grafana/dashboards").iterdir())
+    assert dashboards
+    for dashboard in dashboards:
+        used = re.findall(r'"datasource":\s*\{[^}]*"uid":\s*"([^"]+)"', dashboard.read_text())
+        assert used
+        assert set(used) <= uids
