@@ -39,6 +39,8 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
         "api-server:8080": f"127.0.0.1:{settings.api_port}",
         "metadata:5432": f"127.0.0.1:{settings.postgres_port}",
         "redis:6379": f"127.0.0.1:{settings.redis_port}",
+        # With TELEMETRY=True: the protocol's own port, for whoever listens there.
+        "otel-collector:4318": "127.0.0.1:4318",
     }
     shared = airflow_environment(
         {
