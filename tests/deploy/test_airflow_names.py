@@ -185,6 +185,7 @@ def test_the_embedded_deployment_runs_in_the_same_environment(tmp_path: Path) ->
         "AIRFLOW__API__BASE_URL",
         "AIRFLOW__CELERY__BROKER_URL",
         "AIRFLOW__CELERY__RESULT_BACKEND",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
         "AIRFLOW_CONN_POSTGRES_VENDAS",
         "AIRFLOW_CONN_CLICKHOUSE_DW",
     }
