@@ -20,6 +20,21 @@ demo: $(INSTALLED) ## Watch sales move from PostgreSQL to ClickHouse through sch
 local: $(INSTALLED) ## Run the whole deployment until Ctrl-C; prints address, user and password of the UI
 	@$(BIN)/python -m local up
 
+.PHONY: up
+up: ## Run the deployment in Docker; writes .env with new passwords first, unless it is there
+	@sh deploy/write_env.sh
+	@docker compose build
+	@docker compose up --detach --wait
+	@echo "Airflow: $$(sed -n s/^UI_URL=//p .env), user admin, password: ADMIN_PASSWORD in .env"
+
+.PHONY: down
+down: ## Stop the deployment in Docker; its data stays
+	@docker compose --profile '*' down
+
+.PHONY: logs
+logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
+	@docker compose logs --follow --tail 100 $(SERVICE)
+
 .PHONY: test
 test: lint typecheck ## Lint, check types, run every test except the soak
 	$(BIN)/pytest -m "not soak"
@@ -36,6 +51,7 @@ bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's 
 lint: $(INSTALLED) ## Check style and formatting
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/hadolint Dockerfile deploy/otel-collector/Dockerfile
 
 .PHONY: format
 format: $(INSTALLED) ## Repair style and formatting

@@ -1,12 +1,11 @@
 """The Airflow side of a deployment: the environment all its processes share, and the processes.
 
-Everything is handed over in environment variables: no argument vector holds a secret, and no file of
-Airflow's own (`airflow.cfg`) decides anything.
+Everything is handed over in environment variables, whose definition stands in docker-compose.yaml: no argument
+vector holds a secret, and no file of Airflow's own (`airflow.cfg`) decides anything.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -17,95 +16,70 @@ import httpx
 import psycopg
 import redis
 
+from include.conventions import workers
+from include.conventions.queues import Queue
+from local.compose import airflow_environment
 from local.server import Server
 from local.settings import REPOSITORY, Settings
 
-QUEUES = ("low", "default", "high")
-
-
-def connection(conn_type: str, **fields: object) -> str:
-    """Return an Airflow connection in its JSON form, for an `AIRFLOW_CONN_…` variable."""
-    return json.dumps({"conn_type": conn_type, "host": "127.0.0.1", **fields})
+QUEUES = tuple(queue.value for queue in Queue)
+# The roles that docker-compose.yaml and include/sql/source/create_reader_role.sql name.
+METADATA_USER = "airflow"
+READER = "mirror_reader"
 
 
 def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of every process of the deployment; `extra` wins over what stands here.
 
+    It is the one of docker-compose.yaml, with the services' addresses replaced by those of this deployment.
     Airflow settings of the calling shell are left out: they would point the processes somewhere else. Those
     of the DAGs (`ETL_VENDAS_…`) come through.
     """
-    metadata = f"postgres:{settings.postgres_password}@127.0.0.1:{settings.postgres_port}/{settings.metadata_database}"
-    api = f"http://127.0.0.1:{settings.api_port}"
-    options = {
-        "core": {
-            "executor": "CeleryExecutor",
-            "auth_manager": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
-            "dags_folder": str(REPOSITORY / "dags"),
-            "plugins_folder": str(REPOSITORY / "plugins"),
-            "load_examples": "False",
-            "fernet_key": settings.fernet_key,
-            "execution_api_server_url": f"{api}/execution/",
-            "hostname_callable": "socket.gethostname",
-            "parallelism": "8",
-        },
-        "database": {"sql_alchemy_conn": f"postgresql+psycopg2://{metadata}"},
-        "api": {
-            "base_url": api,
-            "host": "127.0.0.1",
-            "port": str(settings.api_port),
-            "workers": "1",
-            "secret_key": settings.api_secret_key,
-        },
-        "api_auth": {"jwt_secret": settings.jwt_secret},
-        "celery": {
-            "broker_url": f"redis://:{settings.redis_password}@127.0.0.1:{settings.redis_port}/0",
-            "result_backend": f"db+postgresql+psycopg2://{metadata}",
-            "worker_concurrency": "2",
-        },
-        # A day, Airflow's own default, said aloud only because it warns at every start otherwise.
-        "celery_broker_transport_options": {"visibility_timeout": "86400"},
-        "scheduler": {
-            # The defaults suit a cluster. On one machine the waits between a run's tasks are most of its time.
-            "scheduler_idle_sleep_time": "0.5",
-            "task_instance_heartbeat_timeout": "60",
-        },
-        "dag_processor": {"parsing_processes": "1"},
-        "logging": {
-            "base_log_folder": str(settings.logs / "tasks"),
-            "dag_processor_child_process_log_directory": str(settings.logs / "dags"),
-            "colored_console_log": "False",
-        },
-        "metrics": {"statsd_on": "False", "otel_on": "False"},
+    here = {
+        "api-server:8080": f"127.0.0.1:{settings.api_port}",
+        "metadata:5432": f"127.0.0.1:{settings.postgres_port}",
+        "redis:6379": f"127.0.0.1:{settings.redis_port}",
+        # With TELEMETRY=True: the protocol's own port, for whoever listens there.
+        "otel-collector:4318": "127.0.0.1:4318",
     }
+    shared = airflow_environment(
+        {
+            "METADATA_PASSWORD": settings.postgres_password,
+            "REDIS_PASSWORD": settings.redis_password,
+            "FERNET_KEY": settings.fernet_key,
+            "API_SECRET_KEY": settings.api_secret_key,
+            "JWT_SECRET": settings.jwt_secret,
+            "UI_URL": settings.url,
+            "SOURCE_HOST": "127.0.0.1",
+            "SOURCE_PORT": str(settings.postgres_port),
+            "SOURCE_DATABASE": settings.source_database,
+            "SOURCE_USER": READER,
+            "SOURCE_PASSWORD": settings.postgres_password,
+            "WAREHOUSE_HOST": "127.0.0.1",
+            "WAREHOUSE_PORT": str(settings.clickhouse_port),
+            "WAREHOUSE_USER": settings.clickhouse_user,
+            "WAREHOUSE_PASSWORD": settings.clickhouse_password,
+            "WORKER_CONCURRENCY": "2",
+        }
+    )
+    for service, address in here.items():
+        shared = {name: value.replace(service, address) for name, value in shared.items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return {
         **inherited,
+        **shared,
+        # Where `include` and the cluster policy are found.
+        "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "config"))),
         "AIRFLOW_HOME": str(settings.folder / "airflow"),
-        "PYTHONPATH": str(REPOSITORY),
-        "SCARF_ANALYTICS": "false",
-        "DO_NOT_TRACK": "1",
-        # A fork of a process that runs these thread pools may hang; two cores gain nothing from them.
-        "OMP_NUM_THREADS": "1",
-        **{
-            f"AIRFLOW__{section.upper()}__{key.upper()}": value
-            for section, values in options.items()
-            for key, value in values.items()
-        },
-        "AIRFLOW_CONN_POSTGRES_VENDAS": connection(
-            "postgres",
-            port=settings.postgres_port,
-            login="postgres",
-            password=settings.postgres_password,
-            schema=settings.source_database,
-        ),
-        "AIRFLOW_CONN_CLICKHOUSE_DW": connection(
-            "clickhouse",
-            port=settings.clickhouse_port,
-            login=settings.clickhouse_user,
-            password=settings.clickhouse_password,
-            # Over loopback, compressing costs CPU and saves nothing.
-            extra={"compress": False},
-        ),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(settings.api_port),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.logs / "tasks"),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(settings.logs / "dags"),
+        # The defaults suit a cluster. On one machine the waits between a run's tasks are most of its time.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         **(extra or {}),
     }
 
@@ -196,14 +170,23 @@ class Triggerer(JobProcess):
 
 
 class Worker(AirflowProcess):
-    """A Celery worker on every queue; SIGTERM lets the tasks it runs come to their end."""
+    """A Celery worker on every queue, `high` first; SIGTERM lets the tasks it runs come to their end."""
 
     name = "worker"
     stop_timeout = 45.0
+    hostname = "servidor01"
+    queues = QUEUES
 
     def command(self) -> list[str]:
-        # Its log server would listen on every interface; the logs are on this machine's disk anyway.
-        return self.airflow("celery", "worker", "--queues", ",".join(QUEUES), "--skip-serve-logs")
+        return self.airflow(
+            *("celery", "worker", "--queues", ",".join(self.queues)),
+            *("--celery-hostname", f"{self.hostname}@%h"),
+            # Its log server would listen on every interface; the logs are on this machine's disk anyway.
+            "--skip-serve-logs",
+        )
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), workers.VARIABLE: self.hostname}
 
     def ready(self) -> bool:
         time.sleep(0.25)

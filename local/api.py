@@ -51,7 +51,7 @@ class AirflowApi:
 
     def __enter__(self) -> Self:
         """Log in. Raises ApiError."""
-        token = self._call(
+        token = self.call(
             "POST",
             "/auth/token",
             json={"username": self._settings.admin_user, "password": self._settings.admin_password},
@@ -64,7 +64,8 @@ class AirflowApi:
     ) -> None:
         self._client.close()
 
-    def _call(self, method: str, path: str, **request: Any) -> Any:
+    def call(self, method: str, path: str, **request: Any) -> Any:
+        """Return what the API answers, parsed; `request` are httpx's parameters. Raises ApiError for all but 2xx."""
         try:
             answer = self._client.request(method, path, **request)
         except httpx.HTTPError as error:
@@ -84,23 +85,23 @@ class AirflowApi:
             if time.monotonic() > deadline:
                 errors = [
                     f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
-                    for error in self._call("GET", "/api/v2/importErrors")["import_errors"]
+                    for error in self.call("GET", "/api/v2/importErrors")["import_errors"]
                 ]
                 raise ApiError(
                     f"DAG {dag_id} is not there after {timeout:g} s; {'; '.join(errors) or 'no import errors'}"
                 )
             time.sleep(0.5)
-        self._call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def _is_known(self, dag_id: str) -> bool:
-        found = self._call("GET", "/api/v2/dags", params={"dag_id_pattern": dag_id, "exclude_stale": True})
+        found = self.call("GET", "/api/v2/dags", params={"dag_id_pattern": dag_id, "exclude_stale": True})
         return any(dag["dag_id"] == dag_id for dag in found["dags"])
 
     def runs(self, dag_id: str, since: datetime) -> list[Run]:
         """Return the runs that started at `since` or later, the oldest first."""
         runs: list[Run] = []
         while True:
-            page = self._call(
+            page = self.call(
                 "GET",
                 f"/api/v2/dags/{dag_id}/dagRuns",
                 params={
@@ -116,7 +117,7 @@ class AirflowApi:
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Ask for a run with this conf and return its id."""
-        answer = self._call(
+        answer = self.call(
             "POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf}
         )
         return str(answer["dag_run_id"])
@@ -125,7 +126,7 @@ class AirflowApi:
         """Return the run once it has ended, whatever its state. Raises ApiError when it doesn't in time."""
         deadline = time.monotonic() + timeout
         while True:
-            run = _run(self._call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
+            run = _run(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
             if run.state in FINISHED:
                 return run
             check()

@@ -200,6 +200,21 @@ class Postgres(Server):
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
+    def create_role(self, name: str, superuser: bool = False) -> None:
+        """Create a role that logs in with the server's password, unless it is there."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
+                return
+            # Hashed here, so that the password reaches neither the statement nor the server's log.
+            hashed = connection.pgconn.encrypt_password(
+                self.password.encode(), name.encode(), b"scram-sha-256"
+            ).decode()
+            connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(
+                    sql.Identifier(name), sql.SQL("SUPERUSER" if superuser else ""), sql.Literal(hashed)
+                )
+            )
+
     def process_in_data(self) -> int | None:
         """Return the id of the living server process that owns the data folder, if there is one."""
         lines = self._lock_file()

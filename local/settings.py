@@ -21,6 +21,8 @@ from local.server import free_port
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = REPOSITORY / ".local"
 FILE_NAME = "deployment.json"
+# Secrets that the file of an older version lacks: they are drawn then, which changes nothing that is stored.
+LATER = {"operator_password", "viewer_password"}
 
 
 class SettingsError(Exception):
@@ -45,6 +47,8 @@ class Settings:
     clickhouse_password: str = field(default_factory=_secret, repr=False)
     redis_password: str = field(default_factory=_secret, repr=False)
     admin_password: str = field(default_factory=_secret, repr=False)
+    operator_password: str = field(default_factory=_secret, repr=False)
+    viewer_password: str = field(default_factory=_secret, repr=False)
     # The JWT secret signs every token with HMAC-SHA512, which asks for 64 bytes.
     jwt_secret: str = field(default_factory=lambda: secrets.token_hex(64), repr=False)
     api_secret_key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
@@ -67,8 +71,11 @@ class Settings:
             settings.save()
             return settings
         try:
-            kept = json.loads(path.read_text())
-            return cls(folder=folder, **_checked(kept))
+            kept = _checked(json.loads(path.read_text()))
+            settings = cls(folder=folder, **kept)
+            if len(kept) < len(fields(cls)) - 1:
+                settings.save()
+            return settings
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(
                 f"{path} does not hold the settings of a deployment ({error}); restore it, or remove "
@@ -133,6 +140,8 @@ def _checked(kept: Any) -> dict[str, Any]:
         raise TypeError("not a JSON object")
     types = {item.name: int if item.name.endswith("_port") else str for item in fields(Settings)}
     del types["folder"]
+    for name in LATER - kept.keys():
+        del types[name]
     for name, kind in types.items():
         if not isinstance(kept.get(name), kind):
             raise TypeError(f"{name} is missing or not of type {kind.__name__}")

@@ -21,6 +21,7 @@ from typing import Self
 
 import psycopg
 
+from include.conventions import pools
 from local import airflow
 from local.airflow import AirflowProcess
 from local.clickhouse import ClickHouse
@@ -28,7 +29,7 @@ from local.postgres import Postgres
 from local.redis import Redis
 from local.server import Server, ServerError
 from local.settings import REPOSITORY, Settings
-from local.source.base import create
+from local.source.base import create, execute_file
 from local.source.bulk import bulk
 from local.supervisor import Supervisor
 
@@ -102,9 +103,10 @@ class Simulator(Server):
 
 
 def fill(dsn: str, sales: int) -> str:
-    """Create the source's schema and base data, and give it a history unless it has one; say what was done."""
+    """Create the source's schema, base data and reader, and give it a history unless it has one; say what was done."""
     create(dsn, indexes=True)
     with psycopg.connect(dsn) as source:
+        execute_file(source, "create_reader_role.sql")
         found = source.execute("SELECT count(*) FROM venda").fetchone()
     if found and found[0]:
         return f"the source holds {found[0]:,} sales of an earlier start"
@@ -155,19 +157,26 @@ class Deployment:
         self.clickhouse = clickhouse_server(settings)
 
     def start_databases(self) -> None:
-        """Start PostgreSQL, Redis and ClickHouse; create the two databases unless they are there."""
+        """Start PostgreSQL, Redis and ClickHouse; create the databases and their roles unless they are there."""
         self.supervisor.start(self.postgres, self.redis, self.clickhouse)
         self.postgres.create_database(self.settings.source_database)
         self.postgres.create_database(self.settings.metadata_database)
+        # As in a container of its own, Airflow's role owns the server; only the mirror's has to be a modest one.
+        self.postgres.create_role(airflow.METADATA_USER, superuser=True)
+        self.postgres.create_role(airflow.READER)
 
     def prepare_airflow(self) -> None:
-        """Migrate the metadata database; create roles and the admin user. Nothing to do the second time.
+        """Migrate the metadata database; create pools, roles and the admin user. Nothing to do the second time.
 
-        Raises ServerError with the end of the log when it fails.
+        Raises ServerError with the end of the log when it fails, ValueError for a pool without a sensible size.
         """
         marker = self.folder / "airflow" / "prepared-for"
-        wanted = " ".join(
-            f"{package}=={version(package)}" for package in ("apache-airflow", "apache-airflow-providers-fab")
+        packages = ("apache-airflow", "apache-airflow-providers-fab")
+        wanted = "\n".join(
+            [
+                *(f"{package}=={version(package)}" for package in packages),
+                *(f"{pool.name}: {pool.slots} slots" for pool in pools.load()),
+            ]
         )
         if marker.exists() and marker.read_text() == wanted:
             return
@@ -175,11 +184,12 @@ class Deployment:
         log = self.settings.log("prepare")
         with log.open("ab") as output:
             result = subprocess.run(
-                [sys.executable, "-m", "local.prepare"],
+                [sys.executable, "-m", "deploy.prepare"],
                 env={
                     **self.environment,
-                    "ADMIN_USER": self.settings.admin_user,
                     "ADMIN_PASSWORD": self.settings.admin_password,
+                    "OPERATOR_PASSWORD": self.settings.operator_password,
+                    "VIEWER_PASSWORD": self.settings.viewer_password,
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=output,

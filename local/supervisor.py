@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -122,6 +123,20 @@ class Supervisor:
                 _kill(family)
                 self.servers.remove(server)
             self.report(f"{server.name} stopped")
+        self._record()
+
+    def kill(self, server: Server) -> None:
+        """End a server and every process it started with SIGKILL, as a machine that is lost would, and forget it."""
+        if server.process is None:
+            raise ServerError(f"{server.name} was never started")
+        leader = server.process.pid
+        for process in {psutil.Process(leader), *_family(leader), *_session(leader)}:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        server.process.wait()
+        _kill(_session(leader))  # what was forked meanwhile
+        self.servers.remove(server)
+        self.report(f"{server.name} was killed")
         self._record()
 
     def _record(self) -> None:

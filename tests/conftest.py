@@ -20,6 +20,8 @@ from local.source import base
 from local.source.base import execute_file
 from local.stack import Deployment
 from tests.lab import Lab
+from tests.otlp import Receiver
+from tests.receivers import Mailbox, Webhook
 
 # Airflow reads its home when it is first imported: an empty one, before any test does.
 _home = tempfile.TemporaryDirectory(prefix="airflow-")
@@ -29,8 +31,12 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 _numbers = itertools.count(1)
 
 ROOT = Path(__file__).resolve().parent.parent
-# Those that only tests of a client of the API run, and those of the project: the last bundle is read first.
-BUNDLES = {"trigger": ROOT / "tests" / "trigger" / "dags", "dags-folder": ROOT / "dags"}
+# The DAGs of tests, and those of the project: the last bundle is read first.
+BUNDLES = {
+    "trigger": ROOT / "tests" / "trigger" / "dags",
+    "tests": ROOT / "tests" / "e2e" / "dags",
+    "dags-folder": ROOT / "dags",
+}
 
 BASE_DATA = """
 INSERT INTO pais (pais) VALUES ('Brasil'), ('Portugal');
@@ -57,7 +63,30 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]
 
 
 @pytest.fixture(scope="session")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def telemetry() -> Iterator[Receiver]:
+    """What the deployment's processes send their metrics and traces to."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def mailbox() -> Iterator[Mailbox]:
+    """Where the deployment's e-mail arrives."""
+    with Mailbox() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def webhook() -> Iterator[Webhook]:
+    """What the deployment posts its alerts to."""
+    with Webhook() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    tmp_path_factory: pytest.TempPathFactory, telemetry: Receiver, mailbox: Mailbox, webhook: Webhook
+) -> Iterator[Deployment]:
     """The servers, and Airflow on a Celery worker, with a timetable of seconds; every DAG of ours is paused."""
     bundles = [
         {
@@ -69,11 +98,30 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     ]
     variables = {
         "ETL_VENDAS_SCHEDULE": "* * * * * */15",
+        # A history of thousands is then some tens of pieces: enough to be spread over workers, and for one to be
+        # lost on the way.
+        "ETL_VENDAS_MAX_ROWS": "500",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
         # No file changes, but for one that a test has parsed again.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
         # By its own default the newest file would be read first, whatever the order of the bundles.
         "AIRFLOW__DAG_PROCESSOR__FILE_PARSING_SORT_MODE": "alphabetical",
+        # A worker or a scheduler that was killed is noticed within a test's patience.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+        "AIRFLOW__METRICS__OTEL_ON": "True",
+        "AIRFLOW__TRACES__OTEL_ON": "True",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": telemetry.url,
+        "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+        # How often the scheduler counts tasks in queues: a task waits in one for a second.
+        "AIRFLOW__SCHEDULER__TI_METRICS_INTERVAL": "1",
+        "ETL_VENDAS_LATE_SECONDS": "20",
+        "ALERTAS_EMAIL_PARA": "operacao@example.com, plantao@example.com",
+        "AIRFLOW_CONN_SMTP_ALERTAS": json.dumps(mailbox.connection),
+        "AIRFLOW_CONN_SLACK_ALERTAS": json.dumps(webhook.connection),
+        # Where the tasks of tests/e2e/dags look for the files that let them go on.
+        "GATES": str(tmp_path_factory.mktemp("gates")),
     }
     with Deployment(tmp_path_factory.mktemp("deployment"), variables) as running:
         running.start_databases()

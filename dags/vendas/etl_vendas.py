@@ -12,7 +12,7 @@ are read again once the transaction has ended.
 To move a range again, at any time and as often as you like, trigger it with
 
 ```json
-{"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z", "tabelas": ["venda", "item_venda"]}
+{"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z", "tabelas": ["venda", "item_venda"], "queue": "low"}
 ```
 
 Clearing a whole run moves its interval again. Clearing only `mirror` moves what its plan has not moved yet.
@@ -27,7 +27,9 @@ from typing import Any
 
 from airflow.sdk import Asset, CronDataIntervalTimetable, Metadata, Param, dag, get_current_context, task
 
+from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.pools import FONTE_VENDAS
 from include.conventions.tags import Tag
 from include.vendas import settings
 from include.vendas.tables import TABLES
@@ -43,6 +45,7 @@ INSTANT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)$
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,  # what an outage left out is planned by the next run itself
     max_active_runs=1,
+    deadline=alerts.deadline(SETTINGS.late),
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
     tags=[Tag.VENDAS, Tag.MIRROR],
@@ -93,7 +96,7 @@ def etl_vendas() -> None:
             )
         return [dump(batch) for batch in batches]
 
-    @task(execution_timeout=SETTINGS.timeout, map_index_template="{{ batch }}")
+    @task(pool=FONTE_VENDAS, execution_timeout=SETTINGS.timeout, map_index_template="{{ batch }}")
     def mirror(batch: dict[str, Any]) -> dict[str, int]:
         from include.mirror.batch import load
         from include.vendas import etl

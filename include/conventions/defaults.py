@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from include.conventions import alerts
+
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "dados",
     "retries": 3,
@@ -12,4 +14,6 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),
     "execution_timeout": timedelta(minutes=10),
+    "on_failure_callback": [alerts.on_failure],
+    "on_retry_callback": [alerts.on_retry],
 }

@@ -10,3 +10,4 @@ class Tag(StrEnum):
 
     VENDAS = "vendas"
     MIRROR = "mirror"
+    EXEMPLO = "exemplo"

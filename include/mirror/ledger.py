@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from include.mirror.cluster import Cluster
 from include.mirror.plan import LedgerState, NotedPrepared, Notes, Pending, Prepared, Read, Session
 from include.mirror.warehouse import SETTINGS
 from include.mirror.window import Window
@@ -64,17 +65,22 @@ class Ledger:
     client: Client
     database: str
     queries: Path
+    cluster: Cluster | None = None
 
     def newest_version(self) -> int:
         """Return the highest version that any window was read with, 0 for none."""
         return int(self._query("read_newest_version")[0][0])
 
-    def state(self) -> LedgerState:
-        """Return what is covered and what is owed."""
-        coverage = [
+    def coverage(self) -> list[Window]:
+        """Return what is covered."""
+        return [
             Window(tabela, _utc(inicio), _utc(fim), key_from, key_to)
             for tabela, inicio, fim, key_from, key_to in self._query("read_coverage")
         ]
+
+    def state(self) -> LedgerState:
+        """Return what is covered and what is owed."""
+        coverage = self.coverage()
         pending = [
             Pending(
                 entry_id,
@@ -117,6 +123,9 @@ class Ledger:
         )
 
     def _query(self, name: str, parameters: dict[str, Any] | None = None) -> Sequence[Sequence[Any]]:
+        if self.cluster is not None:
+            # Rows that were written on another replica before this moment are read as well.
+            self.client.command(f"SYSTEM SYNC REPLICA {self.database}.{TABLE} LIGHTWEIGHT")
         text = (self.queries / f"{name}.sql").read_text()
         result: Sequence[Sequence[Any]] = self.client.query(text, parameters=parameters).result_rows
         return result

@@ -29,10 +29,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from include.mirror import source as pg
+from include.mirror import telemetry
 from include.mirror import warehouse as ch
 from include.mirror.ledger import Attempt, Entry, Ledger
 from include.mirror.plan import Read
@@ -75,7 +77,7 @@ class Mirror:
 
     def ledger(self, client: Client) -> Ledger:
         """Return the ledger, read and written through `client`."""
-        return Ledger(client, self.warehouse.database, self.queries)
+        return Ledger(client, self.warehouse.database, self.queries, self.warehouse.cluster)
 
     @contextmanager
     def open(self) -> Iterator[Mover]:
@@ -93,13 +95,14 @@ class Mirror:
 class Load:
     """What one read brought: its tally, and the verified stage that holds it; no stage where there are no rows.
 
-    `finished_at` is when all of it stood there, verified.
+    `finished_at` is when all of it stood there, verified, `seconds` after it was begun.
     """
 
     read: Read
     tally: Tally
     stage: ch.Stage | None
     finished_at: datetime
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class Mover:
     client: Client
     inserting: Client
 
+    @telemetry.step("pass")
     def move(self, reads: Sequence[Read], attempt: Attempt) -> list[Entry]:
         """Move windows that share one snapshot; return their ledger rows once they are written."""
         mirror, connection = self.mirror, self.connection
@@ -118,9 +122,10 @@ class Mover:
         specs = list({read.window.tabela: mirror.tables[read.window.tabela] for read in reads}.values())
         for spec in specs:
             pg.check_columns(connection, spec)
-        pg.wait_until(connection, max(read.window.fim for read in reads) + mirror.grace)
-        noted_at = pg.clock(connection)
-        now = pg.open_transactions(connection)
+        with telemetry.step("note"):
+            pg.wait_until(connection, max(read.window.fim for read in reads) + mirror.grace)
+            noted_at = pg.clock(connection)
+            now = pg.open_transactions(connection)
         self._observe("noted", reads)
         ledger = mirror.ledger(self.client)
         with (
@@ -150,8 +155,11 @@ class Mover:
                 )
                 for load in loads
             ]
-            ledger.write(entries)
+            with telemetry.step("record"):
+                ledger.write(entries)
             self._observe("recorded", reads)
+        for load in loads:
+            telemetry.moved(load.read, load.tally.rows, load.seconds)
         return entries
 
     def _observe(self, step: str, reads: Iterable[Read]) -> None:
@@ -163,19 +171,22 @@ class Mover:
         from include.mirror import verify
 
         spec, window = self.mirror.tables[read.window.tabela], read.window
-        batches = snapshot.stream(spec, read)
-        first = next(batches, None)
-        if first is None:
-            return Load(read, verify.Tally(spec), None, datetime.now(UTC))
-        stage = stages.enter_context(ch.stage(self.mirror.warehouse, self.client, spec, attempt.label))
-        tally = self._load(stage, window, chain([first], batches), snapshot)
-        self.mirror.observe("staged", window)
-        verify.compare(spec, tally.digest, stage.digest(), "the stage")
-        verify.compare_rows(
-            spec, tally.sample, snapshot.rows(spec, tally.sample), stage.rows(tally.sample), "the stage"
-        )
-        self.mirror.observe("verified", window)
-        return Load(read, tally, stage, datetime.now(UTC))
+        began = monotonic()
+        with telemetry.step("stage", read) as span:
+            batches = snapshot.stream(spec, read)
+            first = next(batches, None)
+            if first is None:
+                return Load(read, verify.Tally(spec), None, datetime.now(UTC), monotonic() - began)
+            stage = stages.enter_context(ch.stage(self.mirror.warehouse, self.client, spec, attempt.label))
+            tally = self._load(stage, window, chain([first], batches), snapshot)
+            self.mirror.observe("staged", window)
+            verify.compare(spec, tally.digest, stage.digest(), "the stage")
+            verify.compare_rows(
+                spec, tally.sample, snapshot.rows(spec, tally.sample), stage.rows(tally.sample), "the stage"
+            )
+            self.mirror.observe("verified", window)
+            span.set_attribute("rows", tally.rows)
+            return Load(read, tally, stage, datetime.now(UTC), monotonic() - began)
 
     def _publish(self, loads: Sequence[Load], version: int) -> None:
         """Attach what has been staged, and check that it stands in the tables that people read."""
@@ -184,12 +195,13 @@ class Mover:
             stage, window = load.stage, load.read.window
             if stage is None:
                 continue
-            for partition in stage.partitions():
-                stage.publish(partition)
-                self.mirror.observe("published", window)
-            before = published.get(window.tabela)
-            published[window.tabela] = load.tally.digest if before is None else before + load.tally.digest
-            stage.check_published(version, published[window.tabela])
+            with telemetry.step("publish", load.read):
+                for partition in stage.partitions():
+                    stage.publish(partition)
+                    self.mirror.observe("published", window)
+                before = published.get(window.tabela)
+                published[window.tabela] = load.tally.digest if before is None else before + load.tally.digest
+                stage.check_published(version, published[window.tabela])
             self.mirror.observe("confirmed", window)
             log.info("%s: %d rows, version %d", window, load.tally.rows, version)
 

@@ -200,6 +200,22 @@ def missing(
     return gaps(covered, tabela, first, interval.fim)
 
 
+def covered_until(
+    coverage: Iterable[Window], tabela: str, oldest: datetime | None, now: datetime
+) -> datetime | None:
+    """Return the instant up to which one table is in the warehouse without a hole, at most `now`.
+
+    `oldest` is the instant of the table's oldest row, None for a table without rows; for one that no window
+    covers either, return None.
+    """
+    windows = [window for window in coverage if window.tabela == tabela]
+    starts = [window.inicio for window in windows] if oldest is None else [oldest]
+    if not starts:
+        return None
+    missing = gaps(windows, tabela, min(starts), now)
+    return missing[0].inicio if missing else now
+
+
 def _without(window: Window, inicio: datetime, fim: datetime) -> list[Window]:
     """Return what is left of `window` outside of `[inicio, fim)`."""
     pieces = []

@@ -19,6 +19,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from include.mirror.arrow import VERSION
+from include.mirror.cluster import PUBLISH_SETTINGS, Cluster
 from include.mirror.errors import SchemaError, VerificationError
 from include.mirror.table import TableSpec
 from include.mirror.verify import Digest, digest_expressions, read_digest
@@ -47,15 +48,17 @@ _BOOKKEEPING = {VERSION: "UInt64", "is_deleted": "UInt8"}
 
 @dataclass(frozen=True)
 class Warehouse:
-    """A ClickHouse server (or an engine inside this process) the database that holds the tables, and that of
+    """A ClickHouse server (or an engine inside this process), the database that holds the tables, and that of
     the views that people query.
 
-    `connect` returns a new client at each call: a client's session runs one query at a time.
+    `connect` returns a new client at each call: a client's session runs one query at a time. With a `cluster`, all
+    of them reach the same replica: a stage is on that one alone.
     """
 
     connect: Callable[[], Client]
     database: str = "vendas_raw"
     views: str = "vendas_dw"
+    cluster: Cluster | None = None
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -67,15 +70,18 @@ class Warehouse:
             client.close()
 
 
-def run_file(client: Client, path: Path) -> None:
-    """Run the one statement that a SQL file holds."""
-    client.command(path.read_text(), settings=SETTINGS)
+def run_file(client: Client, path: Path, cluster: Cluster | None = None) -> None:
+    """Run the one CREATE statement that a SQL file holds, on every replica of the cluster if there is one."""
+    statement = path.read_text()
+    client.command(statement if cluster is None else cluster.render(statement), settings=SETTINGS)
 
 
-def create(client: Client, files: Iterable[Path]) -> None:
+def create(client: Client, files: Iterable[Path], cluster: Cluster | None = None) -> None:
     """Create what is missing, one statement per file, in order; what exists stays as it is."""
     for path in files:
-        run_file(client, path)
+        # A statement for all replicas takes its time on each of them, and a run comes every two minutes.
+        if cluster is None or not cluster.has(client, path.read_text()):
+            run_file(client, path, cluster)
 
 
 def check_table(client: Client, database: str, spec: TableSpec) -> None:
@@ -132,7 +138,9 @@ def _columns(client: Client, database: str, table: str) -> dict[str, str]:
     )
 
 
-def create_view(client: Client, views: str, database: str, spec: TableSpec) -> None:
+def create_view(
+    client: Client, views: str, database: str, spec: TableSpec, cluster: Cluster | None = None
+) -> None:
     """Create the view that people query, or bring it in line with its spec.
 
     Raises SchemaError when something else has its name: a table there would hide that nothing arrives in it,
@@ -153,7 +161,7 @@ def create_view(client: Client, views: str, database: str, spec: TableSpec) -> N
             column.name: column.warehouse_type for column in spec.columns
         }:
             return
-    run_file(client, spec.create_view)
+    run_file(client, spec.create_view, cluster)
 
 
 @dataclass(frozen=True)
@@ -206,7 +214,7 @@ class Stage:
         self.client.command(
             f"ALTER TABLE {self.warehouse.database}.`{self.spec.name}`"
             f" ATTACH PARTITION ID '{partition}' FROM {self.warehouse.database}.`{self.name}`",
-            settings=SETTINGS,
+            settings=SETTINGS if self.warehouse.cluster is None else SETTINGS | PUBLISH_SETTINGS,
         )
 
     def check_published(self, version: int, expected: Digest) -> None:
@@ -238,6 +246,9 @@ def stage(warehouse: Warehouse, client: Client, spec: TableSpec, label: str) -> 
     """Create a stage for one table and drop it when the block ends.
 
     `label` tells whose it is: the run and the try. A random suffix keeps two attempts apart in any case.
+
+    On a cluster it is on one replica and is not replicated: attaching takes what the replica that runs it has of the
+    stage at that moment, which of a replicated one may be a part.
     """
     safe = re.sub(r"[^0-9A-Za-z]+", "_", label)[:80]
     name = f"{STAGE_PREFIX}{spec.name}__{safe}__{token_hex(4)}"

@@ -107,12 +107,15 @@ def resolve(
     There is no fallback to the present time: a run that names no interval and has none is refused, because
     guessing one would leave rows behind without a trace.
     """
-    unknown = [name for name in conf.get("tabelas") or () if name not in tables]
+    wanted = conf.get("tabelas")
+    if wanted is not None and not isinstance(wanted, list):
+        raise RequestError(f'tabelas must be a list like ["{tables[0]}"], not {wanted!r}')
+    unknown = [name for name in wanted or () if name not in tables]
     if unknown:
         raise RequestError(
             f"unknown table {', '.join(map(repr, unknown))} in tabelas; there are {', '.join(tables)}"
         )
-    chosen = tuple(name for name in tables if not conf.get("tabelas") or name in conf["tabelas"])
+    chosen = tuple(name for name in tables if not wanted or name in wanted)
     inicio, fim = conf.get("inicio"), conf.get("fim")
     if (inicio is None) != (fim is None):
         given, missing = ("inicio", "fim") if fim is None else ("fim", "inicio")

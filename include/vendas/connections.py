@@ -11,6 +11,7 @@ from include.mirror.errors import SourceError, WarehouseError
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
+    from include.mirror.cluster import Cluster
     from include.mirror.source import Source
     from include.mirror.warehouse import Warehouse
 
@@ -56,11 +57,11 @@ def source(timeout: timedelta) -> Source:
     return Source(conninfo, zone, timeout)
 
 
-def warehouse() -> Warehouse:
-    """Return the warehouse, through the official provider's hook."""
+def warehouse(cluster: Cluster | None = None) -> Warehouse:
+    """Return the warehouse, through the official provider's hook; the connection names one replica of a cluster."""
     from include.mirror.warehouse import Warehouse
 
-    return Warehouse(_client)
+    return Warehouse(_client, cluster=cluster)
 
 
 def _client() -> Client:

@@ -7,6 +7,8 @@
 | `ETL_VENDAS_MAX_ROWS`       | `1000000`     | rows above which a window is split                               |
 | `ETL_VENDAS_TASKS`          | `4`           | at most this many tasks mirror at once in one run                |
 | `ETL_VENDAS_TIMEOUT_MINUTES`| `60`          | time limit of one task that mirrors                              |
+| `ETL_VENDAS_CLUSTER`        |               | ClickHouse cluster whose replicas hold the tables; empty for none |
+| `ETL_VENDAS_LATE_SECONDS`   | `900`         | how long after it was queued a run that is not over is late      |
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+
+from include.mirror.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Settings:
     max_rows: int
     tasks: int
     timeout: timedelta
+    late: timedelta
+    cluster: Cluster | None = None
 
 
 def _number(name: str, default: int, lowest: int) -> int:
@@ -32,6 +38,14 @@ def _number(name: str, default: int, lowest: int) -> int:
     if not text.isdecimal() or int(text) < lowest:
         raise ValueError(f"{name} is {text!r}; it must be a whole number of at least {lowest}")
     return int(text)
+
+
+def _cluster(name: str) -> Cluster | None:
+    text = os.environ.get(name, "")
+    try:
+        return Cluster(text) if text else None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def load() -> Settings:
@@ -42,4 +56,6 @@ def load() -> Settings:
         max_rows=_number("ETL_VENDAS_MAX_ROWS", 1_000_000, 1),
         tasks=_number("ETL_VENDAS_TASKS", 4, 1),
         timeout=timedelta(minutes=_number("ETL_VENDAS_TIMEOUT_MINUTES", 60, 1)),
+        cluster=_cluster("ETL_VENDAS_CLUSTER"),
+        late=timedelta(seconds=_number("ETL_VENDAS_LATE_SECONDS", 900, 1)),
     )

@@ -1,4 +1,4 @@
-"""The command line of the sales system: `python -m local.source create | bulk | simulate`.
+"""The command line of the sales system: `python -m local.source create | bulk | simulate | selling`.
 
 The database is named by the environment variable SOURCE_DSN, a libpq URI: it holds a password, which on the
 command line other users could read.
@@ -163,6 +163,25 @@ def simulate(
 
     traffic = Traffic(rate=rate, hold=hold, **shares)
     print_stats(simulator.run(source_dsn(), traffic, seed, writers, stop, seconds, report))
+
+
+@main.command(help="Fail unless a sale was written within the last minutes; the health check of `simulate`.")
+@click.option(
+    "--minutes", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="How many."
+)
+def selling(minutes: float) -> None:
+    """Print the time of the newest sale, of the database's clock."""
+    with psycopg.connect(source_dsn()) as connection:
+        found = connection.execute(
+            "SELECT max(updated_at), max(updated_at) > LOCALTIMESTAMP - %s * interval '1 minute' FROM venda",
+            [minutes],
+        ).fetchone()
+    newest, recent = found or (None, False)
+    if not recent:
+        raise SourceError(
+            f"no sale was written within {minutes:g} minutes; {f'the newest is of {newest}' if newest else 'there is none'}"
+        )
+    print(newest)
 
 
 def print_stats(stats: Stats) -> None:

@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 
+from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.pools import FONTE_VENDAS
+from include.conventions.pools import load as load_pools
+from include.conventions.queues import Queue
 from include.conventions.tags import Tag
 from include.vendas import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPECTED = {"etl_vendas"}
+EXPECTED = {"etl_vendas", "ola"}
 FILES = sorted((ROOT / "dags").rglob("*.py"))
 # What a DAG file must not load: the scheduler's parser pays for it every time, and chDB must not be forked.
 HEAVY = ["psycopg", "psycopg2", "clickhouse_connect", "chdb", "pandas", "pyarrow", "adbc_driver_postgresql"]
@@ -44,8 +48,15 @@ def test_conventions(bag: Any, dag_id: str) -> None:
     assert "```json" in dag.doc_md, "the documentation shows an example conf"
     assert dag.tags
     assert set(dag.tags) <= {tag.value for tag in Tag}
+    assert set(dag.params.get_param("queue").schema["enum"]) == {None, *Queue}
+    assert dag.on_failure_callback == [alerts.on_run_failure]
+    pools = {pool.name for pool in load_pools()}
     for task in dag.tasks:
         assert task.owner == DEFAULT_ARGS["owner"]
+        assert task.queue in list(Queue)
+        assert task.on_failure_callback == [alerts.on_failure]
+        assert task.on_retry_callback == [alerts.on_retry]
+        assert task.pool in {"default_pool", *pools}
         assert task.retries >= 1
         assert task.retry_exponential_backoff
         assert timedelta() < task.execution_timeout <= timedelta(hours=6)
@@ -61,6 +72,12 @@ def test_etl_vendas_reads_data_intervals(bag: Any) -> None:
     assert not dag.catchup
 
 
+def test_etl_vendas_is_late_when_its_setting_says_so(bag: Any) -> None:
+    [deadline] = bag.dags["etl_vendas"].deadline
+    assert deadline.interval == settings.load().late == timedelta(minutes=15)
+    assert deadline.callback.path == "include.conventions.alerts.on_deadline"
+
+
 def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
     dag = bag.dags["etl_vendas"]
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
@@ -69,6 +86,7 @@ def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
         "check": set(),
     }
     assert [outlet.name for outlet in dag.get_task("check").outlets] == ["vendas_dw"]
+    assert {task.task_id for task in dag.tasks if task.pool == FONTE_VENDAS} == {"mirror"}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +99,8 @@ def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
         {"tabelas": []},
         {"tabelas": ["vendas"]},
         {"tabelas": "venda"},
+        {"queue": "urgent"},
+        {"queue": ["high"]},
     ],
     ids=json.dumps,
 )

@@ -119,6 +119,23 @@ def test_create_database_again_keeps_it(server: Postgres, name: str) -> None:
         assert connection.info.dbname == name
 
 
+@pytest.mark.parametrize("superuser", [True, False])
+def test_create_role_logs_in_with_the_password_which_the_server_never_saw(
+    server: Postgres, database: str, superuser: bool
+) -> None:
+    name = f'role "{superuser}"'
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("ALTER ROLE postgres SET log_statement = 'all'")
+        server.create_role(name, superuser)
+        server.create_role(name, superuser)
+        owner.execute("ALTER ROLE postgres RESET log_statement")
+    with psycopg.connect(database, user=name, password=PASSWORD) as role:
+        assert role.execute("SHOW is_superuser").fetchone() == ("on" if superuser else "off",)
+    log = server.log.read_text()
+    assert "CREATE ROLE" in log
+    assert PASSWORD not in log
+
+
 def test_a_restart_keeps_the_data_and_ends_open_sessions(server: Postgres, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as idle:
         idle.execute("CREATE TABLE kept AS SELECT 1 AS id")

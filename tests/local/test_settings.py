@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from local.airflow import environment
-from local.settings import FILE_NAME, Settings, SettingsError
+from local.settings import FILE_NAME, LATER, Settings, SettingsError
 
 
 def test_second_start_finds_the_settings_of_the_first(tmp_path):
@@ -27,7 +27,7 @@ def test_secrets_are_long_different_and_not_shown(tmp_path):
     secrets = [
         value for name, value in vars(settings).items() if name.endswith(("password", "secret", "key"))
     ]
-    assert len(set(secrets)) == len(secrets) == 7
+    assert len(set(secrets)) == len(secrets) == 9
     assert len(settings.jwt_secret.encode()) >= 64
     assert not any(secret in repr(settings) for secret in secrets)
     assert set(secrets).isdisjoint(vars(Settings.load(tmp_path / "other")).values())
@@ -58,6 +58,18 @@ def test_damaged_file_is_named(tmp_path, content, said):
     with pytest.raises(SettingsError, match=said) as raised:
         Settings.load(tmp_path)
     assert str(tmp_path / FILE_NAME) in str(raised.value)
+
+
+def test_secrets_that_an_older_file_lacks_are_drawn_once(tmp_path):
+    older = Settings.load(tmp_path)
+    kept = json.loads((tmp_path / FILE_NAME).read_text())
+    for name in LATER:
+        del kept[name]
+    (tmp_path / FILE_NAME).write_text(json.dumps(kept))
+    newer = Settings.load(tmp_path)
+    assert newer.admin_password == older.admin_password
+    assert {getattr(newer, name) for name in LATER}.isdisjoint(getattr(older, name) for name in LATER)
+    assert Settings.load(tmp_path) == newer
 
 
 def test_settings_of_the_calling_shell_reach_the_dags_but_not_airflow(tmp_path, monkeypatch):

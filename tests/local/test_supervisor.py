@@ -53,6 +53,24 @@ class Script(Server):
         return psutil.Process(int(self.log.read_text().split()[-1]))
 
 
+def test_a_killed_server_is_gone_with_its_children_and_nobody_complains(tmp_path):
+    with Supervisor(tmp_path) as supervisor:
+        lost, other = Script("lost", tmp_path, STUBBORN), Script("other", tmp_path, STUBBORN)
+        supervisor.start(lost, other)
+        family = [psutil.Process(lost.process.pid), lost.child]
+        supervisor.kill(lost)
+        assert not [process for process in family if is_alive(process)]
+        assert lost.process.returncode == -signal.SIGKILL
+        assert [name for name, _, _ in recorded(tmp_path)] == ["other"]
+        supervisor.check()
+        assert is_alive(other.child)
+
+
+def test_a_server_that_never_started_can_not_be_killed(tmp_path):
+    with Supervisor(tmp_path) as supervisor, pytest.raises(ServerError, match="lost was never started"):
+        supervisor.kill(Script("lost", tmp_path, STUBBORN))
+
+
 def test_grandchildren_that_ignore_signals_are_ended_too(tmp_path):
     with Supervisor(tmp_path) as supervisor:
         server = Script("stubborn", tmp_path, STUBBORN)

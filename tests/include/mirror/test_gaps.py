@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.mirror.plan import LedgerState, OpenTransactions, gaps, missing, plan
+from include.mirror.plan import LedgerState, OpenTransactions, covered_until, gaps, missing, plan
 from include.mirror.window import Interval, Request, Window
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -81,3 +81,21 @@ def test_neighbouring_gaps_are_one_window() -> None:
         Window("venda", at(0), at(3)),
         Window("venda", at(4), at(9)),
     ]
+
+
+@given(st.lists(windows(), max_size=8), st.none() | st.integers(0, 11), st.integers(1, 11))
+def test_a_table_is_covered_up_to_its_first_hole(
+    coverage: list[Window], oldest: int | None, now: int
+) -> None:
+    until = covered_until(coverage, "venda", None if oldest is None else at(oldest), at(now))
+    starts = [at(oldest)] if oldest is not None else [window.inicio for window in coverage]
+    if not starts:
+        assert until is None
+        return
+    covered = set(cells(coverage))
+    holes = [
+        tick
+        for tick in range(now)
+        if at(tick) >= min(starts) and any((tick, key) not in covered for key in KEYS)
+    ]
+    assert until == at(holes[0] if holes else now)

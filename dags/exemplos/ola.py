@@ -1,0 +1,48 @@
+"""
+# ola
+
+Prints the time, every minute. It is the smallest DAG there is, and does what this line of a crontab did:
+
+    * * * * * date >> /var/log/ola.log
+
+What it printed is in the UI, without entering a container: the DAG **ola**, a run, the task **diga_a_hora**, **Logs**.
+Each run has its own log, and keeps it. To let one run overtake others, or wait behind them, trigger it with
+
+```json
+{"queue": "high"}
+```
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+
+from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.tags import Tag
+
+ZONE = ZoneInfo("America/Sao_Paulo")
+
+
+@dag(
+    # A clock reads no data interval: a run at every minute, as cron had it.
+    schedule=CronTriggerTimetable("* * * * *", timezone=ZONE.key),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    default_args=DEFAULT_ARGS,
+    doc_md=__doc__,
+    tags=[Tag.EXEMPLO],
+)
+def ola() -> None:
+    """Wire the one task."""
+
+    @task
+    def diga_a_hora() -> None:
+        print(f"Olá! São {datetime.now(ZONE):%H:%M:%S}.")  # noqa: T201
+
+    diga_a_hora()
+
+
+ola()

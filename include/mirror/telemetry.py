@@ -1,0 +1,64 @@
+"""What the mirror tells of its work: spans and numbers, through OpenTelemetry's API.
+
+The API does nothing until the process sets up an SDK, so the engine needs no switch for it, and whoever runs it
+decides where all of this goes. The names, units and attributes are listed in docs/monitoring.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from opentelemetry import metrics, trace
+from opentelemetry.trace import Span
+
+from include.mirror.plan import Read
+
+_tracer = trace.get_tracer("mirror")
+_meter = metrics.get_meter("mirror")
+
+_rows = _meter.create_counter("mirror.rows", "{row}", "Rows moved into the warehouse")
+_reads = _meter.create_counter("mirror.reads", "{read}", "Windows moved, and windows read again")
+_throughput = _meter.create_gauge(
+    "mirror.throughput",
+    "{row}/s",
+    "Rows a second of the last window with rows: extracted, staged and verified",
+)
+_lag = _meter.create_gauge("mirror.lag", "s", "The source's clock less the end of what is covered")
+# A lag that is no longer reported stands still; a dashboard can go on subtracting this one from its own time.
+_covered = _meter.create_gauge(
+    "mirror.covered_until.timestamp", "s", "The end of what is covered, since 1970"
+)
+
+
+@contextmanager
+def step(name: str, read: Read | None = None) -> Iterator[Span]:
+    """Be a span around one step of a pass, of one table where `read` is given; an error marks it as failed."""
+    attributes = {} if read is None else _attributes(read)
+    title = f"mirror.{name}" if read is None else f"mirror.{name} {read.window.tabela}"
+    with _tracer.start_as_current_span(title, attributes=attributes) as span:
+        if read is not None:
+            span.set_attribute("inicio", read.window.inicio.isoformat())
+            span.set_attribute("fim", read.window.fim.isoformat())
+        yield span
+
+
+def moved(read: Read, rows: int, seconds: float) -> None:
+    """Count what one read moved, once its ledger row is written; `seconds` is what loading it took."""
+    attributes = _attributes(read)
+    _reads.add(1, attributes)
+    _rows.add(rows, attributes)
+    if rows:
+        _throughput.set(rows / seconds, {"table": read.window.tabela})
+
+
+def covered(tabela: str, until: datetime, now: datetime) -> None:
+    """Tell up to which instant a table is in the warehouse, and how far that lies behind the source's clock."""
+    attributes = {"table": tabela}
+    _covered.set(until.timestamp(), attributes)
+    _lag.set((now - until).total_seconds(), attributes)
+
+
+def _attributes(read: Read) -> dict[str, str]:
+    return {"table": read.window.tabela, "kind": "window" if read.reread is None else "reread"}

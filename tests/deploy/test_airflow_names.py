@@ -1,0 +1,232 @@
+"""What docker-compose.yaml says to Airflow exists: options, commands, connections, queues, variables of DAGs."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.prepare import USERS
+from include.conventions import alerts
+from include.conventions.queues import Queue
+from include.vendas import connections
+from local import airflow
+from local.compose import ComposeError, airflow_environment, interpolate
+from local.settings import Settings
+from local.source.__main__ import main as source_commands
+from local.stack import AIRFLOW_PROCESSES
+from tests.deploy.conftest import ROOT, Compose
+
+OPTION = re.compile(r"AIRFLOW__([A-Z_]+?)__([A-Z_0-9]+)")
+# Of the libraries themselves, checked by the test that receives what they send.
+OTHERS = re.compile(r"OTEL_|OMP_NUM_THREADS$|DO_NOT_TRACK$|SCARF_ANALYTICS$")
+# Prints what Airflow knows by itself and by its providers, and how it reads the command lines it is given.
+ASK_AIRFLOW = """
+import json, sys
+from airflow.configuration import conf
+from airflow.providers_manager import ProvidersManager
+from airflow.cli.cli_parser import get_parser
+from airflow.providers.celery.executors.celery_executor import app
+from kombu.transport.redis import Channel
+manager = ProvidersManager()
+manager.initialize_providers_configuration()
+options = {section: sorted(values["options"]) for section, values in conf.configuration_description.items()}
+options["celery_broker_transport_options"] = sorted(Channel.from_transport_options)
+json.dump({
+    "options": options,
+    "connections": sorted(manager.hooks),
+    "celery": f"{type(app).__module__}.{type(app).__name__}",
+    "commands": [vars(get_parser().parse_args(command))["subcommand"] for command in json.loads(sys.argv[1])],
+}, open(sys.argv[2], "w"), default=str)
+"""
+
+
+def own_services(compose: Compose) -> dict[str, list[str]]:
+    """Return the command of each service that runs the project's image."""
+    return {
+        name: service["command"]
+        for name, service in compose.services.items()
+        if service["image"].startswith("etl-vendas:")
+    }
+
+
+def airflow_commands(compose: Compose) -> list[list[str]]:
+    """Return the arguments of every `airflow` command, health checks included."""
+    commands = [command for command in own_services(compose).values() if command[0] not in ("python", "bash")]
+    for service in compose.services.values():
+        for text in service["healthcheck"].get("test", []):
+            if text.startswith("airflow "):
+                commands.append(shlex.split(text)[1:])
+    return commands
+
+
+@pytest.fixture(scope="module")
+def known(compose: Compose, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What Airflow answers in a process of its own: commands depend on the executor that is set."""
+    answer = tmp_path_factory.mktemp("airflow") / "answer.json"
+    shared = airflow_environment(compose.variables)
+    subprocess.run(
+        [sys.executable, "-c", ASK_AIRFLOW, json.dumps(airflow_commands(compose)), str(answer)],
+        env={**os.environ, **shared, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "config")))},
+        check=True,
+        capture_output=True,
+    )
+    return dict(json.loads(answer.read_text()))
+
+
+def test_every_option_exists(compose: Compose, known: dict[str, dict[str, list[str]]]) -> None:
+    found = 0
+    for service in [compose.raw["x-airflow-environment"]] + [
+        service.get("environment", {}) for service in compose.services.values()
+    ]:
+        for match in filter(None, map(OPTION.fullmatch, service)):
+            section, option = match[1].lower(), match[2].lower()
+            assert option in known["options"][section], f"[{section}] {option}"
+            found += 1
+    assert found > 100
+
+
+def test_every_command_is_one_of_airflow(compose: Compose, known: dict[str, list[str]]) -> None:
+    # A wrong word or option would have ended the parser; nested commands are known by their last word.
+    assert len(known["commands"]) == len(airflow_commands(compose))
+    assert set(known["commands"]) == {
+        *("api-server", "scheduler", "dag-processor", "triggerer", "worker", "flower", "check"),
+    }
+
+
+def test_the_health_of_a_worker_is_asked_by_the_name_it_has(compose: Compose, known: dict[str, str]) -> None:
+    assert known["celery"] == "celery.app.base.Celery"
+    text = compose.services["airflow-worker"]["healthcheck"]["test"][1]
+    assert "--app airflow.providers.celery.executors.celery_executor.app " in text
+    name = compose.services["airflow-worker"]["command"][-1]
+    assert name.endswith("@%h")
+    assert f'--destination "{name.removesuffix("%h")}$HOSTNAME"' in text
+
+
+def test_other_commands_exist(compose: Compose) -> None:
+    shell = own_services(compose)["simulator"]
+    assert shell[:2] == ["bash", "-c"]
+    subprocess.run(["/usr/bin/env", "bash", "-n", "-c", shell[2]], check=True)
+    commands = [shlex.split(part.replace("exec ", "")) for part in shell[2].split("&&")]
+    commands.append(compose.services["simulator"]["healthcheck"]["test"][1:])
+    for command in commands:
+        assert command[:3] == ["python", "-m", "local.source"]
+        found = source_commands.commands[command[3]]
+        options = {option for parameter in found.params for option in parameter.opts}
+        assert {word for word in command[4:] if word.startswith("--")} <= options
+    assert {command[3] for command in commands} == {"create", "simulate", "selling"}
+
+    init = compose.services["init"]
+    assert init["command"][:2] == ["python", "-m"]
+    assert importlib.util.find_spec(init["command"][2]) is not None
+    assert {variable for variable, _ in USERS.values()} <= set(init["environment"])
+
+
+def test_workers_serve_every_queue_the_highest_first(compose: Compose) -> None:
+    command = compose.services["airflow-worker"]["command"]
+    assert command[command.index("--queues") + 1] == ",".join(Queue)
+
+
+def test_connections_are_those_that_the_project_asks_for(
+    compose: Compose, known: dict[str, list[str]]
+) -> None:
+    from airflow.sdk import Connection
+
+    shared = airflow_environment(compose.variables)
+    ids = {
+        name.removeprefix("AIRFLOW_CONN_").lower(): value
+        for name, value in shared.items()
+        if name.startswith("AIRFLOW_CONN_")
+    }
+    assert set(ids) == {connections.POSTGRES, connections.CLICKHOUSE, alerts.SMTP, alerts.SLACK}
+    for conn_id, value in ids.items():
+        if conn_id in (alerts.SMTP, alerts.SLACK):
+            assert value == ""  # a channel is off until somebody gives it an address
+            continue
+        connection = Connection.from_json(value, conn_id)
+        assert connection.conn_type in known["connections"]
+        assert (connection.host, connection.port) in {("source", 5432), ("clickhouse", 8123)}
+        assert len(connection.password) == 48
+        assert connection.extra_dejson
+
+
+def test_variables_of_the_dags_are_those_that_the_project_reads(compose: Compose) -> None:
+    named = {
+        name
+        for name in compose.raw["x-airflow-environment"]
+        if not name.startswith("AIRFLOW") and not OTHERS.match(name)
+    }
+    read = set()
+    for file in (ROOT / "include").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                read |= set(re.findall(r"^\| `([A-Z][A-Z_]+)`", node.value, re.MULTILINE))
+    assert named == read
+
+
+def test_the_embedded_deployment_runs_in_the_same_environment(tmp_path: Path) -> None:
+    settings = Settings.load(tmp_path)
+    native = airflow.environment(settings)
+    defined = airflow_environment({**os.environ, "WORKER_CONCURRENCY": "2"} | secrets_of(settings))
+    assert set(defined) <= set(native)
+    different = {name for name, value in defined.items() if native[name] != value}
+    # Addresses, and nothing but addresses.
+    assert different == {
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+        "AIRFLOW__API__BASE_URL",
+        "AIRFLOW__CELERY__BROKER_URL",
+        "AIRFLOW__CELERY__RESULT_BACKEND",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "AIRFLOW_CONN_POSTGRES_VENDAS",
+        "AIRFLOW_CONN_CLICKHOUSE_DW",
+    }
+    # Folders, waits, and where it listens.
+    assert {name for name in native if name.startswith("AIRFLOW")} - set(defined) == {
+        "AIRFLOW_HOME",
+        "AIRFLOW__CORE__DAGS_FOLDER",
+        "AIRFLOW__CORE__PLUGINS_FOLDER",
+        "AIRFLOW__API__HOST",
+        "AIRFLOW__API__PORT",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER",
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES",
+    }
+
+
+def secrets_of(settings: Settings) -> dict[str, str]:
+    return {
+        "METADATA_PASSWORD": settings.postgres_password,
+        "REDIS_PASSWORD": settings.redis_password,
+        "FERNET_KEY": settings.fernet_key,
+        "API_SECRET_KEY": settings.api_secret_key,
+        "JWT_SECRET": settings.jwt_secret,
+        "SOURCE_PASSWORD": settings.postgres_password,
+        "WAREHOUSE_PASSWORD": settings.clickhouse_password,
+    }
+
+
+@pytest.mark.parametrize("name", sorted(AIRFLOW_PROCESSES))
+def test_the_embedded_deployment_runs_the_same_commands(compose: Compose, tmp_path: Path, name: str) -> None:
+    process = AIRFLOW_PROCESSES[name](Settings.load(tmp_path), {}, tmp_path / "log")
+    command = process.command()
+    assert command[:3] == [sys.executable, "-m", "airflow"]
+    # Whose log server would listen on every interface of the machine.
+    native = [word for word in command[3:] if word != "--skip-serve-logs"]
+    service = "airflow-worker" if name == "worker" else name
+    assert native == compose.services[service]["command"]
+
+
+def test_variable_without_a_value_is_named() -> None:
+    assert interpolate("a ${B:?} $$C ${D:-}", {"B": "1"}) == "a 1 $C "
+    with pytest.raises(ComposeError, match="B has no value"):
+        interpolate("${B:?say so}", {"B": ""})

@@ -1,0 +1,143 @@
+"""DAGs that show what a crontab can't do; the tests of the deployment run them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import (
+    DAG,
+    BaseHook,
+    CronDataIntervalTimetable,
+    CronTriggerTimetable,
+    Param,
+    dag,
+    get_current_context,
+    task,
+)
+
+from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.pools import FONTE_VENDAS
+
+QUICK = {**DEFAULT_ARGS, "retries": 2, "retry_delay": timedelta(seconds=1)}
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def gated(name: str, pool: str) -> None:
+    """Define a DAG whose one task runs until the test makes a file with the run's name."""
+
+    @dag(dag_id=name, schedule=None, default_args=QUICK, is_paused_upon_creation=False)
+    def build() -> None:
+        @task(pool=pool)
+        def wait() -> None:
+            gate = Path(os.environ["GATES"]) / get_current_context()["run_id"]
+            while not gate.exists():
+                time.sleep(0.1)
+
+        wait()
+
+    build()
+
+
+gated("gated", "default_pool")
+gated("extraction", FONTE_VENDAS)
+
+
+@dag(
+    schedule=None,
+    default_args=QUICK,
+    is_paused_upon_creation=False,
+    params={"parts": Param(0, type="integer")},
+)
+def branches() -> None:
+    """Measure; load what there is, in parallel, or rest; then meet again."""
+
+    @task
+    def measure() -> list[int]:
+        return list(range(get_current_context()["params"]["parts"]))
+
+    @task.branch
+    def choose(parts: list[int]) -> str:
+        return "load" if parts else "rest"
+
+    @task
+    def load(part: int) -> int:
+        return part
+
+    @task(trigger_rule="none_failed_min_one_success")
+    def report() -> None:
+        pass
+
+    parts = measure()
+    choose(parts) >> [load.expand(part=parts), EmptyOperator(task_id="rest")] >> report()
+
+
+@dag(
+    schedule=None,
+    default_args=QUICK,
+    is_paused_upon_creation=False,
+    params={"failures": Param(0, type="integer")},
+)
+def stubborn() -> None:
+    """Fail as many tries as asked for, with a secret in the message; then let the next task go on."""
+
+    @task
+    def attempt() -> None:
+        context = get_current_context()
+        if context["ti"].try_number <= context["params"]["failures"]:
+            password = BaseHook.get_connection("postgres_vendas").password
+            raise RuntimeError(f"first line\nno way in with <{password}>")
+
+    attempt() >> EmptyOperator(task_id="after")
+
+
+@dag(schedule=None, default_args={**QUICK, "retries": 0}, is_paused_upon_creation=False)
+def killed() -> None:
+    """End as the kernel ends what takes too much memory."""
+
+    @task
+    def grow() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    grow()
+
+
+@dag(schedule=None, default_args={**QUICK, "retries": 0}, is_paused_upon_creation=False)
+def endless() -> None:
+    """Run for ever, but for the time limit."""
+
+    @task(execution_timeout=timedelta(seconds=1))
+    def spin() -> None:
+        while True:
+            time.sleep(0.1)
+
+    spin()
+
+
+for zone in ("America/Sao_Paulo", "America/New_York"):
+    with DAG(
+        f"at_three_{zone.rpartition('/')[2]}",
+        schedule=CronTriggerTimetable("0 3 * * *", timezone=zone),
+        start_date=LONG_AGO,
+        catchup=False,
+        default_args=QUICK,
+    ) as at_three:
+        EmptyOperator(task_id="run")
+
+with DAG(
+    "yearly",
+    schedule=CronDataIntervalTimetable("0 0 1 1 *", timezone="UTC"),
+    start_date=LONG_AGO,
+    catchup=False,
+    default_args=QUICK,
+) as yearly:
+    EmptyOperator(task_id="run")
+
+branches()
+stubborn()
+killed()
+endless()

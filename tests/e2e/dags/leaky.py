@@ -1,0 +1,29 @@
+"""A DAG that tells a password in every way a careless task can; the tests look for it where people look."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from airflow.sdk import BaseHook, dag, task
+
+from include.conventions.defaults import DEFAULT_ARGS
+
+
+@dag(schedule=None, default_args=DEFAULT_ARGS, is_paused_upon_creation=False)
+def leaky() -> None:
+    """Print, log and render a connection's password."""
+
+    @task
+    def tell(rendered: str) -> None:
+        connection = BaseHook.get_connection("postgres_vendas")
+        print("printed", connection.password)
+        print("complained", connection.password, file=sys.stderr)
+        logging.getLogger(__name__).warning("logged %s", connection.password)
+        logging.getLogger(__name__).warning("as a whole %s", connection.get_uri())
+        print("was rendered", rendered)
+
+    tell("password {{ conn.postgres_vendas.password }}")
+
+
+leaky()

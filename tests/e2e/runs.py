@@ -1,0 +1,104 @@
+"""What tests ask of the runs of a deployment, and how they wait for an answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import redis
+
+from local.api import AirflowApi, Run
+from local.stack import Deployment
+
+PATIENCE = 180.0
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One task instance of a run."""
+
+    task: str
+    index: int
+    state: str | None
+    queue: str
+    hostname: str
+    tries: int
+    started: datetime | None
+    ended: datetime | None
+
+
+def instances(api: AirflowApi, dag: str, run: str) -> list[Instance]:
+    """Return the task instances of a run, in the order in which they started."""
+    found = api.call("GET", f"{path(dag, run)}/taskInstances")["task_instances"]
+    return sorted(map(_instance, found), key=lambda one: (one.started is None, one.started))
+
+
+def tries(api: AirflowApi, dag: str, run: str, task: str) -> list[Instance]:
+    """Return every try of a task, the first one first."""
+    found = api.call("GET", f"{path(dag, run)}/taskInstances/{task}/tries")["task_instances"]
+    return sorted(map(_instance, found), key=lambda one: one.tries)
+
+
+def log(api: AirflowApi, dag: str, run: str, task: str, attempt: int) -> str:
+    """Return what the UI shows as the log of one try."""
+    answer = api.call("GET", f"{path(dag, run)}/taskInstances/{task}/logs/{attempt}")
+    return "\n".join(entry if isinstance(entry, str) else str(entry) for entry in answer["content"])
+
+
+def until(deployment: Deployment, ask: Callable[[], Answer]) -> Answer:
+    """Return the first answer that is true."""
+    deadline = time.monotonic() + PATIENCE
+    while not (answer := ask()):
+        deployment.supervisor.check()
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.3)
+    return answer
+
+
+def ended(deployment: Deployment, api: AirflowApi, dag: str, run: str) -> Run:
+    """Return the run once it has ended."""
+    return api.wait(dag, run, PATIENCE, deployment.supervisor.check)
+
+
+def open_gate(deployment: Deployment, run: str) -> None:
+    """Let the task of a run of the gated DAGs come to its end."""
+    (gates(deployment) / run).touch()
+
+
+def gates(deployment: Deployment) -> Path:
+    """Return the folder that the gated DAGs look into."""
+    return Path(deployment.environment["GATES"])
+
+
+def broker(deployment: Deployment) -> redis.Redis:
+    """Return a client of the broker."""
+    settings = deployment.settings
+    return redis.Redis(port=settings.redis_port, password=settings.redis_password, decode_responses=True)
+
+
+def path(dag: str, run: str) -> str:
+    """Return the API's path of a run."""
+    return f"/api/v2/dags/{dag}/dagRuns/{quote(run)}"
+
+
+def _instance(entry: dict[str, Any]) -> Instance:
+    return Instance(
+        task=entry["task_id"],
+        index=entry["map_index"],
+        state=entry["state"],
+        queue=entry["queue"],
+        hostname=entry["hostname"],
+        tries=entry["try_number"],
+        started=_moment(entry["start_date"]),
+        ended=_moment(entry["end_date"]),
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

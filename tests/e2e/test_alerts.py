@@ -1,0 +1,89 @@
+"""Alerts from the running deployment, to a real mail server and a real webhook on loopback."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from local.api import AirflowApi
+from local.stack import Deployment
+from tests.e2e.conftest import DAG_ID, PATIENCE
+from tests.e2e.runs import broker, ended, until
+from tests.receivers import TOKEN, Mailbox, Webhook
+
+
+@pytest.fixture
+def told(
+    deployment: Deployment, api: AirflowApi, mailbox: Mailbox, webhook: Webhook
+) -> tuple[Mailbox, Webhook]:
+    """Both receivers, empty, at the beginning of a new window; nothing that failed before is still retried."""
+    for dag in ("stubborn", "killed"):
+        api.unpause(dag, PATIENCE, deployment.supervisor.check)
+    with broker(deployment) as turns:
+        for turn in turns.scan_iter("alertas:*"):
+            turns.delete(turn)
+    mailbox.messages.clear()
+    webhook.posts.clear()
+    return mailbox, webhook
+
+
+def about(texts: list[str], what: str) -> list[str]:
+    return [text for text in texts if what in text.splitlines()[0]]
+
+
+def test_a_task_that_fails_for_good_is_told_of_once_in_a_window(deployment, api, told):
+    mailbox, webhook = told
+    first, second = (api.trigger("stubborn", {"failures": 9}) for _ in range(2))
+    for run in (first, second):
+        assert ended(deployment, api, "stubborn", run).state == "failed"
+    until(deployment, lambda: about(webhook.texts(), "failed") and about(mailbox.texts(), "failed"))
+    for texts in (webhook.texts(), mailbox.texts()):
+        [retried] = about(texts, "stubborn.attempt will be retried")
+        [failed] = about(texts, "stubborn.attempt failed")
+        assert "Try: 1 of 3" in retried
+        assert "Try: 3 of 3" in failed
+        for text in (retried, failed):
+            assert "DAG: stubborn" in text
+            assert f"Run: {first}" in text or f"Run: {second}" in text
+            assert "Error: no way in with &lt;***&gt;" in text
+            assert f"Log: {deployment.settings.url}/dags/stubborn/runs/" in text
+    assert {path for path, _ in webhook.posts} == {f"/{TOKEN}"}
+    assert {message["To"] for message in mailbox.messages} == {"operacao@example.com, plantao@example.com"}
+
+
+def test_a_run_that_falls_behind_is_told_of(deployment, api, told):
+    mailbox, webhook = told
+    deployment.start_airflow("triggerer")
+    try:
+        # Whoever alters a table keeps the mirror out; the run tries again, and is late meanwhile.
+        with psycopg.connect(deployment.settings.source_dsn) as source:
+            source.execute("LOCK TABLE venda IN ACCESS EXCLUSIVE MODE")
+            until(deployment, lambda: about(webhook.texts(), "late") and about(mailbox.texts(), "late"))
+    finally:
+        deployment.supervisor.stop(
+            *(server for server in deployment.supervisor.servers if server.name == "triggerer")
+        )
+    for texts in (webhook.texts(), mailbox.texts()):
+        [late] = about(texts, f"{DAG_ID} is late")
+        assert f"DAG: {DAG_ID}" in late
+        assert "Run: scheduled__" in late
+        assert "Error: the run should have been over by " in late
+        assert f"Log: {deployment.settings.url}/dags/{DAG_ID}/runs/scheduled__" in late
+
+
+def test_a_task_that_is_killed_is_told_of_by_its_run(deployment, api, told):
+    mailbox, webhook = told
+    spoken = api.trigger("stubborn", {"failures": 9})
+    assert ended(deployment, api, "stubborn", spoken).state == "failed"
+    until(deployment, lambda: about(webhook.texts(), "stubborn.attempt failed"))
+    killed = api.trigger("killed", {})
+    assert ended(deployment, api, "killed", killed).state == "failed"
+    until(
+        deployment,
+        lambda: about(webhook.texts(), "killed failed") and about(mailbox.texts(), "killed failed"),
+    )
+    [text] = about(webhook.texts(), "killed failed")
+    assert f"Run: {killed}" in text
+    assert "Error: task grow ended without a word" in text
+    # Of the other run, which failed before, a task told already.
+    assert about(webhook.texts(), "stubborn failed") == []

@@ -1,0 +1,82 @@
+"""What `deploy.prepare` leaves behind, the same for the service `init` and for the embedded deployment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from deploy.prepare import USERS
+from include.conventions import pools
+from local.api import AirflowApi
+from local.stack import Deployment
+
+
+def passwords(deployment: Deployment) -> dict[str, str]:
+    settings = deployment.settings
+    return {
+        "ADMIN_PASSWORD": settings.admin_password,
+        "OPERATOR_PASSWORD": settings.operator_password,
+        "VIEWER_PASSWORD": settings.viewer_password,
+    }
+
+
+def log_in(deployment: Deployment, user: str, password: str) -> int:
+    answer = httpx.post(
+        f"{deployment.settings.url}/auth/token", json={"username": user, "password": password}, timeout=30
+    )
+    return answer.status_code
+
+
+def prepare(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "deploy.prepare"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("user", "role"), [("admin", "Admin"), ("operator", "Op"), ("viewer", "Viewer")])
+def test_each_user_has_a_password_and_a_role_of_its_own(
+    deployment: Deployment, api: AirflowApi, user: str, role: str
+) -> None:
+    assert [found["name"] for found in api.call("GET", f"/auth/fab/v1/users/{user}")["roles"]] == [role]
+    for variable, password in passwords(deployment).items():
+        expected = 201 if variable == USERS[user][0] else 401
+        assert log_in(deployment, user, password) == expected
+
+
+def test_the_pools_are_there(api: AirflowApi) -> None:
+    found = {pool["name"]: pool["slots"] for pool in api.call("GET", "/api/v2/pools")["pools"]}
+    assert {pool.name: pool.slots for pool in pools.load()}.items() <= found.items()
+
+
+def test_a_second_time_gives_users_the_passwords_and_roles_of_then(
+    deployment: Deployment, api: AirflowApi
+) -> None:
+    environment = {**deployment.environment, **passwords(deployment)}
+    try:
+        api.call("PATCH", "/auth/fab/v1/users/viewer?update_mask=roles", json={"roles": [{"name": "Admin"}]})
+        changed = prepare({**environment, "VIEWER_PASSWORD": "another one"})
+        assert changed.returncode == 0, changed.stderr
+        assert log_in(deployment, "viewer", "another one") == 201
+        assert log_in(deployment, "viewer", deployment.settings.viewer_password) == 401
+        assert [role["name"] for role in api.call("GET", "/auth/fab/v1/users/viewer")["roles"]] == ["Viewer"]
+        assert "another one" not in changed.stdout + changed.stderr
+    finally:
+        assert prepare(environment).returncode == 0
+    assert log_in(deployment, "viewer", deployment.settings.viewer_password) == 201
+
+
+def test_a_missing_password_is_named_before_anything_is_done() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_PASSWORD")}
+    failed = prepare({**environment, "ADMIN_PASSWORD": "x", "VIEWER_PASSWORD": ""})
+    assert failed.returncode == 1
+    assert (
+        failed.stderr == "OPERATOR_PASSWORD, VIEWER_PASSWORD not set: each must hold the password of a user\n"
+    )

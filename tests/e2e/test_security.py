@@ -1,0 +1,210 @@
+"""Who may do what: nobody without a login, a viewer only look, an operator run; and no secret where people read."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from importlib.resources import files
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from fastapi import APIRouter, FastAPI
+
+from local.api import AirflowApi
+from local.stack import Deployment
+from tests.conftest import ROOT
+from tests.e2e.conftest import DAG_ID, PATIENCE
+from tests.e2e.runs import ended, log, path
+
+LEAKY = "leaky"
+METHODS = ("get", "post", "put", "patch", "delete")
+# What Airflow itself answers to anybody: whether it is healthy, its version, and the way to the login page.
+PUBLIC = {
+    "GET /api/v2/monitor/health",
+    "GET /api/v2/version",
+    "GET /api/v2/auth/login",
+    "GET /api/v2/auth/logout",
+}
+RANGE = {"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z"}
+RUN = {"logical_date": None, "conf": {}}
+
+
+@pytest.fixture(scope="module")
+def anonymous(deployment: Deployment, api: AirflowApi) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=deployment.settings.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def users(deployment: Deployment, api: AirflowApi) -> Iterator[dict[str, httpx.Client]]:
+    """A client of each user, logged in."""
+    settings = deployment.settings
+    passwords = {"viewer": settings.viewer_password, "operator": settings.operator_password}
+    with ExitStack() as clients:
+        logged_in = {}
+        for user, password in passwords.items():
+            client = clients.enter_context(httpx.Client(base_url=settings.url, timeout=30))
+            answer = client.post("/auth/token", json={"username": user, "password": password})
+            assert answer.status_code == 201
+            client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+            logged_in[user] = client
+        yield logged_in
+
+
+def answered(client: httpx.Client, routes: Iterable[tuple[str, str]], refusal: int) -> set[str]:
+    """Return the routes that do not refuse with this status; each path parameter is `1`."""
+    found = set()
+    for method, route in routes:
+        body = {} if method in ("POST", "PUT", "PATCH") else None
+        answer = client.request(method, re.sub(r"\{[^}]+\}", "1", route), json=body)
+        if answer.status_code != refusal:
+            found.add(f"{method} {route}")
+    return found
+
+
+def airflow_routes() -> list[tuple[str, str]]:
+    """Return every route of the API and of what the UI asks, by Airflow's own descriptions of them."""
+    described = files("airflow.api_fastapi.core_api.openapi")
+    return [
+        (method.upper(), route)
+        for name in ("v2-rest-api-generated.yaml", "_private_ui.yaml")
+        for route, operations in yaml.safe_load((described / name).read_text())["paths"].items()
+        for method in operations
+        if method in METHODS
+    ]
+
+
+def project_apps() -> dict[str, FastAPI]:
+    """Return the apps that the project's plugins add to the API server, by their prefix."""
+    from airflow.plugins_manager import AirflowPlugin
+
+    apps = {}
+    for file in sorted((ROOT / "plugins").glob("*.py")):
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, AirflowPlugin) and value is not AirflowPlugin:
+                apps |= {entry["url_prefix"]: entry["app"] for entry in value.fastapi_apps}
+    return apps
+
+
+def app_routes(prefix: str, app: FastAPI) -> list[tuple[str, str]]:
+    """Return every route of an app, that of its documentation included."""
+    return [
+        (method, prefix + route.path)  # type: ignore[attr-defined]
+        for route in app.routes
+        for method in sorted(getattr(route, "methods", None) or {"GET"})
+        if method.lower() in METHODS
+    ]
+
+
+def test_nobody_gets_anything_without_a_login(anonymous: httpx.Client) -> None:
+    routes = airflow_routes()
+    assert len(routes) > 130
+    assert answered(anonymous, routes, 401) == PUBLIC
+
+
+def test_what_the_project_adds_answers_nobody_either(anonymous: httpx.Client, api: AirflowApi) -> None:
+    apps = project_apps()
+    plugins = api.call("GET", "/api/v2/plugins", params={"limit": 100})["plugins"]
+    served = {app["url_prefix"] for plugin in plugins for app in plugin["fastapi_apps"]}
+    assert served == set(apps), "each app is served, and no other one"
+    routes = [route for prefix, app in apps.items() for route in app_routes(prefix, app)]
+    assert answered(anonymous, routes, 401) == set()
+
+
+@pytest.mark.filterwarnings("ignore:Using `httpx` with")
+def test_an_open_route_would_be_found() -> None:
+    from fastapi.testclient import TestClient
+
+    app, router = FastAPI(openapi_url="/openapi.json", docs_url=None, redoc_url=None), APIRouter()
+    router.add_api_route("/items/{item}", lambda item: item, methods=["GET"], name="read")
+    router.add_api_route("/items/{item}", lambda item: item, methods=["DELETE"], name="remove")
+    app.include_router(router)
+    found = answered(TestClient(app), app_routes("", app), 401)
+    assert found == {"GET /openapi.json", "GET /items/{item}", "DELETE /items/{item}"}
+
+
+def test_a_wrong_password_and_a_wrong_token_are_refused(
+    anonymous: httpx.Client, deployment: Deployment
+) -> None:
+    for user, password in (("admin", "admin"), ("viewer", deployment.settings.operator_password)):
+        answer = anonymous.post("/auth/token", json={"username": user, "password": password})
+        assert answer.status_code == 401
+    forged = anonymous.get("/api/v2/dags", headers={"Authorization": "Bearer eyJhbGciOiJub25lIn0.e30."})
+    assert forged.status_code in (401, 403)
+
+
+def test_a_viewer_looks_and_changes_nothing(users: dict[str, httpx.Client]) -> None:
+    viewer = users["viewer"]
+    for seen in ("/api/v2/dags", f"/api/v2/dags/{DAG_ID}", f"/api/v2/dags/{DAG_ID}/dagRuns", "/api/v2/pools"):
+        assert viewer.get(seen).status_code == 200
+    dag = f"/api/v2/dags/{DAG_ID}"
+    backfill = {"dag_id": DAG_ID, "from_date": RANGE["inicio"], "to_date": RANGE["inicio"]}
+    refused = [
+        ("POST", f"{dag}/dagRuns", RUN),
+        ("POST", f"{dag}/dagRuns", {**RUN, "conf": {"queue": "high"}}),
+        ("POST", f"{dag}/clearTaskInstances", {"dry_run": True}),
+        ("POST", "/api/v2/backfills", backfill),
+        ("PATCH", dag, {"is_paused": True}),
+        ("DELETE", dag, None),
+        ("POST", "/api/v2/pools", {"name": "mine", "slots": 100}),
+        ("POST", "/api/v2/connections", {"connection_id": "mine", "conn_type": "http"}),
+        ("POST", "/api/v2/variables", {"key": "mine", "value": "1"}),
+        ("GET", "/api/v2/connections", None),
+        ("GET", "/api/v2/variables", None),
+        ("GET", "/api/v2/config", None),
+        ("GET", "/auth/fab/v1/users", None),
+    ]
+    for method, route, body in refused:
+        answer = viewer.request(method, route, json=body)
+        assert answer.status_code == 403, (method, route, answer.text)
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {**RANGE, "inicio": "2026-01-01T00:00:00Z'; DROP TABLE venda; --"},
+        {**RANGE, "fim": "$(touch /tmp/owned)"},
+        {**RANGE, "fim": "{{ conn.postgres_vendas.password }}"},
+        {**RANGE, "tabelas": ["venda; DROP TABLE venda"]},
+        {**RANGE, "tabelas": "venda"},
+        {**RANGE, "queue": "low; reboot"},
+        {**RANGE, "queue": ["high"]},
+    ],
+    ids=json.dumps,
+)
+def test_a_hostile_conf_does_not_become_a_run(users: dict[str, httpx.Client], conf: dict[str, Any]) -> None:
+    answer = users["operator"].post(f"/api/v2/dags/{DAG_ID}/dagRuns", json={**RUN, "conf": conf})
+    assert answer.status_code == 400, answer.text
+
+
+def test_secrets_are_masked_in_logs_and_rendered_fields(
+    deployment: Deployment, api: AirflowApi, users: dict[str, httpx.Client]
+) -> None:
+    api.unpause(LEAKY, PATIENCE, deployment.supervisor.check)
+    # As an operator: who may run things sees no more of their secrets than a viewer does.
+    started = users["operator"].post(f"/api/v2/dags/{LEAKY}/dagRuns", json=RUN)
+    assert started.status_code == 200, started.text
+    run_id = started.json()["dag_run_id"]
+    assert ended(deployment, api, LEAKY, run_id).state == "success"
+    password = json.loads(deployment.environment["AIRFLOW_CONN_POSTGRES_VENDAS"])["password"]
+    shown = log(api, LEAKY, run_id, "tell", 1)
+    for said in ("printed", "complained", "logged", "as a whole", "was rendered"):
+        assert said in shown
+    assert shown.count("***") >= 5
+    task = users["viewer"].get(f"{path(LEAKY, run_id)}/taskInstances/tell").json()
+    assert task["rendered_fields"]["op_args"] == ["password ***"]
+    connection = users["operator"].get("/api/v2/connections/postgres_vendas")
+    for text in (shown, json.dumps(task), connection.text):
+        assert password not in text
+    files = [file for file in deployment.settings.logs.rglob("*") if file.is_file()]
+    assert not [file for file in files if password in file.read_text(errors="replace")]

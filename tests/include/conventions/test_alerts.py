@@ -1,0 +1,244 @@
+"""Alerts against real servers: what they say, when they are told again, and that nothing about them fails a task."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import redis
+
+from include.conventions import alerts
+from include.conventions.defaults import DEFAULT_ARGS
+from local.redis import Redis
+from local.server import free_port
+from tests.receivers import TOKEN, Mailbox, Webhook
+
+PASSWORD = "turns"
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    folder = tmp_path_factory.mktemp("broker")
+    with Redis(folder / "data", free_port(), PASSWORD, folder / "log") as server:
+        yield server
+
+
+@pytest.fixture
+def turns(broker: Redis, monkeypatch: pytest.MonkeyPatch) -> redis.Redis:
+    monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", f"redis://:{PASSWORD}@127.0.0.1:{broker.port}/0")
+    client = redis.Redis(port=broker.port, password=PASSWORD, decode_responses=True)
+    client.flushdb()
+    return client
+
+
+@pytest.fixture
+def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
+    with Webhook() as server:
+        monkeypatch.setenv("AIRFLOW_CONN_SLACK_ALERTAS", json.dumps(server.connection))
+        yield server
+
+
+@pytest.fixture
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
+    with Mailbox() as server:
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_ALERTAS", json.dumps(server.connection))
+        monkeypatch.setenv("ALERTAS_EMAIL_PARA", "a@example.com, b@example.com")
+        yield server
+
+
+def failed(error: object = None, **fields: Any) -> dict[str, Any]:
+    instance = {
+        "dag_id": "etl_vendas",
+        "run_id": "run 1",
+        "task_id": "mirror",
+        "map_index": -1,
+        "try_number": 2,
+        "max_tries": 3,
+        "log_url": "http://airflow.example/dags/etl_vendas/runs/run%201",
+    }
+    return {"ti": SimpleNamespace(**instance | fields), "exception": error}
+
+
+def test_an_alert_says_where_what_and_why(turns, webhook, mailbox):
+    try:
+        raise ValueError("first line\nthe last line & <!channel>")
+    except ValueError as error:
+        alerts.on_failure(failed(error, map_index=4))
+    expected = [
+        "DAG: etl_vendas",
+        "Run: run 1",
+        "Task: mirror[4]",
+        "Try: 2 of 4",
+        "Error: the last line &amp; &lt;!channel&gt;",
+        "Log: http://airflow.example/dags/etl_vendas/runs/run%201",
+    ]
+    [(path, body)] = webhook.posts
+    assert path == f"/{TOKEN}"
+    assert body["text"].splitlines() == ["*etl_vendas.mirror failed*", *expected]
+    [text] = mailbox.texts()
+    assert text.replace("<br>", "").splitlines() == ["[Airflow] etl_vendas.mirror failed", *expected]
+    assert mailbox.messages[0]["To"] == "a@example.com, b@example.com"
+
+
+def test_one_channel_is_enough(turns, webhook):
+    alerts.on_retry(failed("boom"))
+    assert [text.splitlines()[0] for text in webhook.texts()] == ["*etl_vendas.mirror will be retried*"]
+
+
+def test_without_a_connection_nothing_is_asked_for(monkeypatch, caplog):
+    # Nobody answers there: asking for a turn would be logged.
+    monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", f"redis://127.0.0.1:{free_port()}/0")
+    with caplog.at_level(logging.INFO):
+        alerts.on_failure(failed("boom"))
+    assert caplog.records == []
+
+
+def test_the_same_is_told_once_in_a_window(turns, webhook):
+    for index in range(3):
+        alerts.on_failure(failed("boom", map_index=index, run_id=f"run {index}"))
+    alerts.on_retry(failed("boom"))
+    alerts.on_failure(failed("boom", task_id="check"))
+    assert [text.splitlines()[0] for text in webhook.texts()] == [
+        "*etl_vendas.mirror failed*",
+        "*etl_vendas.mirror will be retried*",
+        "*etl_vendas.check failed*",
+    ]
+    assert set(turns.keys()) == {
+        "alertas:etl_vendas:mirror:failure",
+        "alertas:etl_vendas:mirror:retry",
+        "alertas:etl_vendas:check:failure",
+    }
+    assert all(0 < turns.ttl(turn) <= 3600 for turn in turns.scan_iter())
+    turns.flushdb()  # what the end of the window does
+    alerts.on_failure(failed("boom"))
+    assert len(webhook.posts) == 4
+
+
+def test_a_channel_that_refuses_fails_nothing_and_leaves_the_turn_to_the_next(turns, webhook, caplog):
+    webhook.status = 500
+    alerts.on_failure(failed("boom"))
+    assert "the alert 'etl_vendas.mirror failed' could not be sent through slack_alertas" in caplog.text
+    assert TOKEN not in caplog.text
+    webhook.status = 200
+    alerts.on_failure(failed("boom"))
+    assert len(webhook.posts) == 2
+
+
+def test_a_server_that_never_answers_holds_up_neither_the_task_nor_the_other_channel(
+    turns, webhook, mailbox, monkeypatch, caplog
+):
+    monkeypatch.setenv("ALERTAS_PACIENCIA_SEGUNDOS", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        connection = mailbox.connection | {"port": silent.getsockname()[1]}
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_ALERTAS", json.dumps(connection))
+        alerts.on_failure(failed("boom"))
+    assert len(webhook.posts) == 1
+    assert "the alert 'etl_vendas.mirror failed' took smtp_alertas more than 1 s" in caplog.text
+
+
+def test_without_the_broker_an_alert_is_told_rather_than_lost(webhook, monkeypatch, caplog):
+    monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", f"redis://127.0.0.1:{free_port()}/0")
+    alerts.on_failure(failed("boom"))
+    assert len(webhook.posts) == 1
+    assert "the broker does not say what was told already" in caplog.text
+
+
+@pytest.mark.parametrize("variable", ["ALERTAS_JANELA_SEGUNDOS", "ALERTAS_PACIENCIA_SEGUNDOS"])
+@pytest.mark.parametrize("value", ["0", "soon", "-1"])
+def test_settings_that_make_no_sense_are_logged_and_fail_nothing(
+    webhook, monkeypatch, caplog, variable, value
+):
+    monkeypatch.setenv(variable, value)
+    alerts.on_failure(failed("boom"))
+    assert f"{variable} is '{value}'; it must be a whole number of seconds" in caplog.text
+    assert webhook.posts == []
+
+
+def test_an_e_mail_to_nobody_is_logged(turns, mailbox, monkeypatch, caplog):
+    monkeypatch.setenv("ALERTAS_EMAIL_PARA", " , ")
+    alerts.on_failure(failed("boom"))
+    assert "connection smtp_alertas is there, but ALERTAS_EMAIL_PARA names nobody" in caplog.text
+    assert mailbox.messages == []
+
+
+@pytest.mark.parametrize("error", [None, "", "\n", ValueError()])
+def test_an_error_without_a_message_still_gives_one(turns, webhook, error):
+    alerts.on_failure(failed(error))
+    [text] = webhook.texts()
+    assert "\nError: " in text
+    assert "\nError: \n" not in text
+
+
+def test_secrets_that_airflow_knows_are_masked_and_a_long_error_is_cut(turns, webhook):
+    from airflow.sdk.log import mask_secret
+
+    mask_secret("a-secret-of-the-source")
+    alerts.on_failure(failed(RuntimeError("no way in with a-secret-of-the-source" + "x" * 5000)))
+    [text] = webhook.texts()
+    assert "no way in with ***" in text
+    assert "a-secret-of-the-source" not in text
+    assert len(text) < 1000
+
+
+def failed_run(run: str) -> dict[str, Any]:
+    return {"dag": SimpleNamespace(dag_id="etl_vendas"), "run_id": run, "reason": "task_failure"}
+
+
+def test_a_run_tells_only_what_no_task_of_its_told(turns, webhook):
+    alerts.on_run_failure(failed_run("run 1"))
+    alerts.on_run_failure(failed_run("run 2"))
+    [text] = webhook.texts()
+    assert text.splitlines()[:3] == ["*etl_vendas failed*", "DAG: etl_vendas", "Run: run 1"]
+    assert "Error: a task ended without a word (task_failure)" in text
+    assert "/dags/etl_vendas/runs/run%201" in text
+    turns.flushdb()
+    alerts.on_retry(failed("boom"))
+    alerts.on_failure(failed("boom", dag_id="etl_vendas_2"))
+    alerts.on_run_failure(failed_run("run 3"))
+    assert webhook.texts()[-1].splitlines()[0] == "*etl_vendas failed*"
+    turns.flushdb()
+    alerts.on_failure(failed("boom"))
+    alerts.on_run_failure(failed_run("run 4"))
+    assert webhook.texts()[-1].splitlines()[0] == "*etl_vendas.mirror failed*"
+
+
+def test_a_dag_keeps_the_callbacks_of_its_own():
+    from airflow.sdk import DAG
+
+    def own(_: object) -> None: ...
+
+    for before, after in ((None, []), (own, [own]), ([own], [own])):
+        dag = DAG("a_dag", schedule=None, on_failure_callback=before)
+        for _ in range(2):
+            alerts.announce_failures(dag)
+        assert dag.on_failure_callback == [*after, alerts.on_run_failure]
+        assert dag.has_on_failure_callback
+
+
+def test_every_dag_gets_the_callbacks():
+    assert DEFAULT_ARGS["on_failure_callback"] == [alerts.on_failure]
+    assert DEFAULT_ARGS["on_retry_callback"] == [alerts.on_retry]
+
+
+def test_importing_the_conventions_loads_no_provider(tmp_path: Path):
+    program = (
+        "import sys, include.conventions.defaults\n"
+        "print([name for name in ('airflow', 'redis', 'slack_sdk', 'celery') if name in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.stdout.strip() == "[]"

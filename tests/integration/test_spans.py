@@ -1,0 +1,69 @@
+"""The spans of a run, where an SDK listens: one per step and table, failed where the step failed."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from include.mirror import telemetry
+from include.mirror.window import Window
+
+
+@pytest.fixture
+def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+    """Where the mirror's spans arrive, of this test alone."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("test"))
+    return exporter
+
+
+def spans(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
+    return {span.name: span for span in exporter.get_finished_spans()}
+
+
+def test_a_table_has_a_span_for_loading_and_one_for_publishing_where_it_has_rows(lab, exporter):
+    lab.run()
+    with lab.connect() as connection:
+        lab.sell(connection)
+    exporter.clear()
+    lab.run()
+    found = spans(exporter)
+    assert {name for name in found if name.startswith("mirror.stage")} == {
+        f"mirror.stage {table}" for table in lab.tables
+    }
+    assert {name for name in found if name.startswith("mirror.publish")} == {
+        "mirror.publish venda",
+        "mirror.publish item_venda",
+    }
+    assert found["mirror.stage venda"].attributes["rows"] == 1
+    assert {span.parent.span_id for name, span in found.items() if name != "mirror.pass"} == {
+        found["mirror.pass"].context.span_id
+    }
+
+
+def test_a_re_read_says_that_it_is_one(lab, exporter):
+    with lab.connect(autocommit=False) as late:
+        lab.sell(late)
+        lab.run()
+        late.commit()
+    exporter.clear()
+    lab.run()
+    kinds = {
+        span.attributes["kind"] for span in exporter.get_finished_spans() if span.name == "mirror.stage venda"
+    }
+    assert kinds == {"window", "reread"}
+
+
+def test_a_step_that_fails_is_marked_and_so_is_its_pass(lab, exporter):
+    def break_off(step: str, window: Window) -> None:
+        if (step, window.tabela) == ("staged", "produto"):
+            raise RuntimeError("no further")
+
+    with pytest.raises(RuntimeError, match="no further"):
+        lab.run(mirror=lab.mirror(observe=break_off))
+    failed = {name for name, span in spans(exporter).items() if not span.status.is_ok}
+    assert failed == {"mirror.stage produto", "mirror.pass"}

@@ -1,0 +1,59 @@
+"""What the queries of a Grafana dashboard ask Prometheus for: series and labels, by PromQL's own grammar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+
+MADE_BY_PROMETHEUS = {"le"}
+"""The label of a histogram's buckets, which no sender gives."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A series by its name, the values that its labels must have, and the labels that results keep or show."""
+
+    series: str
+    wanted: frozenset[tuple[str, str]]
+    labels: frozenset[str]
+
+
+def expressions(dashboard: Path) -> list[str]:
+    """Return every PromQL expression of a dashboard."""
+    panels = json.loads(dashboard.read_text())["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ()) if "expr" in target]
+
+
+def questions(expression: str) -> list[Question]:
+    """Return what an expression asks for. Raises ValueError when it is no PromQL."""
+    return list(_walk(promql_parser.parse(expression), frozenset()))
+
+
+def _walk(node: Any, labels: frozenset[str]) -> Iterator[Question]:
+    match type(node).__name__:
+        case "VectorSelector":
+            matchers = node.matchers.matchers
+            wanted = frozenset((one.name, one.value) for one in matchers)
+            yield Question(node.name, wanted, labels | {name for name, _ in wanted})
+        case "MatrixSelector":
+            yield from _walk(node.vector_selector, labels)
+        case "AggregateExpr":
+            kept = frozenset(node.modifier.labels) - MADE_BY_PROMETHEUS if node.modifier else frozenset()
+            yield from _walk(node.expr, labels | kept)
+        case "BinaryExpr":
+            yield from _walk(node.lhs, labels)
+            yield from _walk(node.rhs, labels)
+        case "Call":
+            for argument in node.args:
+                yield from _walk(argument, labels)
+        case "ParenExpr" | "UnaryExpr" | "SubqueryExpr":
+            yield from _walk(node.expr, labels)
+        case "NumberLiteral":
+            pass
+        case other:
+            raise ValueError(f"{other} is not known here")
