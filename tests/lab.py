@@ -29,7 +29,7 @@ SETTINGS = Settings(
     max_rows=1_000_000,
     tasks=4,
     timeout=timedelta(minutes=10),
-    late=timedelta(minutes=15),
+    late=timedelta(),
 )
 
 

@@ -125,7 +125,12 @@ def on_run_failure(context: Mapping[str, Any]) -> None:
 
 
 async def on_deadline(context: Mapping[str, Any]) -> None:
-    """Tell that a run is late. Runs in the triggerer, so that it is heard when no worker works."""
+    """Tell that a run is late. Runs in the triggerer, so that it is heard when no worker works.
+
+    Airflow 3.3 calls this for a run that failed in time as well (apache/airflow#60927), which was told of then.
+    """
+    if context["dag_run"]["state"] not in ("queued", "running"):
+        return
     await asyncio.to_thread(_tell, Kind.DEADLINE, _of_late_run, context)
 
 

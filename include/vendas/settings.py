@@ -8,7 +8,7 @@
 | `ETL_VENDAS_TASKS`          | `4`           | at most this many tasks mirror at once in one run                |
 | `ETL_VENDAS_TIMEOUT_MINUTES`| `60`          | time limit of one task that mirrors                              |
 | `ETL_VENDAS_CLUSTER`        |               | ClickHouse cluster whose replicas hold the tables; empty for none |
-| `ETL_VENDAS_LATE_SECONDS`   | `900`         | how long after it was queued a run that is not over is late      |
+| `ETL_VENDAS_LATE_SECONDS`   | `0`           | how long after it was queued a run that is not over is late; 0 for never |
 """
 
 from __future__ import annotations
@@ -57,5 +57,5 @@ def load() -> Settings:
         tasks=_number("ETL_VENDAS_TASKS", 4, 1),
         timeout=timedelta(minutes=_number("ETL_VENDAS_TIMEOUT_MINUTES", 60, 1)),
         cluster=_cluster("ETL_VENDAS_CLUSTER"),
-        late=timedelta(seconds=_number("ETL_VENDAS_LATE_SECONDS", 900, 1)),
+        late=timedelta(seconds=_number("ETL_VENDAS_LATE_SECONDS", 0, 0)),
     )

@@ -72,9 +72,14 @@ def test_etl_vendas_reads_data_intervals(bag: Any) -> None:
     assert not dag.catchup
 
 
-def test_etl_vendas_is_late_when_its_setting_says_so(bag: Any) -> None:
-    [deadline] = bag.dags["etl_vendas"].deadline
-    assert deadline.interval == settings.load().late == timedelta(minutes=15)
+def test_etl_vendas_is_late_when_its_setting_says_so(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    assert not bag.dags["etl_vendas"].deadline
+    monkeypatch.setenv("ETL_VENDAS_LATE_SECONDS", "600")
+    again = DagBag(dag_folder=str(ROOT / "dags" / "vendas" / "etl_vendas.py"), safe_mode=False)
+    [deadline] = again.dags["etl_vendas"].deadline
+    assert deadline.interval == timedelta(minutes=10)
     assert deadline.callback.path == "include.conventions.alerts.on_deadline"
 
 

@@ -61,7 +61,8 @@ def extra(deployment: Deployment, api: AirflowApi) -> Iterator[list[Worker]]:
     deployment.start(*extra, second)
     yield extra
     left = [worker for worker in extra if worker in deployment.supervisor.servers]
-    deployment.supervisor.stop(*left, *schedulers(deployment)[1:])
+    for server in [*left, *schedulers(deployment)[1:]]:
+        deployment.supervisor.stop(server)
 
 
 @pytest.fixture

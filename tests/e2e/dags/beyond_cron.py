@@ -22,15 +22,18 @@ from airflow.sdk import (
 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.pools import FONTE_VENDAS
+from include.conventions.queues import Queue
 
 QUICK = {**DEFAULT_ARGS, "retries": 2, "retry_delay": timedelta(seconds=1)}
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-def gated(name: str, pool: str) -> None:
+def gated(name: str, pool: str, queue: Queue) -> None:
     """Define a DAG whose one task runs until the test makes a file with the run's name."""
 
-    @dag(dag_id=name, schedule=None, default_args=QUICK, is_paused_upon_creation=False)
+    arguments = {**QUICK, "queue": queue.value}
+
+    @dag(dag_id=name, schedule=None, default_args=arguments, is_paused_upon_creation=False)
     def build() -> None:
         @task(pool=pool)
         def wait() -> None:
@@ -43,8 +46,8 @@ def gated(name: str, pool: str) -> None:
     build()
 
 
-gated("gated", "default_pool")
-gated("extraction", FONTE_VENDAS)
+gated("gated", "default_pool", Queue.DEFAULT)
+gated("extraction", FONTE_VENDAS, Queue.LOW)
 
 
 @dag(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -209,6 +210,20 @@ def test_a_run_tells_only_what_no_task_of_its_told(turns, webhook):
     alerts.on_failure(failed("boom"))
     alerts.on_run_failure(failed_run("run 4"))
     assert webhook.texts()[-1].splitlines()[0] == "*etl_vendas.mirror failed*"
+
+
+@pytest.mark.parametrize(("state", "told"), [("queued", 1), ("running", 1), ("failed", 0), ("success", 0)])
+def test_a_run_that_is_over_is_not_late(turns, webhook, state, told):
+    run = {"dag_id": "etl_vendas", "dag_run_id": "run 1", "state": state}
+    asyncio.run(
+        alerts.on_deadline(
+            {"dag_run": run, "deadline": {"id": "1", "deadline_time": "2026-01-01 00:15:00+00:00"}}
+        )
+    )
+    assert len(webhook.posts) == told
+    for text in webhook.texts():
+        assert text.splitlines()[0] == "*etl_vendas is late*"
+        assert f"Error: the run should have been over by 2026-01-01 00:15:00+00:00, and is {state}" in text
 
 
 def test_a_dag_keeps_the_callbacks_of_its_own():
