@@ -8,7 +8,7 @@ from celery import Celery
 from local.api import AirflowApi, ApiError
 from local.stack import Deployment
 from tests.e2e.conftest import PATIENCE
-from tests.e2e.runs import broker, ended, instances, open_gate, until
+from tests.e2e.runs import broker, ended, every, instances, open_gate, until
 
 WAITING = 30
 SLOTS = 2  # of the deployment's one worker
@@ -67,30 +67,29 @@ def test_a_scheduled_run_waits_where_its_dag_says(deployment, ready):
     assert {one.queue for one in found} == {"default"}
 
 
+def running(api: AirflowApi, runs: list[str]) -> list[str]:
+    return [run for run, one in every(api, "gated", runs) if one.state == "running"]
+
+
 def test_high_runs_start_before_thirty_low_ones_that_wait(deployment, ready):
     waiting = [ready.trigger("gated", {"queue": "low"}) for _ in range(SLOTS + WAITING)]
     with broker(deployment) as queues:
         until(deployment, lambda: queues.llen("low") == WAITING)
         # Two runs of one DAG at the same time: all slots are taken.
-        running = until(
-            deployment,
-            lambda: [
-                run for run in waiting if [one.state for one in instances(ready, "gated", run)] == ["running"]
-            ],
-        )
-        assert len(running) == SLOTS
+        until(deployment, lambda: len(running(ready, waiting)) == SLOTS)
+        first, second = running(ready, waiting)
         # More than one: where queues take turns, the first would go next as well, and the second behind a low one.
         urgent = [ready.trigger("gated", {"queue": "high"}) for _ in range(3)]
         for run in urgent:
             open_gate(deployment, run)
         until(deployment, lambda: queues.llen("high") == len(urgent))
         assert queues.llen("low") == WAITING
-    open_gate(deployment, running[0])
+    open_gate(deployment, first)
     for run in urgent:
         assert ended(deployment, ready, "gated", run).state == "success"
     last = max(one.started for run in urgent for one in instances(ready, "gated", run))
-    open_gate(deployment, running[1])
-    begun = {one.started for run in waiting for one in instances(ready, "gated", run) if one.started}
+    open_gate(deployment, second)
+    begun = [one.started for _, one in every(ready, "gated", waiting) if one.started]
     assert sum(moment < last for moment in begun) == SLOTS
     # The rest has shown what it was for. A worker drops what it gets of it.
     for run in waiting:
