@@ -37,7 +37,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Every pattern of the file is anchored or begins with **, and there the two notations mean the same.
     patterns = (ROOT / ".dockerignore").read_text().splitlines()
     assert all(re.match(r"$|#|\*$|!/|\*\*/", pattern) for pattern in patterns)
-    ignored = pathspec.PathSpec.from_lines("gitwildmatch", patterns)
+    ignored = pathspec.PathSpec.from_lines("gitignore", patterns)
     tracked = subprocess.run(
         ["/usr/bin/env", "git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from tests.trigger.script import Script
 
 KINDS = {
-    *("quick", "paused", "paused_too", "described", "ranged", "gated", "failing", "retrying", "deferred"),
+    *("quick", "paused", "paused_too", "described", "ranged", "at_gate", "failing", "retrying", "deferred"),
     *("daily", "nightly", "breakable"),
 }
 MANY = {f"many_{number:03}" for number in range(300)}

@@ -36,7 +36,7 @@ def test_dags_are_typed(client):
     }
     params = client.dag("described").params
     assert params is not None
-    assert list(params) == ["dia", "modo", "limite", "tabelas"]
+    assert list(params) == ["dia", "modo", "limite", "tabelas", "queue"]
     assert (params["limite"].default, params["limite"].schema["maximum"]) == (5, 10)
     [failure] = client.import_failures()
     assert (failure.file, failure.reason) == ("broken.py", "ModuleNotFoundError: No module named 'nowhere'")

@@ -108,7 +108,7 @@ def test_a_run_that_takes_too_long_is_exit_code_6_and_goes_on(script, admin):
 def test_ctrl_c_leaves_the_run_and_a_new_watch_outlives_its_api_server(script, simple, admin, tmp_path):
     gate = tmp_path / "gate"
     waiting = script.start(
-        *("--dag-id", "gated", "--run-id", "held", "--set", f"gate={gate}"),
+        *("--dag-id", "at_gate", "--run-id", "held", "--set", f"gate={gate}"),
         *("--logs", "--interval", "0.3"),
     )
     # Followed while it goes on: nobody has opened the gate yet.
@@ -117,15 +117,15 @@ def test_ctrl_c_leaves_the_run_and_a_new_watch_outlives_its_api_server(script, s
     left = waiting.finish()
     assert left.code == 130
     assert left.out == ""
-    assert "--dag-id gated --watch held" in left.err
+    assert "--dag-id at_gate --watch held" in left.err
     assert "interrupted" in left.err
-    assert admin.get("/dags/gated/dagRuns/held").json()["state"] == "running"
+    assert admin.get("/dags/at_gate/dagRuns/held").json()["state"] == "running"
 
     ana = script.having(
         AIRFLOW_API_URL=simple.url, AIRFLOW_USERNAME=simple.admin.name, AIRFLOW_PASSWORD=simple.admin.password
     )
     watching = ana.start(
-        *("--dag-id", "gated", "--watch", "held", "--logs", "--interval", "0.3", "--connect-timeout", "1"),
+        *("--dag-id", "at_gate", "--watch", "held", "--logs", "--interval", "0.3", "--connect-timeout", "1"),
         *("-o", "json"),
     )
     watching.expect("the gate is closed")
@@ -144,7 +144,7 @@ def test_progress_fits_a_narrow_terminal_and_leaves_standard_output_alone(script
     gate = tmp_path / "gate"
     asked = (
         "--dag-id",
-        "gated",
+        "at_gate",
         "--set",
         f"gate={gate}",
         "--set",
@@ -163,7 +163,7 @@ def test_progress_fits_a_narrow_terminal_and_leaves_standard_output_alone(script
     assert json.loads(written)["state"] == "failed"
     assert "\x1b[" in terminal.raw
     shown = [
-        line for line in terminal.lines if line.lstrip().startswith(("gated", "task ", "wait_for_gate "))
+        line for line in terminal.lines if line.lstrip().startswith(("at_gate", "task ", "wait_for_gate "))
     ]
     assert len(shown) > 3
     assert max(map(cell_len, shown)) <= 60

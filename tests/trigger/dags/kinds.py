@@ -76,7 +76,7 @@ def ranged() -> None:
 
 
 @dag(schedule=None, **RUNS, params={"gate": Param(type="string"), "fail": Param(False, type="boolean")})
-def gated() -> None:
+def at_gate() -> None:
     """Run until the file `gate` is there, and fail then if asked to."""
 
     @task
@@ -155,7 +155,7 @@ paused()
 paused_too()
 described()
 ranged()
-gated()
+at_gate()
 failing()
 retrying()
 deferred()
