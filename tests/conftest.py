@@ -12,6 +12,7 @@ from secrets import token_urlsafe
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from local.clickhouse import ClickHouse
 from local.postgres import Postgres
@@ -22,6 +23,10 @@ from local.stack import Deployment
 from tests.lab import Lab
 from tests.otlp import Receiver
 from tests.receivers import Mailbox, Webhook
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 # Airflow reads its home when it is first imported: an empty one, before any test does.
 _home = tempfile.TemporaryDirectory(prefix="airflow-")

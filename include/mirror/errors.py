@@ -11,6 +11,10 @@ class RequestError(MirrorError):
     """The run was asked for something that makes no sense: fix the conf or the schedule."""
 
 
+class ConfigurationError(MirrorError):
+    """A connection is missing, or holds what no server could be reached by: fix the connection."""
+
+
 class SourceError(MirrorError):
     """PostgreSQL can't give what the guarantees rest on: fix the role, the server or the connection."""
 

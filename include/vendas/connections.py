@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from include.mirror.errors import SourceError, WarehouseError
+from include.mirror.errors import ConfigurationError, WarehouseError
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -33,13 +33,13 @@ def source(timeout: timedelta) -> Source:
     try:
         connection = BaseHook.get_connection(POSTGRES)
     except AirflowNotFoundException:
-        raise SourceError(_missing(POSTGRES)) from None
+        raise ConfigurationError(_missing(POSTGRES)) from None
     extra = dict(connection.extra_dejson)
     name = extra.pop(ZONE, "UTC")
     try:
         zone = ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, TypeError):
-        raise SourceError(
+        raise ConfigurationError(
             f"connection {POSTGRES}: {ZONE} {name!r} is not a time zone; write it like America/Sao_Paulo"
         ) from None
     parameters = {
@@ -53,7 +53,7 @@ def source(timeout: timedelta) -> Source:
     try:
         conninfo = make_conninfo(**{key: value for key, value in parameters.items() if value is not None})
     except ProgrammingError as error:
-        raise SourceError(f"connection {POSTGRES}: {error}") from None
+        raise ConfigurationError(f"connection {POSTGRES}: {error}") from None
     return Source(conninfo, zone, timeout)
 
 
@@ -73,7 +73,7 @@ def _client() -> Client:
     try:
         return hook.get_client()
     except AirflowNotFoundException:
-        raise WarehouseError(_missing(CLICKHOUSE)) from None
+        raise ConfigurationError(_missing(CLICKHOUSE)) from None
     except Error as error:
         connection = hook.get_connection(CLICKHOUSE)
         raise WarehouseError(

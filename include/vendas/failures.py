@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from include.mirror.errors import MirrorError, RequestError, SchemaError, ValueNotHeldError
+from include.mirror.errors import (
+    ConfigurationError,
+    MirrorError,
+    RequestError,
+    SchemaError,
+    ValueNotHeldError,
+)
 
 
 @contextmanager
@@ -20,7 +26,7 @@ def explained() -> Iterator[None]:
 
     try:
         yield
-    except (RequestError, SchemaError, ValueNotHeldError) as error:
+    except (ConfigurationError, RequestError, SchemaError, ValueNotHeldError) as error:
         raise AirflowFailException(str(error)) from None
     except MirrorError as error:
         raise AirflowException(str(error)) from None

@@ -244,9 +244,7 @@ class Protocol(RuleBasedStateMachine):
 
 
 def test_no_committed_row_is_lost_whatever_the_order() -> None:
-    run_state_machine_as_test(
-        Protocol, settings=settings(max_examples=500, stateful_step_count=30, deadline=None)
-    )
+    run_state_machine_as_test(Protocol, settings=settings(max_examples=500, stateful_step_count=30))
 
 
 def test_without_rereads_the_model_loses_rows() -> None:
@@ -256,7 +254,7 @@ def test_without_rereads_the_model_loses_rows() -> None:
     with pytest.raises(AssertionError, match="rows never read"):
         run_state_machine_as_test(
             WithoutRereads,
-            settings=settings(max_examples=400, stateful_step_count=30, deadline=None, database=None),
+            settings=settings(max_examples=400, stateful_step_count=30, database=None),
         )
 
 

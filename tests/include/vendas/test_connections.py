@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from include.mirror.errors import SourceError
+from include.mirror.errors import ConfigurationError
 from include.vendas import connections
 
 HOUR = timedelta(hours=1)
@@ -56,11 +56,11 @@ def test_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_zone_that_is_none_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     describe(monkeypatch, source_timezone="Brasil/Paulista")
-    with pytest.raises(SourceError, match="source_timezone 'Brasil/Paulista' is not a time zone"):
+    with pytest.raises(ConfigurationError, match="source_timezone 'Brasil/Paulista' is not a time zone"):
         connections.source(HOUR)
 
 
 def test_an_unknown_libpq_parameter_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     describe(monkeypatch, source_time_zone="UTC")
-    with pytest.raises(SourceError, match=r"connection postgres_vendas: .*source_time_zone"):
+    with pytest.raises(ConfigurationError, match=r"connection postgres_vendas: .*source_time_zone"):
         connections.source(HOUR)
