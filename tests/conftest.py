@@ -21,8 +21,11 @@ from local.source import base
 from local.source.base import execute_file
 from local.stack import Deployment
 from tests.lab import Lab
+from tests.local.store_fixtures import aws, loja, mariadb_server, rabbitmq_server
 from tests.otlp import Receiver
 from tests.receivers import Mailbox, Webhook
+
+__all__ = ["aws", "loja", "mariadb_server", "rabbitmq_server"]
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
