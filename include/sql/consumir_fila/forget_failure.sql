@@ -1,0 +1,1 @@
+DELETE FROM mensagens_falhas WHERE chave = %(chave)s AND fila = %(fila)s

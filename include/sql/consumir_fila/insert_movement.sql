@@ -1,0 +1,1 @@
+INSERT INTO movimentos (mensagem_id, tipo, acao) VALUES (%(id)s, %(tipo)s, %(acao)s)

@@ -1,0 +1,1 @@
+SELECT resumo FROM mensagens WHERE mensagem_id = %(id)s

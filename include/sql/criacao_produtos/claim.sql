@@ -1,0 +1,1 @@
+UPDATE produtos_pendentes SET reserva = %(run)s WHERE pendente_id IN %(ids)s

@@ -1,0 +1,8 @@
+-- Those that this run has put back count as failed: its retry asks again.
+SELECT pendente_id FROM produtos_pendentes
+WHERE pendente_id IN %(ids)s AND (
+    estado = 'falhou' OR pendente_id IN (
+        SELECT pendente_id FROM produtos_eventos WHERE execucao = %(run)s AND etapa = 'repetir'
+    )
+)
+FOR UPDATE

@@ -1,0 +1,1 @@
+UPDATE avisos SET enviado_em = CURRENT_TIMESTAMP(6) WHERE aviso_id IN %(ids)s

@@ -1,0 +1,100 @@
+"""The store's servers, from Airflow's connections; the only module here that knows Airflow's connections.
+
+| connection     | type                    | extra                                                                   |
+|----------------|-------------------------|-------------------------------------------------------------------------|
+| `mysql_loja`   | mysql                   | PyMySQL's arguments, e.g. `{"ssl_ca": "/etc/ssl/ca.pem"}`               |
+| `s3_stage`     | aws                     | the Amazon provider's, e.g. `{"region_name": "sa-east-1"}`              |
+| `redshift_dw`  | redshift, or postgres   | for Redshift `{"iam_role": "arn:aws:iam::…"}`, which COPY reads S3 with  |
+| `fornecedor_loja` | http (may be absent) | login and password for the supplier's address                           |
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from include.store.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection as AirflowConnection
+    from pymysql.connections import Connection
+    from pymysql.cursors import DictCursor
+
+    from include.store.warehouse import Warehouse
+
+MYSQL = "mysql_loja"
+STAGE = "s3_stage"
+WAREHOUSE = "redshift_dw"
+SUPPLIER = "fornecedor_loja"
+
+
+def mysql() -> Connection[DictCursor]:
+    """Return a new connection to the store's database; the caller closes it."""
+    from include.store.mysql import connect
+
+    found = _connection(MYSQL)
+    parameters = {
+        "host": found.host,
+        "port": found.port,
+        "user": found.login,
+        "password": found.password,
+        "database": found.schema,
+        **found.extra_dejson,
+    }
+    return connect({key: value for key, value in parameters.items() if value is not None})
+
+
+def stage() -> Any:
+    """Return boto3's S3 client of the stage."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    _connection(STAGE)
+    return S3Hook(aws_conn_id=STAGE).get_conn()
+
+
+def warehouse() -> Warehouse:
+    """Return the warehouse: Redshift, or PostgreSQL in its place, as the connection's type says."""
+    from include.store.warehouse import postgres, redshift
+
+    found = _connection(WAREHOUSE)
+    if found.conn_type == "redshift":
+        from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
+
+        role = found.extra_dejson.get("iam_role", "")
+        return redshift(RedshiftSQLHook(redshift_conn_id=WAREHOUSE, aws_conn_id=STAGE).get_conn, role)
+    if found.conn_type == "postgres":
+        parameters = {
+            "host": found.host,
+            "port": found.port,
+            "user": found.login,
+            "password": found.password,
+            "dbname": found.schema,
+            **found.extra_dejson,
+        }
+        return postgres({key: value for key, value in parameters.items() if value is not None})
+    raise ConfigurationError(
+        f"connection {WAREHOUSE} is of type {found.conn_type!r}; it must be redshift or postgres"
+    )
+
+
+def supplier() -> tuple[str, str] | None:
+    """Return login and password for the supplier's address, or None where the connection is not defined."""
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        found = BaseHook.get_connection(SUPPLIER)
+    except AirflowNotFoundException:
+        return None
+    return found.login or "", found.password or ""
+
+
+def _connection(name: str) -> AirflowConnection:
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        raise ConfigurationError(
+            f"connection {name} is not defined: set AIRFLOW_CONN_{name.upper()}, or add it under Admin → Connections"
+        ) from None

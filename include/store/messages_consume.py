@@ -1,0 +1,152 @@
+"""One consumer of one queue: take a batch, store it, and only then acknowledge it.
+
+| step                                               | the process (or the broker) dies right after it                   |
+|----------------------------------------------------|-------------------------------------------------------------------|
+| 1 receive a batch; the queue keeps it, unseen       | all of it is delivered again, at once or after the visibility      |
+| 2 count those that come again                       | as after 1; the count is higher by one                            |
+| 3 store messages with their effects, commit         | delivered again; their ids are there, so nothing but 6 happens     |
+| 4 a refused one: count the try, send it to wait     | delivered again, and once more from where it waits: one id         |
+| 5 a hopeless one: send it to the dead letters with the reason, note that | delivered again; noted: only 6. Not noted: it lies there twice |
+| 6 acknowledge the batch                             | done. A broker that loses it delivers again, as after 3            |
+
+So a message is never lost, its effect is there once, and a dead letter at least once.
+
+A refused message is tried three times in all (`RETRIES`), with a pause that the queue keeps. Poison is never tried. A
+message whose delivery nobody finished comes again marked as such; one that has been there `LOST` times probably ends
+the processes that take it, and joins the dead letters unseen. Two consumers that hold the same message: see
+`messages_stored`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from include.store.messages import Message, Poison, key, parse
+from include.store.messages_stored import Stored
+
+log = logging.getLogger(__name__)
+
+RETRIES = 2
+LOST = 5
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A body as the queue handed it out; `again` when an earlier delivery of it may have come to no end."""
+
+    body: bytes
+    again: bool
+    handle: Any
+
+
+class Queue(Protocol):
+    """What a consumer needs of a broker. Every method may raise `Away`; then all that was received comes again."""
+
+    def receive(self, most: int) -> Sequence[Delivery]:
+        """Return up to so many bodies, the most urgent first; none when there are none for now."""
+
+    def postpone(self, delivery: Delivery) -> None:
+        """Let it come again after a pause. Returns once the broker has it safely."""
+
+    def bury(self, delivery: Delivery, reason: str, tries: int) -> None:
+        """Put it among the dead letters. Returns once the broker has it safely."""
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Let the queue forget these."""
+
+    def reopen(self) -> None:
+        """Connect anew, with some patience. Raises Away when that is over."""
+
+
+class Away(Exception):
+    """The broker does not answer, or has hung up."""
+
+
+@dataclass
+class Tally:
+    """What one consumer did. For the log only: what counts is counted from the database."""
+
+    stored: int = 0
+    postponed: int = 0
+    buried: int = 0
+
+
+def consume(
+    queue: Queue,
+    stored: Stored,
+    batch: int,
+    limit: int | None = None,
+    seconds: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Tally:
+    """Take batches until the queue has nothing, `limit` messages are done, or `seconds` are over.
+
+    A broker that goes away is waited for; one that stays away raises Away. What is wrong with the database is raised.
+    Either way nothing is lost: what is not acknowledged comes again.
+    """
+    tally = Tally()
+    begun = clock()
+    taken = 0
+    while (limit is None or taken < limit) and (seconds is None or clock() - begun < seconds):
+        try:
+            deliveries = queue.receive(batch if limit is None else min(batch, limit - taken))
+            if not deliveries:
+                return tally
+            settle(queue, stored, deliveries, tally)
+            taken += len(deliveries)
+        except Away as error:
+            log.warning("the broker is away (%s); connecting anew", error)
+            queue.reopen()
+    return tally
+
+
+def settle(queue: Queue, stored: Stored, deliveries: Sequence[Delivery], tally: Tally) -> None:
+    """Bring one batch to its end: stored, waiting or buried; then acknowledge what is not the queue's any more."""
+    failures = stored.failures({key(delivery.body) for delivery in deliveries})
+    done: list[Delivery] = []
+    messages: list[tuple[Delivery, Message]] = []
+    for delivery in deliveries:
+        name = key(delivery.body)
+        known = failures.get(name)
+        if known is not None and known.dead:
+            done.append(delivery)
+            continue
+        if delivery.again and (lost := stored.count_lost(name)) >= LOST:
+            reason = f"delivered {lost} times more without an end: its processing may end whoever tries"
+            _bury(queue, stored, delivery, reason, known.tries if known else 0, tally)
+            done.append(delivery)
+            continue
+        try:
+            messages.append((delivery, parse(delivery.body)))
+        except Poison as poison:
+            _bury(queue, stored, delivery, str(poison), 0, tally)
+            done.append(delivery)
+    refused = stored.apply([message for _, message in messages])
+    for delivery, message in messages:
+        if (reason := refused.get(message.id)) is None:
+            tally.stored += 1
+            done.append(delivery)
+            continue
+        tries = stored.count_failure(message.id, reason)
+        if tries > RETRIES:
+            _bury(queue, stored, delivery, reason, tries, tally)
+        else:
+            log.warning("%s is refused, try %d of %d: %s", message.id, tries, RETRIES + 1, reason)
+            queue.postpone(delivery)
+            tally.postponed += 1
+        done.append(delivery)
+    queue.acknowledge(done)
+
+
+def _bury(
+    queue: Queue, stored: Stored, delivery: Delivery, reason: str, tries: int, tally: Tally
+) -> None:
+    name = key(delivery.body)
+    log.error("%s joins the dead letters of %s: %s", name, stored.queue, reason)
+    queue.bury(delivery, reason, tries)
+    stored.mark_dead(name, reason)
+    tally.buried += 1
