@@ -59,7 +59,9 @@ class Message(BaseModel):
     @model_validator(mode="after")
     def _is_named_after_its_type(self) -> Message:
         if not self.id.startswith(f"{self.tipo.upper()}-"):
-            raise ValueError(f"id {self.id} is none of tipo {self.tipo}: it must begin with {self.tipo.upper()}-")
+            raise ValueError(
+                f"id {self.id} is none of tipo {self.tipo}: it must begin with {self.tipo.upper()}-"
+            )
         return self
 
     @property

@@ -1,20 +1,22 @@
 """One consumer of one queue: take a batch, store it, and only then acknowledge it.
 
-| step                                               | the process (or the broker) dies right after it                   |
-|----------------------------------------------------|-------------------------------------------------------------------|
-| 1 receive a batch; the queue keeps it, unseen       | all of it is delivered again, at once or after the visibility      |
-| 2 count those that come again                       | as after 1; the count is higher by one                            |
-| 3 store messages with their effects, commit         | delivered again; their ids are there, so nothing but 6 happens     |
-| 4 a refused one: count the try, send it to wait     | delivered again, and once more from where it waits: one id         |
-| 5 a hopeless one: send it to the dead letters with the reason, note that | delivered again; noted: only 6. Not noted: it lies there twice |
-| 6 acknowledge the batch                             | done. A broker that loses it delivers again, as after 3            |
+| step                                            | the process, or the broker, dies right after it                   |
+|-------------------------------------------------|-------------------------------------------------------------------|
+| 1 receive a batch, which the queue keeps unseen | it is delivered again, at once or after the visibility timeout     |
+| 2 count one that comes again                    | as after 1; the count is higher by one                            |
+| 3 store messages with their effects, commit     | delivered again; the ids are there, so nothing but 6 happens       |
+| 4 count a refused one                           | delivered again; that is the next try                             |
+|   send it to wait                               | delivered again, and from where it waits: still one id            |
+| 5 send a hopeless one to the dead letters       | delivered again, and sent there again                             |
+|   note that it is there                         | delivered again; nothing but 6 happens                            |
+| 6 acknowledge                                   | done. If the broker loses it: as after 3                          |
 
 So a message is never lost, its effect is there once, and a dead letter at least once.
 
 A refused message is tried three times in all (`RETRIES`), with a pause that the queue keeps. Poison is never tried. A
-message whose delivery nobody finished comes again marked as such; one that has been there `LOST` times probably ends
-the processes that take it, and joins the dead letters unseen. Two consumers that hold the same message: see
-`messages_stored`.
+message whose delivery nobody finished comes again marked as such, and then goes through 2 to 6 alone; one that has
+come so `LOST` times probably ends the processes that take it, and joins the dead letters unseen. Two consumers that
+hold the same message: see `messages_stored`.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class Queue(Protocol):
         """Return up to so many bodies, the most urgent first; none when there are none for now."""
 
     def postpone(self, delivery: Delivery) -> None:
-        """Let it come again after a pause. Returns once the broker has it safely."""
+        """Let it come again after a pause; it is not acknowledged. Returns once the broker knows."""
 
     def bury(self, delivery: Delivery, reason: str, tries: int) -> None:
         """Put it among the dead letters. Returns once the broker has it safely."""
@@ -95,8 +97,11 @@ def consume(
         try:
             deliveries = queue.receive(batch if limit is None else min(batch, limit - taken))
             if not deliveries:
-                return tally
-            settle(queue, stored, deliveries, tally)
+                break
+            _settle(queue, stored, [one for one in deliveries if not one.again], tally)
+            for suspect in deliveries:
+                if suspect.again:
+                    _settle_alone(queue, stored, suspect, tally)
             taken += len(deliveries)
         except Away as error:
             log.warning("the broker is away (%s); connecting anew", error)
@@ -104,20 +109,26 @@ def consume(
     return tally
 
 
-def settle(queue: Queue, stored: Stored, deliveries: Sequence[Delivery], tally: Tally) -> None:
-    """Bring one batch to its end: stored, waiting or buried; then acknowledge what is not the queue's any more."""
+def _settle_alone(queue: Queue, stored: Stored, suspect: Delivery, tally: Tally) -> None:
+    # Counted just before it is tried, and one by one: those that only travel with it are not suspected for ever.
+    name = key(suspect.body)
+    lost = stored.count_lost(name)
+    if lost < LOST:
+        _settle(queue, stored, [suspect], tally)
+        return
+    reason = f"delivered {lost} times more without an end: its processing may end whoever tries"
+    _bury(queue, stored, suspect, reason, 0, tally)
+    queue.acknowledge([suspect])
+
+
+def _settle(queue: Queue, stored: Stored, deliveries: Sequence[Delivery], tally: Tally) -> None:
+    """Bring a batch to its end: stored, waiting or buried; then acknowledge what the queue need not keep."""
     failures = stored.failures({key(delivery.body) for delivery in deliveries})
     done: list[Delivery] = []
     messages: list[tuple[Delivery, Message]] = []
     for delivery in deliveries:
-        name = key(delivery.body)
-        known = failures.get(name)
+        known = failures.get(key(delivery.body))
         if known is not None and known.dead:
-            done.append(delivery)
-            continue
-        if delivery.again and (lost := stored.count_lost(name)) >= LOST:
-            reason = f"delivered {lost} times more without an end: its processing may end whoever tries"
-            _bury(queue, stored, delivery, reason, known.tries if known else 0, tally)
             done.append(delivery)
             continue
         try:
@@ -127,24 +138,21 @@ def settle(queue: Queue, stored: Stored, deliveries: Sequence[Delivery], tally: 
             done.append(delivery)
     refused = stored.apply([message for _, message in messages])
     for delivery, message in messages:
-        if (reason := refused.get(message.id)) is None:
+        if (reason := refused.get(message.digest)) is None:
             tally.stored += 1
             done.append(delivery)
-            continue
-        tries = stored.count_failure(message.id, reason)
-        if tries > RETRIES:
+        elif (tries := stored.count_failure(message.id, reason)) > RETRIES:
             _bury(queue, stored, delivery, reason, tries, tally)
+            done.append(delivery)
         else:
             log.warning("%s is refused, try %d of %d: %s", message.id, tries, RETRIES + 1, reason)
             queue.postpone(delivery)
             tally.postponed += 1
-        done.append(delivery)
-    queue.acknowledge(done)
+    if done:
+        queue.acknowledge(done)
 
 
-def _bury(
-    queue: Queue, stored: Stored, delivery: Delivery, reason: str, tries: int, tally: Tally
-) -> None:
+def _bury(queue: Queue, stored: Stored, delivery: Delivery, reason: str, tries: int, tally: Tally) -> None:
     name = key(delivery.body)
     log.error("%s joins the dead letters of %s: %s", name, stored.queue, reason)
     queue.bury(delivery, reason, tries)

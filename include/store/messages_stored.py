@@ -86,14 +86,14 @@ class Stored:
         self.effect = effect
         self._insert = script(FOLDER, "insert_message")
 
-    def apply(self, messages: Sequence[Message]) -> Mapping[str, str]:
+    def apply(self, messages: Sequence[Message]) -> Mapping[bytes, str]:
         """Store these messages and their effects, each at most once for all times.
 
-        Returns why, by the id, of those that are refused; all others are committed, now or long ago. What is wrong
-        with the database rather than with a message is raised, and then nothing of this call is stored.
+        Returns why, by the digest, of those that are refused; all others are committed, now or long ago. What is
+        wrong with the database rather than with a message is raised; what is not stored then is still the queue's.
         """
-        # In the order of ids, never in another.
-        ordered = sorted({message.id: message for message in reversed(messages)}.values(), key=lambda one: one.id)
+        # In the order of ids, never in another; of two with one id and different contents, the first is stored.
+        ordered = sorted(messages, key=lambda message: message.id)
         try:
             with transaction(self.connection) as cursor:
                 for message in ordered:
@@ -111,7 +111,7 @@ class Stored:
             except Exception as error:
                 if (reason := _reason(error)) is None:
                     raise
-                refused[message.id] = reason
+                refused[message.digest] = reason
         return refused
 
     def failures(self, keys: Collection[str]) -> Mapping[str, Failures]:

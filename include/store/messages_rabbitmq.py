@@ -1,0 +1,217 @@
+"""The store's queues on RabbitMQ.
+
+For each of `produto-fila`, `pedido-fila` and `usuario-fila` there are
+
+| queue    | what is in it                                                                                       |
+|----------|-----------------------------------------------------------------------------------------------------|
+| the name | messages; durable, `x-max-priority` 2, so what is urgent is delivered first                         |
+| -espera  | refused ones for a while, then back to the name: each is put there with its expiration              |
+| -mortas  | dead letters, the body as it came, headers `motivo`, `tentativas`, `fila`                           |
+
+At most one batch is delivered ahead (`basic.qos`): a consumer that dies holds up no more than that, and a message that
+is urgent waits behind no more. What is put into a queue here is persistent and confirmed by the broker before anything
+is acknowledged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.exceptions import (
+    AMQPError,
+    ChannelClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from include.store.errors import ConfigurationError
+from include.store.messages import TYPES, Priority, priority
+from include.store.messages_consume import Away, Delivery
+
+log = logging.getLogger(__name__)
+
+QUEUES = tuple(f"{name}-fila" for name in TYPES)
+WAITING = "-espera"
+DEAD = "-mortas"
+NOT_AS_DECLARED = 406
+# How long a queue that says nothing counts as having nothing, in seconds.
+SILENCE = 0.5
+# Published messages that the broker writes to disk together.
+TOGETHER = 500
+
+
+def declare(channel: BlockingChannel, queue: str) -> None:
+    """Create a queue, the one in which its refused messages wait, and its dead letters', where they are missing."""
+    channel.queue_declare(queue, durable=True, arguments={"x-max-priority": int(max(Priority))})
+    channel.queue_declare(
+        queue + WAITING,
+        durable=True,
+        arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue},
+    )
+    channel.queue_declare(queue + DEAD, durable=True)
+
+
+def waiting(parameters: pika.URLParameters, queue: str) -> int:
+    """Return how many messages are in a queue that nobody holds, creating it where it is missing."""
+    with _told(), BlockingConnection(parameters) as connection:
+        channel = connection.channel()
+        declare(channel, queue)
+        found: int = channel.queue_declare(queue, passive=True).method.message_count
+        return found
+
+
+def publish(parameters: pika.URLParameters, queue: str, bodies: Iterable[bytes]) -> int:
+    """Put bodies into a queue; return how many, once the broker has all of them on its disk.
+
+    They go in transactions of `TOGETHER`. Raises Away in the middle: some of what was given is there then, and a
+    second call doubles those, which their ids make good.
+    """
+    count = 0
+    rest = iter(bodies)
+    with _told(), BlockingConnection(parameters) as connection:
+        channel = connection.channel()
+        declare(channel, queue)
+        channel.tx_select()
+        while some := list(islice(rest, TOGETHER)):
+            for body in some:
+                channel.basic_publish("", queue, body, _properties(body))
+            channel.tx_commit()
+            count += len(some)
+    return count
+
+
+class RabbitMQ:
+    """One consumer's view of one queue: `messages_consume.Queue`. A context manager that hangs up at the end."""
+
+    def __init__(
+        self,
+        parameters: pika.URLParameters,
+        queue: str,
+        batch: int,
+        pause: timedelta,
+        patience: timedelta,
+    ) -> None:
+        self.parameters = parameters
+        self.queue = queue
+        self.batch = batch
+        self.pause = pause
+        self.patience = patience
+        self._connection: BlockingConnection | None = None
+
+    def __enter__(self) -> RabbitMQ:
+        self.reopen()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hang_up()
+
+    def reopen(self) -> None:
+        """Connect anew, until it works or patience is over."""
+        self._hang_up()
+        for attempt in Retrying(
+            retry=retry_if_exception_type(Away),
+            stop=stop_after_delay(self.patience.total_seconds()),
+            wait=wait_exponential(multiplier=0.2, max=5),
+            reraise=True,
+        ):
+            with attempt, _told():
+                self._connection = BlockingConnection(self.parameters)
+                self._consuming = self._connection.channel()
+                declare(self._consuming, self.queue)
+                self._consuming.basic_qos(prefetch_count=self.batch)
+                self._publishing = self._connection.channel()
+                self._publishing.confirm_delivery()
+
+    def receive(self, most: int) -> list[Delivery]:
+        """Return what comes until there are `most`, or nothing comes for a moment."""
+        found: list[Delivery] = []
+        with _told():
+            for method, _, body in self._consuming.consume(self.queue, inactivity_timeout=SILENCE):
+                if method is None:
+                    break
+                found.append(Delivery(body, method.redelivered, method.delivery_tag))
+                if len(found) == most:
+                    break
+        return found
+
+    def postpone(self, delivery: Delivery) -> None:
+        """Move it to where it waits for its pause; in both places for a moment, in none never."""
+        properties = _properties(delivery.body)
+        properties.expiration = str(int(self.pause.total_seconds() * 1000))
+        self._put(self.queue + WAITING, delivery.body, properties)
+        self.acknowledge([delivery])
+
+    def bury(self, delivery: Delivery, reason: str, tries: int) -> None:
+        """Put it among the dead letters."""
+        headers = {"motivo": reason, "tentativas": tries, "fila": self.queue}
+        self._put(self.queue + DEAD, delivery.body, pika.BasicProperties(delivery_mode=2, headers=headers))
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Let the queue forget these."""
+        with _told():
+            for delivery in deliveries:
+                self._consuming.basic_ack(delivery.handle)
+
+    def _put(self, queue: str, body: bytes, properties: pika.BasicProperties) -> None:
+        with _told():
+            self._publishing.basic_publish("", queue, body, properties, mandatory=True)
+
+    def _hang_up(self) -> None:
+        if self._connection is not None and self._connection.is_open:
+            with suppress(AMQPError, OSError):
+                self._connection.close()
+        self._connection = None
+
+
+def revive(parameters: pika.URLParameters, queue: str, forget: Callable[[bytes], None]) -> int:
+    """Put the dead letters that lie there now back into their queue; return how many.
+
+    `forget` is told each body first, so that its failures are forgotten. One that dies in between lies in both queues.
+    """
+    count = 0
+    with _told(), BlockingConnection(parameters) as connection:
+        channel = connection.channel()
+        declare(channel, queue)
+        channel.confirm_delivery()
+        for _ in range(channel.queue_declare(queue + DEAD, passive=True).method.message_count):
+            method, _properties_of, body = channel.basic_get(queue + DEAD)
+            if method is None:
+                break
+            forget(body)
+            channel.basic_publish("", queue, body, _properties(body), mandatory=True)
+            channel.basic_ack(method.delivery_tag)
+            count += 1
+    return count
+
+
+def _properties(body: bytes) -> Any:
+    return pika.BasicProperties(
+        delivery_mode=2, content_type="application/json", priority=int(priority(body))
+    )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in our words what the client raises: nobody there, or something that a person has to mend."""
+    try:
+        yield
+    except (ProbableAuthenticationError, ProbableAccessDeniedError) as error:
+        raise ConfigurationError(
+            f"RabbitMQ refused the login or the virtual host of connection rabbitmq_loja: {error}"
+        ) from None
+    except ChannelClosedByBroker as error:
+        if error.reply_code == NOT_AS_DECLARED:
+            raise ConfigurationError(
+                f"RabbitMQ has a queue that is not as it should be; delete it, once it is empty: {error.reply_text}"
+            ) from None
+        raise Away(f"{error.reply_code} {error.reply_text}") from None
+    except (AMQPError, OSError) as error:
+        raise Away(f"{type(error).__name__}: {error}") from None
