@@ -1,20 +1,23 @@
 """The store's servers, from Airflow's connections; the only module here that knows Airflow's connections.
 
-| connection     | type                    | extra                                                                   |
-|----------------|-------------------------|-------------------------------------------------------------------------|
-| `mysql_loja`   | mysql                   | PyMySQL's arguments, e.g. `{"ssl_ca": "/etc/ssl/ca.pem"}`               |
-| `s3_stage`     | aws                     | the Amazon provider's, e.g. `{"region_name": "sa-east-1"}`              |
-| `redshift_dw`  | redshift, or postgres   | for Redshift `{"iam_role": "arn:aws:iam::…"}`, which COPY reads S3 with  |
-| `fornecedor_loja` | http (may be absent) | login and password for the supplier's address                           |
+| connection        | type                  | extra                                                                  |
+|-------------------|-----------------------|------------------------------------------------------------------------|
+| `mysql_loja`      | mysql                 | PyMySQL's arguments, e.g. `{"ssl_ca": "/etc/ssl/ca.pem"}`              |
+| `rabbitmq_loja`   | amqp; schema: virtual host | `{"tls": true}` for amqps                                         |
+| `s3_stage`        | aws                   | the Amazon provider's, e.g. `{"region_name": "sa-east-1"}`             |
+| `redshift_dw`     | redshift, or postgres | for Redshift `{"iam_role": "arn:aws:iam::…"}`, which COPY reads S3 with |
+| `fornecedor_loja` | http; may be absent   | login and password for the supplier's address                          |
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from include.store.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import pika
     from airflow.sdk import Connection as AirflowConnection
     from pymysql.connections import Connection
     from pymysql.cursors import DictCursor
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from include.store.warehouse import Warehouse
 
 MYSQL = "mysql_loja"
+RABBITMQ = "rabbitmq_loja"
 STAGE = "s3_stage"
 WAREHOUSE = "redshift_dw"
 SUPPLIER = "fornecedor_loja"
@@ -41,6 +45,21 @@ def mysql() -> Connection[DictCursor]:
         **found.extra_dejson,
     }
     return connect({key: value for key, value in parameters.items() if value is not None})
+
+
+def rabbitmq() -> pika.URLParameters:
+    """Return what leads to the store's broker."""
+    import pika
+
+    found = _connection(RABBITMQ)
+    tls = bool(found.extra_dejson.get("tls"))
+    login, password, virtual_host = (
+        quote(text or "", safe="") for text in (found.login, found.password, found.schema or "/")
+    )
+    port = found.port or (5671 if tls else 5672)
+    return pika.URLParameters(
+        f"{'amqps' if tls else 'amqp'}://{login}:{password}@{found.host}:{port}/{virtual_host}"
+    )
 
 
 def stage() -> Any:

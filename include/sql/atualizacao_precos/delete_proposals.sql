@@ -1,0 +1,1 @@
+DELETE FROM precos_propostos WHERE lista = %(list)s

@@ -1,0 +1,1 @@
+SELECT produto_id, preco FROM produtos
