@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from pymysql.connections import Connection
 
-from include.store import mysql
+from include.store import mysql, warehouse
+from include.store.stage import Stage
+from include.store.warehouse import Warehouse
+from local.aws import AWS, REGION
 from local.mariadb import USER, MariaDB
+from local.postgres import Postgres
+
+_numbers = itertools.count(1)
 
 Connect = Callable[[], "Connection[Any]"]
 
@@ -43,3 +50,20 @@ def connect(mariadb_server: MariaDB, loja: str) -> Iterator[Connect]:
 def store(connect: Connect) -> Connection[Any]:
     """Return one connection to it."""
     return connect()
+
+
+@pytest.fixture
+def dw(postgres: Postgres) -> Warehouse:
+    """Return an empty warehouse: PostgreSQL in the place of Redshift."""
+    name = f"dw_{next(_numbers)}"
+    postgres.create_database(name)
+    return warehouse.postgres({"conninfo": postgres.dsn(name)})
+
+
+@pytest.fixture
+def stage(aws: AWS) -> Stage:
+    """Return a bucket on moto's S3, and parts of 40 rows."""
+    client = aws.client("s3")
+    name = f"stage-{next(_numbers)}"
+    client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    return Stage(client, name, part_rows=40)

@@ -1,0 +1,1 @@
+SELECT carga FROM cargas WHERE tabela = %s ORDER BY ordem DESC LIMIT 1

@@ -1,0 +1,1 @@
+SELECT desde, ate, completa FROM cargas WHERE tabela = %s ORDER BY ordem

@@ -1,0 +1,2 @@
+DELETE FROM pedidos;
+DELETE FROM pedidos_rejeitados;

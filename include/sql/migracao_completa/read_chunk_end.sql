@@ -1,0 +1,2 @@
+-- By the primary key alone.
+SELECT linha AS k FROM pedidos WHERE linha >= %(low)s ORDER BY linha LIMIT 1 OFFSET %(rows)s

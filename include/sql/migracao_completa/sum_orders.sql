@@ -1,0 +1,4 @@
+SELECT COUNT(*) AS n, COALESCE(SUM(linha), 0) AS k, COALESCE(SUM(valor_total), 0) AS m,
+    COALESCE(SUM(valor_total * MOD(linha, 1009)), 0) AS w
+FROM pedidos
+WHERE linha >= %(low)s AND linha < %(high)s

@@ -1,0 +1,158 @@
+"""From the stage into the tables that people read: one transaction, compared before it is committed.
+
+| step                                                      | when the process dies right after it                       |
+|-----------------------------------------------------------|-------------------------------------------------------------|
+| COPY into temporary tables, compared with the export      | they are gone with the session                              |
+| lock, replace, set aside, compare, ledger row, in one transaction | rolled back: readers see what was there               |
+| commit                                                    | done; a retry publishes the same again, with the same effect |
+
+Two at once: on PostgreSQL one waits for the other's locks, on Redshift one fails and is retried. Either order gives the
+same, for a line from an older snapshot does not replace one from a newer (`drop_overtaken.sql`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from include.store.coverage import BEGINNING, Load, covered_until
+from include.store.errors import ComparisonError
+from include.store.export import Orders, Products
+from include.store.mysql import script
+from include.store.stage import Export, Stage
+from include.store.table import ORDERS, PRODUCTS, SET_ASIDE, Figures
+from include.store.warehouse import Session
+
+PRODUCT_TABLES = ("produtos", "produtos_agg")
+ORDER_TABLES = ("pedidos", "pedidos_rejeitados")
+LEDGER = "cargas"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A key range of orders, and what the source summed it up to."""
+
+    low: int
+    high: int
+    source: Figures
+
+
+def products(session: Session, stage: Stage, read: Products, load: str) -> int:
+    """Publish the products and their totals by category; return how many rows. Raises ComparisonError."""
+    session.fill(PRODUCTS, [read.export], stage)
+    begin(session, PRODUCT_TABLES)
+    publish_products(session, read, load)
+    session.connection.commit()
+    return read.export.figures.rows
+
+
+def publish_products(session: Session, read: Products, load: str) -> None:
+    """Replace the products by what is staged, within the caller's transaction; raise ComparisonError if it differs."""
+    session.run(script("etl_produtos", "publish"))
+    compare_products(session, read.export.figures, read.totals)
+    _note(session, load, "produtos", None, None, True, read.export.figures.rows)
+
+
+def compare_products(session: Session, expected: Figures, totals: Mapping[str, tuple[Decimal, int]]) -> None:
+    """Raise ComparisonError unless both tables hold what the source summed up to."""
+    found = session.figures("produtos", PRODUCTS)
+    if found != expected:
+        raise ComparisonError(f"produtos holds {found}; the source had {expected}")
+    rows = session.read(script("etl_produtos", "read_aggregates"))
+    aggregates = {category: (price, int(stock)) for category, price, stock in rows}
+    for category in sorted({*aggregates, *totals}):
+        if aggregates.get(category) != totals.get(category):
+            raise ComparisonError(
+                f"produtos_agg has {aggregates.get(category)} for {category!r}; the source had {totals.get(category)}"
+            )
+
+
+def orders(
+    session: Session, stage: Stage, read: Orders, window: tuple[datetime, datetime], load: str
+) -> None:
+    """Publish a window's orders and what is set aside of them. Raises ComparisonError."""
+    stage_orders(session, stage, [read.kept], [read.set_aside])
+    begin(session, ORDER_TABLES)
+    session.run(script("etl_pedidos", "drop_overtaken"))
+    expected = session.figures("estagio_pedidos", ORDERS) + session.figures(
+        "estagio_pedidos_rejeitados", SET_ASIDE
+    )
+    session.run(
+        "CREATE TEMP TABLE carregadas AS SELECT linha FROM estagio_pedidos "
+        "UNION ALL SELECT linha FROM estagio_pedidos_rejeitados"
+    )
+    session.run(script("etl_pedidos", "publish"))
+    only = "(SELECT * FROM {} WHERE linha IN (SELECT linha FROM carregadas)) AS t"
+    found = session.figures(only.format("pedidos"), ORDERS) + session.figures(
+        only.format("pedidos_rejeitados"), SET_ASIDE
+    )
+    if found != expected:
+        raise ComparisonError(f"the lines of this load are {found} in the warehouse; {expected} were staged")
+    _note(session, load, "pedidos", window[0], read.until, False, expected.rows)
+    session.connection.commit()
+
+
+def stage_orders(session: Session, stage: Stage, kept: Sequence[Export], set_aside: Sequence[Export]) -> None:
+    """Fill both stages of the orders."""
+    session.fill(ORDERS, kept, stage)
+    session.fill(SET_ASIDE, set_aside, stage)
+
+
+def publish_all_orders(session: Session, chunks: Sequence[Chunk], until: datetime, load: str) -> None:
+    """Replace all orders by what is staged, within the caller's transaction; raise ComparisonError if it differs."""
+    session.run(script("etl_pedidos", "clear"))
+    session.run(script("etl_pedidos", "publish"))
+    compare_orders(session, chunks)
+    rows = sum(chunk.source.rows for chunk in chunks)
+    _note(session, load, "pedidos", BEGINNING, until, True, rows)
+
+
+def compare_orders(session: Session, chunks: Sequence[Chunk]) -> None:
+    """Raise ComparisonError, naming the chunks, unless orders and what was set aside are together what was read."""
+    wrong = []
+    for chunk in chunks:
+        found = session.figures("pedidos", ORDERS, chunk.low, chunk.high) + session.figures(
+            "pedidos_rejeitados", SET_ASIDE, chunk.low, chunk.high
+        )
+        if found != chunk.source:
+            wrong.append(f"[{chunk.low}, {chunk.high}): {found}, the source had {chunk.source}")
+    if wrong:
+        raise ComparisonError(f"{len(wrong)} of {len(chunks)} chunks differ: {'; '.join(wrong[:5])}")
+
+
+def covered(session: Session) -> datetime | None:
+    """Return the instant up to which the orders are complete in the warehouse."""
+    rows = session.read(script("dw_loja", "read_loads"), ["pedidos"])
+    return covered_until(
+        Load(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC), bool(whole)) for start, end, whole in rows
+    )
+
+
+def is_last(session: Session, table: str, load: str) -> bool:
+    """Tell whether nothing was published in a table since this load."""
+    return session.read(script("dw_loja", "read_last_load"), [table]) == [(load,)]
+
+
+def begin(session: Session, tables: Sequence[str]) -> None:
+    """Begin the publishing transaction: of two at once, the second sees what the first has done."""
+    # Ends the transaction that reading has opened, whose snapshot may be from before the lock.
+    session.connection.commit()
+    session.warehouse.lock(session.connection.cursor(), [*tables, LEDGER])
+
+
+def _note(
+    session: Session,
+    load: str,
+    table: str,
+    start: datetime | None,
+    end: datetime | None,
+    whole: bool,
+    rows: int,
+) -> None:
+    naive = [None if each is None else each.astimezone(UTC).replace(tzinfo=None) for each in (start, end)]
+    now = datetime.now(UTC).replace(tzinfo=None)
+    session.connection.cursor().execute(
+        script("dw_loja", "insert_load"), [load, table, *naive, whole, rows, now]
+    )
