@@ -44,12 +44,16 @@ class Products:
 
 @dataclass(frozen=True)
 class Orders:
-    """The orders of a window or key range, what was set aside of them, and up to when that is complete."""
+    """The orders of a window or key range, and what was set aside of them.
+
+    Everything committed before `until` is in it; `version` is the source's clock at its snapshot.
+    """
 
     kept: Export
     set_aside: Export
     source: Figures
     until: datetime
+    version: datetime
 
 
 def products(connection: Connection[DictCursor], stage: Stage, prefix: str) -> Products:
@@ -168,7 +172,7 @@ def _orders(
         exports = kept.finish(), aside.finish()
         source = _sums(cursor, folder, total, values)
         _compare("pedidos", exports[0].figures + exports[1].figures, source)
-    return Orders(*exports, source, min(end or now, oldest) - grace)
+    return Orders(*exports, source, min(end or now, oldest) - grace, now)
 
 
 def _oldest_open(connection: Connection[DictCursor]) -> tuple[datetime, datetime]:

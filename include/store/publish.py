@@ -94,6 +94,27 @@ def orders(
     session.connection.commit()
 
 
+def compare_load(session: Session, load: str, read: Orders) -> bool:
+    """Hold the lines that people now read of a load against its extract; raise ComparisonError when they differ.
+
+    Returns False, and compares nothing, when another load was published since: it may have changed them.
+    """
+    if not is_last(session, "pedidos", load):
+        return False
+    relation = "(SELECT * FROM {} WHERE versao = %s) AS t"
+    version = [read.version.astimezone(UTC).replace(tzinfo=None)]
+    found = session.figures(relation.format("pedidos"), ORDERS, values=version) + session.figures(
+        relation.format("pedidos_rejeitados"), SET_ASIDE, values=version
+    )
+    [(rows, *_), *_] = session.read(script("dw_loja", "read_load_rows"), [load, "pedidos"])
+    # Fewer than were read where the warehouse had some of them from a later snapshot.
+    if found.rows != rows or (rows == read.source.rows and found != read.source):
+        raise ComparisonError(
+            f"of load {load} there are {found}; the source had {read.source}, loaded were {rows}"
+        )
+    return True
+
+
 def stage_orders(session: Session, stage: Stage, kept: Sequence[Export], set_aside: Sequence[Export]) -> None:
     """Fill both stages of the orders."""
     session.fill(ORDERS, kept, stage)

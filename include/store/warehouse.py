@@ -88,15 +88,23 @@ class Session:
         return figures
 
     def figures(
-        self, relation: str, table: Table, low: int | None = None, high: int | None = None
+        self,
+        relation: str,
+        table: Table,
+        low: int | None = None,
+        high: int | None = None,
+        values: Sequence[Any] = (),
     ) -> Figures:
-        """Return the figures of a table or stage, of the keys in [low, high) where they are given."""
+        """Return the figures of a relation, of the keys in [low, high) where they are given.
+
+        `values` are what the relation's own text has `%s` for.
+        """
         bounds = [(f"{table.key} >= %s", low), (f"{table.key} < %s", high)]
         given = [(condition, value) for condition, value in bounds if value is not None]
         where = " AND ".join(condition for condition, _ in given) or "TRUE"
         [row] = self.read(
             f"SELECT {sums(table.key, table.money)} FROM {relation} WHERE {where}",  # noqa: S608 - names of Table
-            [value for _, value in given],
+            [*values, *(value for _, value in given)],
         )
         return Figures.row(row)
 

@@ -22,10 +22,25 @@ from include.conventions.tags import Tag
 from include.vendas import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPECTED = {"etl_vendas", "ola"}
+EXPECTED = {
+    *("etl_vendas", "ola"),
+    *("criacao_produtos", "atualizacao_precos", "etl_produtos", "etl_pedidos", "migracao_completa"),
+    *("consumir_fila_rabbitmq", "consumir_fila_sqs"),
+}
 FILES = sorted((ROOT / "dags").rglob("*.py"))
 # What a DAG file must not load: the scheduler's parser pays for it every time, and chDB must not be forked.
-HEAVY = ["psycopg", "psycopg2", "clickhouse_connect", "chdb", "pandas", "pyarrow", "adbc_driver_postgresql"]
+HEAVY = [
+    "psycopg",
+    "psycopg2",
+    "clickhouse_connect",
+    "chdb",
+    "pandas",
+    "pyarrow",
+    "adbc_driver_postgresql",
+    "pymysql",
+    "pika",
+    "boto3",
+]
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +169,66 @@ def test_the_engine_imports_neither_airflow_nor_dags() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             roots = {name.split(".")[0] for name in names}
             assert not roots & {"airflow", "dags", "plugins", "local"}, f"{path.name} imports {roots}"
+
+
+def test_the_store_knows_airflow_only_where_it_meets_it() -> None:
+    meets = {"connections.py", "failures.py", "messages_waiting.py"}
+    for path in sorted((ROOT / "include" / "store").glob("*.py")):
+        imports_airflow = any(
+            line.strip().startswith(("from airflow", "import airflow"))
+            for line in path.read_text().splitlines()
+        )
+        assert not imports_airflow or path.name in meets, path.name
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "expression", "wiring"),
+    [
+        ("criacao_produtos", "* * * * *", {"reservar": {"criar"}, "criar": {"avisar"}, "avisar": set()}),
+        (
+            "atualizacao_precos",
+            "0 2 * * *",
+            {"ler_lista": {"aprovar"}, "aprovar": {"aplicar"}, "aplicar": set()},
+        ),
+        (
+            "etl_produtos",
+            "0 0 * * *",
+            {"extrair": {"carregar", "validar"}, "carregar": {"validar"}, "validar": set()},
+        ),
+        (
+            "etl_pedidos",
+            "0 1 * * *",
+            {"extrair": {"carregar", "validar"}, "carregar": {"validar"}, "validar": set()},
+        ),
+        (
+            "migracao_completa",
+            "0 3 * * 0",
+            {"planejar": {"mover"}, "mover": {"carregar"}, "carregar": {"comparar"}, "comparar": set()},
+        ),
+    ],
+)
+def test_the_store_runs_when_its_crontab_did_and_never_two_at_once(
+    bag: Any, dag_id: str, expression: str, wiring: dict[str, set[str]]
+) -> None:
+    dag = bag.dags[dag_id]
+    assert dag.timetable.expression == expression
+    assert "America/Sao_Paulo" in str(dag.timetable.timezone)
+    assert dag.max_active_runs == 1
+    assert not dag.catchup
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == wiring
+
+
+def test_etl_pedidos_reads_data_intervals(bag: Any) -> None:
+    from airflow.sdk import CronDataIntervalTimetable
+
+    assert type(bag.dags["etl_pedidos"].timetable) is CronDataIntervalTimetable
+
+
+def test_a_change_beyond_the_limit_is_refused_unless_somebody_approves_it(bag: Any) -> None:
+    asked = bag.dags["atualizacao_precos"].get_task("aprovar")
+    assert asked.partial_kwargs["options"] == ["Aprovar", "Recusar"]
+    assert asked.partial_kwargs["defaults"] == "Recusar"
+    assert timedelta() < asked.partial_kwargs["response_timeout"] < timedelta(days=1)
 
 
 def test_nothing_imports_local_but_local_and_tests() -> None:

@@ -1,0 +1,83 @@
+"""
+# migracao_completa
+
+Sundays at 03:00 in `LOJA_FUSO`: everything from MySQL (connection `mysql_loja`) into the warehouse (connection
+`redshift_dw`), whatever is there: products, and orders in chunks of `LOJA_TRECHO_LINHAS` lines, in parallel, through
+Parquet files on S3 (connection `s3_stage`). All tables change in one transaction. Counts and sums of every chunk are
+compared with the source's before it is committed, and once more afterwards: the run fails when they differ.
+
+It also removes from the warehouse what was deleted at the source, which the daily loads don't see.
+
+To resume a run that failed, clear its failed tasks: chunks that are on S3 are not read again. There is nothing to set but
+the queue:
+
+```json
+{"queue": "low"}
+```
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
+
+from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.tags import Tag
+from include.store import settings
+
+SETTINGS = settings.transfer()
+HOURS = timedelta(hours=3)
+
+
+@dag(
+    schedule=CronTriggerTimetable("0 3 * * 0", timezone=settings.zone()),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    doc_md=__doc__,
+    tags=[Tag.LOJA],
+)
+def migracao_completa() -> None:
+    """Wire planning, moving, loading and comparing together."""
+
+    @task
+    def planejar() -> list[str]:
+        from include.store.failures import explained
+        from include.store.tasks import migracao_completa as work
+
+        with explained():
+            return work.plan(SETTINGS, get_current_context()["run_id"])
+
+    @task(execution_timeout=HOURS, map_index_template="{{ trecho }}")
+    def mover(trecho: str) -> int:
+        from include.store.failures import explained
+        from include.store.tasks import migracao_completa as work
+
+        context = get_current_context()
+        context["trecho"] = trecho  # type: ignore[typeddict-unknown-key]
+        with explained():
+            return work.move(SETTINGS, context["run_id"], trecho)
+
+    @task(execution_timeout=HOURS)
+    def carregar() -> dict[str, int]:
+        from include.store.failures import explained
+        from include.store.tasks import migracao_completa as work
+
+        with explained():
+            return work.load(SETTINGS, get_current_context()["run_id"])
+
+    @task
+    def comparar() -> Any:
+        from include.store.failures import explained
+        from include.store.tasks import migracao_completa as work
+
+        with explained():
+            return work.compare(SETTINGS, get_current_context()["run_id"])
+
+    mover.expand(trecho=planejar()) >> carregar() >> comparar()
+
+
+migracao_completa()

@@ -1,0 +1,280 @@
+"""What the DAGs' tasks do, from Airflow's connections to real servers at both ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymysql.connections import Connection
+
+from include.store import connections, export, publish
+from include.store.errors import ComparisonError, ConfigurationError, RequestError, StoreError
+from include.store.settings import Creation, Prices, Transfer
+from include.store.stage import Stage
+from include.store.tasks import (
+    atualizacao_precos,
+    criacao_produtos,
+    etl_pedidos,
+    etl_produtos,
+    migracao_completa,
+)
+from local.aws import AWS, REGION
+from local.mariadb import USER, MariaDB
+from local.postgres import Postgres
+from local.rabbitmq import RabbitMQ
+from tests.include.store.conftest import Connect
+from tests.include.store.rows import execute, read
+from tests.include.store.test_transfer import order, product
+
+CREATION = Creation(batches=2, batch=2, delay=timedelta(seconds=60))
+NONE = (None, None)
+
+
+@pytest.fixture
+def described(
+    store: Connection[Any],
+    mariadb_server: MariaDB,
+    loja: str,
+    aws: AWS,
+    stage: Stage,
+    postgres: Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Transfer:
+    """Describe the servers as Airflow's connections; return settings of small parts and chunks."""
+    warehouse = f"dw_{loja}"
+    postgres.create_database(warehouse)
+    found = {
+        "mysql_loja": {
+            "conn_type": "mysql",
+            "host": "127.0.0.1",
+            "port": mariadb_server.port,
+            "login": USER,
+            "password": mariadb_server.password,
+            "schema": loja,
+        },
+        "s3_stage": {
+            "conn_type": "aws",
+            "login": aws.access_key,
+            "password": aws.secret_key,
+            "extra": {"region_name": REGION, "endpoint_url": aws.url},
+        },
+        "redshift_dw": {
+            "conn_type": "postgres",
+            "host": "127.0.0.1",
+            "port": postgres.port,
+            "login": "postgres",
+            "password": postgres.password,
+            "schema": warehouse,
+        },
+    }
+    for name, connection in found.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+    return Transfer(stage.bucket, part_rows=20, chunk_rows=30, grace=timedelta(seconds=60))
+
+
+def now(store: Connection[Any]) -> datetime:
+    [(instant,)] = read(store, "SELECT UTC_TIMESTAMP(6)")
+    return instant.replace(tzinfo=UTC)
+
+
+def published(statement: str) -> list[tuple[Any, ...]]:
+    with connections.warehouse().session() as session:
+        return session.read(statement)
+
+
+def left_on_s3(stage: Stage) -> int:
+    return stage.client.list_objects_v2(Bucket=stage.bucket)["KeyCount"]
+
+
+@pytest.mark.usefixtures("described")
+def test_criacao_produtos(
+    store: Connection[Any], rabbitmq_server: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, price in (("A", 1), ("B", -1), ("C", 1), ("D", 1), ("E", 1)):
+        execute(
+            store,
+            "INSERT INTO produtos_pendentes (nome, categoria, preco, estoque) VALUES (%s, 'Roupas', %s, 1)",
+            *(name, price),
+        )
+    batches = criacao_produtos.claim(CREATION, "one", None, False)
+    assert batches == [[1, 2], [3, 4]]
+    assert criacao_produtos.create(CREATION, "one", batches[0]) == {"catalogado": 1, "falhou": 1}
+    broker = {
+        "conn_type": "amqp",
+        "host": "127.0.0.1",
+        "port": rabbitmq_server.port,
+        "login": "loja",
+        "password": rabbitmq_server.password,
+        "schema": "/",
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_RABBITMQ_LOJA", json.dumps(broker))
+    with rabbitmq_server.connect() as connection:
+        connection.channel().queue_delete("produto-fila")
+    with pytest.raises(StoreError, match="2 products of this run were not worked on"):
+        criacao_produtos.tell(CREATION, "one")
+    assert criacao_produtos.create(CREATION, "one", batches[1]) == {"catalogado": 2}
+    assert criacao_produtos.tell(CREATION, "one") == {"avisos": 2, "com_motivo": 1}
+    with rabbitmq_server.connect() as connection:
+        channel = connection.channel()
+        got = [json.loads(channel.basic_get("produto-fila", auto_ack=True)[2]) for _ in range(3)]
+        channel.queue_delete("produto-fila")
+    assert {message["tipo"] for message in got} == {"produto"}
+    assert len({message["id"] for message in got}) == 3
+    execute(store, "UPDATE produtos_pendentes SET preco = 1 WHERE pendente_id = 2")
+    assert criacao_produtos.claim(CREATION, "two", [2], False) == [[2, 5]]
+
+
+@pytest.mark.usefixtures("described")
+def test_atualizacao_precos(store: Connection[Any], tmp_path: Path) -> None:
+    product(store, "A", "Roupas", 10, 1)
+    product(store, "B", "Roupas", 10, 1)
+    path = tmp_path / "precos.csv"
+    path.write_text("produto_id;preco\n1;11,00\n2;99,00\n")
+    settings = Prices(str(path), "", Decimal("0.2"), timedelta(hours=1))
+    [question] = atualizacao_precos.read(settings, "one")
+    assert "| 2 | B | 10.00 | 99.00 |" in question
+    assert read(store, "SELECT preco FROM produtos ORDER BY 1") == [(10,), (10,)]
+    assert atualizacao_precos.apply("one", True, "ana") == {"aplicado": 2}
+    assert read(
+        store, "SELECT preco, aprovado_por FROM precos_historico JOIN produtos USING (produto_id)"
+    ) == [
+        (11, None),
+        (99, "ana"),
+    ]
+    path.write_text("produto_id;preco\n1;11,00\n")
+    assert atualizacao_precos.read(settings, "two") == []
+    assert atualizacao_precos.apply("two", False, None) == {"igual": 1}
+
+
+def test_etl_produtos(store: Connection[Any], described: Transfer, stage: Stage) -> None:
+    for number in range(45):
+        product(store, f"P{number}", "Brinquedos" if number == 0 else "Roupas", 10, number)
+    extracted = json.loads(json.dumps(etl_produtos.extract(described, "one")))
+    assert left_on_s3(stage) == 3
+    assert etl_produtos.load(described, "one", extracted) == 45
+    assert etl_produtos.validate(described, "one", extracted) == {
+        "linhas": 45,
+        "categorias": 2,
+        "sem_categoria_id": {"Brinquedos": 1},
+    }
+    assert left_on_s3(stage) == 0
+    assert published("SELECT COUNT(*), SUM(valor_estoque) FROM produtos") == [(45, Decimal("9900.00"))]
+
+
+def test_etl_pedidos(store: Connection[Any], described: Transfer, stage: Stage) -> None:
+    for number in range(45):
+        order(store, number + 1, status="?" if number == 0 else "novo")
+    end = now(store)
+    start = end - timedelta(days=1)
+    first = json.loads(json.dumps(etl_pedidos.extract(described, "one", NONE, (start, end))))
+    assert first["inicio"].startswith("1970-01-02")
+    assert etl_pedidos.load(described, "one", first) == {"lidos": 45, "rejeitados": 1}
+    etl_pedidos.validate(described, "one", first)
+    assert left_on_s3(stage) == 0
+    # A day is missing: the next run reads from where the last one was complete.
+    later = etl_pedidos.extract(described, "two", NONE, (now(store), now(store) + timedelta(microseconds=1)))
+    assert datetime.fromisoformat(later["inicio"]) == end - timedelta(seconds=60)
+    etl_pedidos.load(described, "two", later)
+    with connections.warehouse().session() as session:
+        session.run("DELETE FROM pedidos WHERE linha = 3")
+        session.connection.commit()
+    with pytest.raises(ComparisonError, match="of load two there are 44 rows"):
+        etl_pedidos.validate(described, "two", later)
+    with pytest.raises(RequestError, match="give both, or neither"):
+        etl_pedidos.extract(described, "three", ("2026-01-01T00:00:00Z", None), NONE)
+    with pytest.raises(RequestError, match="it must have a zone"):
+        etl_pedidos.extract(described, "three", ("2026-01-01T00:00:00", "2026-01-02T00:00:00Z"), NONE)
+
+
+def test_migracao_completa_resumes_where_it_died(
+    store: Connection[Any],
+    described: Transfer,
+    stage: Stage,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    product(store, "A", "Roupas", 10, 1)
+    for number in range(70):
+        order(store, number + 1, status="?" if number == 0 else "novo")
+    planned = migracao_completa.plan(described, "one")
+    assert planned == ["produtos", "pedidos-0-31", "pedidos-31-61", f"pedidos-61-{1 << 62}"]
+    for chunk in planned[:2]:
+        migracao_completa.move(described, "one", chunk)
+
+    def dies(_: Any) -> None:
+        raise ConnectionError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(etl_pedidos, "dump", dies)
+        with pytest.raises(ConnectionError):
+            migracao_completa.move(described, "one", planned[2])
+    with pytest.raises(StoreError, match="2 of 4 chunks are not on S3"):
+        migracao_completa.load(described, "one")
+
+    # Resumed: the plan is kept though there is more by now, and what is done is not read again.
+    order(store, 71)
+    assert migracao_completa.plan(described, "one") == planned
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "products", dies)
+        assert [migracao_completa.move(described, "one", chunk) for chunk in planned] == [1, 30, 30, 11]
+    assert migracao_completa.load(described, "one") == {"produtos": 1, "pedidos": 71}
+    assert published("SELECT COUNT(*) FROM pedidos") == [(70,)]
+    with connections.warehouse().session() as session:
+        session.run("UPDATE pedidos SET valor_total = valor_total + 1 WHERE linha = 40")
+        session.connection.commit()
+    with pytest.raises(ComparisonError, match=r"1 of 3 chunks differ: \[31, 61\): 30 rows"):
+        migracao_completa.compare(described, "one")
+    # Nothing was removed: loading once more repairs it.
+    migracao_completa.load(described, "one")
+    assert migracao_completa.compare(described, "one") == {"produtos": 1, "pedidos": 71}
+    assert left_on_s3(stage) == 0
+
+
+def test_what_the_daily_load_brought_after_a_chunk_was_read_is_read_again(
+    store: Connection[Any], described: Transfer
+) -> None:
+    order(store, 1, status="novo")
+    planned = migracao_completa.plan(described, "whole")
+    for chunk in planned:
+        migracao_completa.move(described, "whole", chunk)
+    execute(store, "UPDATE pedidos SET status = 'pago'")
+    daily = etl_pedidos.extract(
+        described, "daily", NONE, (now(store), now(store) + timedelta(microseconds=1))
+    )
+    etl_pedidos.load(described, "daily", daily)
+    migracao_completa.load(described, "whole")
+    assert published("SELECT status FROM pedidos") == [("novo",)]
+    assert migracao_completa.compare(described, "whole") == {"produtos": 0, "pedidos": 1}
+    again = etl_pedidos.extract(described, "next", NONE, (now(store), now(store) + timedelta(microseconds=1)))
+    etl_pedidos.load(described, "next", again)
+    assert published("SELECT status FROM pedidos") == [("pago",)]
+    with connections.warehouse().session() as session:
+        assert publish.covered(session) == datetime.fromisoformat(again["until"])
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("mysql_loja", connections.mysql),
+        ("s3_stage", connections.stage),
+        ("redshift_dw", connections.warehouse),
+        ("rabbitmq_loja", connections.rabbitmq),
+    ],
+)
+def test_a_connection_that_is_not_there_is_named(name: str, call: Callable[[], Any]) -> None:
+    with pytest.raises(ConfigurationError, match=f"connection {name} is not defined: set AIRFLOW_CONN_"):
+        call()
+
+
+def test_the_warehouse_is_redshift_or_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_REDSHIFT_DW", json.dumps({"conn_type": "sqlite"}))
+    with pytest.raises(ConfigurationError, match="of type 'sqlite'; it must be redshift or postgres"):
+        connections.warehouse()
+    monkeypatch.setenv("AIRFLOW_CONN_REDSHIFT_DW", json.dumps({"conn_type": "redshift", "host": "h"}))
+    with pytest.raises(ConfigurationError, match="iam_role is ''"):
+        connections.warehouse()
