@@ -4,6 +4,7 @@
 |-------------------|-----------------------|------------------------------------------------------------------------|
 | `mysql_loja`      | mysql                 | PyMySQL's arguments, e.g. `{"ssl_ca": "/etc/ssl/ca.pem"}`              |
 | `rabbitmq_loja`   | amqp; schema: virtual host | `{"tls": true}` for amqps                                         |
+| `sqs_loja`        | aws                   | the same provider's                                                    |
 | `s3_stage`        | aws                   | the Amazon provider's, e.g. `{"region_name": "sa-east-1"}`             |
 | `redshift_dw`     | redshift, or postgres | for Redshift `{"iam_role": "arn:aws:iam::…"}`, which COPY reads S3 with |
 | `fornecedor_loja` | http; may be absent   | login and password for the supplier's address                          |
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 MYSQL = "mysql_loja"
 RABBITMQ = "rabbitmq_loja"
+SQS = "sqs_loja"
 STAGE = "s3_stage"
 WAREHOUSE = "redshift_dw"
 SUPPLIER = "fornecedor_loja"
@@ -60,6 +62,14 @@ def rabbitmq() -> pika.URLParameters:
     return pika.URLParameters(
         f"{'amqps' if tls else 'amqp'}://{login}:{password}@{found.host}:{port}/{virtual_host}"
     )
+
+
+def sqs() -> Any:
+    """Return boto3's client of the store's queues on SQS."""
+    from airflow.providers.amazon.aws.hooks.sqs import SqsHook
+
+    _connection(SQS)
+    return SqsHook(aws_conn_id=SQS).get_conn()
 
 
 def stage() -> Any:

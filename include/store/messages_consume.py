@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from include.store.errors import StoreError
 from include.store.messages import Message, Poison, key, parse
 from include.store.messages_stored import Stored
 
@@ -64,7 +65,7 @@ class Queue(Protocol):
         """Connect anew, with some patience. Raises Away when that is over."""
 
 
-class Away(Exception):
+class Away(StoreError):
     """The broker does not answer, or has hung up."""
 
 

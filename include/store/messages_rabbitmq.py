@@ -37,6 +37,8 @@ from include.store.messages import TYPES, Priority, priority
 from include.store.messages_consume import Away, Delivery
 
 log = logging.getLogger(__name__)
+# At INFO the client tells of each socket and channel, forty lines for one connection.
+logging.getLogger("pika").setLevel(logging.WARNING)
 
 QUEUES = tuple(f"{name}-fila" for name in TYPES)
 WAITING = "-espera"

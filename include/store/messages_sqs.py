@@ -35,7 +35,7 @@ from include.store.messages_consume import Away, Delivery
 
 SUFFIXES = {Priority.alta: "-alta", Priority.media: "", Priority.baixa: "-baixa"}
 DEAD = "-mortas"
-# SQS' own limits: messages of one call, and what a body may take of a dead letter with its attributes.
+# Below SQS' own limits: messages of one call, and bytes of one, with room for attributes.
 MOST = 10
 LARGEST = 240 * 1024
 MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
@@ -86,14 +86,14 @@ def publish(client: Any, queue: str, bodies: Iterable[bytes]) -> int:
     """Put bodies into a queue, each by its priority; return how many, once SQS has taken all of them."""
     urls = declare(client, queue)
     count = 0
-    pending: dict[str, list[str]] = {}
+    pending: dict[str, list[str]] = {url: [] for url in urls.values()}
     with _told(queue):
         for body in bodies:
             url = urls[queue + SUFFIXES[priority(body)]]
-            some = pending.setdefault(url, [])
-            some.append(body.decode())
-            if len(some) == MOST or sum(map(len, some)) > LARGEST // MOST:
-                count += _send(client, url, pending.pop(url))
+            if len(pending[url]) == MOST or sum(map(len, pending[url])) + len(body) > LARGEST:
+                count += _send(client, url, pending[url])
+                pending[url] = []
+            pending[url].append(body.decode())
         for url, some in pending.items():
             count += _send(client, url, some)
     return count
@@ -217,6 +217,8 @@ def revive(client: Any, queue: str, forget: Callable[[bytes], None]) -> int:
 
 
 def _send(client: Any, url: str, bodies: Sequence[str]) -> int:
+    if not bodies:
+        return 0
     answer = client.send_message_batch(
         QueueUrl=url,
         Entries=[{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)],

@@ -11,6 +11,10 @@
 | `LOJA_PRECOS_LIMITE_PERCENTUAL` | `20`                | a change above this waits for a person                        |
 | `LOJA_PRECOS_ESPERA_HORAS`      | `20`                | how long it waits; unanswered is refused                      |
 | `LOJA_PEDIDOS_FOLGA_SEGUNDOS`   | `60`                | how far before an open transaction the next run reads again   |
+| `LOJA_FILA_PAUSA_SEGUNDOS`      | `60`                | from a message's failed try to its next                       |
+| `LOJA_FILA_PACIENCIA_SEGUNDOS`  | `120`               | how long a consumer waits for a broker that went away         |
+| `LOJA_FILA_VISIBILIDADE_SEGUNDOS` | `120`           | how long SQS keeps a batch for its consumer                   |
+| `LOJA_FILA_VIGIA_SEGUNDOS`      | `15`                | how often SQS is asked whether a message waits                |
 | `LOJA_PARTE_LINHAS`             | `250000`            | rows of one Parquet file                                      |
 | `LOJA_TRECHO_LINHAS`            | `500000`            | rows of one chunk of `migracao_completa`                      |
 | `LOJA_BALDE`                    | `loja`              | S3 bucket of the stage                                        |
@@ -45,6 +49,16 @@ class Prices:
     form: str
     limit: Decimal
     patience: timedelta
+
+
+@dataclass(frozen=True)
+class Queues:
+    """Of the queue workers."""
+
+    pause: timedelta
+    patience: timedelta
+    visibility: timedelta
+    watch: timedelta
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,21 @@ def prices() -> Prices:
         limit=percent / 100,
         # Below a day: the next day's run waits for this one.
         patience=timedelta(hours=number("LOJA_PRECOS_ESPERA_HORAS", 20, 1, 23)),
+    )
+
+
+def queues() -> Queues:
+    """Read the settings; raise ValueError naming the variable that makes no sense."""
+
+    def seconds(name: str, default: int, lowest: int, highest: int) -> timedelta:
+        return timedelta(seconds=number(f"LOJA_FILA_{name}_SEGUNDOS", default, lowest, highest))
+
+    return Queues(
+        # SQS keeps nothing unseen for more than twelve hours.
+        pause=seconds("PAUSA", 60, 0, 43200),
+        patience=seconds("PACIENCIA", 120, 1, 3600),
+        visibility=seconds("VISIBILIDADE", 120, 10, 43200),
+        watch=seconds("VIGIA", 15, 1, 3600),
     )
 
 

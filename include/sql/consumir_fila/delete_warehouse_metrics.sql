@@ -1,0 +1,1 @@
+DELETE FROM metricas_filas WHERE execucao = %s

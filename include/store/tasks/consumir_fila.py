@@ -1,0 +1,89 @@
+"""What the tasks of `consumir_fila_rabbitmq` and `consumir_fila_sqs` do, on one broker or the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Literal
+
+from include.store import connections, messages_rabbitmq, messages_sqs
+from include.store.messages_consume import Queue, consume
+from include.store.messages_report import tell, write
+from include.store.messages_stored import Stored, create_tables
+from include.store.settings import Queues
+
+log = logging.getLogger(__name__)
+
+Broker = Literal["rabbitmq", "sqs"]
+
+
+def plan(broker: Broker, queues: Sequence[str], consumers: int, batch: int) -> list[dict[str, Any]]:
+    """Return one entry for each consumer that has something to do: `fila`, and `numero` from one, per queue."""
+    with closing(connections.mysql()) as store:
+        create_tables(store)
+    planned = []
+    for queue in queues:
+        waiting = _waiting(broker, queue)
+        # Rounded up: one for each batch, and no more than were asked for.
+        count = min(consumers, -(-waiting // batch))
+        log.info("%d messages wait in %s: %d consumers", waiting, queue, count)
+        planned += [{"fila": queue, "numero": number} for number in range(1, count + 1)]
+    return planned
+
+
+def work(
+    settings: Queues,
+    broker: Broker,
+    run: str,
+    queue: str,
+    batch: int,
+    seconds: float,
+) -> dict[str, int]:
+    """Be one consumer of a queue until it is empty or the time is over; return what it did."""
+    with closing(connections.mysql()) as store, _open(settings, broker, queue, batch) as opened:
+        return vars(consume(opened, Stored(store, queue, run), batch, seconds=seconds))
+
+
+def measure(run: str, queues: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return what a run came to, by queue, and tell database, warehouse and metrics."""
+    with closing(connections.mysql()) as store:
+        numbers = {queue: Stored(store, queue, run).measure() for queue in queues}
+    for queue, found in numbers.items():
+        rate = "no rate" if found.taxa is None else f"{found.taxa:.1%}"
+        log.info(
+            "%s: %d messages, %d stored, %d set aside, %s",
+            queue,
+            found.total,
+            found.sucessos,
+            found.falhas,
+            rate,
+        )
+    write(_warehouse(), run, numbers)
+    tell(numbers)
+    return {queue: vars(found) for queue, found in numbers.items()}
+
+
+def _waiting(broker: Broker, queue: str) -> int:
+    if broker == "rabbitmq":
+        return messages_rabbitmq.waiting(connections.rabbitmq(), queue)
+    with closing(connections.sqs()) as client:
+        messages_sqs.declare(client, queue)
+        return messages_sqs.waiting(client, queue)
+
+
+@contextmanager
+def _open(settings: Queues, broker: Broker, queue: str, batch: int) -> Iterator[Queue]:
+    if broker == "rabbitmq":
+        parameters = connections.rabbitmq()
+        with messages_rabbitmq.RabbitMQ(
+            parameters, queue, batch, settings.pause, settings.patience
+        ) as opened:
+            yield opened
+        return
+    with closing(connections.sqs()) as client:
+        yield messages_sqs.SQS(client, queue, settings.visibility, settings.pause, settings.patience)
+
+
+def _warehouse() -> Callable[[], Any]:
+    return connections.warehouse().connect

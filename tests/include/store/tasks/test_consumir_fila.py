@@ -1,0 +1,244 @@
+"""The tasks of the queue workers, through Airflow's connections, on real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from pymysql.connections import Connection
+
+from include.store.errors import ConfigurationError
+from include.store.messages_report import tell, write
+from include.store.messages_stored import metrics
+from include.store.messages_waiting import AGAIN, MessagesWait
+from include.store.settings import Queues, queues
+from include.store.tasks import consumir_fila as tasks
+from local.aws import AWS, REGION
+from local.mariadb import USER, MariaDB
+from local.postgres import Postgres
+from local.rabbitmq import USER as BROKER_USER
+from local.rabbitmq import RabbitMQ
+from tests.include.store.letters import assert_stored_once, ids
+
+ROOT = Path(__file__).resolve().parents[4]
+QUEUES = ["produto-fila", "pedido-fila", "usuario-fila"]
+SETTINGS = Queues(timedelta(0), timedelta(seconds=30), timedelta(seconds=30), timedelta(seconds=1))
+NOTHING = {"total": 0, "sucessos": 0, "falhas": 0, "taxa": None}
+
+
+@pytest.fixture
+def warehouse(postgres: Postgres, loja: str) -> str:
+    """The DSN of a warehouse of the test's own."""
+    postgres.create_database(f"dw_{loja}")
+    return postgres.dsn(f"dw_{loja}")
+
+
+@pytest.fixture
+def connections(
+    monkeypatch: pytest.MonkeyPatch,
+    mariadb_server: MariaDB,
+    rabbitmq_server: RabbitMQ,
+    aws: AWS,
+    postgres: Postgres,
+    loja: str,
+    warehouse: str,
+) -> Iterator[None]:
+    """Airflow's connections to all of them, and no queue that another test left."""
+    defined = {
+        "mysql_loja": {
+            "conn_type": "mysql",
+            "host": "127.0.0.1",
+            "port": mariadb_server.port,
+            "login": USER,
+            "password": mariadb_server.password,
+            "schema": loja,
+        },
+        "rabbitmq_loja": {
+            "conn_type": "amqp",
+            "host": "127.0.0.1",
+            "port": rabbitmq_server.port,
+            "login": BROKER_USER,
+            "password": rabbitmq_server.password,
+        },
+        "sqs_loja": {
+            "conn_type": "aws",
+            "login": aws.access_key,
+            "password": aws.secret_key,
+            "extra": {"region_name": REGION, "endpoint_url": aws.url},
+        },
+        "redshift_dw": {
+            "conn_type": "postgres",
+            "host": "127.0.0.1",
+            "port": postgres.port,
+            "login": "postgres",
+            "password": postgres.password,
+            "schema": f"dw_{loja}",
+        },
+    }
+    for name, connection in defined.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+    with rabbitmq_server.connect() as connected:
+        for queue in QUEUES:
+            for suffix in ("", "-espera", "-mortas"):
+                connected.channel().queue_delete(queue + suffix)
+    client = aws.client("sqs")
+    for url in client.list_queues().get("QueueUrls", []):
+        client.delete_queue(QueueUrl=url)
+    yield
+    client.close()
+
+
+def publish(*arguments: str) -> str:
+    """Run the publisher as people do."""
+    done = subprocess.run(
+        [sys.executable, "-m", "include.store.messages_publish", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("broker", ["rabbitmq", "sqs"])
+def test_a_run_takes_what_is_published_and_tells_everybody(
+    broker: tasks.Broker, connections: None, store: Connection[Any], warehouse: str
+) -> None:
+    said = publish("--broker", broker, "--count", "45", "--poison", "2")
+    assert said.splitlines()[-1].startswith(f"47 messages in produto-fila ({broker}), ")
+    planned = tasks.plan(broker, QUEUES, 3, 20)
+    assert planned == [{"fila": "produto-fila", "numero": number} for number in (1, 2, 3)]
+    for consumer in planned:
+        tasks.work(SETTINGS, broker, "run", consumer["fila"], 20, 60)
+    expected = {
+        "produto-fila": {"total": 47, "sucessos": 45, "falhas": 2, "taxa": 45 / 47},
+        "pedido-fila": NOTHING,
+        "usuario-fila": NOTHING,
+    }
+    # A second time changes nothing: a retried task reports the same.
+    for _ in range(2):
+        assert tasks.measure("run", QUEUES) == expected
+    assert_stored_once(store, ids(1, 45))
+    with psycopg.connect(warehouse) as connection:
+        rows = connection.execute(
+            "SELECT fila, total, sucessos, falhas, taxa::text FROM metricas_filas ORDER BY fila"
+        ).fetchall()
+    assert rows == [
+        ("pedido-fila", 0, 0, 0, None),
+        ("produto-fila", 47, 45, 2, "0.957447"),
+        ("usuario-fila", 0, 0, 0, None),
+    ]
+    assert tasks.plan(broker, QUEUES, 3, 20) == []
+
+
+def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch, connections: None) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_RABBITMQ_LOJA")
+    with pytest.raises(ConfigurationError, match="connection rabbitmq_loja is not defined"):
+        tasks.plan("rabbitmq", QUEUES, 1, 1)
+
+
+def test_a_publisher_without_a_connection_says_so_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "include.store.messages_publish", "--broker", "rabbitmq"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "AIRFLOW_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: connection rabbitmq_loja is not defined")
+
+
+def test_the_watcher_tells_once_when_messages_begin_to_wait_and_takes_none(
+    connections: None, aws: AWS
+) -> None:
+    trigger = MessagesWait("pedido-fila", 0.01)
+
+    async def events(count: int, patience: float) -> list[Any]:
+        found: list[Any] = []
+        stream = trigger.run()
+        try:
+            async with asyncio.timeout(patience):
+                while len(found) < count:
+                    found.append((await anext(stream)).payload)
+        except TimeoutError:
+            pass
+        finally:
+            await stream.aclose()
+        return found
+
+    assert asyncio.run(events(1, 3)) == []
+    publish("--broker", "sqs", "--tipo", "pedido", "--count", "3")
+    told = {"fila": "pedido-fila", "esperando": 3}
+    # The second one is told only after it was asked AGAIN times, and still all of them wait.
+    assert asyncio.run(events(2, 60)) == [told, told]
+    assert AGAIN > 1
+    classpath, arguments = trigger.serialize()
+    assert classpath == "include.store.messages_waiting.MessagesWait"
+    assert MessagesWait(**arguments).serialize() == trigger.serialize()
+
+
+def test_a_watcher_outlives_a_queue_that_can_not_be_asked(
+    connections: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_SQS_LOJA")
+
+    async def wait() -> None:
+        async with asyncio.timeout(3):
+            await anext(MessagesWait("pedido-fila", 0.1).run())
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(wait())
+    assert "pedido-fila can't be asked; asking again in 0.1 s" in caplog.text
+
+
+def test_the_metrics_count_by_queue_and_result() -> None:
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("test")
+    tell({"produto-fila": metrics(3, 1), "pedido-fila": metrics(0, 0)}, meter)
+    data = reader.get_metrics_data()
+    assert data is not None
+    found = {
+        metric.name: {
+            tuple(sorted(point.attributes.items())): point.value  # type: ignore[union-attr]
+            for point in metric.data.data_points
+        }
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+    }
+    assert found["loja.messages"] == {
+        (("queue", "produto-fila"), ("result", "sucesso")): 3,
+        (("queue", "produto-fila"), ("result", "falha")): 1,
+        (("queue", "pedido-fila"), ("result", "sucesso")): 0,
+        (("queue", "pedido-fila"), ("result", "falha")): 0,
+    }
+    assert found["loja.success_rate"] == {(("queue", "produto-fila"),): 0.75}
+
+
+def test_a_warehouse_row_is_replaced(warehouse: str) -> None:
+    for sucessos in (1, 2):
+        write(lambda: psycopg.connect(warehouse), "run", {"produto-fila": metrics(sucessos, 0)})
+    with psycopg.connect(warehouse) as connection:
+        assert connection.execute("SELECT total FROM metricas_filas").fetchall() == [(2,)]
+
+
+def test_settings_that_make_no_sense_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert queues().visibility == timedelta(minutes=2)
+    monkeypatch.setenv("LOJA_FILA_VISIBILIDADE_SEGUNDOS", "5")
+    with pytest.raises(
+        ValueError, match="LOJA_FILA_VISIBILIDADE_SEGUNDOS is '5'; it must be a whole number from 10"
+    ):
+        queues()

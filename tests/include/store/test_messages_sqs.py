@@ -1,0 +1,223 @@
+"""Consumers on SQS' own protocol (moto's server) and a real MariaDB."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from pymysql.connections import Connection
+
+from include.store.messages import key
+from include.store.messages_consume import RETRIES, Away, Tally, consume
+from include.store.messages_sqs import DEAD, SQS, SUFFIXES, declare, publish, revive, waiting
+from include.store.messages_stored import Stored, create_tables
+from local.aws import AWS, REGION
+from local.mariadb import USER, MariaDB
+from tests.include.store.letters import assert_stored_once, bodies, body, column, ids
+
+ROOT = Path(__file__).resolve().parents[3]
+QUEUE = "produto-fila"
+VISIBILITY = timedelta(seconds=3)
+PAUSE = timedelta(seconds=1)
+PATIENCE = timedelta(seconds=30)
+
+
+@pytest.fixture
+def store(store: Connection[Any]) -> Connection[Any]:
+    create_tables(store)
+    return store
+
+
+@pytest.fixture
+def client(aws: AWS) -> Iterator[Any]:
+    """A client, with no queue there."""
+    client = aws.client("sqs")
+    for url in client.list_queues().get("QueueUrls", []):
+        client.delete_queue(QueueUrl=url)
+    yield client
+    client.close()
+
+
+def drain(client: Any, store: Connection[Any], run: str = "drain", batch: int = 50) -> Tally:
+    """Consume what is there, and what is seen again within four silent seconds."""
+    total = Tally()
+    silent = 0
+    queue = SQS(client, QUEUE, VISIBILITY, PAUSE, PATIENCE)
+    while silent < 4:
+        tally = consume(queue, Stored(store, QUEUE, run), batch)
+        silent = 0 if tally.stored or tally.postponed or tally.buried else silent + 1
+        total = Tally(
+            total.stored + tally.stored, total.postponed + tally.postponed, total.buried + tally.buried
+        )
+    return total
+
+
+def dead_letters(client: Any) -> dict[str, dict[str, str]]:
+    """Take the dead letters: their attributes, by the body's key."""
+    url = declare(client, QUEUE)[QUEUE + DEAD]
+    found = {}
+    while some := client.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+    ).get("Messages"):
+        for message in some:
+            attributes = message["MessageAttributes"]
+            found[key(message["Body"].encode())] = {
+                name: value["StringValue"] for name, value in attributes.items()
+            }
+            client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found
+
+
+def refuse(store: Connection[Any], condition: str) -> None:
+    with store.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TRIGGER refuse BEFORE INSERT ON movimentos FOR EACH ROW "
+            f"IF {condition} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'não hoje'; END IF"
+        )
+
+
+def test_what_is_published_is_stored_once_and_measured(client: Any, store: Connection[Any]) -> None:
+    assert publish(client, QUEUE, [*bodies(1, 60), *bodies(50, 70)]) == 81
+    assert waiting(client, QUEUE) == 81
+    assert drain(client, store, "run").stored == 81
+    assert_stored_once(store, ids(1, 70))
+    assert waiting(client, QUEUE) == 0
+    measured = Stored(store, QUEUE, "run").measure()
+    assert vars(measured) == {"total": 70, "sucessos": 70, "falhas": 0, "taxa": 1.0}
+
+
+def test_the_urgent_come_first(client: Any, store: Connection[Any]) -> None:
+    publish(client, QUEUE, bodies(1, 30))
+    queue = SQS(client, QUEUE, VISIBILITY * 20, PAUSE, PATIENCE)
+    for number, expected in enumerate(("alta", "media", "baixa"), start=1):
+        consume(queue, Stored(store, QUEUE, f"batch {number}"), 10, limit=10)
+        statement = f"SELECT DISTINCT prioridade FROM mensagens WHERE execucao = 'batch {number}'"
+        assert column(store, statement) == [expected]
+
+
+def test_a_refused_message_is_tried_three_times_then_set_aside_with_the_reason(
+    client: Any, store: Connection[Any]
+) -> None:
+    refuse(store, "NEW.mensagem_id = 'PRODUTO-0002'")
+    publish(client, QUEUE, bodies(1, 4))
+    tally = drain(client, store, "run")
+    assert (tally.postponed, tally.buried) == (RETRIES, 1)
+    assert_stored_once(store, ids(1, 4) - {"PRODUTO-0002"})
+    assert dead_letters(client) == {
+        "PRODUTO-0002": {"motivo": "MySQL 1644: não hoje", "tentativas": "3", "fila": QUEUE}
+    }
+    measured = Stored(store, QUEUE, "run").measure()
+    assert vars(measured) == {"total": 4, "sucessos": 3, "falhas": 1, "taxa": 0.75}
+
+
+def test_poison_goes_straight_to_the_dead_letters(client: Any, store: Connection[Any]) -> None:
+    poison = [b"{", body(1).replace(b'"produto"', '"\u00e7liente"'.encode()), b"x" * 1024 * 1024]
+    publish(client, QUEUE, [body(1), *poison, body(2)])
+    assert drain(client, store, "run").buried == 3
+    assert_stored_once(store, ids(1, 2))
+    letters = dead_letters(client)
+    assert letters[key(poison[0])]["motivo"].startswith("no JSON")
+    assert letters[key(poison[1])]["motivo"].startswith("tipo: Input should be")
+    cut = letters[key(b"x" * 240 * 1024)]
+    assert (cut["motivo"], cut["cortada"]) == (
+        "1048576 bytes; a message has at most 262144",
+        "1048576 bytes",
+    )
+
+
+def test_dead_letters_can_be_revived(client: Any, store: Connection[Any]) -> None:
+    refuse(store, "TRUE")
+    publish(client, QUEUE, bodies(1, 2))
+    assert drain(client, store).buried == 2
+    with store.cursor() as cursor:
+        cursor.execute("DROP TRIGGER refuse")
+    stored = Stored(store, QUEUE, "revive")
+    assert revive(client, QUEUE, lambda text: stored.forget(key(text))) == 2
+    assert drain(client, store).stored == 2
+    assert_stored_once(store, ids(1, 2))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [("receive", 1), ("apply", 1), ("postpone", 1), ("bury", 1), ("acknowledge", 1)],
+    ids=lambda step: step[0],
+)
+def test_a_consumer_killed_after_any_step_loses_and_doubles_nothing(
+    step: tuple[str, int],
+    client: Any,
+    store: Connection[Any],
+    mariadb_server: MariaDB,
+    loja: str,
+    aws: AWS,
+) -> None:
+    refuse(store, "NEW.mensagem_id = 'PRODUTO-0004'")
+    publish(client, QUEUE, [*bodies(1, 40), b"poison"])
+    configuration = {
+        "mysql": {
+            "host": "127.0.0.1",
+            "port": mariadb_server.port,
+            "user": USER,
+            "password": mariadb_server.password,
+            "database": loja,
+        },
+        "broker": {
+            "endpoint_url": aws.url,
+            "region_name": REGION,
+            "aws_access_key_id": aws.access_key,
+            "aws_secret_access_key": aws.secret_key,
+        },
+        "queue": QUEUE,
+        "batch": 50,
+        "run": "worker",
+        "visibility": VISIBILITY.total_seconds(),
+        "pause": 1,
+        "die": step,
+    }
+    with tempfile.TemporaryFile("w+") as file:
+        json.dump(configuration, file)
+        file.seek(0)
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.include.store.worker"],
+            cwd=ROOT,
+            stdin=file,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    assert done.returncode == -9, done.stderr
+    drain(client, store)
+    assert_stored_once(store, ids(1, 40) - {"PRODUTO-0004"})
+    letters = dead_letters(client)
+    assert set(letters) == {"PRODUTO-0004", key(b"poison")}
+    assert letters["PRODUTO-0004"]["motivo"] == "MySQL 1644: não hoje"
+    assert waiting(client, QUEUE) == 0
+
+
+def test_a_queue_that_is_gone_is_made_again(client: Any, store: Connection[Any]) -> None:
+    queue = SQS(client, QUEUE, VISIBILITY, PAUSE, PATIENCE)
+    for suffix in SUFFIXES.values():
+        client.delete_queue(QueueUrl=queue.urls[QUEUE + suffix])
+    assert consume(queue, Stored(store, QUEUE, "run"), 10) == Tally()
+    assert waiting(client, QUEUE) == 0
+
+
+def test_nobody_there_is_said_in_one_line() -> None:
+    nobody = boto3.client(
+        "sqs",
+        endpoint_url="http://127.0.0.1:9",
+        region_name=REGION,
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    with pytest.raises(Away, match="Could not connect to the endpoint URL"):
+        waiting(nobody, QUEUE)
