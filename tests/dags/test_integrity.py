@@ -224,6 +224,38 @@ def test_etl_pedidos_reads_data_intervals(bag: Any) -> None:
     assert type(bag.dags["etl_pedidos"].timetable) is CronDataIntervalTimetable
 
 
+@pytest.mark.parametrize("dag_id", ["consumir_fila_rabbitmq", "consumir_fila_sqs"])
+def test_the_queue_workers_plan_consume_and_measure_one_run_at_a_time(bag: Any, dag_id: str) -> None:
+    dag = bag.dags[dag_id]
+    assert dag.max_active_runs == 1
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "planejar": {"consumir"},
+        "consumir": {"medir"},
+        "medir": set(),
+    }
+    # A run that finds nothing is measured as well; one whose consumer failed is a failed run.
+    assert dag.get_task("medir").trigger_rule == "none_failed"
+
+
+def test_the_queues_on_sqs_are_watched_and_those_on_rabbitmq_asked_every_minute(bag: Any) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    assert bag.dags["consumir_fila_rabbitmq"].timetable.expression == "* * * * *"
+    watched = DagSerialization.to_dict(bag.dags["consumir_fila_sqs"])
+    triggers = [
+        watcher["trigger"]
+        for asset in watched["dag"]["timetable"]["__var"]["asset_condition"]["objects"]
+        for watcher in asset["watchers"]
+    ]
+    assert triggers == [
+        {
+            "classpath": "include.store.messages_waiting.MessagesWait",
+            "kwargs": {"queue": queue, "seconds": 15.0},
+        }
+        for queue in ("produto-fila", "pedido-fila", "usuario-fila")
+    ]
+
+
 def test_a_change_beyond_the_limit_is_refused_unless_somebody_approves_it(bag: Any) -> None:
     asked = bag.dags["atualizacao_precos"].get_task("aprovar")
     assert asked.partial_kwargs["options"] == ["Aprovar", "Recusar"]
