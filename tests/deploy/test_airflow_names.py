@@ -17,6 +17,7 @@ import pytest
 from deploy.prepare import USERS
 from include.conventions import alerts
 from include.conventions.queues import Queue
+from include.store import connections as store
 from include.vendas import connections
 from local import airflow
 from local.compose import ComposeError, airflow_environment, interpolate
@@ -27,6 +28,7 @@ from tests.deploy.conftest import ROOT, Compose
 
 OPTION = re.compile(r"AIRFLOW__([A-Z_]+?)__([A-Z_0-9]+)")
 # Of the libraries themselves, checked by the test that receives what they send.
+STORE = {store.MYSQL, store.RABBITMQ, store.SQS, store.STAGE, store.WAREHOUSE, store.SUPPLIER}
 OTHERS = re.compile(r"OTEL_|OMP_NUM_THREADS$|DO_NOT_TRACK$|SCARF_ANALYTICS$")
 # Prints what Airflow knows by itself and by its providers, and how it reads the command lines it is given.
 ASK_AIRFLOW = """
@@ -146,10 +148,11 @@ def test_connections_are_those_that_the_project_asks_for(
         for name, value in shared.items()
         if name.startswith("AIRFLOW_CONN_")
     }
-    assert set(ids) == {connections.POSTGRES, connections.CLICKHOUSE, alerts.SMTP, alerts.SLACK}
+    channels = {alerts.SMTP, alerts.SLACK}
+    assert set(ids) == {connections.POSTGRES, connections.CLICKHOUSE} | channels | STORE
     for conn_id, value in ids.items():
-        if conn_id in (alerts.SMTP, alerts.SLACK):
-            assert value == ""  # a channel is off until somebody gives it an address
+        if conn_id in channels | STORE:
+            assert value == ""  # off, or nowhere, until somebody gives it an address
             continue
         connection = Connection.from_json(value, conn_id)
         assert connection.conn_type in known["connections"]

@@ -13,7 +13,7 @@ import time
 from datetime import timedelta
 
 import boto3
-import pyarrow.csv  # noqa: F401
+import pyarrow.csv
 import pyarrow.parquet  # noqa: F401 - what they take by themselves belongs to the base
 
 from include.store import export, mysql, publish, warehouse
