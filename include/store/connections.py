@@ -6,7 +6,7 @@
 | `rabbitmq_loja`   | amqp; schema: virtual host | `{"tls": true}` for amqps                                         |
 | `sqs_loja`        | aws                   | the same provider's                                                    |
 | `s3_stage`        | aws                   | the Amazon provider's, e.g. `{"region_name": "sa-east-1"}`             |
-| `redshift_dw`     | redshift, or postgres | for Redshift `{"iam_role": "arn:aws:iam::…"}`, which COPY reads S3 with |
+| `redshift_dw`     | redshift, or postgres | the driver's arguments; the role of COPY is `LOJA_PAPEL_COPY`          |
 | `fornecedor_loja` | http; may be absent   | login and password for the supplier's address                          |
 """
 
@@ -82,14 +82,15 @@ def stage() -> Any:
 
 def warehouse() -> Warehouse:
     """Return the warehouse: Redshift, or PostgreSQL in its place, as the connection's type says."""
+    from include.store.settings import copy_role
     from include.store.warehouse import postgres, redshift
 
     found = _connection(WAREHOUSE)
     if found.conn_type == "redshift":
         from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
 
-        role = found.extra_dejson.get("iam_role", "")
-        return redshift(RedshiftSQLHook(redshift_conn_id=WAREHOUSE, aws_conn_id=STAGE).get_conn, role)
+        hook = RedshiftSQLHook(redshift_conn_id=WAREHOUSE, aws_conn_id=STAGE)
+        return redshift(hook.get_conn, copy_role())
     if found.conn_type == "postgres":
         parameters = {
             "host": found.host,

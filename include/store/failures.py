@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,9 +31,17 @@ def explained() -> Iterator[None]:
         raise AirflowException(f"MySQL: {' '.join(map(str, error.args))}") from None
     except psycopg.Error as error:
         raise AirflowException(f"warehouse: {' '.join(str(error).split())}") from None
+    except _redshift() as error:
+        raise AirflowException(f"warehouse: {' '.join(str(error).split())}") from None
     except (
         botocore.exceptions.BotoCoreError,
         botocore.exceptions.ClientError,
         boto3.exceptions.Boto3Error,
     ) as error:
         raise AirflowException(f"S3: {error}") from None
+
+
+def _redshift() -> tuple[type[Exception], ...]:
+    """Return the error class of Redshift's driver, if the task has loaded that at all."""
+    driver = sys.modules.get("redshift_connector")
+    return () if driver is None else (driver.Error,)

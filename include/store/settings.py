@@ -18,6 +18,7 @@
 | `LOJA_PARTE_LINHAS`             | `250000`            | rows of one Parquet file                                      |
 | `LOJA_TRECHO_LINHAS`            | `500000`            | rows of one chunk of `migracao_completa`                      |
 | `LOJA_BALDE`                    | `loja`              | S3 bucket of the stage                                        |
+| `LOJA_PAPEL_COPY`               |                     | ARN of the role that Redshift's COPY reads the bucket with    |
 """
 
 from __future__ import annotations
@@ -136,6 +137,11 @@ def transfer() -> Transfer:
         chunk_rows=number("LOJA_TRECHO_LINHAS", 500_000, 1),
         grace=timedelta(seconds=number("LOJA_PEDIDOS_FOLGA_SEGUNDOS", 60, 1)),
     )
+
+
+def copy_role() -> str:
+    """Return the ARN of the role that COPY reads S3 with; only Redshift needs one, and its form is checked there."""
+    return os.environ.get("LOJA_PAPEL_COPY", "")
 
 
 def number(name: str, default: int, lowest: int, highest: int | None = None) -> int:

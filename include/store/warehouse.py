@@ -130,7 +130,7 @@ def redshift(connect: Callable[[], Any], role: str) -> Warehouse:
     """
     if not ROLE.fullmatch(role):
         raise ConfigurationError(
-            f"connection redshift_dw: iam_role is {role!r}; it must be like arn:aws:iam::123456789012:role/name"
+            f"LOJA_PAPEL_COPY is {role!r}; for Redshift it must be like arn:aws:iam::123456789012:role/name"
         )
 
     def copy(cursor: Any, name: str, table: Table, export: Export, stage: Stage) -> None:

@@ -26,7 +26,9 @@ def test_copy_reads_a_manifest_with_the_length_of_each_file() -> None:
     "role", ["", "default", "arn:aws:iam::1:role/x", f"{ROLE}' ; DROP TABLE pedidos; --"]
 )
 def test_a_role_that_is_none_is_refused(role: str) -> None:
-    with pytest.raises(ConfigurationError, match="it must be like arn:aws:iam::123456789012:role/name"):
+    with pytest.raises(
+        ConfigurationError, match="for Redshift it must be like arn:aws:iam::123456789012:role/name"
+    ):
         redshift(lambda: None, role)
 
 

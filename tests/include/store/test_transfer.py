@@ -223,6 +223,39 @@ def test_readers_see_all_of_a_load_or_nothing(store: Connection[Any], stage: Sta
     assert seen <= {(("novo", 60),), (("pago", 60),)}
 
 
+def test_two_loads_at_once_give_the_newer_state_whoever_is_first(
+    store: Connection[Any], stage: Stage, dw: Warehouse
+) -> None:
+    for number in range(60):
+        order(store, number + 1, status="novo")
+    early = extract(store, stage)
+    execute(store, "UPDATE pedidos SET status = 'pago'")
+    late = extract(store, stage)
+    start = threading.Barrier(4)
+    failed = []
+
+    def publish_one(found: export.Orders, window: Any, name: str) -> None:
+        with dw.session() as session:
+            start.wait()
+            try:
+                publish.orders(session, stage, found, window, name)
+            except Exception as error:  # noqa: BLE001 - told in the main thread
+                failed.append(error)
+
+    threads = [
+        threading.Thread(target=publish_one, args=(*each, f"run-{number}"))
+        for number, each in enumerate((early, late, early, late))
+    ]
+    ask(dw, "SELECT 1")
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert ask(dw, "SELECT status, COUNT(*) FROM pedidos GROUP BY status") == [("pago", 60)]
+    assert ask(dw, "SELECT ordem FROM cargas ORDER BY ordem") == [(1,), (2,), (3,), (4,)]
+
+
 @pytest.mark.parametrize("name", ["drop_overtaken", "publish", "insert_load"])
 def test_a_loader_killed_in_the_middle_leaves_what_was_there(
     store: Connection[Any], stage: Stage, dw: Warehouse, monkeypatch: pytest.MonkeyPatch, name: str

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from pymysql.connections import Connection
+from tenacity import wait_none
 
 from include.store import connections, export, publish
 from include.store.errors import ComparisonError, ConfigurationError, RequestError, StoreError
@@ -27,6 +28,7 @@ from local.aws import AWS, REGION
 from local.mariadb import USER, MariaDB
 from local.postgres import Postgres
 from local.rabbitmq import RabbitMQ
+from local.server import free_port
 from tests.include.store.conftest import Connect
 from tests.include.store.rows import execute, read
 from tests.include.store.test_transfer import order, product
@@ -276,5 +278,31 @@ def test_the_warehouse_is_redshift_or_postgres(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigurationError, match="of type 'sqlite'; it must be redshift or postgres"):
         connections.warehouse()
     monkeypatch.setenv("AIRFLOW_CONN_REDSHIFT_DW", json.dumps({"conn_type": "redshift", "host": "h"}))
-    with pytest.raises(ConfigurationError, match="iam_role is ''"):
+    with pytest.raises(ConfigurationError, match="LOJA_PAPEL_COPY is ''; for Redshift it must"):
         connections.warehouse()
+
+
+def test_a_redshift_that_gives_no_answer_is_one_line_and_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    from include.store.failures import explained
+
+    nobody = {
+        "conn_type": "redshift",
+        "host": "127.0.0.1",
+        "port": free_port(),
+        "login": "loja",
+        "password": "s3cr3t",
+        "schema": "dw",
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_REDSHIFT_DW", json.dumps(nobody))
+    monkeypatch.setenv("AIRFLOW_CONN_S3_STAGE", json.dumps({"conn_type": "aws"}))
+    monkeypatch.setenv("LOJA_PAPEL_COPY", "arn:aws:iam::123456789012:role/carga")
+    # The hook asks five times, with longer and longer waits.
+    monkeypatch.setattr(RedshiftSQLHook.get_conn.retry, "wait", wait_none())
+    with pytest.raises(AirflowException) as raised, explained(), connections.warehouse().session():
+        pass
+    assert type(raised.value) is not AirflowFailException
+    assert str(raised.value).startswith("warehouse: ")
+    assert "s3cr3t" not in str(raised.value)
