@@ -5,10 +5,10 @@ When messages begin to wait, and on demand: takes what waits in `produto-fila`, 
 SQS, connection `sqs_loja`; each with `-alta` and `-baixa` beside it) and stores it in the store's database (connection
 `mysql_loja`), each message exactly once by its id, the urgent first. A message is deleted from its queue after it is
 stored. One that is refused is tried again twice, then it lies in `…-mortas` with the attribute `motivo`; poison goes
-there at once. To use more consumers, or only some queues, trigger
+there at once. To use more consumers, or only some queues, or to try dead letters again, trigger
 
 ```json
-{"filas": ["pedido-fila"], "consumidores": 8, "lote": 200}
+{"filas": ["pedido-fila"], "consumidores": 8, "lote": 200, "reviver": true}
 ```
 
 The task `medir` returns `{total, sucessos, falhas, taxa}` of the run for each queue; the same is in `metricas_filas`, of
@@ -84,6 +84,12 @@ WAITING = [
             title="Segundos",
             description="So long a consumer takes new batches, if it does not find its queue empty before.",
         ),
+        "reviver": Param(
+            False,
+            type="boolean",
+            title="Reviver",
+            description="Put the dead letters of these queues back first, once their cause is mended.",
+        ),
     },
 )
 def consumir_fila_sqs() -> None:
@@ -94,9 +100,12 @@ def consumir_fila_sqs() -> None:
         from include.store.failures import explained
         from include.store.tasks import consumir_fila as tasks
 
-        params = get_current_context()["params"]
+        context = get_current_context()
+        run, params = f"{BROKER} {context['run_id']}", context["params"]
         with explained():
-            return tasks.plan(BROKER, params["filas"], params["consumidores"], params["lote"])
+            return tasks.plan(
+                BROKER, run, params["filas"], params["consumidores"], params["lote"], params["reviver"]
+            )
 
     @task(map_index_template="{{ consumidor }}")
     def consumir(consumidor: dict[str, Any]) -> dict[str, int]:

@@ -113,6 +113,10 @@ def consume(
 def _settle_alone(queue: Queue, stored: Stored, suspect: Delivery, tally: Tally) -> None:
     # Counted just before it is tried, and one by one: those that only travel with it are not suspected for ever.
     name = key(suspect.body)
+    known = stored.failures([name]).get(name)
+    if known is not None and known.dead:
+        queue.acknowledge([suspect])
+        return
     lost = stored.count_lost(name)
     if lost < LOST:
         _settle(queue, stored, [suspect], tally)

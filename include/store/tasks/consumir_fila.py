@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Literal
 
 from include.store import connections, messages_rabbitmq, messages_sqs
+from include.store.messages import key
 from include.store.messages_consume import Queue, consume
 from include.store.messages_report import tell, write
 from include.store.messages_stored import Stored, create_tables
@@ -18,10 +19,19 @@ log = logging.getLogger(__name__)
 Broker = Literal["rabbitmq", "sqs"]
 
 
-def plan(broker: Broker, queues: Sequence[str], consumers: int, batch: int) -> list[dict[str, Any]]:
-    """Return one entry for each consumer that has something to do: `fila`, and `numero` from one, per queue."""
+def plan(
+    broker: Broker, run: str, queues: Sequence[str], consumers: int, batch: int, revive: bool
+) -> list[dict[str, Any]]:
+    """Return one entry for each consumer that has something to do: `fila`, and `numero` from one, per queue.
+
+    With `revive` the queues' dead letters are put back first, to be tried as if they were new.
+    """
     with closing(connections.mysql()) as store:
         create_tables(store)
+        for queue in queues if revive else ():
+            log.info(
+                "%d dead letters go back to %s", _revive(broker, queue, Stored(store, queue, run)), queue
+            )
     planned = []
     for queue in queues:
         waiting = _waiting(broker, queue)
@@ -70,6 +80,16 @@ def _waiting(broker: Broker, queue: str) -> int:
     with closing(connections.sqs()) as client:
         messages_sqs.declare(client, queue)
         return messages_sqs.waiting(client, queue)
+
+
+def _revive(broker: Broker, queue: str, stored: Stored) -> int:
+    def forget(body: bytes) -> None:
+        stored.forget(key(body))
+
+    if broker == "rabbitmq":
+        return messages_rabbitmq.revive(connections.rabbitmq(), queue, forget)
+    with closing(connections.sqs()) as client:
+        return messages_sqs.revive(client, queue, forget)
 
 
 @contextmanager

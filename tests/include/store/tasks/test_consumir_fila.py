@@ -119,7 +119,7 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
 ) -> None:
     said = publish("--broker", broker, "--count", "45", "--poison", "2")
     assert said.splitlines()[-1].startswith(f"47 messages in produto-fila ({broker}), ")
-    planned = tasks.plan(broker, QUEUES, 3, 20)
+    planned = tasks.plan(broker, "run", QUEUES, 3, 20, revive=False)
     assert planned == [{"fila": "produto-fila", "numero": number} for number in (1, 2, 3)]
     for consumer in planned:
         tasks.work(SETTINGS, broker, "run", consumer["fila"], 20, 60)
@@ -141,13 +141,17 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
         ("produto-fila", 47, 45, 2, "0.957447"),
         ("usuario-fila", 0, 0, 0, None),
     ]
-    assert tasks.plan(broker, QUEUES, 3, 20) == []
+    assert tasks.plan(broker, "run", QUEUES, 3, 20, revive=False) == []
+    # The two that are poison still are.
+    assert tasks.plan(broker, "again", QUEUES, 3, 20, revive=True) == planned[:1]
+    tasks.work(SETTINGS, broker, "again", "produto-fila", 20, 60)
+    assert tasks.measure("again", QUEUES)["produto-fila"]["falhas"] == 2
 
 
 def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch, connections: None) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_RABBITMQ_LOJA")
     with pytest.raises(ConfigurationError, match="connection rabbitmq_loja is not defined"):
-        tasks.plan("rabbitmq", QUEUES, 1, 1)
+        tasks.plan("rabbitmq", "run", QUEUES, 1, 1, revive=False)
 
 
 def test_a_publisher_without_a_connection_says_so_in_one_line(tmp_path: Path) -> None:
