@@ -7,6 +7,8 @@ INSTALLED := $(VENV)/.installed
 BIN := $(VENV)/bin
 BOOTSTRAP := .local/bootstrap
 ROWS ?= 1000000
+# In two processes: what needs Airflow, which mostly waits, and beside it all the rest.
+TWO := --numprocesses 2 --dist loadgroup
 
 .PHONY: help
 help: ## Show this list
@@ -37,7 +39,7 @@ logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
 
 .PHONY: test
 test: lint typecheck ## Lint, check types, run every test except the soak
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -m "not soak" $(TWO)
 
 .PHONY: soak
 soak: $(INSTALLED) ## Run the tests that are too long for every day

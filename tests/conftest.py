@@ -51,6 +51,14 @@ INSERT INTO produto (nome, descricao, preco_base) VALUES ('Café', E'torrado\\te
 """
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what needs the deployment in one process, so that a session in two processes (pytest -n) starts only one."""
+    for item in items:
+        if "deployment" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("deployment"))
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """One PostgreSQL for the session; each test gets a database of its own."""
