@@ -42,7 +42,7 @@ def run(folder: Path, console: Console) -> int:
         console.print(f"[dim]{time.monotonic() - began:5.0f} s[/]  {text}", highlight=False)
 
     # No run of the schedule: it would ask the real service.
-    variables = {"OCORRENCIAS_SCHEDULE": "0 0 1 1 *"}
+    variables = {"OCORRENCIAS_SCHEDULE": "0 0 29 2 *"}
     with Deployment(folder, variables, lambda text: say(escape(text))) as deployment:
         deployment.start_databases()
         deployment.start_airflow("api-server", "worker", "dag-processor", "scheduler")

@@ -134,7 +134,7 @@ def deployment(
         "AIRFLOW_CONN_SLACK_ALERTAS": json.dumps(webhook.connection),
         "AIRFLOW_CONN_HTTP_DADOS_RIO": json.dumps(incidents_service.connection),
         # Nothing but what a test triggers.
-        "OCORRENCIAS_SCHEDULE": "0 0 1 1 *",
+        "OCORRENCIAS_SCHEDULE": "0 0 29 2 *",
         # The pauses between tries are most of a test's time otherwise.
         "OCORRENCIAS_PAUSA_SEGUNDOS": "0",
         "OCORRENCIAS_ESPERA_SEGUNDOS": "2",

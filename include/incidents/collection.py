@@ -1,8 +1,8 @@
 """One collection: both lists of events, each event once, those of CET-RIO counted by POP and status.
 
-- **Which day is asked for**: the day in São Paulo of the run's own time, not of the clock when the task happens to run.
-  The run of 00:00 asks for the new day, where the list is short. What began yesterday and is still open is in the
-  list of open events. A run of 23:40 that is tried again after midnight still asks for its own day.
+- **Which day is asked for**: that of São Paulo 20 minutes before the run's own time, whatever the clock says when the
+  task happens to run. So the run of 00:00 closes the day before: what began and ended after the run of 23:40 is seen
+  once at least. What began earlier and is still open is in the list of open events, at any time.
 - **An event in both lists** counts once. The list of open events wins, being the present; unless it is stale, and the
   other is not.
 - **Stale lists** are refused, unless the run accepts them; the run is marked then.
@@ -19,6 +19,9 @@ from include.incidents.errors import RequestError, StaleError
 from include.incidents.models import ZONE, Evento, Lista, Recusado
 from include.incidents.responsibility import KnownPop, Responsibility, find
 from include.incidents.service import LONGEST_SPAN, Service
+
+BEFORE = timedelta(minutes=20)
+"""From one run to the next: what happened since the last one may be of the day before."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,12 @@ class Coleta:
 
 
 def resolve_day(text: str | None, moment: datetime, now: datetime) -> date:
-    """Return the day to ask for: that of the conf, else the run's own in São Paulo.
+    """Return the day to ask for: that of the conf, else the run's in São Paulo.
 
     Raises RequestError for a day that is not one, to come, or further back than the service answers for.
     """
     if text is None:
-        return moment.astimezone(ZONE).date()
+        return (moment - BEFORE).astimezone(ZONE).date()
     today = now.astimezone(ZONE).date()
     try:
         day = date.fromisoformat(text)

@@ -123,11 +123,12 @@ def report(summary: Mapping[str, Any]) -> str:
 
 def headline(summary: Mapping[str, Any]) -> str:
     """Return what a person wants to know of a run first, on one line."""
-    parts = [f"{summary['eventos']} ocorrências", f"{summary['retentativas']} retries"]
+    retries, unknown = summary["retentativas"], len(summary["pops_desconhecidos"])
+    parts = [f"{summary['eventos']} ocorrências", f"{retries} {'retry' if retries == 1 else 'retries'}"]
     if summary["recusados"]:
         parts.append(f"{summary['recusados']} set aside")
-    if summary["pops_desconhecidos"]:
-        parts.append(f"{len(summary['pops_desconhecidos'])} unknown POPs")
+    if unknown:
+        parts.append(f"{unknown} unknown {'POP' if unknown == 1 else 'POPs'}")
     if summary["atraso"]:
         parts.append("stale")
     return " · ".join(parts)

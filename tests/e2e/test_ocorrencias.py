@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from include.incidents.csv_file import COLUMNS, NAME
@@ -169,6 +170,30 @@ def test_an_unknown_pop_is_counted_and_told_of_once(
     # Who is responsible for the known one was asked by an earlier run at most.
     assert service.count(POPS) == 2
     assert sum(asked == (ATIVIDADES, {"popId": "4"}) for asked in service.asked) <= 1
+
+
+def test_the_page_of_the_dag_shows_counts_and_retries(deployment, api, service):
+    service.faults[POPS] = [503]
+    service.open_events.append(event(6, pop=99))
+    run = api.trigger(DAG_ID, {})
+    assert ended(deployment, api, DAG_ID, run).state == "success"
+    plugins = api.call("GET", "/api/v2/plugins", params={"limit": 100})["plugins"]
+    [view] = [
+        view for plugin in plugins for view in plugin["external_views"] if view["name"] == "At a glance"
+    ]
+    assert (view["destination"], view["href"]) == ("dag", "/glance/{DAG_ID}")
+    settings = deployment.settings
+    address = f"{settings.url}{view['href'].format(DAG_ID=DAG_ID)}"
+    # As the browser shows it, by the cookie of the UI.
+    cookies = {"_token": rest.token(settings.url, "viewer", settings.viewer_password)}
+    shown = httpx.get(address, cookies=cookies)
+    assert shown.status_code == 200
+    newest = shown.text.split("<tr>")[2]
+    assert run in newest
+    assert "success" in newest
+    assert "<td>4 ocorrências · 1 retry · 1 unknown POP</td>" in newest
+    assert "retentativas 1" in newest
+    assert httpx.get(address).status_code == 401
 
 
 @pytest.mark.parametrize(

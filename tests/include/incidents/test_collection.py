@@ -22,11 +22,12 @@ NOW = datetime(2026, 11, 21, 3, 10, tzinfo=UTC)
     ("moment", "day"),
     [
         (datetime(2026, 11, 21, 2, 40, tzinfo=UTC), date(2026, 11, 20)),
-        (datetime(2026, 11, 21, 2, 59, 59, 999999, tzinfo=UTC), date(2026, 11, 20)),
-        (datetime(2026, 11, 21, 3, 0, tzinfo=UTC), date(2026, 11, 21)),
+        (datetime(2026, 11, 21, 3, 0, tzinfo=UTC), date(2026, 11, 20)),
+        (datetime(2026, 11, 21, 3, 19, 59, 999999, tzinfo=UTC), date(2026, 11, 20)),
+        (datetime(2026, 11, 21, 3, 20, tzinfo=UTC), date(2026, 11, 21)),
     ],
 )
-def test_the_day_is_the_runs_own_in_sao_paulo(moment, day):
+def test_the_day_is_that_of_sao_paulo_and_midnight_closes_it(moment, day):
     # Ten past midnight there, whichever run is tried.
     assert resolve_day(None, moment, NOW) == day
 
