@@ -147,7 +147,13 @@ def test_connections_are_those_that_the_project_asks_for(
         for name, value in shared.items()
         if name.startswith("AIRFLOW_CONN_")
     }
-    assert set(ids) == {connections.POSTGRES, connections.CLICKHOUSE, incidents.HTTP, alerts.SMTP, alerts.SLACK}
+    assert set(ids) == {
+        connections.POSTGRES,
+        connections.CLICKHOUSE,
+        incidents.HTTP,
+        alerts.SMTP,
+        alerts.SLACK,
+    }
     assert incidents.CLICKHOUSE == connections.CLICKHOUSE
     for conn_id, value in ids.items():
         if conn_id in (alerts.SMTP, alerts.SLACK):
