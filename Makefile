@@ -12,11 +12,15 @@ TWO := --numprocesses 2 --dist loadgroup
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(INSTALLED) ## Watch sales move from PostgreSQL to ClickHouse through scheduled runs, then compare both
 	@$(BIN)/python -m local demo
+
+.PHONY: demo-ocorrencias
+demo-ocorrencias: $(INSTALLED) ## Replay recorded traffic incidents: the counts, the CSV and the views
+	@$(BIN)/python -m local demo-ocorrencias
 
 .PHONY: local
 local: $(INSTALLED) ## Run the whole deployment until Ctrl-C; prints address, user and password of the UI

@@ -33,7 +33,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
 
     It is the one of docker-compose.yaml, with the services' addresses replaced by those of this deployment.
     Airflow settings of the calling shell are left out: they would point the processes somewhere else. Those
-    of the DAGs (`ETL_VENDAS_…`) come through.
+    of the DAGs (`ETL_VENDAS_…`, `OCORRENCIAS_…`) come through.
     """
     here = {
         "api-server:8080": f"127.0.0.1:{settings.api_port}",
@@ -73,6 +73,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
         "AIRFLOW_HOME": str(settings.folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "OCORRENCIAS_PASTA": str(settings.folder / "ocorrencias"),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(settings.api_port),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.logs / "tasks"),

@@ -20,6 +20,7 @@ from local.server import free_port
 from local.source import base
 from local.source.base import execute_file
 from local.stack import Deployment
+from tests.incidents_service import IncidentsService
 from tests.lab import Lab
 from tests.otlp import Receiver
 from tests.receivers import Mailbox, Webhook
@@ -97,8 +98,19 @@ def webhook() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="session")
+def incidents_service() -> Iterator[IncidentsService]:
+    """The service that ocorrencias_cet_rio reads."""
+    with IncidentsService() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def deployment(
-    tmp_path_factory: pytest.TempPathFactory, telemetry: Receiver, mailbox: Mailbox, webhook: Webhook
+    tmp_path_factory: pytest.TempPathFactory,
+    telemetry: Receiver,
+    mailbox: Mailbox,
+    webhook: Webhook,
+    incidents_service: IncidentsService,
 ) -> Iterator[Deployment]:
     """The servers, and Airflow on a Celery worker, with a timetable of seconds; every DAG of ours is paused."""
     bundles = [
@@ -133,6 +145,13 @@ def deployment(
         "ALERTAS_EMAIL_PARA": "operacao@example.com, plantao@example.com",
         "AIRFLOW_CONN_SMTP_ALERTAS": json.dumps(mailbox.connection),
         "AIRFLOW_CONN_SLACK_ALERTAS": json.dumps(webhook.connection),
+        "AIRFLOW_CONN_HTTP_DADOS_RIO": json.dumps(incidents_service.connection),
+        # Nothing but what a test triggers.
+        "OCORRENCIAS_SCHEDULE": "0 0 29 2 *",
+        # The pauses between tries are most of a test's time otherwise.
+        "OCORRENCIAS_PAUSA_SEGUNDOS": "0",
+        "OCORRENCIAS_ESPERA_SEGUNDOS": "2",
+        "OCORRENCIAS_MAX_MB": "1",
         # Where the tasks of tests/e2e/dags look for the files that let them go on.
         "GATES": str(tmp_path_factory.mktemp("gates")),
     }

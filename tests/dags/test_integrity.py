@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -19,10 +20,11 @@ from include.conventions.pools import FONTE_VENDAS
 from include.conventions.pools import load as load_pools
 from include.conventions.queues import Queue
 from include.conventions.tags import Tag
+from include.incidents import settings as incidents
 from include.vendas import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPECTED = {"etl_vendas", "ola"}
+EXPECTED = {"etl_vendas", "ocorrencias_cet_rio", "ola"}
 FILES = sorted((ROOT / "dags").rglob("*.py"))
 # What a DAG file must not load: the scheduler's parser pays for it every time, and chDB must not be forked.
 HEAVY = ["psycopg", "psycopg2", "clickhouse_connect", "chdb", "pandas", "pyarrow", "adbc_driver_postgresql"]
@@ -94,6 +96,45 @@ def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
     assert {task.task_id for task in dag.tasks if task.pool == FONTE_VENDAS} == {"mirror"}
 
 
+def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any) -> None:
+    from airflow.sdk import CronTriggerTimetable
+
+    dag = bag.dags["ocorrencias_cet_rio"]
+    assert type(dag.timetable) is CronTriggerTimetable
+    assert dag.timetable.expression == incidents.load().schedule == "*/20 * * * *"
+    assert str(dag.timetable.timezone) == "America/Sao_Paulo"
+    assert (dag.max_active_runs, dag.catchup) == (1, False)
+    assert dag.dagrun_timeout == timedelta(minutes=20)
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "coletar": {"anexar_csv", "resumir"},
+        "anexar_csv": {"resumir"},
+        "resumir": set(),
+    }
+    # Whoever collects has all the time that its client may take, and some to write.
+    limit = timedelta(seconds=incidents.load().policy.limit)
+    assert limit < dag.get_task("coletar").execution_timeout < dag.dagrun_timeout
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"modo": "http"},
+        {"gravacao": "../x"},
+        {"data": "ontem"},
+        {"data": 5},
+        {"aceitar_desatualizados": "sim"},
+    ],
+    ids=json.dumps,
+)
+def test_params_of_ocorrencias_cet_rio_refuse_what_the_form_can_tell(bag: Any, conf: dict[str, Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = bag.dags["ocorrencias_cet_rio"].params
+    name, value = next(iter(conf.items()))
+    with pytest.raises(ParamValidationError):
+        params[name] = value
+
+
 @pytest.mark.parametrize(
     "conf",
     [
@@ -154,6 +195,14 @@ def test_the_engine_imports_neither_airflow_nor_dags() -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             roots = {name.split(".")[0] for name in names}
             assert not roots & {"airflow", "dags", "plugins", "local"}, f"{path.name} imports {roots}"
+
+
+def test_the_incidents_import_airflow_where_it_is_needed_alone() -> None:
+    folder = ROOT / "include" / "incidents"
+    found = {
+        path.name for path in folder.glob("*.py") if re.search(r"(from|import) airflow", path.read_text())
+    }
+    assert found == {"connections.py", "etl.py"}
 
 
 def test_nothing_imports_local_but_local_and_tests() -> None:

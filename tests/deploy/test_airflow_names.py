@@ -17,6 +17,7 @@ import pytest
 from deploy.prepare import USERS
 from include.conventions import alerts
 from include.conventions.queues import Queue
+from include.incidents import connections as incidents
 from include.vendas import connections
 from local import airflow
 from local.compose import ComposeError, airflow_environment, interpolate
@@ -146,16 +147,27 @@ def test_connections_are_those_that_the_project_asks_for(
         for name, value in shared.items()
         if name.startswith("AIRFLOW_CONN_")
     }
-    assert set(ids) == {connections.POSTGRES, connections.CLICKHOUSE, alerts.SMTP, alerts.SLACK}
+    assert set(ids) == {
+        connections.POSTGRES,
+        connections.CLICKHOUSE,
+        incidents.HTTP,
+        alerts.SMTP,
+        alerts.SLACK,
+    }
+    assert incidents.CLICKHOUSE == connections.CLICKHOUSE
     for conn_id, value in ids.items():
         if conn_id in (alerts.SMTP, alerts.SLACK):
             assert value == ""  # a channel is off until somebody gives it an address
             continue
         connection = Connection.from_json(value, conn_id)
         assert connection.conn_type in known["connections"]
+        assert connection.extra_dejson
+        if conn_id == incidents.HTTP:
+            assert (connection.schema, connection.host, connection.port) == ("https", "api.dados.rio", 443)
+            assert connection.password is None  # it is open to everybody
+            continue
         assert (connection.host, connection.port) in {("source", 5432), ("clickhouse", 8123)}
         assert len(connection.password) == 48
-        assert connection.extra_dejson
 
 
 def test_variables_of_the_dags_are_those_that_the_project_reads(compose: Compose) -> None:
@@ -178,8 +190,9 @@ def test_the_embedded_deployment_runs_in_the_same_environment(tmp_path: Path) ->
     defined = airflow_environment({**os.environ, "WORKER_CONCURRENCY": "2"} | secrets_of(settings))
     assert set(defined) <= set(native)
     different = {name for name, value in defined.items() if native[name] != value}
-    # Addresses, and nothing but addresses.
+    # Addresses and a folder, and nothing else.
     assert different == {
+        "OCORRENCIAS_PASTA",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
         "AIRFLOW__API__BASE_URL",

@@ -92,7 +92,7 @@ def project_apps() -> dict[str, FastAPI]:
         spec.loader.exec_module(module)
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, AirflowPlugin) and value is not AirflowPlugin:
-                apps |= {entry["url_prefix"]: entry["app"] for entry in value.fastapi_apps}
+                apps |= {entry["url_prefix"]: entry["app"] for entry in value().fastapi_apps}
     return apps
 
 
