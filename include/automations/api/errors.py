@@ -1,0 +1,90 @@
+"""How the service says no: every error, of whatever origin, is answered as `{"message": "…"}`.
+
+A route raises FastAPI's `HTTPException(status, "what is wrong, and what would be right")`. What else ends here:
+bodies and queries that FastAPI refuses (422, each field by its name), calls that the automations refuse
+(`RequestError`, 422), and what nobody foresaw (500, which tells nothing; the traceback goes to the server's log).
+
+A router says which refusals its routes know by `responses=answers(404, 409)`; the OpenAPI document then shows them.
+`COMMON` are those that every route has.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from include.automations.errors import RequestError
+
+SHOWN = 80
+"""Of a value that is refused, its message shows at most so many characters."""
+
+
+class Message(BaseModel):
+    """The body of every error."""
+
+    message: str = Field(examples=["there is no queue 'urgent'; there are high, default, low"])
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that refuses with these statuses."""
+    return {status: {"model": Message, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+COMMON = (401, 403)
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer all its errors in this way."""
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RequestError, _wrong_call)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+def _answer(status: int, message: str, headers: Any = None) -> JSONResponse:
+    return JSONResponse({"message": message}, status, headers)
+
+
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    return _answer(error.status_code, str(error.detail), error.headers)
+
+
+def _wrong_call(request: Request, error: Exception) -> JSONResponse:
+    return _answer(422, str(error))
+
+
+def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    return _answer(500, "the server failed to answer this; its log says why")
+
+
+def _invalid(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    return _answer(422, "; ".join(_sentence(one) for one in error.errors()))
+
+
+def _sentence(error: Any) -> str:
+    """Turn one of pydantic's errors into a sentence with the field's name and the value that it had."""
+    where = [str(part) for part in error["loc"]]
+    field = ".".join(where[1:]) or where[0]
+    if error["type"] == "missing":
+        return f"{field} is missing"
+    if error["type"] == "extra_forbidden":
+        return f"there is no field {field}"
+    text = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{field} {text[:1].lower()}{text[1:]}, and is {_shown(error.get('input'))}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
