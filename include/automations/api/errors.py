@@ -10,7 +10,6 @@ A router says which refusals its routes know by `responses=answers(404, 409)`; t
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
 from typing import Any
 
@@ -20,10 +19,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from include.automations import plain
 from include.automations.errors import RequestError
-
-SHOWN = 80
-"""Of a value that is refused, its message shows at most so many characters."""
 
 
 class Message(BaseModel):
@@ -73,18 +70,10 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 def _sentence(error: Any) -> str:
     """Turn one of pydantic's errors into a sentence with the field's name and the value that it had."""
     where = [str(part) for part in error["loc"]]
-    field = ".".join(where[1:]) or where[0]
+    field = ".".join(where[1:]) or f"the {where[0]}"
     if error["type"] == "missing":
         return f"{field} is missing"
     if error["type"] == "extra_forbidden":
         return f"there is no field {field}"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return f"{field} {text[:1].lower()}{text[1:]}, and is {_shown(error.get('input'))}"
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return f"{field} {text[:1].lower()}{text[1:]}, and is {plain.brief(error.get('input'))}"
