@@ -2,7 +2,8 @@
 
 A route raises FastAPI's `HTTPException(status, "what is wrong, and what would be right")`. What else ends here:
 bodies and queries that FastAPI refuses (422, each field by its name), calls that the automations refuse
-(`RequestError`, 422), and what nobody foresaw (500, which tells nothing; the traceback goes to the server's log).
+(`RequestError`, 422), a folder of automations that can't be read (503), and what nobody foresaw (500, which tells
+nothing; the traceback goes to the server's log).
 
 A router says which refusals its routes know by `responses=answers(404, 409)`; the OpenAPI document then shows them.
 `COMMON` are those that every route has.
@@ -20,7 +21,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from include.automations import plain
-from include.automations.errors import RequestError
+from include.automations.errors import CatalogError, RequestError
 
 
 class Message(BaseModel):
@@ -42,11 +43,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RequestError, _wrong_call)
+    app.add_exception_handler(CatalogError, _no_catalog)
     app.add_exception_handler(Exception, _unforeseen)
 
 
 def _answer(status: int, message: str, headers: Any = None) -> JSONResponse:
-    return JSONResponse({"message": message}, status, headers)
+    # Half a character, which JSON can escape and UTF-8 can't hold, may have come with the request.
+    return JSONResponse({"message": message.encode(errors="backslashreplace").decode()}, status, headers)
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
@@ -56,6 +59,10 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
 
 def _wrong_call(request: Request, error: Exception) -> JSONResponse:
     return _answer(422, str(error))
+
+
+def _no_catalog(request: Request, error: Exception) -> JSONResponse:
+    return _answer(503, str(error))
 
 
 def _unforeseen(request: Request, error: Exception) -> JSONResponse:
@@ -74,6 +81,10 @@ def _sentence(error: Any) -> str:
     if error["type"] == "missing":
         return f"{field} is missing"
     if error["type"] == "extra_forbidden":
-        return f"there is no field {field}"
+        return f"there is no field {plain.brief(field)}"
+    if error["type"] == "json_invalid":
+        return f"the body is no JSON: {error['ctx']['error']} at character {where[-1]}"
+    if isinstance(error.get("input"), bytes):
+        return "the body must be JSON, with the header Content-Type: application/json"
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{field} {text[:1].lower()}{text[1:]}, and is {plain.brief(error.get('input'))}"
