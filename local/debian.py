@@ -1,0 +1,108 @@
+"""Programs from Debian's archive, unpacked into a folder: nothing is installed on the machine, and nobody needs root.
+
+apt resolves what the machine lacks, downloads it and checks its signatures, with lists and cache in that folder; dpkg
+only unpacks. For programs that no wheel carries and that the deployment itself does not need.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+# Where dpkg notes what the machine has: what is there need not be fetched.
+INSTALLED = Path("/var/lib/dpkg/status")
+
+
+class DebianError(Exception):
+    """Packages can't be had here; the message says why, and what would be right."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """A tree of unpacked packages, to be used in place."""
+
+    root: Path
+
+    def program(self, path: str) -> Path:
+        """Return a program by its absolute path on Debian: the unpacked one, or else the machine's own.
+
+        Raises DebianError when neither is there.
+        """
+        for found in (self.root / path.lstrip("/"), Path(path)):
+            if found.exists():
+                return found
+        raise DebianError(f"{path} is neither in {self.root} nor on this machine")
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the variables with which the dynamic linker finds the unpacked libraries."""
+        triplet = sysconfig.get_config_var("MULTIARCH") or f"{os.uname().machine}-linux-gnu"
+        folders = [
+            self.root / "usr" / "lib" / triplet,
+            self.root / "lib" / triplet,
+            self.root / "usr" / "lib",
+        ]
+        return {"LD_LIBRARY_PATH": os.pathsep.join(map(str, folders))}
+
+
+def unpack(folder: Path, packages: Iterable[str], installed: Path = INSTALLED) -> Unpacked:
+    """Return these packages with whatever they need and `installed` lacks; a second call finds those of the first.
+
+    The tree is made aside and renamed into its place, so that a call which dies leaves nothing that looks whole; of
+    two at once, one waits for the other. Raises DebianError with apt's own words.
+    """
+    names = sorted(packages)
+    if missing := [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]:
+        raise DebianError(
+            f"{' and '.join(missing)} not found: {', '.join(names)} come from Debian's archive. On another system "
+            "install them by its own means"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    root = folder / "-".join(names)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            unfinished = Path(mkdtemp(prefix="unfinished-", dir=folder))
+            try:
+                for archive in _download(unfinished / "apt", names, installed):
+                    _run("dpkg-deb", "--extract", str(archive), str(unfinished / "root"))
+                (unfinished / "root").mkdir(exist_ok=True)
+                (unfinished / "root").rename(root)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    return Unpacked(root)
+
+
+def _download(folder: Path, names: Iterable[str], installed: Path) -> list[Path]:
+    for part in ("lists/partial", "archives/partial"):
+        (folder / part).mkdir(parents=True)
+    options = [
+        f"Dir::State::lists={folder / 'lists'}",
+        f"Dir::State::status={installed}",
+        f"Dir::Cache={folder}",
+        f"Dir::Cache::archives={folder / 'archives'}",
+        # Both are for those who install: only this process uses the folder, and none but its user may write there.
+        "Debug::NoLocking=true",
+        "APT::Sandbox::User=",
+        "APT::Install-Recommends=false",
+        "Acquire::Retries=3",
+        "Acquire::Languages=none",
+    ]
+    apt = ["apt-get", "--quiet", "--yes", *(word for option in options for word in ("--option", option))]
+    _run(*apt, "update")
+    _run(*apt, "install", "--download-only", *names)
+    return sorted((folder / "archives").glob("*.deb"))
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    if done.returncode:
+        raise DebianError(f"{command[0]} ended with {done.returncode}: {done.stdout.strip()[-2000:]}")
