@@ -1,0 +1,50 @@
+"""A database of jobs of each test's own, and an API server that keeps books."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import requests
+from sqlalchemy import make_url
+
+from include.automations.jobs.client import Api
+from include.automations.jobs.database import migrate
+from include.automations.jobs.store import Store
+from local.postgres import Postgres
+from tests.include.automations.jobs.recorder import PASSWORD, USER, Recorder
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def dsn(postgres: Postgres) -> str:
+    """A database with the table."""
+    name = f"jobs_{next(_numbers)}"
+    postgres.create_database(name)
+    migrate(make_url(postgres.dsn(name)).set(drivername="postgresql+psycopg"))
+    return postgres.dsn(name)
+
+
+@pytest.fixture
+def store(dsn: str) -> Iterator[Store]:
+    """The table, on a connection."""
+    with Store(dsn) as store:
+        yield store
+
+
+@pytest.fixture
+def server() -> Iterator[Recorder]:
+    """The API server."""
+    with Recorder() as server:
+        yield server
+
+
+@pytest.fixture
+def api(server: Recorder) -> Iterator[Api]:
+    """A client of it that does not wait long."""
+    from datetime import timedelta
+
+    with requests.Session() as session:
+        yield Api(session, server.url, USER, PASSWORD, timeout=timedelta(seconds=0.4))
