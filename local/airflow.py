@@ -75,6 +75,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(settings.api_port),
+        "AUTOMACOES_REPORTS_PATH": str(settings.folder / "reports"),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.logs / "tasks"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(settings.logs / "dags"),
         # The defaults suit a cluster. On one machine the waits between a run's tasks are most of its time.

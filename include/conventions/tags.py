@@ -11,3 +11,4 @@ class Tag(StrEnum):
     VENDAS = "vendas"
     MIRROR = "mirror"
     EXEMPLO = "exemplo"
+    AUTOMACOES = "automacoes"

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deploy.prepare import USERS
+from include.automacoes import mail
 from include.conventions import alerts
 from include.conventions.queues import Queue
 from include.vendas import connections
@@ -146,10 +147,16 @@ def test_connections_are_those_that_the_project_asks_for(
         for name, value in shared.items()
         if name.startswith("AIRFLOW_CONN_")
     }
-    assert set(ids) == {connections.POSTGRES, connections.CLICKHOUSE, alerts.SMTP, alerts.SLACK}
+    assert set(ids) == {
+        connections.POSTGRES,
+        connections.CLICKHOUSE,
+        alerts.SMTP,
+        alerts.SLACK,
+        mail.SMTP,
+    }
     for conn_id, value in ids.items():
-        if conn_id in (alerts.SMTP, alerts.SLACK):
-            assert value == ""  # a channel is off until somebody gives it an address
+        if conn_id in (alerts.SMTP, alerts.SLACK, mail.SMTP):
+            assert value == ""  # off until somebody gives it an address
             continue
         connection = Connection.from_json(value, conn_id)
         assert connection.conn_type in known["connections"]
@@ -178,8 +185,9 @@ def test_the_embedded_deployment_runs_in_the_same_environment(tmp_path: Path) ->
     defined = airflow_environment({**os.environ, "WORKER_CONCURRENCY": "2"} | secrets_of(settings))
     assert set(defined) <= set(native)
     different = {name for name, value in defined.items() if native[name] != value}
-    # Addresses, and nothing but addresses.
+    # Addresses and a folder, and nothing but these.
     assert different == {
+        "AUTOMACOES_REPORTS_PATH",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
         "AIRFLOW__API__BASE_URL",
