@@ -16,7 +16,8 @@ from typing import TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-# By identity, and not by a mark on the function that a copy of its attributes would carry along.
+# By identity, and not by a mark on the function that a copy of its attributes would carry along. What is kept here lives
+# on, so no other object gets its id.
 _registered: dict[int, object] = {}
 
 
@@ -41,4 +42,4 @@ def tarefa(function: Function) -> Function:
 
 def is_tarefa(candidate: object) -> bool:
     """Return whether this very object was registered."""
-    return _registered.get(id(candidate)) is candidate
+    return id(candidate) in _registered
