@@ -46,6 +46,8 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
         {
             "METADATA_PASSWORD": settings.postgres_password,
             "REDIS_PASSWORD": settings.redis_password,
+            "JOBS_PASSWORD": settings.jobs_password,
+            "AGENDADOR_PASSWORD": settings.agendador_password,
             "FERNET_KEY": settings.fernet_key,
             "API_SECRET_KEY": settings.api_secret_key,
             "JWT_SECRET": settings.jwt_secret,

@@ -57,7 +57,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Alert:
-    """What happened. What is about a whole run has no `task` and no `attempt`; `index` is that of a mapped task."""
+    """What happened. What is about a whole run has no `task` and no `attempt`; `index` is that of a mapped task.
+
+    `about` is what an error says it is about, by an attribute of that name: another thing is another alert.
+    """
 
     kind: Kind
     dag: str
@@ -67,6 +70,7 @@ class Alert:
     task: str | None = None
     index: int | None = None
     attempt: str | None = None
+    about: str | None = None
 
     @property
     def subject(self) -> str:
@@ -87,7 +91,8 @@ class Alert:
     @property
     def turn(self) -> str:
         """Return what is told once in a window: not the run, nor the index of a mapped task."""
-        return f"alertas:{self.dag}:{self.task or ''}:{self.kind.name.lower()}"
+        about = f"/{self.about}" if self.about else ""
+        return f"alertas:{self.dag}:{self.task or ''}{about}:{self.kind.name.lower()}"
 
     @property
     def turns_of_tasks(self) -> str:
@@ -206,6 +211,7 @@ def _of_task(kind: Kind, context: Mapping[str, Any]) -> Alert:
         attempt=f"{instance.try_number} of {tries + 1}"
         if isinstance(tries, int)
         else f"{instance.try_number}",
+        about=getattr(context.get("exception"), "about", None),
     )
 
 

@@ -22,7 +22,7 @@ from include.conventions.tags import Tag
 from include.vendas import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPECTED = {"etl_vendas", "executar_tarefa", "ola"}
+EXPECTED = {"agendar_jobs", "etl_vendas", "executar_tarefa", "ola"}
 FILES = sorted((ROOT / "dags").rglob("*.py"))
 # What a DAG file must not load: the scheduler's parser pays for it every time, and chDB must not be forked.
 HEAVY = ["psycopg", "psycopg2", "clickhouse_connect", "chdb", "pandas", "pyarrow", "adbc_driver_postgresql"]

@@ -16,6 +16,7 @@ import pytest
 
 from deploy.prepare import USERS
 from include.automacoes import mail
+from include.automations.jobs import connections as jobs
 from include.conventions import alerts
 from include.conventions.queues import Queue
 from include.vendas import connections
@@ -153,16 +154,21 @@ def test_connections_are_those_that_the_project_asks_for(
         alerts.SMTP,
         alerts.SLACK,
         mail.SMTP,
+        jobs.POSTGRES,
+        jobs.API,
     }
     for conn_id, value in ids.items():
         if conn_id in (alerts.SMTP, alerts.SLACK, mail.SMTP):
             assert value == ""  # off until somebody gives it an address
             continue
-        connection = Connection.from_json(value, conn_id)
+        is_json = value.startswith("{")
+        connection = Connection.from_json(value, conn_id) if is_json else Connection.from_uri(value, conn_id)
         assert connection.conn_type in known["connections"]
-        assert (connection.host, connection.port) in {("source", 5432), ("clickhouse", 8123)}
+        assert (connection.host, connection.port) in {
+            *(("source", 5432), ("clickhouse", 8123), ("metadata", 5432), ("api-server", 8080)),
+        }
         assert len(connection.password) == 48
-        assert connection.extra_dejson
+        assert bool(connection.extra_dejson) == is_json
 
 
 def test_variables_of_the_dags_are_those_that_the_project_reads(compose: Compose) -> None:
@@ -196,6 +202,8 @@ def test_the_embedded_deployment_runs_in_the_same_environment(tmp_path: Path) ->
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "AIRFLOW_CONN_POSTGRES_VENDAS",
         "AIRFLOW_CONN_CLICKHOUSE_DW",
+        "AIRFLOW_CONN_POSTGRES_JOBS",
+        "AIRFLOW_CONN_AIRFLOW_API",
     }
     # Folders, waits, and where it listens.
     assert {name for name in native if name.startswith("AIRFLOW")} - set(defined) == {
@@ -215,6 +223,8 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     return {
         "METADATA_PASSWORD": settings.postgres_password,
         "REDIS_PASSWORD": settings.redis_password,
+        "JOBS_PASSWORD": settings.jobs_password,
+        "AGENDADOR_PASSWORD": settings.agendador_password,
         "FERNET_KEY": settings.fernet_key,
         "API_SECRET_KEY": settings.api_secret_key,
         "JWT_SECRET": settings.jwt_secret,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from include.automations.api import errors, page, queue, tasks
+from include.automations.api import errors, jobs, page, queue, tasks
 from include.automations.api.middleware import SmallBodies
 
 DESCRIPTION = """
@@ -31,6 +31,6 @@ def create_app() -> FastAPI:
     )
     errors.install(app)
     app.add_middleware(SmallBodies)
-    for router in (tasks.router, queue.router, page.router):
+    for router in (tasks.router, queue.router, jobs.router, page.router):
         app.include_router(router)
     return app

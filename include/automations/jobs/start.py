@@ -58,14 +58,37 @@ AWAY = 3
 MOST_FOLLOWED = 1000
 
 
+class BadJobsError(Exception):
+    """Jobs that can't be started, and were not told of before; `jobs` has the reason of each, by name."""
+
+    def __init__(self, jobs: dict[str, str]) -> None:
+        reasons = "; ".join(f"job {name}: {error}" for name, error in sorted(jobs.items()))
+        # An alert is cut at some length: the names first.
+        super().__init__(f"{', '.join(sorted(jobs))} can't be started, until changed. {reasons}")
+        self.jobs = jobs
+
+
+class SilenceError(Exception):
+    """Airflow did not answer about a job; the message says which, and what was tried."""
+
+
 @dataclass
 class Report:
-    """What a tick did. `errors` are jobs that can't be started, by name; `away` says why it ended early."""
+    """What a tick did: ids of runs that it started, and that were there. `errors` are new ones, by the job's name;
+    `away` says about which job no answer came last."""
 
     started: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
     away: str | None = None
+
+    def summary(self) -> dict[str, int]:
+        """Return the counts. Raises BadJobsError for new errors, else SilenceError where answers did not come."""
+        if self.errors:
+            raise BadJobsError(self.errors)
+        if self.away:
+            raise SilenceError(f"{self.away}; it stays due, and so does what was not tried")
+        return {"started": len(self.started), "there": len(self.there)}
 
 
 def tick(
