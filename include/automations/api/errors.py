@@ -6,7 +6,7 @@ bodies and queries that FastAPI refuses (422, each field by its name), calls tha
 nothing; the traceback goes to the server's log).
 
 A router says which refusals its routes know by `responses=answers(404, 409)`; the OpenAPI document then shows them.
-`COMMON` are those that every route has.
+`COMMON` are those that every route has, `BODY` those of a route with a body.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from include.automations import plain
 from include.automations.errors import CatalogError, RequestError
@@ -36,6 +37,8 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 COMMON = (401, 403)
+BODY = (400, 413, 422)
+"""Of every route that reads a body: no JSON, too large, not what the route takes."""
 
 
 def install(app: FastAPI) -> None:
@@ -54,7 +57,20 @@ def _answer(status: int, message: str, headers: Any = None) -> JSONResponse:
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return _answer(error.status_code, str(error.detail), error.headers)
+    headers = error.headers
+    if error.status_code == 405:
+        headers = {"Allow": ", ".join(_methods(request))}
+    return _answer(error.status_code, str(error.detail), headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return what all routes of this path take; the framework tells those of the first only."""
+    found = set()
+    for route in request.app.routes:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            found |= route.methods
+    return sorted(found)
 
 
 def _wrong_call(request: Request, error: Exception) -> JSONResponse:

@@ -16,6 +16,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from include.automations.api.access import Reader
+from include.automations.api.tasks import Automations
+from include.automations.catalog import Catalog
 
 HERE = Path(__file__).parent / "static"
 # Swagger UI sets styles from its script, and holds its icons in data URLs.
@@ -38,8 +40,8 @@ def assets() -> dict[str, Path]:
 
 
 @router.get("/openapi.json")
-def document(user: Reader, request: Request) -> JSONResponse:
-    """Describe the service."""
+def document(user: Reader, request: Request, automations: Automations) -> JSONResponse:
+    """Describe the service, and name the automations that there are."""
     app = request.app
     described: dict[str, Any] = get_openapi(
         title=app.title,
@@ -50,7 +52,23 @@ def document(user: Reader, request: Request) -> JSONResponse:
         tags=app.openapi_tags,
         servers=[{"url": request.scope.get("root_path") or "/"}],
     )
+    for schema in described["components"]["schemas"].values():
+        _name_automations(schema.get("properties", {}), automations)
     return JSONResponse(described)
+
+
+def _name_automations(properties: dict[str, Any], automations: Catalog) -> None:
+    """Tell in the schema of a body which automations its fields may name."""
+    functions = automations.functions
+    known = {
+        "module": sorted({one.module for one in functions}),
+        "function": sorted({one.name for one in functions}),
+        "tarefa": sorted({name for one in functions for name in (one.task, one.name)}),
+    }
+    if functions and known.keys() <= properties.keys():
+        for field, names in known.items():
+            text = next(one for one in properties[field]["anyOf"] if one["type"] == "string")
+            text["enum"] = names
 
 
 @router.get("/docs")

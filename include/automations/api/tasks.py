@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from include.automations import catalog, request, settings
 from include.automations.api import runs
 from include.automations.api.access import Changer, Reader, Token
-from include.automations.api.errors import COMMON, answers
+from include.automations.api.errors import BODY, COMMON, answers
 from include.automations.catalog import Catalog
 from include.conventions.queues import Queue
 
@@ -170,7 +170,7 @@ def list_modules(user: Reader, automations: Automations) -> list[ModuleInfo]:
     ]
 
 
-@router.post("/queue-task", status_code=201, responses={**KNOWN, **answers(400, 409, 413, 422)})
+@router.post("/queue-task", status_code=201, responses={**KNOWN, **answers(*BODY, 409)})
 async def queue_task(
     user: Changer, token: Token, body: TaskCall, automations: Automations, response: Response
 ) -> Started:
@@ -178,7 +178,7 @@ async def queue_task(
     return await _start(token, body, automations, response)
 
 
-@router.post("/schedule-task", status_code=201, responses={**KNOWN, **answers(400, 409, 413, 422)})
+@router.post("/schedule-task", status_code=201, responses={**KNOWN, **answers(*BODY, 409)})
 async def schedule_task(
     user: Changer, token: Token, body: LaterCall, automations: Automations, response: Response
 ) -> Started:
