@@ -1906,15 +1906,16 @@ def show_backfill(
 
 
 def show_modules(screen: Screen, modules: Sequence[Module]) -> None:
-    """Print the automations: how each is called, and the first line of what it says of itself."""
+    """Print the automations: how each is called, and, if there is room, the first line of what it says of itself."""
+    names = ["task", "arguments"] + (["what it does"] if screen.width >= 100 else [])
     functions = [function for module in modules for function in module.functions]
 
     def table() -> Table:
-        table = _columns("task", "arguments", "what it does")
+        table = _columns(*names)
         for function in functions:
             arguments = function.signature.removeprefix(function.function)
             doc = (function.doc or "").strip().partition("\n")[0] or None
-            table.add_row(*map(_text, (function.task, arguments, doc)))
+            table.add_row(*map(_text, (function.task, arguments, doc)[: len(names)]))
         return table
 
     screen.show(
@@ -3026,7 +3027,7 @@ def _clean_queue(client: AirflowClient, screen: Screen, context: click.Context) 
     return 0
 
 
-@command.group(cls=_Group)
+@command.group(cls=_Group, no_args_is_help=False)
 @SHARED
 def jobs(**_: Any) -> None:
     """List and change the jobs: automations that run at the times of a cron expression."""
