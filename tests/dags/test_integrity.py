@@ -72,6 +72,17 @@ def test_etl_vendas_reads_data_intervals(bag: Any) -> None:
     assert not dag.catchup
 
 
+def test_agendar_jobs_ticks_each_minute_one_at_a_time_and_before_what_it_starts(bag: Any) -> None:
+    from airflow.sdk import CronTriggerTimetable
+
+    dag = bag.dags["agendar_jobs"]
+    assert type(dag.timetable) is CronTriggerTimetable
+    assert dag.timetable.expression == "* * * * *"
+    assert (dag.max_active_runs, dag.catchup) == (1, False)
+    [task] = dag.tasks
+    assert task.queue == Queue.HIGH
+
+
 def test_etl_vendas_is_late_when_its_setting_says_so(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.dag_processing.dagbag import DagBag
 

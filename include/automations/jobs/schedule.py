@@ -18,6 +18,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from croniter import CroniterError, croniter
@@ -81,6 +82,12 @@ class Schedule:
         while (following := self.after(found)) <= instant:
             found = following
         return found
+
+
+@lru_cache(maxsize=4096)
+def load(cron: str, timezone: str) -> Schedule:
+    """Return the Schedule, from memory where it was made before: to read an expression is most of the work."""
+    return Schedule(cron, timezone)
 
 
 def decide(schedule: Schedule, due: datetime, now: datetime, missed: Missed, grace: timedelta) -> Decision:

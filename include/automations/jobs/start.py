@@ -48,7 +48,7 @@ from datetime import datetime, timedelta
 
 from include.automations.jobs import client
 from include.automations.jobs.client import Api, Outcome, RefusedError
-from include.automations.jobs.schedule import Schedule, ScheduleError, decide
+from include.automations.jobs.schedule import ScheduleError, decide, load
 from include.automations.jobs.store import Claim, Store
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def tick(
 def _step(claim: Claim, api: Api, grace: timedelta, now: datetime, report: Report) -> None:
     job = claim.job
     try:
-        schedule = Schedule(job.cron, job.timezone)
+        schedule = load(job.cron, job.timezone)
         if job.next_run_at is None:
             claim.leave_out(schedule.after(now))
             return
