@@ -74,7 +74,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 DEFAULT_URL = "http://localhost:8080"
 API = "/api/v2"
 SERVICE = "/scheduler"  # of the automations, beside Airflow's own API
@@ -969,10 +969,13 @@ class AirflowClient:
         return existing
 
     def switch_job(self, name: str, *, enabled: bool) -> Job:
-        """Pause a job, or let it go on; return it."""
-        self.job(name)  # for an error that names the one that was perhaps meant
+        """Pause a job, or let it go on; return it. Raises NotFound as `job` does."""
         path = f"/jobs/{_quoted(name)}"
-        return self._call("PATCH", path, Job._read, body={"enabled": enabled}, root=SERVICE)
+        try:
+            return self._call("PATCH", path, Job._read, body={"enabled": enabled}, root=SERVICE)
+        except NotFound:
+            self.job(name)
+            raise
 
     def remove_job(self, name: str) -> Job:
         """Remove a job and return what it was; its runs stay."""
@@ -2705,11 +2708,20 @@ def _wait(
         raise
     if run.state == "failed" and not options["logs"]:
         _show_failures(client, screen, progress.tasks)
-    results = {}
-    if run.dag_id == AUTOMATIONS and run.state == "success":
-        results["result"] = client.result(progress.tasks[-1])
-    show_run(screen, run, progress.tasks, **results)
+    show_run(screen, run, progress.tasks, **_results(client, screen, run, progress.tasks))
     return 0 if run.state == "success" else 1
+
+
+def _results(client: AirflowClient, screen: Screen, run: Run, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return what an automation returned as `result`; nothing of other DAGs, and of what has no result."""
+    if run.dag_id != AUTOMATIONS or run.state != "success":
+        return {}
+    try:
+        return {"result": client.result(tasks[-1])}
+    except TriggerError as error:
+        # The run has succeeded all the same.
+        screen.warn(f"its result can't be read: {error}")
+        return {}
 
 
 def _show_failures(client: AirflowClient, screen: Screen, tasks: Sequence[Task]) -> None:
@@ -3081,21 +3093,28 @@ def _add_job(client: AirflowClient, screen: Screen, context: click.Context) -> i
 @_adds(jobs, "pause", NAMES)
 def _pause_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     """Keep jobs from running until they are resumed."""
-    show_jobs(screen, [client.switch_job(name, enabled=False) for name in context.params["names"]])
-    return 0
+    return _change_jobs(client, screen, context, lambda name: client.switch_job(name, enabled=False))
 
 
 @_adds(jobs, "resume", NAMES)
 def _resume_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     """Let paused jobs go on."""
-    show_jobs(screen, [client.switch_job(name, enabled=True) for name in context.params["names"]])
-    return 0
+    return _change_jobs(client, screen, context, lambda name: client.switch_job(name, enabled=True))
 
 
 @_adds(jobs, "remove", NAMES)
 def _remove_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     """Remove jobs; the runs that they have made stay."""
-    show_jobs(screen, [client.remove_job(name) for name in context.params["names"]])
+    return _change_jobs(client, screen, context, client.remove_job)
+
+
+def _change_jobs(
+    client: AirflowClient, screen: Screen, context: click.Context, change: Callable[[str], Job]
+) -> int:
+    names = context.params["names"]
+    for name in names:
+        client.job(name)  # a name that is wrong must show before any job is changed
+    show_jobs(screen, [change(name) for name in names])
     return 0
 
 

@@ -203,6 +203,15 @@ def test_the_run_can_be_watched_by_its_flags_too(ended, automations):
     assert done.json()["result"] == "Hello, Ana!"
 
 
+def test_a_result_that_cant_be_read_is_no_failure(ended, automations, faulty):
+    faulty.breaks("GET", "/xcomEntries/", answer(403, '{"detail": "Forbidden"}'))
+    through = automations.having(AIRFLOW_API_URL=faulty.url)
+    done = through("--dag-id", "executar_tarefa", "--watch", ended["good"].json()["run_id"], "-o", "json")
+    assert done.code == 0, done.err
+    assert "result" not in done.json()
+    assert "warning: its result can't be read: " in done.err
+
+
 @pytest.fixture
 def through(automations: Script, faulty: Faulty) -> Script:
     """The script on the way that breaks."""
