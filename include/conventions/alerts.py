@@ -60,7 +60,8 @@ class Settings:
 class Alert:
     """What happened. What is about a whole run has no `task` and no `attempt`; `index` is that of a mapped task.
 
-    `about` is what a notice is about; `window` how many seconds it is told once in, the setting's when None.
+    `about` is what a notice, or an error by an attribute of that name, says that it is about: another thing is another
+    alert. `window` is how many seconds it is told once in, the setting's when None.
     """
 
     kind: Kind
@@ -94,8 +95,8 @@ class Alert:
     @property
     def turn(self) -> str:
         """Return what is told once in a window: not the run, nor the index of a mapped task."""
-        about = "" if self.about is None else f":{self.about}"
-        return f"alertas:{self.dag}:{self.task or ''}:{self.kind.name.lower()}{about}"
+        about = f"/{self.about}" if self.about else ""
+        return f"alertas:{self.dag}:{self.task or ''}{about}:{self.kind.name.lower()}"
 
     @property
     def turns_of_tasks(self) -> str:
@@ -227,6 +228,7 @@ def _of_task(kind: Kind, context: Mapping[str, Any]) -> Alert:
         attempt=f"{instance.try_number} of {tries + 1}"
         if isinstance(tries, int)
         else f"{instance.try_number}",
+        about=getattr(context.get("exception"), "about", None),
     )
 
 

@@ -12,3 +12,4 @@ class Tag(StrEnum):
     MIRROR = "mirror"
     EXEMPLO = "exemplo"
     OCORRENCIAS = "ocorrencias"
+    AUTOMACOES = "automacoes"

@@ -24,7 +24,7 @@ from include.incidents import settings as incidents
 from include.vendas import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPECTED = {"etl_vendas", "ocorrencias_cet_rio", "ola"}
+EXPECTED = {"agendar_jobs", "etl_vendas", "executar_tarefa", "ocorrencias_cet_rio", "ola"}
 FILES = sorted((ROOT / "dags").rglob("*.py"))
 # What a DAG file must not load: the scheduler's parser pays for it every time, and chDB must not be forked.
 HEAVY = ["psycopg", "psycopg2", "clickhouse_connect", "chdb", "pandas", "pyarrow", "adbc_driver_postgresql"]
@@ -72,6 +72,17 @@ def test_etl_vendas_reads_data_intervals(bag: Any) -> None:
     assert dag.timetable.expression == settings.load().schedule == "*/2 * * * *"
     assert dag.max_active_runs == 1
     assert not dag.catchup
+
+
+def test_agendar_jobs_ticks_each_minute_one_at_a_time_and_before_what_it_starts(bag: Any) -> None:
+    from airflow.sdk import CronTriggerTimetable
+
+    dag = bag.dags["agendar_jobs"]
+    assert type(dag.timetable) is CronTriggerTimetable
+    assert dag.timetable.expression == "* * * * *"
+    assert (dag.max_active_runs, dag.catchup) == (1, False)
+    [task] = dag.tasks
+    assert task.queue == Queue.HIGH
 
 
 def test_etl_vendas_is_late_when_its_setting_says_so(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
