@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,7 @@ BUNDLES = {
     "tests": ROOT / "tests" / "e2e" / "dags",
     "dags-folder": ROOT / "dags",
 }
+AUTOMATIONS = (ROOT / "include" / "automacoes", ROOT / "tests" / "e2e" / "automacoes")
 
 BASE_DATA = """
 INSERT INTO pais (pais) VALUES ('Brasil'), ('Portugal');
@@ -96,6 +98,10 @@ def deployment(
         }
         for name, folder in BUNDLES.items()
     ]
+    # The automations of the project beside those of tests, in the one folder that there may be.
+    automations = tmp_path_factory.mktemp("automations")
+    for folder in AUTOMATIONS:
+        shutil.copytree(folder, automations, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     variables = {
         "ETL_VENDAS_SCHEDULE": "* * * * * */15",
         # A history of thousands is then some tens of pieces: enough to be spread over workers, and for one to be
@@ -120,6 +126,9 @@ def deployment(
         "ALERTAS_EMAIL_PARA": "operacao@example.com, plantao@example.com",
         "AIRFLOW_CONN_SMTP_ALERTAS": json.dumps(mailbox.connection),
         "AIRFLOW_CONN_SLACK_ALERTAS": json.dumps(webhook.connection),
+        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(mailbox.connection),
+        "AUTOMACOES_MODULES_PATH": str(automations),
+        "AUTOMACOES_RETRY_SECONDS": "1",
         # Where the tasks of tests/e2e/dags look for the files that let them go on.
         "GATES": str(tmp_path_factory.mktemp("gates")),
     }

@@ -36,6 +36,8 @@ SLOTS = next(pool.slots for pool in load_pools() if pool.name == AUTOMACOES)
 
 @dag(
     schedule=None,
+    # It runs nothing by itself, and who asks for a run means it.
+    is_paused_upon_creation=False,
     max_active_runs=SLOTS,
     max_active_tasks=SLOTS,
     default_args={
