@@ -42,12 +42,16 @@ logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
 	@docker compose logs --follow --tail 100 $(SERVICE)
 
 .PHONY: test
-test: lint typecheck ## Lint, check types, run every test except the soak
-	$(BIN)/pytest -m "not soak" $(TWO)
+test: lint typecheck ## Lint, check types, run every test except the soak and the load
+	$(BIN)/pytest -m "not soak and not load" $(TWO)
 
 .PHONY: soak
 soak: $(INSTALLED) ## Run the tests that are too long for every day
 	$(BIN)/pytest -m soak
+
+.PHONY: load
+load: $(INSTALLED) ## Let five hundred automations wait in three queues at once, and see who goes first
+	$(BIN)/pytest -m load -s
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's own speed (ROWS=1000000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ BUNDLES = {
     "tests": ROOT / "tests" / "e2e" / "dags",
     "dags-folder": ROOT / "dags",
 }
+AUTOMATIONS = (ROOT / "include" / "automacoes", ROOT / "tests" / "e2e" / "automacoes")
 
 BASE_DATA = """
 INSERT INTO pais (pais) VALUES ('Brasil'), ('Portugal');
@@ -121,6 +123,10 @@ def deployment(
         }
         for name, folder in BUNDLES.items()
     ]
+    # The automations of the project beside those of tests, in the one folder that there may be.
+    automations = tmp_path_factory.mktemp("automations")
+    for folder in AUTOMATIONS:
+        shutil.copytree(folder, automations, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     variables = {
         "ETL_VENDAS_SCHEDULE": "* * * * * */15",
         # A history of thousands is then some tens of pieces: enough to be spread over workers, and for one to be
@@ -152,6 +158,9 @@ def deployment(
         "OCORRENCIAS_PAUSA_SEGUNDOS": "0",
         "OCORRENCIAS_ESPERA_SEGUNDOS": "2",
         "OCORRENCIAS_MAX_MB": "1",
+        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(mailbox.connection),
+        "AUTOMACOES_MODULES_PATH": str(automations),
+        "AUTOMACOES_RETRY_SECONDS": "1",
         # Where the tasks of tests/e2e/dags look for the files that let them go on.
         "GATES": str(tmp_path_factory.mktemp("gates")),
     }

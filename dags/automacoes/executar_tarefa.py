@@ -36,6 +36,8 @@ SLOTS = next(pool.slots for pool in load_pools() if pool.name == AUTOMACOES)
 
 @dag(
     schedule=None,
+    # It runs nothing by itself, and who asks for a run means it.
+    is_paused_upon_creation=False,
     max_active_runs=SLOTS,
     max_active_tasks=SLOTS,
     default_args={
@@ -91,24 +93,18 @@ def executar_tarefa() -> None:
 
     @task(pool=AUTOMACOES, map_index_template="{{ tarefa }}")
     def executar() -> Any:
-        from airflow.sdk.exceptions import AirflowFailException
-
         from include.automations import run
-        from include.automations.errors import AutomationError, CatalogError
+        from include.automations.failures import explained
 
         context = get_current_context()
 
-        def announce(call: run.Call) -> None:
+        def announce(name: str) -> None:
             # What the list of task instances shows beside the task's name.
-            context["tarefa"] = call.name  # type: ignore[typeddict-unknown-key]
-            print(f"{call.name}, run {context['run_id']}")  # noqa: T201
+            context["tarefa"] = name  # type: ignore[typeddict-unknown-key]
+            print(f"{name}, run {context['run_id']}")  # noqa: T201
 
-        try:
+        with explained():
             return run.execute(context["dag_run"].conf, announce)
-        except CatalogError:
-            raise
-        except AutomationError as error:
-            raise AirflowFailException(str(error)) from None
 
     executar()
 

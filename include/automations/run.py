@@ -32,18 +32,24 @@ NAMESPACE = "automacoes"
 """What the names of imported files begin with, so that `email.py` in the folder is not Python's own."""
 
 
-def execute(conf: object, announce: Callable[[Call], None] = lambda _: None) -> Any:
+def execute(conf: object, announce: Callable[[str], None] = lambda _: None) -> Any:
     """Do what a run was asked for, and return the result as plain JSON data.
 
-    `announce` hears of the call once it is known to make sense, before anything is imported. Raises AutomationError
-    where trying again can't help, and whatever the file or its function raises.
+    `announce` hears the automation's full name once the call is known to make sense, before anything is imported.
+    Raises AutomationError where trying again can't help, and whatever the file or its function raises; both say what
+    they are about in an attribute of that name.
     """
     known = catalog.load(settings.load().modules_path)
     call = resolve(conf, known)
-    announce(call)
-    function = find(call, known)
-    args, kwargs = _arguments(call, function)
-    return _result(call, function(*args, **kwargs))
+    announce(call.name)
+    try:
+        function = find(call, known)
+        args, kwargs = _arguments(call, function)
+        return _result(call, function(*args, **kwargs))
+    except Exception as error:
+        # For alerts: that another automation failed is another thing.
+        error.about = call.name  # type: ignore[attr-defined]
+        raise
 
 
 def find(call: Call, known: Catalog) -> Callable[..., Any]:

@@ -85,8 +85,10 @@ class Alert:
         """Return the rest, a line for each thing."""
         lines = [f"DAG: {self.dag}", f"Run: {self.run}"]
         if self.task:
+            index = "" if self.index is None else f"[{self.index}]"
+            about = f" ({self.about})" if self.about else ""
             lines += [
-                f"Task: {self.task}{'' if self.index is None else f'[{self.index}]'}",
+                f"Task: {self.task}{index}{about}",
                 f"Try: {self.attempt}",
             ]
         what = "Notice" if self.kind is Kind.NOTICE else "Error"

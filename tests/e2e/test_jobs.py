@@ -55,7 +55,7 @@ def jobs(deployment: Deployment, airflow: AirflowApi) -> Iterator[httpx.Client]:
 
 def created(airflow: AirflowApi) -> dict[str, dict[str, Any]]:
     """Every run of executar_tarefa that a job of this module started."""
-    query = {"run_id_prefix_pattern": "job__", "limit": 100}
+    query = {"run_id_prefix_pattern": "job__job-", "limit": 100}
     found = airflow.call("GET", f"/api/v2/dags/{RUNS}/dagRuns", params=query)["dag_runs"]
     return {run["dag_run_id"]: run for run in found}
 
@@ -80,14 +80,14 @@ def test_twenty_due_times_become_twenty_runs_and_a_bad_job_is_told_of_once(
     with broker(deployment) as turns:
         for turn in turns.scan_iter(f"alertas:{TICK}*"):
             turns.delete(turn)
+    mailbox.messages.clear()
+    webhook.posts.clear()
     # The schedule's own run, of the minute that is over.
+    begun = datetime.now(UTC)
     airflow.unpause(TICK, PATIENCE, deployment.supervisor.check)
-    until(deployment, lambda: len(created(airflow)) == 20)
+    first = until(deployment, lambda: airflow.runs(TICK, since=begun))[0]
+    assert airflow.wait(TICK, first.run_id, PATIENCE, deployment.supervisor.check).state == "failed"
     airflow.call("PATCH", f"/api/v2/dags/{TICK}", json={"is_paused": True})
-    first = airflow.call("GET", f"/api/v2/dags/{TICK}/dagRuns", params={"order_by": "start_date"})[
-        "dag_runs"
-    ][0]
-    assert airflow.wait(TICK, first["dag_run_id"], PATIENCE, deployment.supervisor.check).state == "failed"
 
     ghost = jobs.get("/jobs/ghost").json()
     assert "module hello_world has no tarefa" in ghost["last_error"]

@@ -255,6 +255,11 @@ def test_other_paths_and_methods_are_answered_in_the_same_way(operator: TestClie
         assert set(answer.json()) == {"message"}
 
 
+def test_a_wrong_method_is_told_all_right_ones(operator: TestClient) -> None:
+    assert operator.post("/clean-queue").headers["Allow"] == "DELETE, GET"
+    assert operator.get("/queue-task").headers["Allow"] == "POST"
+
+
 @pytest.mark.parametrize("query", ["que=low", "queue=urgent", "queue=", "scheduled=maybe", "queue=low&x=1"])
 def test_a_query_that_would_mean_all_queues_by_mistake_is_refused(operator: TestClient, query: str) -> None:
     for method in ("GET", "DELETE"):

@@ -34,7 +34,7 @@ def planned(automations: Script) -> dict[str, dict[str, object]]:
     (automations.path.parent / "payload.json").write_text(TEXT)
     (automations.path.parent / "list.json").write_text("[1, 2]")
     call = ("enqueue", HELLO)
-    done = automations.together(
+    calls = dict(
         string=(*call, TEXT, *PLANNED),
         # As a shell without quotes around the object hands it over, with what looks like options in it.
         tokens=(*call, *TEXT.split(), *PLANNED),
@@ -50,8 +50,9 @@ def planned(automations: Script) -> dict[str, dict[str, object]]:
         list=(*call, "-f", "list.json", "--set", "more=3", *PLANNED),
         later=(*call, "--delay", "2h10m20s", "--run-id", "mine", "--queue", "high", *PLANNED),
     )
-    done["stdin"] = automations(*call, "-f", "-", *PLANNED, stdin=TEXT)
-    done["stdin_word"] = automations(*call, "-", *PLANNED, stdin=TEXT)
+    done = {name: automations.inside(*call) for name, call in calls.items()}
+    done["stdin"] = automations.inside(*call, "-f", "-", *PLANNED, stdin=TEXT)
+    done["stdin_word"] = automations.inside(*call, "-", *PLANNED, stdin=TEXT)
     assert {name: one.err for name, one in done.items() if one.code != 0} == {}
     return {name: one.json() for name, one in done.items()}
 
@@ -110,12 +111,10 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def refused(automations: Script):
     """How each call that makes no sense was refused."""
-    return automations.together(
-        **{
-            name: ("enqueue", *given, "--note", "makes no sense") if given else ("enqueue",)
-            for name, (given, _) in REFUSED.items()
-        }
-    )
+    return {
+        name: automations.inside("enqueue", *given, *(("--note", "makes no sense") if given else ()))
+        for name, (given, _) in REFUSED.items()
+    }
 
 
 @pytest.mark.parametrize("name", REFUSED)

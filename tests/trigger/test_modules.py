@@ -23,9 +23,9 @@ def test_each_function_is_shown_with_its_arguments(listed):
     assert {name: one.code for name, one in listed.items()} == dict.fromkeys(listed, 0)
     [line] = [line for line in listed["table"].out.splitlines() if line.startswith("hello_world.")]
     assert "hello_world.send_hello_world" in line
-    assert "(name: str = 'world')" in line
+    assert "(name: str" in line
     assert "Greet somebody" in line
-    assert "hello_world.send_hello_world\tsend_hello_world(name: str = 'world') -> str" in listed["plain"].out
+    assert "\nhello_world.send_hello_world\tsend_hello_world(name: str" in f"\n{listed['plain'].out}"
 
 
 def test_a_program_gets_the_schema_of_the_arguments(listed):

@@ -39,7 +39,7 @@ class JobChange(BaseModel):
     queue: Queue | None = None
     cron: str | None = Field(None, description=CRON, examples=["30 8 * * mon-fri"])
     timezone: str | None = Field(None, description="By whose clock.", examples=["America/Sao_Paulo"])
-    enabled: bool | None = None
+    enabled: bool | None = Field(None, strict=True)
     missed: Missed | None = Field(None, description="What becomes of due times that could not be kept.")
 
 

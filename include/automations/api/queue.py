@@ -24,6 +24,9 @@ What else can meet us:
 - **Messages in Celery for deleted runs** stay. A worker that takes one gets that 404, logs it as a failed message and
   takes the next; the scheduler hears of a task that is not there and forgets it. To take them out of Redis would be
   wrong: the scheduler counts a message that it sent as a slot that is taken, until a worker has answered.
+- **A run id that is used again at once** belongs to another task instance, which the old message can't start. But the
+  scheduler knows tasks by DAG, run id and try: if it hears of the failed message in the second in which it queues the
+  new one, that counts as a failed try, and the task is retried. Ids that the service draws are never used again.
 - **Somebody who deletes a run in the UI** locks the task instance before the run, which can dead-lock with us.
   PostgreSQL ends one of the two; we begin again, up to three times.
 - **Two at once**: the second waits in step 1 and finds what is left.

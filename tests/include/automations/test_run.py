@@ -41,7 +41,7 @@ def test_the_result_comes_back_as_json_has_it(files: Path) -> None:
     heard = []
     conf = {"tarefa": "one", "args": [1, "é"], "kwargs": {"a": [True]}}
     assert run.execute(conf, heard.append) == [[1, "é"], {"a": [True]}, {"1": None}]
-    assert [one.name for one in heard] == ["one.one"]
+    assert heard == ["one.one"]
 
 
 def test_a_file_may_be_called_like_one_of_pythons(files: Path) -> None:
@@ -237,8 +237,9 @@ def test_what_the_function_raises_comes_through(files: Path) -> None:
     # Its own validation and its own TypeError are not taken for wrong arguments.
     with pytest.raises(ValueError, match="1 validation error"):
         call("one.own")
-    with pytest.raises(TypeError, match="has no len"):
+    with pytest.raises(TypeError, match="has no len") as error:
         call("one.typed")
+    assert error.value.about == "one.typed"
     with pytest.raises(RequestError, match="not like this"):
         call("one.refused")
     with pytest.raises(ModuleNotFoundError):

@@ -133,6 +133,7 @@ def test_an_error_that_says_what_it_is_about_is_told_once_for_each(turns, webhoo
         "Error: RuntimeError: job-a is wrong",
         "Error: RuntimeError: job-b is wrong",
     ]
+    assert "Task: mirror (job-a)" in webhook.texts()[0]
     # The run, whose task has told, adds nothing.
     alerts.on_run_failure(failed_run("run 9"))
     assert len(webhook.posts) == 2
