@@ -122,7 +122,7 @@ def test_the_form_of_executar_tarefa_suggests_what_there_is(bag: Any) -> None:
 
     dag = bag.dags["executar_tarefa"]
     assert "mail.send_email" in dag.params.get_param("tarefa").schema["examples"]
-    assert "`mail.send_email(email: str" in dag.params.get_param("tarefa").schema["description_md"]
+    assert r"- mail.send\_email(email: str" in dag.params.get_param("tarefa").schema["description_md"]
     for name, value in (("tarefa", 5), ("args", {}), ("kwargs", []), ("module", 1), ("function", ["x"])):
         with pytest.raises(ParamValidationError):
             dag.params[name] = value
