@@ -56,8 +56,7 @@ SLOTS = next(pool.slots for pool in load_pools() if pool.name == AUTOMACOES)
             # Suggestions: the check that knows the arguments as well gives the better answer.
             examples=[function.task for function in CATALOG.functions],
             title="Tarefa",
-            description_md="What to run, as `module.function`:\n\n"
-            + "\n".join(f"- `{function.module}.{function.signature}`" for function in CATALOG.functions),
+            description_md=f"What to run, as module.function:\n\n{CATALOG.markdown}",
         ),
         "kwargs": Param(
             {},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from include.automations.schema import Names, origin, schema_of
 
 DECORATORS = ("include.automations.tarefa", "include.automations.task.tarefa")
 LARGEST_FILE = 1_000_000
+MARKUP = re.compile(r"[\\`*_\[\]<>]")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,15 @@ class Catalog:
     def functions(self) -> list[Function]:
         """Return the automations of all files."""
         return [function for module in self.modules for function in module.functions]
+
+    @property
+    def markdown(self) -> str:
+        """Return the automations' signatures as a list in Markdown.
+
+        Not as code, whose lines overlap in Airflow's form.
+        """
+        lines = [f"- {function.module}.{function.signature}" for function in self.functions]
+        return "\n".join(MARKUP.sub(r"\\\g<0>", line) for line in lines)
 
     def module(self, name: str) -> Module | None:
         """Return the file of that name, None when there is none."""

@@ -1,8 +1,9 @@
 """Who hears of it when a task fails, is retried, or a run is late: e-mail and a Slack-compatible webhook.
 
 A channel is on when its connection exists: `smtp_alertas` (type smtp) and `slack_alertas` (type slackwebhook). The
-same thing (a DAG's task, a kind of alert) is told once in a window; the turns are kept in the broker's Redis, which
-every worker can reach and which forgets them by itself. Nothing here ever fails a task, or holds one up for long.
+same thing (a DAG's task, a kind of alert, and what the error says it is about) is told once in a window; the turns are
+kept in the broker's Redis, which every worker can reach and which forgets them by itself. Nothing here ever fails a
+task, or holds one up for long.
 
 | variable                    | default | meaning                                                           |
 |-----------------------------|---------|-------------------------------------------------------------------|

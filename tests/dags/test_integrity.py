@@ -16,7 +16,7 @@ import pytest
 
 from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
-from include.conventions.pools import FONTE_VENDAS
+from include.conventions.pools import AUTOMACOES, FONTE_VENDAS
 from include.conventions.pools import load as load_pools
 from include.conventions.queues import Queue
 from include.conventions.tags import Tag
@@ -144,6 +144,29 @@ def test_params_of_ocorrencias_cet_rio_refuse_what_the_form_can_tell(bag: Any, c
     name, value = next(iter(conf.items()))
     with pytest.raises(ParamValidationError):
         params[name] = value
+
+
+def test_executar_tarefa_holds_nothing_back_before_the_queues(bag: Any) -> None:
+    from local.compose import airflow_environment, defaults
+
+    dag = bag.dags["executar_tarefa"]
+    shared = airflow_environment({name: value or "x" for name, value in defaults().items()})
+    slots = {pool.name: pool.slots for pool in load_pools()}
+    assert dag.max_active_runs == dag.max_active_tasks == slots[AUTOMACOES] >= 600
+    assert int(shared["AIRFLOW__CORE__PARALLELISM"]) >= slots[AUTOMACOES] + 128, "beside a full default_pool"
+    assert [(task.task_id, task.pool) for task in dag.tasks] == [("executar", AUTOMACOES)]
+    assert not dag.is_paused_upon_creation
+
+
+def test_the_form_of_executar_tarefa_suggests_what_there_is(bag: Any) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    dag = bag.dags["executar_tarefa"]
+    assert "mail.send_email" in dag.params.get_param("tarefa").schema["examples"]
+    assert r"- mail.send\_email(email: str" in dag.params.get_param("tarefa").schema["description_md"]
+    for name, value in (("tarefa", 5), ("args", {}), ("kwargs", []), ("module", 1), ("function", ["x"])):
+        with pytest.raises(ParamValidationError):
+            dag.params[name] = value
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,7 @@ def test_a_body_that_is_no_good_json_is_refused(
     answer = operator.post("/queue-task", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"message"}
+    assert status != 400 or "can't be read as JSON" in answer.json()["message"]
     assert airflow.asked == []
 
 

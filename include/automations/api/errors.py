@@ -57,10 +57,12 @@ def _answer(status: int, message: str, headers: Any = None) -> JSONResponse:
 
 def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
-    headers = error.headers
+    message, headers = str(error.detail), error.headers
     if error.status_code == 405:
         headers = {"Allow": ", ".join(_methods(request))}
-    return _answer(error.status_code, str(error.detail), headers)
+    elif message == "There was an error parsing the body":  # FastAPI's, for all that is worse than bad syntax
+        message = "the body can't be read as JSON: it is no UTF-8, nested too deeply, or has a number that is too long"
+    return _answer(error.status_code, message, headers)
 
 
 def _methods(request: Request) -> list[str]:

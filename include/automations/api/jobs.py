@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from include.automations.api.access import Changer, Reader
-from include.automations.api.errors import COMMON, Message, answers
+from include.automations.api.errors import BODY, COMMON, Message, answers
 from include.automations.api.tasks import Automations
 from include.automations.catalog import Catalog
 from include.automations.jobs import connections
@@ -80,7 +80,7 @@ def get_job(user: Reader, name: str) -> Job:
         return store.job(name)
 
 
-@router.post("", status_code=201, responses=answers(409, 422))
+@router.post("", status_code=201, responses=answers(*BODY, 409))
 def add_job(user: Changer, automations: Automations, body: JobBody) -> Job:
     """Make a job. It is due for the first time at the next time of its cron expression from now."""
     wanted = _merged({}, body, automations)
@@ -88,7 +88,7 @@ def add_job(user: Changer, automations: Automations, body: JobBody) -> Job:
         return store.add(NewJob(name=body.name, **wanted))
 
 
-@router.patch("/{name}", responses=answers(404, 422))
+@router.patch("/{name}", responses=answers(*BODY, 404))
 def change_job(user: Changer, automations: Automations, name: str, body: JobChange) -> Job:
     """Change a job: pause it, let it go on, give it another time or other arguments. Its `last_error` is forgotten.
 

@@ -280,3 +280,8 @@ def test_the_shipped_ones_are_these(monkeypatch: pytest.MonkeyPatch) -> None:
         *("hello_world.send_hello_world", "mail.send_email", "reports.generate_report"),
     ]
     assert all(function.doc for function in known.functions)
+
+
+def test_signatures_are_no_markup(tmp_path: Path) -> None:
+    known = folder(tmp_path, one="@tarefa\ndef one_two(*a: list[str], b='<b>`'): ...\n")
+    assert known.markdown == r"- one.one\_two(\*a: list\[str\], b='\<b\>\`')"

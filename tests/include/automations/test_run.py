@@ -282,7 +282,7 @@ ANNOTATIONS = st.recursive(
 
 
 @given(annotation=ANNOTATIONS, value=VALUES)
-@hypothesis(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@hypothesis(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 def test_before_the_run_and_in_the_worker_the_same_values_pass(
     files: Path, annotation: str, value: object
 ) -> None:
