@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from include.automations.jobs import connections, database
 from include.automations.jobs.client import DAG
 from include.conventions import pools
+from include.conventions.connections import conninfo
 
 if TYPE_CHECKING:
     from airflow.models.connection import Connection
@@ -59,7 +60,10 @@ def jobs_connections() -> tuple[Connection, Connection]:
 
 def prepare_jobs_database(connection: Connection, metadata: str) -> None:
     """Make the jobs' database and role unless they are there, and bring its table to this version."""
-    wanted = connections.conninfo(connection)
+    try:
+        wanted = conninfo(connection, connection.extra_dejson)
+    except ValueError as error:
+        sys.exit(str(error))
     database.ensure(wanted, metadata)
     database.migrate(wanted)
 

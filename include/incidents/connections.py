@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from include.conventions.connections import missing
 from include.incidents.client import HttpTransport
 from include.incidents.errors import SettingError
 from include.incidents.settings import Policy
@@ -24,7 +25,7 @@ def service(policy: Policy) -> HttpTransport:
     try:
         session = hook.get_conn()
     except AirflowNotFoundException:
-        raise SettingError(_missing(HTTP)) from None
+        raise SettingError(missing(HTTP)) from None
     except ValueError as error:
         raise SettingError(f"connection {HTTP}: {error}") from None
     # The tries are the client's own; an adapter's would multiply them.
@@ -39,8 +40,4 @@ def warehouse() -> Client:
     try:
         return ClickHouseHook(clickhouse_conn_id=CLICKHOUSE).get_client()
     except AirflowNotFoundException:
-        raise SettingError(_missing(CLICKHOUSE)) from None
-
-
-def _missing(name: str) -> str:
-    return f"connection {name} is not defined: set AIRFLOW_CONN_{name.upper()}, or add it under Admin → Connections"
+        raise SettingError(missing(CLICKHOUSE)) from None

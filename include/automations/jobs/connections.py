@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from include.automations.jobs.client import Api, UnusableError
 from include.automations.jobs.store import AwayError, Store
-
-if TYPE_CHECKING:
-    from airflow.sdk import Connection
+from include.conventions.connections import conninfo, missing
 
 POSTGRES = "postgres_jobs"
 API = "airflow_api"
@@ -22,28 +19,12 @@ def store() -> Store:
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
-        return Store(conninfo(BaseHook.get_connection(POSTGRES)))
+        connection = BaseHook.get_connection(POSTGRES)
+        return Store(conninfo(connection, connection.extra_dejson))
     except AirflowNotFoundException:
-        raise AwayError(_missing(POSTGRES)) from None
-
-
-def conninfo(connection: Connection) -> str:
-    """Return a connection of type postgres as libpq takes it. Raises AwayError for an extra that libpq does not know."""
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import make_conninfo
-
-    parameters = {
-        "host": connection.host,
-        "port": connection.port,
-        "user": connection.login,
-        "password": connection.password,
-        "dbname": connection.schema,
-        **connection.extra_dejson,
-    }
-    try:
-        return make_conninfo(**{key: value for key, value in parameters.items() if value is not None})
-    except ProgrammingError as error:
-        raise AwayError(f"connection {POSTGRES}: {error}") from None
+        raise AwayError(missing(POSTGRES)) from None
+    except ValueError as error:
+        raise AwayError(str(error)) from None
 
 
 @contextmanager
@@ -57,12 +38,8 @@ def api() -> Iterator[Api]:
     try:
         connection = BaseHook.get_connection(API)
     except AirflowNotFoundException:
-        raise UnusableError(_missing(API)) from None
+        raise UnusableError(missing(API)) from None
     with hook.get_conn() as session:
         # The hook's own would be basic authentication, which Airflow does not take.
         session.auth = None
         yield Api(session, hook.base_url, connection.login or "", connection.password or "")
-
-
-def _missing(name: str) -> str:
-    return f"connection {name} is not defined: set AIRFLOW_CONN_{name.upper()}, or add it under Admin → Connections"
