@@ -7,8 +7,6 @@ INSTALLED := $(VENV)/.installed
 BIN := $(VENV)/bin
 BOOTSTRAP := .local/bootstrap
 ROWS ?= 1000000
-# In two processes: what needs Airflow, which mostly waits, and beside it all the rest.
-TWO := --numprocesses 2 --dist loadgroup
 
 .PHONY: help
 help: ## Show this list
@@ -41,9 +39,10 @@ down: ## Stop the deployment in Docker; its data stays
 logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
 	@docker compose logs --follow --tail 100 $(SERVICE)
 
+# In two processes: what needs Airflow, which mostly waits, and beside it all the rest.
 .PHONY: test
 test: lint typecheck ## Lint, check types, run every test except the soak and the load
-	$(BIN)/pytest -m "not soak and not load" $(TWO)
+	$(BIN)/pytest --numprocesses 2 -m "not soak and not load"
 
 .PHONY: soak
 soak: $(INSTALLED) ## Run the tests that are too long for every day

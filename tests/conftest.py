@@ -14,6 +14,8 @@ from secrets import token_urlsafe
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from local.clickhouse import ClickHouse
 from local.postgres import Postgres
@@ -38,6 +40,8 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 _numbers = itertools.count(1)
 
 ROOT = Path(__file__).resolve().parent.parent
+AIRFLOW = ("tests/e2e/", "tests/trigger/")
+"""Where tests use the deployment."""
 # The DAGs of tests, and those of the project: the last bundle is read first.
 BUNDLES = {
     "trigger": ROOT / "tests" / "trigger" / "dags",
@@ -54,12 +58,14 @@ INSERT INTO produto (nome, descricao, preco_base) VALUES ('Café', E'torrado\\te
 """
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what needs the deployment in one process, so that a session in two processes (pytest -n) starts only one."""
-    for item in items:
-        if "deployment" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("deployment"))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Give everything that needs the deployment to one process, so that a session in several (-n) starts only one."""
+
+    class OneDeployment(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "deployment" if nodeid.startswith(AIRFLOW) else str(super()._split_scope(nodeid))
+
+    return OneDeployment(config, log)
 
 
 @pytest.fixture(scope="session")
