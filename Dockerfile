@@ -6,7 +6,9 @@ RUN --mount=type=bind,source=requirements.txt,target=/tmp/requirements.txt \
     uv pip sync --no-cache --compile-bytecode /tmp/requirements.txt \
     # An empty configuration: without the file, Airflow writes one at its first start, with every secret of the
     # environment in it.
-    && touch "${AIRFLOW_HOME}/airflow.cfg"
+    && touch "${AIRFLOW_HOME}/airflow.cfg" \
+    # A volume takes the owner of the folder that it is mounted over.
+    && mkdir "${AIRFLOW_HOME}/ocorrencias" "${AIRFLOW_HOME}/reports"
 
 ENV PYTHONPATH=/opt/airflow:/opt/airflow/config \
     PYTHONDONTWRITEBYTECODE=1 \

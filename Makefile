@@ -10,11 +10,15 @@ ROWS ?= 1000000
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(INSTALLED) ## Watch sales move from PostgreSQL to ClickHouse through scheduled runs, then compare both
 	@$(BIN)/python -m local demo
+
+.PHONY: demo-ocorrencias
+demo-ocorrencias: $(INSTALLED) ## Replay recorded traffic incidents: the counts, the CSV and the views
+	@$(BIN)/python -m local demo-ocorrencias
 
 .PHONY: local
 local: $(INSTALLED) ## Run the whole deployment until Ctrl-C; prints address, user and password of the UI
@@ -35,13 +39,18 @@ down: ## Stop the deployment in Docker; its data stays
 logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
 	@docker compose logs --follow --tail 100 $(SERVICE)
 
+# In two processes: what needs Airflow, which mostly waits, and beside it all the rest.
 .PHONY: test
-test: lint typecheck ## Lint, check types, run every test except the soak
-	$(BIN)/pytest -m "not soak"
+test: lint typecheck ## Lint, check types, run every test except the soak and the load
+	$(BIN)/pytest --numprocesses 2 -m "not soak and not load"
 
 .PHONY: soak
 soak: $(INSTALLED) ## Run the tests that are too long for every day
 	$(BIN)/pytest -m soak
+
+.PHONY: load
+load: $(INSTALLED) ## Let five hundred automations wait in three queues at once, and see who goes first
+	$(BIN)/pytest -m load -s
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's own speed (ROWS=1000000)

@@ -9,6 +9,11 @@
     python trigger_script.py --dag-id etl_vendas --wait
     python trigger_script.py --dag-id etl_vendas --conf '{"inicio": "…", "fim": "…"}'
 
+Beside that, the automations that the service at /scheduler offers, and their jobs:
+
+    python trigger_script.py enqueue send_email '{"email": "…", "message": "…"}' --wait
+    python trigger_script.py jobs add greet hello_world.send_hello_world --cron '*/5 * * * *'
+
 This file stands alone: copy it anywhere. From Python:
 
     from trigger_script import AirflowClient
@@ -69,8 +74,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 DEFAULT_URL = "http://localhost:8080"
+API = "/api/v2"
+SERVICE = "/scheduler"  # of the automations, beside Airflow's own API
+AUTOMATIONS = "executar_tarefa"  # the DAG that runs them
 PAGE = 100  # Airflow's own default for the longest page it gives
 OUTAGE = 300.0  # seconds that a wait outlives an API that is down, as in a slow restart
 LOG_LINES = 20  # of a failed task's log
@@ -296,7 +304,7 @@ class RunRequest:
         }
         wish = {name: value for name, value in asked.items() if value is not None}
         body = {
-            "dag_run_id": run_id or f"manual__{now:%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}",
+            "dag_run_id": run_id or _new_run_id(),
             # Without one, the run would have no data interval, and the API drops one that is given without
             # a word. This moment is what the web page sends too: the timetable then gives the last interval.
             "logical_date": now,
@@ -317,6 +325,55 @@ class RunRequest:
     def run_id(self) -> str:
         """The id that the run will have."""
         return str(self.body["dag_run_id"])
+
+
+@dataclass(frozen=True)
+class TaskRequest:
+    """What asks for a run of an automation: a path of the service, and what is sent there."""
+
+    path: str
+    body: dict[str, Any]
+
+    @classmethod
+    def make(
+        cls,
+        task: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        queue: str | None = None,
+        delay: timedelta | None = None,
+        run_id: str | None = None,
+        note: str | None = None,
+    ) -> Self:
+        """Return a request; without `run_id` it gets one that nobody else has. Raises RequestRefused."""
+        body = {
+            "tarefa": task,
+            "args": list(args),
+            "kwargs": dict(kwargs or {}),
+            # The task's name, as far as an id can hold it, is what people look for in the list of runs.
+            "run_id": run_id or _new_run_id(re.sub("[^A-Za-z0-9_.]", "_", task)[:150]),
+            "queue": queue,
+            "note": note,
+        }
+        asked = {name: value for name, value in body.items() if value is not None}
+        if delay is None:
+            return cls("/queue-task", asked)
+        if delay.microseconds:
+            raise RequestRefused(f"a delay of {delay.total_seconds():g} s is not a whole number of seconds")
+        minutes, seconds = divmod(delay // timedelta(seconds=1), 60)
+        hours, minutes = divmod(minutes, 60)
+        return cls("/schedule-task", {**asked, "hours": hours, "minutes": minutes, "seconds": seconds})
+
+    @property
+    def run_id(self) -> str:
+        """The id that the run will have."""
+        return str(self.body["run_id"])
+
+
+def _new_run_id(kind: str = "manual") -> str:
+    """Return an id of a run that nobody else draws."""
+    return f"{kind}__{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True)
@@ -342,6 +399,59 @@ class Backfill:
     reprocess: str
     created_at: datetime
     completed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of an automation; `task` is the name to ask for it, `parameters` its JSON Schema."""
+
+    function: str
+    task: str
+    doc: str | None
+    signature: str
+    parameters: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Module:
+    """A file of automations; `error` says why it has no functions, if it can't be read."""
+
+    module: str
+    doc: str | None
+    error: str | None
+    functions: list[Function]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An automation that runs at the times of a cron expression, by the clock of its time zone."""
+
+    name: str
+    task: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    cron: str
+    timezone: str
+    queue: str
+    enabled: bool
+    missed: str
+    next_run_at: datetime | None
+    last_run_at: datetime | None
+    last_state: str | None
+    last_error: str | None
+
+    @classmethod
+    def _read(cls, entry: Mapping[str, Any]) -> Self:
+        known = {name: entry[name] for name in cls.__dataclass_fields__}
+        dates = {name: _instant(entry[name]) for name in ("next_run_at", "last_run_at")}
+        return cls(**{**known, **dates})
+
+    @property
+    def state(self) -> str:
+        """Whether it will run: active, paused, or broken, with the reason in `last_error`."""
+        if not self.enabled:
+            return "paused"
+        return "active" if self.last_error is None else "broken"
 
 
 # ------------------------------------------------------------------------------------------------ the client
@@ -602,6 +712,17 @@ class AirflowClient:
             query={"map_index": task.map_index, "full_content": "true"},
         )
 
+    def result(self, task: Task) -> Any:
+        """Return what a task instance returned, as JSON knows it; None if it returned nothing."""
+        path = (
+            f"/dags/{_quoted(task.dag_id)}/dagRuns/{_quoted(task.run_id)}"
+            f"/taskInstances/{_quoted(task.task_id)}/xcomEntries/return_value"
+        )
+        try:
+            return self._call("GET", path, lambda entry: entry["value"], query={"map_index": task.map_index})
+        except NotFound:
+            return None
+
     def wait(
         self,
         dag_id: str,
@@ -753,6 +874,116 @@ class AirflowClient:
             warn,
         )
 
+    # Automations
+
+    def modules(self) -> list[Module]:
+        """Return the automations that can be asked for."""
+
+        def read(answer: Sequence[Mapping[str, Any]]) -> list[Module]:
+            return [
+                Module(
+                    module=entry["module"],
+                    doc=entry["doc"],
+                    error=entry["error"],
+                    functions=[
+                        Function(**{name: one[name] for name in Function.__dataclass_fields__})
+                        for one in entry["functions"]
+                    ],
+                )
+                for entry in answer
+            ]
+
+        return self._call("GET", "/modules", read, root=SERVICE)
+
+    def enqueue(
+        self,
+        task: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        queue: str | None = None,
+        delay: timedelta | None = None,
+        run_id: str | None = None,
+        note: str | None = None,
+    ) -> Run:
+        """Ask for one run of an automation and return it, as `trigger` does that of a DAG.
+
+        `task` is `module.function`, or the function alone where one module has it. Raises RequestRefused with
+        the service's own words for a task, queue, delay or arguments that make no sense.
+        """
+        return self.send_task(
+            TaskRequest.make(task, args, kwargs, queue=queue, delay=delay, run_id=run_id, note=note)
+        )
+
+    def send_task(self, request: TaskRequest) -> Run:
+        """Ask for a run of an automation that is described already; otherwise as `enqueue`."""
+        # The service answers a repeated request with the run that the first one made.
+        run_id = self._call(
+            "POST", request.path, lambda answer: str(answer["run_id"]), body=request.body, root=SERVICE
+        )
+        return self.run(AUTOMATIONS, run_id)
+
+    def clean_queue(self, queue: str | None = None, *, scheduled: bool = False) -> int:
+        """Remove the runs of automations that wait and have not started; return how many.
+
+        Those of all queues unless one is named; `scheduled` adds the ones that wait for their time. Where an
+        answer got lost, the number leaves out what the request had removed that it belonged to.
+        """
+        query = {"queue": queue, "scheduled": "true" if scheduled else None}
+        return self._call(
+            "DELETE", "/clean-queue", lambda answer: int(answer["removed"]), query=query, root=SERVICE
+        )
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs by name."""
+        return self._call("GET", "/jobs", lambda answer: [Job._read(entry) for entry in answer], root=SERVICE)
+
+    def job(self, name: str) -> Job:
+        """Return a job. Raises NotFound with the name that was perhaps meant."""
+        try:
+            return self._call("GET", f"/jobs/{_quoted(name)}", Job._read, root=SERVICE)
+        except NotFound:
+            known = [job.name for job in self.jobs()]
+        raise NotFound(f"there is no job {name!r}{_did_you_mean(name, known) or '; see jobs list'}")
+
+    def add_job(self, name: str, task: str, cron: str, **wish: Any) -> Job:
+        """Make a job and return it; `wish` holds any of the other fields that a Job has for its maker.
+
+        A job of this name that was made by the same request is that job. Raises RequestRefused where it was
+        made by another one.
+        """
+        body = {"name": name, "tarefa": task, "cron": cron, **wish}
+        try:
+            return self._call("POST", "/jobs", Job._read, body=body, root=SERVICE)
+        except _Conflict:
+            existing = self.job(name)
+        asked = {"cron": cron, **wish}
+        differing = [field for field, value in asked.items() if not _same(value, getattr(existing, field))]
+        if task not in (existing.task, existing.task.rpartition(".")[2]):
+            differing.insert(0, "task")
+        if differing:
+            raise RequestRefused(
+                f"job {name!r} exists already, with another {' and '.join(differing)}; "
+                "choose another name, or remove it first"
+            )
+        return existing
+
+    def switch_job(self, name: str, *, enabled: bool) -> Job:
+        """Pause a job, or let it go on; return it. Raises NotFound as `job` does."""
+        path = f"/jobs/{_quoted(name)}"
+        try:
+            return self._call("PATCH", path, Job._read, body={"enabled": enabled}, root=SERVICE)
+        except NotFound:
+            self.job(name)
+            raise
+
+    def remove_job(self, name: str) -> Job:
+        """Remove a job and return what it was; its runs stay."""
+        job = self.job(name)
+        with suppress(NotFound):  # of a request that had no answer
+            self._call("DELETE", f"/jobs/{_quoted(name)}", lambda _: None, root=SERVICE)
+        return job
+
     def _backfills(self, dag_id: str) -> Iterator[Backfill]:
         return self._pages("/backfills", "backfills", self._read_backfill, {"dag_id": dag_id})
 
@@ -850,24 +1081,26 @@ class AirflowClient:
         query: Mapping[str, Any] | None = None,
         body: Any = None,
         once: bool = False,
+        root: str = API,
     ) -> Result:
         """Return what `read` makes of the answer; with `once`, what may have arrived is not sent again."""
-        url = f"{self.url}/api/v2{path}"
+        url = f"{self.url}{root}{path}"
+        doubt = "is --url right?" if root == API else f"is there a service at {self.url}{root}?"
         response = self._send(method, url, query=query, body=body, token=self._get_token(), once=once)
         if _is_token_refused(response):
             token = self._renew_token(response)
             response = self._send(method, url, query=query, body=body, token=token, once=once)
-        _raise_for(response, self.username)
+        _raise_for(response, self.username, doubt)
         try:
-            answer = _parse(response)
+            answer = _parse(response) if response.content else None
         except ValueError:
-            raise ApiUnavailable(f"{self.url} answered with {_readable(response)}; is --url right?") from None
+            raise ApiUnavailable(f"{self.url} answered with {_readable(response)}; {doubt}") from None
         try:
             return read(answer)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             what = f"{type(error).__name__}: {_one_line(str(error), 100)}"
             raise ApiUnavailable(
-                f"{self.url} answered {method} {path} as Airflow 3 does not ({what}); is --url right?"
+                f"{self.url} answered {method} {path} as Airflow 3 does not ({what}); {doubt}"
             ) from error
 
     def _send(
@@ -1068,16 +1301,16 @@ def _is_token_refused(response: requests.Response) -> bool:
     )
 
 
-def _raise_for(response: requests.Response, username: str | None) -> None:
-    """Raise the TriggerError of an answer that is not a success."""
+def _raise_for(response: requests.Response, username: str | None, doubt: str) -> None:
+    """Raise the TriggerError of an answer that is not a success; `doubt` asks whether it is the right address."""
     code = response.status_code
     if code < 300:
         return
     text = _readable(response)
     if code in (401, 403):
         raise NotAllowed(f"{username or 'the token'} may not do this: {code} {text}")
-    if code == 404 and text.startswith("a web page"):
-        raise ApiUnavailable(f"{response.url} answered 404 with {text}; is --url right?")
+    if code == 405 or (code == 404 and text.startswith("a web page")):
+        raise ApiUnavailable(f"{response.url} answered {code} with {text}; {doubt}")
     if code == 404:
         raise NotFound(text)
     if code == 409:
@@ -1304,46 +1537,44 @@ def _load(text: str, source: str) -> Any:
         raise RequestRefused(f"{source} is nested too deeply") from None
 
 
-def parse_conf(text: str, source: str) -> dict[str, Any]:
-    """Return the JSON object in `text`. Raises RequestRefused with line and column; `source` names it."""
+def _parse_json(text: str, source: str, form: str, instead: str) -> Any:
+    """Return the JSON object in `text`, or the list, if `form` speaks of one.
 
+    Raises RequestRefused with line and column; `source` names the text, and `instead` a way without a shell.
+    """
     try:
         value = _load(text, source)
     except json.JSONDecodeError as error:
         hint = ""
         if re.match(r"\s*\{\s*[A-Za-z_]", text):
-            hint = "; did the shell take the quotes away? Give --set key=value, or a file: --conf @conf.json"
+            hint = f"; did the shell take the quotes away? Give --set key=value, or a file: {instead}"
         raise RequestRefused(
             f"{source} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{hint}"
         ) from None
     except ValueError as error:
         raise RequestRefused(f"{source} is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        kind = {list: "a list", str: "a string", bool: "a boolean", type(None): "null"}.get(
-            type(value), "a number"
-        )
-        raise RequestRefused(
-            f'{source} is {kind} at line 1, column 1, not a JSON object such as {{"key": "value"}}'
-        )
-    return value
+    if isinstance(value, dict) or (isinstance(value, list) and "list" in form):
+        return value
+    kinds = {list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    kind = kinds.get(type(value), "a number")
+    raise RequestRefused(f"{source} is {kind} at line 1, column 1, not {form}")
 
 
-def read_conf(conf: str | None, file: str | None, assignments: Sequence[str]) -> dict[str, Any]:
-    """Return conf from a string, `@file` or `-`, or from a file; `key=value` assignments go on top.
+def _read_json(text: str | None, file: str | None, name: str, form: str, instead: str) -> Any:
+    """Return what a JSON text holds, or `@file`, or `-` for standard input, or the file; {} if none is given."""
+    if text is not None and text.startswith("@"):
+        file, text = text.removeprefix("@"), None
+    if "-" in (text, file):
+        read = _decode(sys.stdin.buffer.read(), "standard input")
+        return _parse_json(read, f"{name} from standard input", form, instead)
+    if file is not None:
+        return _parse_json(_read_file(file), f"{name} in {file}", form, instead)
+    return {} if text is None else _parse_json(text, name, form, instead)
 
-    Raises RequestRefused where one of them can't be read.
-    """
-    if conf is not None and file is not None:
-        raise RequestRefused("--conf and --file both give the conf: use one of them, and --set on top of it")
+
+def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the values of `key=value` texts: JSON where it parses, else the text itself."""
     result: dict[str, Any] = {}
-    if conf is not None and conf.startswith("@"):
-        file, conf = conf.removeprefix("@"), None
-    if "-" in (conf, file):
-        result = parse_conf(_decode(sys.stdin.buffer.read(), "standard input"), "conf from standard input")
-    elif file is not None:
-        result = parse_conf(_read_file(file), f"conf in {file}")
-    elif conf is not None:
-        result = parse_conf(conf, "conf")
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
@@ -1353,6 +1584,35 @@ def read_conf(conf: str | None, file: str | None, assignments: Sequence[str]) ->
         except ValueError:
             result[key] = text
     return result
+
+
+def read_conf(conf: str | None, file: str | None, assignments: Sequence[str]) -> dict[str, Any]:
+    """Return conf from a string, `@file` or `-`, or from a file; `key=value` assignments go on top.
+
+    Raises RequestRefused where one of them can't be read.
+    """
+    if conf is not None and file is not None:
+        raise RequestRefused("--conf and --file both give the conf: use one of them, and --set on top of it")
+    form = 'a JSON object such as {"key": "value"}'
+    return {**_read_json(conf, file, "conf", form, "--conf @conf.json"), **_assigned(assignments)}
+
+
+def read_payload(
+    words: Sequence[str], file: str | None, assignments: Sequence[str]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return args and kwargs: a JSON list, or an object, in words or in a file; assignments are kwargs too.
+
+    Raises RequestRefused where one of them can't be read.
+    """
+    if words and file is not None:
+        raise RequestRefused(
+            "a text and --file both give the payload: use one of them, and --set on top of it"
+        )
+    form = 'a JSON object such as {"name": "value"}, or a list'
+    text = " ".join(words) if words else None
+    given = _read_json(text, file, "the payload", form, "-f payload.json")
+    args, kwargs = (given, {}) if isinstance(given, list) else ([], given)
+    return args, {**kwargs, **_assigned(assignments)}
 
 
 def _read_file(name: str) -> str:
@@ -1407,6 +1667,7 @@ COLOURS = {
     "scheduled": "blue",
     "paused": "yellow",
     "import error": "red",
+    "broken": "red",
 }
 
 
@@ -1582,11 +1843,12 @@ def show_import_failures(screen: Screen, failures: Sequence[ImportFailure]) -> N
     )
 
 
-def show_run(screen: Screen, run: Run, tasks: Sequence[Task] | None = None) -> None:
-    """Print a run, with its tasks once they were waited for."""
+def show_run(screen: Screen, run: Run, tasks: Sequence[Task] | None = None, **results: Any) -> None:
+    """Print a run, with its tasks once they were waited for, and what an automation returned."""
     data = _public(run, "queued_at")
     if tasks is not None:
         data["tasks"] = [_public(task, "dag_id", "run_id") for task in tasks]
+    data.update(results)
 
     def table() -> Group:
         facts = Table.grid(padding=(0, 2))
@@ -1607,6 +1869,7 @@ def show_run(screen: Screen, run: Run, tasks: Sequence[Task] | None = None) -> N
             "interval": interval,
             "conf": json.dumps(run.conf, ensure_ascii=False) if run.conf else None,
             "note": run.note,
+            **{name: json.dumps(value, ensure_ascii=False) for name, value in results.items()},
             "url": run.url,
         }.items():
             if value is not None:
@@ -1643,6 +1906,51 @@ def show_backfill(
         return table
 
     screen.show(data, table, ((row["logical_date"], row["state"]) for row in rows))
+
+
+def show_modules(screen: Screen, modules: Sequence[Module]) -> None:
+    """Print the automations: how each is called, and, if there is room, the first line of what it says of itself."""
+    names = ["task", "arguments"] + (["what it does"] if screen.width >= 100 else [])
+    functions = [function for module in modules for function in module.functions]
+
+    def table() -> Table:
+        table = _columns(*names)
+        for function in functions:
+            arguments = function.signature.removeprefix(function.function)
+            doc = (function.doc or "").strip().partition("\n")[0] or None
+            table.add_row(*map(_text, (function.task, arguments, doc)[: len(names)]))
+        return table
+
+    screen.show(
+        [_public(module) for module in modules],
+        table,
+        ((function.task, function.signature) for function in functions),
+    )
+
+
+def show_jobs(screen: Screen, jobs: Sequence[Job]) -> None:
+    """Print jobs; a narrow terminal sees the columns that matter most."""
+    names = ["job", "state", "last run", "next run"]
+    names += ["schedule"] if screen.width >= 80 else []
+    names += ["task", "queue"] if screen.width >= 120 else []
+
+    def table() -> Table:
+        table = _columns(*names)
+        for job in jobs:
+            schedule = f"{job.cron} {job.timezone}"
+            cells = [job.name, job.state, job.last_state, _local(job.next_run_at), schedule]
+            cells += [job.task, job.queue]
+            table.add_row(*map(_text, cells[: len(names)]))
+        return table
+
+    screen.show(
+        [_public(job) for job in jobs],
+        table,
+        ((job.name, job.state, job.last_state, job.next_run_at) for job in jobs),
+    )
+    for job in jobs:
+        if job.last_error is not None:
+            screen.warn(f"job {job.name}: {job.last_error}")
 
 
 def backfill_state(runs: Sequence[Run]) -> str:
@@ -1913,9 +2221,7 @@ def connect(context: click.Context, screen: Screen) -> AirflowClient:
     screen.hide(login.password, login.token)
     options = context.params
     # What comes through standard input is the conf, not the answers.
-    asks = (
-        sys.stdin.isatty() and sys.stderr.isatty() and "-" not in (options.get("conf"), options.get("file"))
-    )
+    asks = _is_terminal() and "-" not in (options.get("conf"), options.get("file"))
     username = login.username
     if asks and username is None and login.token is None:
         username = click.prompt(f"User at {login.url}", err=True)
@@ -1970,6 +2276,7 @@ Examples:
   python trigger_script.py --dag-id etl_vendas --delay 2h10m --note 'after the stocktaking'
   python trigger_script.py --dag-id etl_vendas --watch RUN_ID --logs
   python trigger_script.py --dag-id meu_dag --backfill --inicio 2026-01-01T00:00Z --fim 2026-02-01T00:00Z
+  python trigger_script.py enqueue send_email '{"email": "ana@example.com", "message": "Olá"}' --wait
 
 \b
 Environment: AIRFLOW_API_URL, AIRFLOW_USERNAME, AIRFLOW_PASSWORD, AIRFLOW_TOKEN, AIRFLOW_PROFILE,
@@ -1991,34 +2298,73 @@ class _Seconds(click.FloatRange):
         return seconds
 
 
-class _Command(click.Command):
+class _Group(click.Group):
+    """Commands, each with its own options; what stands before a command counts as the command's."""
+
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        names = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
-        return super().parse_args(context, join_conf(args, names))
+        _, rest, _ = self.make_parser(context).parse_args(list(args))
+        if rest and rest[0] in self.commands:
+            args = [rest[0], *args[: len(args) - len(rest)], *rest[1:]]
+        return super().parse_args(context, args)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands:
+            hint = _did_you_mean(args[0], self.commands) or f"; there are {', '.join(self.commands)}"
+            raise click.UsageError(f"there is no command {args[0]!r}{hint}", context)
+        return super().resolve_command(context, args)
+
+
+class _Root(_Group):
+    """The flags for DAGs, and beside them the commands."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(context, join_json(self, args, _conf_starts))
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_paragraph()
         formatter.write(EXAMPLES.replace("\b\n", ""))
 
 
-def join_conf(args: Sequence[str], names: set[str]) -> list[str]:
-    """Return the arguments with a --conf that the shell broke into several made whole again."""
+class _WithPayload(click.Command):
+    """A command that takes the arguments of an automation."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(context, join_json(self, args, _payload_starts))
+
+
+def _conf_starts(before: str, argument: str, _: set[str]) -> bool:
+    return before == "--conf" or argument.startswith("--conf=")
+
+
+def _payload_starts(before: str, _: str, valued: set[str]) -> bool:
+    return before not in valued
+
+
+def join_json(
+    command: click.Command, args: Sequence[str], starts: Callable[[str, str, set[str]], bool]
+) -> list[str]:
+    """Return the arguments with JSON that the shell broke into several made whole again.
+
+    `starts` tells by an argument, the one before it and the names of options that take a value whether it may
+    be the beginning.
+    """
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    names = {name for option in options for name in (*option.opts, *option.secondary_opts)}
+    valued = {name for option in options if not option.is_flag for name in option.opts}
     joined = list(args)
     for at, argument in enumerate(joined):
-        if argument == "--conf" and at + 1 < len(joined):
-            at, text = at + 1, joined[at + 1]
-        elif argument.startswith("--conf="):
-            text = argument.removeprefix("--conf=")
-        else:
-            continue
-        if text[:1] not in ("{", "["):
+        before = joined[at - 1] if at else ""
+        text = argument.removeprefix("--conf=")
+        if text[:1] not in ("{", "[") or not starts(before, argument, valued):
             continue
         # As far as it takes to be JSON, or, for the complaint, to what can only be an option.
         ends = range(at + 1, len(joined) + 1)
-        options = (end for end in ends[:-1] if joined[end].partition("=")[0] in names)
+        further = (end for end in ends[:-1] if joined[end].partition("=")[0] in names)
         end = next((end for end in ends if _is_json(" ".join(joined[at:end]).removeprefix("--conf="))), None)
         if end is None:
-            end = next(options, len(joined))
+            end = next(further, len(joined))
         joined[at:end] = [" ".join(joined[at:end])]
     return joined
 
@@ -2031,21 +2377,40 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _complete_dag_id(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    # A completion that fails must leave the terminal alone.
-    try:
-        login = find_login(context, lambda _: None)
-        with AirflowClient(
-            login.url,
-            username=login.username,
-            password=login.password,
-            token=login.token,
-            ca=login.ca,
-            connect_timeout=2.0,
-        ) as client:
-            return [dag.dag_id for dag in client.dags() if dag.dag_id.startswith(incomplete)]
-    except TriggerError:
-        return []
+def _completes(
+    names: Callable[[AirflowClient], Iterable[str]],
+) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return what completes the beginning of a name for a shell, of those that the API knows."""
+
+    def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+        # A completion that fails must leave the terminal alone.
+        try:
+            login = find_login(context, lambda _: None)
+            with AirflowClient(
+                login.url,
+                username=login.username,
+                password=login.password,
+                token=login.token,
+                ca=login.ca,
+                connect_timeout=2.0,
+            ) as client:
+                return [name for name in names(client) if name.startswith(incomplete)]
+        except TriggerError:
+            return []
+
+    return complete
+
+
+def _dag_ids(client: AirflowClient) -> list[str]:
+    return [dag.dag_id for dag in client.dags()]
+
+
+def _tasks(client: AirflowClient) -> list[str]:
+    return [function.task for module in client.modules() for function in module.functions]
+
+
+def _job_names(client: AirflowClient) -> list[str]:
+    return [job.name for job in client.jobs()]
 
 
 def _print_completion(context: click.Context, _: click.Parameter, shell: str | None) -> None:
@@ -2059,12 +2424,84 @@ def _print_completion(context: click.Context, _: click.Parameter, shell: str | N
 
 COMPLETE = "_TRIGGER_SCRIPT_COMPLETE"
 
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-@click.command(
-    cls=_Command, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+def _together(*decorators: Decorator) -> Decorator:
+    """Return several decorators as one, the first outermost, as they would be written."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+WAITING = _together(
+    click.option("--wait", is_flag=True, help="Watch the run until it ends; fail if it fails."),
+    click.option("--logs", is_flag=True, help="Print the tasks' logs while the run goes on."),
+    click.option("--timeout", metavar="DURATION", help="Wait no longer than this; the run goes on."),
+    click.option(
+        "--interval",
+        metavar="SECONDS",
+        type=_Seconds(),
+        default=2.0,
+        show_default=True,
+        help="How often a wait asks.",
+    ),
+)
+SHARED = _together(
+    click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["table", "json", "yaml", "plain"]),
+        default="table",
+        show_default=True,
+        help="The form of the result.",
+    ),
+    click.option("-v", "--verbose", is_flag=True, help="Print what is asked and answered, without secrets."),
+    click.option(
+        "--url",
+        metavar="URL",
+        envvar="AIRFLOW_API_URL",
+        help=f"The API server; {DEFAULT_URL} unless told otherwise.",
+    ),
+    click.option("--username", metavar="NAME", envvar="AIRFLOW_USERNAME", help="Who asks."),
+    click.option(
+        "--password",
+        metavar="TEXT",
+        envvar="AIRFLOW_PASSWORD",
+        help="Better in the environment, a profile, or typed when asked.",
+    ),
+    click.option(
+        "--token", metavar="TEXT", envvar="AIRFLOW_TOKEN", help="A token, instead of username and password."
+    ),
+    click.option(
+        "--profile", metavar="NAME", envvar="AIRFLOW_PROFILE", help="Address and user from the profiles file."
+    ),
+    click.option("--ca", metavar="FILE", help="Certificates to trust, in PEM form."),
+    click.option(
+        "--connect-timeout",
+        metavar="SECONDS",
+        type=_Seconds(),
+        default=20.0,
+        show_default=True,
+        help="How long an API that can't be reached is tried.",
+    ),
+)
+
+
+@click.group(
+    cls=_Root,
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND]",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option("--list", "list_dags", is_flag=True, help="List the DAGs.")
-@click.option("--dag-id", metavar="ID", shell_complete=_complete_dag_id, help="The DAG to trigger or watch.")
+@click.option(
+    "--dag-id", metavar="ID", shell_complete=_completes(_dag_ids), help="The DAG to trigger or watch."
+)
 @click.option(
     "--conf",
     metavar="JSON",
@@ -2087,19 +2524,9 @@ COMPLETE = "_TRIGGER_SCRIPT_COMPLETE"
 @click.option("--note", metavar="TEXT", help="A note on the run.")
 @click.option("--unpause", is_flag=True, help="Unpause the DAG first.")
 @click.option("--dry-run", is_flag=True, help="Check everything, print the request, create nothing.")
-@click.option("--wait", is_flag=True, help="Watch the run until it ends; fail if it fails.")
+@WAITING
 @click.option(
     "--watch", metavar="RUN_ID", help="Watch a run that exists (with --backfill: a backfill, by its number)."
-)
-@click.option("--logs", is_flag=True, help="Print the tasks' logs while the run goes on.")
-@click.option("--timeout", metavar="DURATION", help="Wait no longer than this; the run goes on.")
-@click.option(
-    "--interval",
-    metavar="SECONDS",
-    type=_Seconds(),
-    default=2.0,
-    show_default=True,
-    help="How often a wait asks.",
 )
 @click.option("--backfill", is_flag=True, help="Run the DAG for each of its intervals in [--inicio, --fim).")
 @click.option(
@@ -2121,43 +2548,7 @@ COMPLETE = "_TRIGGER_SCRIPT_COMPLETE"
 @click.option("--pattern", metavar="TEXT", help="List DAGs whose id holds this, or matches etl_* or ?.")
 @click.option("--paused/--unpaused", default=None, help="List paused DAGs only, or those that are not.")
 @click.option("--import-errors", is_flag=True, help="List the files that Airflow can't import.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "yaml", "plain"]),
-    default="table",
-    show_default=True,
-    help="The form of the result.",
-)
-@click.option("-v", "--verbose", is_flag=True, help="Print what is asked and answered, without secrets.")
-@click.option(
-    "--url",
-    metavar="URL",
-    envvar="AIRFLOW_API_URL",
-    help=f"The API server; {DEFAULT_URL} unless told otherwise.",
-)
-@click.option("--username", metavar="NAME", envvar="AIRFLOW_USERNAME", help="Who asks.")
-@click.option(
-    "--password",
-    metavar="TEXT",
-    envvar="AIRFLOW_PASSWORD",
-    help="Better in the environment, a profile, or typed when asked.",
-)
-@click.option(
-    "--token", metavar="TEXT", envvar="AIRFLOW_TOKEN", help="A token, instead of username and password."
-)
-@click.option(
-    "--profile", metavar="NAME", envvar="AIRFLOW_PROFILE", help="Address and user from the profiles file."
-)
-@click.option("--ca", metavar="FILE", help="Certificates to trust, in PEM form.")
-@click.option(
-    "--connect-timeout",
-    metavar="SECONDS",
-    type=_Seconds(),
-    default=20.0,
-    show_default=True,
-    help="How long an API that can't be reached is tried.",
-)
+@SHARED
 @click.option(
     "--completion",
     type=click.Choice(["bash", "zsh", "fish"]),
@@ -2173,15 +2564,26 @@ def command(context: click.Context, **options: Any) -> int:
 
     A run is checked before it exists: that the DAG is there, can be imported and is not paused, and that conf
     fits the Params that the DAG declares.
+
+    The commands are for automations; each has a --help of its own.
     """
+    if context.invoked_subcommand is not None:
+        return 0
     action = _find_action(context)
     if len(options["conf"]) > 1:
         raise click.UsageError("--conf is given twice; --set adds single keys to it")
     context.params["conf"] = options["conf"][0] if options["conf"] else None
-    screen = Screen(options["output"], options["verbose"])
-    context.obj = screen
+    return _perform(context, ACTIONS[action])
+
+
+Action = Callable[[AirflowClient, Screen, click.Context], int]
+
+
+def _perform(context: click.Context, action: Action) -> int:
+    screen = Screen(context.params["output"], context.params["verbose"])
+    context.find_root().obj = screen
     with connect(context, screen) as client:
-        return ACTIONS[action](client, screen, context)
+        return action(client, screen, context)
 
 
 def _find_action(context: click.Context) -> str:
@@ -2203,8 +2605,6 @@ def _find_action(context: click.Context) -> str:
     flags = {parameter.name: parameter.opts[-1] for parameter in context.command.params}
     if misplaced := sorted(flags[name] for name in given - allowed):
         raise click.UsageError(f"{', '.join(misplaced)} can't be used to {action}")
-    if "timeout" in given and not given & {"watch", "wait", "logs"}:
-        raise click.UsageError("--timeout says how long to wait: add --wait")
     return action
 
 
@@ -2256,10 +2656,21 @@ def _trigger(client: AirflowClient, screen: Screen, context: click.Context) -> i
     try:
         run = client.send(request)
     except (ApiUnavailable, KeyboardInterrupt):
-        again = _command_line(context, "--watch", request.run_id)
-        screen.say(f"the run may have been made all the same; to see: {again}")
+        _say_how_to_see(screen, context, request.dag_id, request.run_id)
         raise
-    if not (options["wait"] or options["logs"]):
+    return _show_or_wait(client, screen, context, run, timeout)
+
+
+def _say_how_to_see(screen: Screen, context: click.Context, dag_id: str, run_id: str) -> None:
+    again = _command_line(context, dag_id, "--watch", run_id)
+    screen.say(f"the run may have been made all the same; to see: {again}")
+
+
+def _show_or_wait(
+    client: AirflowClient, screen: Screen, context: click.Context, run: Run, timeout: float | None
+) -> int:
+    """Show a run that was just made, or wait for its end if that was asked for."""
+    if not (context.params["wait"] or context.params["logs"]):
         show_run(screen, run)
         return 0
     screen.say(run.run_id)
@@ -2267,37 +2678,50 @@ def _trigger(client: AirflowClient, screen: Screen, context: click.Context) -> i
     # Also where nobody asked for a delay: Airflow begins no interval before its end.
     if run.run_after and run.run_after > datetime.now(UTC):
         screen.say(f"it starts at {_local(run.run_after)}")
-    return _wait(client, screen, context, run.run_id, timeout)
+    return _wait(client, screen, context, run, timeout)
 
 
 def _watch(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     timeout = _timeout(context.params)
     run = client.run(context.params["dag_id"], context.params["watch"])
-    return _wait(client, screen, context, run.run_id, timeout)
+    return _wait(client, screen, context, run, timeout)
 
 
 def _wait(
-    client: AirflowClient, screen: Screen, context: click.Context, run_id: str, timeout: float | None
+    client: AirflowClient, screen: Screen, context: click.Context, run: Run, timeout: float | None
 ) -> int:
     options = context.params
     progress = Progress(screen, client.log if options["logs"] else None)
     try:
         with progress:
             run = client.wait(
-                options["dag_id"],
-                run_id,
+                run.dag_id,
+                run.run_id,
                 timeout=timeout,
                 interval=options["interval"],
                 progress=progress.run,
                 warn=screen.warn,
             )
     except (WaitTimeout, ApiUnavailable, NotAllowed, KeyboardInterrupt):
-        screen.say(f"the run goes on; to watch it again: {_command_line(context, '--watch', run_id)}")
+        again = _command_line(context, run.dag_id, "--watch", run.run_id)
+        screen.say(f"the run goes on; to watch it again: {again}")
         raise
     if run.state == "failed" and not options["logs"]:
         _show_failures(client, screen, progress.tasks)
-    show_run(screen, run, progress.tasks)
+    show_run(screen, run, progress.tasks, **_results(client, screen, run, progress.tasks))
     return 0 if run.state == "success" else 1
+
+
+def _results(client: AirflowClient, screen: Screen, run: Run, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return what an automation returned as `result`; nothing of other DAGs, and of what has no result."""
+    if run.dag_id != AUTOMATIONS or run.state != "success":
+        return {}
+    try:
+        return {"result": client.result(tasks[-1])}
+    except TriggerError as error:
+        # The run has succeeded all the same.
+        screen.warn(f"its result can't be read: {error}")
+        return {}
 
 
 def _show_failures(client: AirflowClient, screen: Screen, tasks: Sequence[Task]) -> None:
@@ -2343,11 +2767,8 @@ def _backfill(client: AirflowClient, screen: Screen, context: click.Context) -> 
     if options["dry_run"] or not count:
         show_backfill(screen, plan, None, [])
         return 0
-    if not options["yes"]:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise RequestRefused("nobody is there to confirm the backfill: add --yes, or --dry-run to see it")
-        if not click.confirm("Start the backfill?", err=True):
-            raise RequestRefused("nothing was started")
+    if not options["yes"] and not _agrees("Start the backfill?", "the backfill", ", or --dry-run to see it"):
+        raise RequestRefused("nothing was started")
     try:
         backfill = client.start_backfill(plan)
     except (ApiUnavailable, KeyboardInterrupt):
@@ -2356,9 +2777,21 @@ def _backfill(client: AirflowClient, screen: Screen, context: click.Context) -> 
         raise
     if not options["wait"]:
         show_backfill(screen, plan, backfill, client.backfill_runs(backfill))
-        screen.say(f"to watch it: {_command_line(context, '--backfill', '--watch', str(backfill.id))}")
+        again = _command_line(context, dag.dag_id, "--backfill", "--watch", str(backfill.id))
+        screen.say(f"to watch it: {again}")
         return 0
     return _wait_backfill(client, screen, context, backfill, timeout)
+
+
+def _agrees(question: str, what: str, instead: str = "") -> bool:
+    """Return what whoever sits at the terminal says. Raises RequestRefused where there is none."""
+    if not _is_terminal():
+        raise RequestRefused(f"nobody is there to confirm {what}: add --yes{instead}")
+    return click.confirm(question, err=True)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _watch_backfill(client: AirflowClient, screen: Screen, context: click.Context) -> int:
@@ -2390,14 +2823,14 @@ def _wait_backfill(
                 warn=screen.warn,
             )
     except (WaitTimeout, ApiUnavailable, NotAllowed, KeyboardInterrupt):
-        again = _command_line(context, "--backfill", "--watch", str(backfill.id))
+        again = _command_line(context, backfill.dag_id, "--backfill", "--watch", str(backfill.id))
         screen.say(f"the backfill goes on; to watch it again: {again}")
         raise
     show_backfill(screen, None, backfill, runs)
     return 1 if backfill_state(runs) == "failed" else 0
 
 
-ACTIONS: dict[str, Callable[[AirflowClient, Screen, click.Context], int]] = {
+ACTIONS: dict[str, Action] = {
     "list": _list,
     "list import errors": _list_import_errors,
     "trigger": _trigger,
@@ -2410,24 +2843,35 @@ ACTIONS: dict[str, Callable[[AirflowClient, Screen, click.Context], int]] = {
 def _preflight(client: AirflowClient, screen: Screen, context: click.Context, conf: Mapping[str, Any]) -> Dag:
     """Return the DAG. Raises NotFound or RequestRefused for what would only show once a run exists."""
     options = context.params
-    dag = client.dag(options["dag_id"])
+    dag = _find_dag(client, options["dag_id"])
+    check_conf(dag, conf, allow_undeclared=options["allow_undeclared"])
+    _have_unpaused(client, screen, options, dag)
+    return dag
+
+
+def _find_dag(client: AirflowClient, dag_id: str) -> Dag:
+    """Return a DAG whose file is in order."""
+    dag = client.dag(dag_id)
     if dag.import_error:
         failures = [one for one in client.import_failures() if dag.dag_id in one.dag_ids]
         reason = f": {failures[0].reason}" if failures else ""
         raise RequestRefused(f"{dag.file}, which holds {dag.dag_id}, can't be imported{reason}")
-    check_conf(dag, conf, allow_undeclared=options["allow_undeclared"])
+    return dag
+
+
+def _have_unpaused(client: AirflowClient, screen: Screen, options: Mapping[str, Any], dag: Dag) -> None:
+    """Raise RequestRefused if a run would wait for ever, unless somebody wants the DAG unpaused."""
     if not dag.paused:
-        return dag
+        return
     if options["dry_run"] and options["unpause"]:
         screen.say(f"{dag.dag_id} is paused and would be unpaused")
-        return dag
+        return
     if not options["unpause"]:
-        asks = sys.stdin.isatty() and sys.stderr.isatty() and not options["dry_run"]
+        asks = _is_terminal() and not options["dry_run"]
         if not (asks and click.confirm(f"{dag.dag_id} is paused. Unpause it?", err=True)):
             raise RequestRefused(f"{dag.dag_id} is paused, so the run would wait for ever: add --unpause")
     client.unpause(dag.dag_id)
     screen.say(f"{dag.dag_id} is unpaused")
-    return dag
 
 
 def _interval(options: Mapping[str, Any], conf: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
@@ -2456,6 +2900,8 @@ def _given(options: Mapping[str, Any], name: str, parse: Callable[[str, str], Re
 
 
 def _timeout(options: Mapping[str, Any]) -> float | None:
+    if options["timeout"] is not None and not any(options.get(name) for name in ("watch", "wait", "logs")):
+        raise click.UsageError("--timeout says how long to wait: add --wait")
     duration = _given(options, "timeout", parse_duration)
     return None if duration is None else duration.total_seconds()
 
@@ -2468,14 +2914,211 @@ def _show_request(screen: Screen, url: str, body: Mapping[str, Any]) -> None:
     screen.show(data, table, [("POST", url, json.dumps(body, ensure_ascii=False))])
 
 
-def _command_line(context: click.Context, *arguments: str) -> str:
+def _command_line(context: click.Context, dag_id: str, *arguments: str) -> str:
     """Return the command that goes on from here; it repeats whom to ask, and no secret."""
     whom = []
     for name in ("url", "username", "profile", "ca"):
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             whom += [f"--{name}", context.params[name]]
     program = ("python", sys.argv[0])
-    return shlex.join([*program, *whom, "--dag-id", context.params["dag_id"], *arguments])
+    return shlex.join([*program, *whom, "--dag-id", dag_id, *arguments])
+
+
+# -------------------------------------------------------------------------------- the commands for automations
+
+
+def _adds(group: click.Group, name: str, *options: Decorator, **settings: Any) -> Callable[[Action], Action]:
+    """Return what makes an action a command, with these options beside those that all have."""
+
+    def add(action: Action) -> Action:
+        @click.pass_context
+        def perform(context: click.Context, **_: Any) -> int:
+            return _perform(context, action)
+
+        perform.__doc__ = action.__doc__
+        group.command(name, **settings)(_together(*options, SHARED)(perform))
+        return action
+
+    return add
+
+
+PAYLOAD = _together(
+    click.argument("task", metavar="TASK", shell_complete=_completes(_tasks)),
+    click.argument("words", metavar="[PAYLOAD]", nargs=-1),
+    click.option("-f", "--file", metavar="FILE", help="A file with the payload; - reads standard input."),
+    click.option(
+        "--set",
+        "assignments",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="One argument by its name; JSON where it parses.",
+    ),
+    click.option("--queue", metavar="NAME", help="high, default or low; default unless told otherwise."),
+)
+NAMES = click.argument(
+    "names", metavar="NAME...", nargs=-1, required=True, shell_complete=_completes(_job_names)
+)
+
+
+@_adds(
+    command,
+    "enqueue",
+    PAYLOAD,
+    click.option("--delay", metavar="DURATION", help="Start after so long, such as 2h10m20s."),
+    click.option("--run-id", metavar="ID", help="The run's id; asking twice with the same makes one run."),
+    click.option("--note", metavar="TEXT", help="A note on the run."),
+    click.option("--unpause", is_flag=True, help=f"Unpause {AUTOMATIONS} first."),
+    click.option("--dry-run", is_flag=True, help="Print the request, create nothing."),
+    WAITING,
+    cls=_WithPayload,
+)
+def _enqueue(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    """Run an automation once.
+
+    TASK is module.function, or the function alone where one module has it. PAYLOAD holds its arguments: a JSON
+    object by name such as '{"email": "ana@example.com"}', or a list; @payload.json, or - for standard input.
+    """
+    options = context.params
+    args, kwargs = read_payload(options["words"], options["file"], options["assignments"])
+    request = TaskRequest.make(
+        options["task"],
+        args,
+        kwargs,
+        queue=options["queue"],
+        delay=_given(options, "delay", parse_duration),
+        run_id=options["run_id"],
+        note=options["note"],
+    )
+    timeout = _timeout(options)
+    _have_unpaused(client, screen, options, _find_dag(client, AUTOMATIONS))
+    if options["dry_run"]:
+        _show_request(screen, f"{client.url}{SERVICE}{request.path}", request.body)
+        return 0
+    try:
+        run = client.send_task(request)
+    except (ApiUnavailable, KeyboardInterrupt):
+        _say_how_to_see(screen, context, AUTOMATIONS, request.run_id)
+        raise
+    return _show_or_wait(client, screen, context, run, timeout)
+
+
+@_adds(command, "modules")
+def _list_modules(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    """List the automations, and the arguments that they take."""
+    modules = client.modules()
+    show_modules(screen, modules)
+    for module in modules:
+        if module.error is not None:
+            screen.warn(f"module {module.module} can't be read: {module.error}")
+    if not modules:
+        screen.say("there are no automations")
+    return 0
+
+
+@_adds(
+    command,
+    "clean-queue",
+    click.option("--queue", metavar="NAME", help="This queue only: high, default or low."),
+    click.option("--scheduled", is_flag=True, help="Also runs that wait for their time."),
+    click.option("-y", "--yes", is_flag=True, help="Remove them without a question."),
+)
+def _clean_queue(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    """Remove the runs of automations that wait and have not started."""
+    options = context.params
+    queue, scheduled = options["queue"], options["scheduled"]
+    what = "the runs that wait " + (f"on queue {queue}" if queue else "on all queues")
+    what += ", and for their time" if scheduled else ""
+    if not options["yes"] and not _agrees(f"Remove {what}?", "that runs are removed"):
+        raise RequestRefused("nothing was removed")
+    removed = client.clean_queue(queue, scheduled=scheduled)
+    screen.show(
+        {"queue": queue, "scheduled": scheduled, "removed": removed},
+        lambda: Group(_text(f"removed {removed} run(s)")),
+        [(removed,)],
+    )
+    return 0
+
+
+@command.group(cls=_Group, no_args_is_help=False)
+@SHARED
+def jobs(**_: Any) -> None:
+    """List and change the jobs: automations that run at the times of a cron expression."""
+
+
+@_adds(jobs, "list")
+def _list_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    """List the jobs."""
+    found = client.jobs()
+    show_jobs(screen, found)
+    if not found:
+        screen.say("there are no jobs")
+    return 0
+
+
+@_adds(
+    jobs,
+    "add",
+    click.argument("name"),
+    PAYLOAD,
+    click.option("--cron", metavar="EXPRESSION", required=True, help="When, such as '*/5 * * * *'."),
+    click.option(
+        "--timezone", metavar="ZONE", help="By whose clock, such as America/Sao_Paulo; UTC unless told."
+    ),
+    click.option(
+        "--missed",
+        type=click.Choice(["skip", "once", "all"]),
+        help="What becomes of times that were missed; once unless told.",
+    ),
+    click.option("--paused", is_flag=True, help="Add it without letting it run yet."),
+    cls=_WithPayload,
+)
+def _add_job(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    """Add the job NAME, which runs TASK with the arguments in PAYLOAD, given as to enqueue."""
+    options = context.params
+    args, kwargs = read_payload(options["words"], options["file"], options["assignments"])
+    wish = {name: options[name] for name in ("timezone", "queue", "missed") if options[name] is not None}
+    job = client.add_job(
+        options["name"],
+        options["task"],
+        options["cron"],
+        args=args,
+        kwargs=kwargs,
+        enabled=not options["paused"],
+        **wish,
+    )
+    show_jobs(screen, [job])
+    return 0
+
+
+@_adds(jobs, "pause", NAMES)
+def _pause_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    """Keep jobs from running until they are resumed."""
+    return _change_jobs(client, screen, context, lambda name: client.switch_job(name, enabled=False))
+
+
+@_adds(jobs, "resume", NAMES)
+def _resume_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    """Let paused jobs go on."""
+    return _change_jobs(client, screen, context, lambda name: client.switch_job(name, enabled=True))
+
+
+@_adds(jobs, "remove", NAMES)
+def _remove_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    """Remove jobs; the runs that they have made stay."""
+    return _change_jobs(client, screen, context, client.remove_job)
+
+
+def _change_jobs(
+    client: AirflowClient, screen: Screen, context: click.Context, change: Callable[[str], Job]
+) -> int:
+    names = context.params["names"]
+    for name in names:
+        client.job(name)  # a name that is wrong must show before any job is changed
+    show_jobs(screen, [change(name) for name in names])
+    return 0
+
+
+# ------------------------------------------------------------------------------------------- from the shell
 
 
 class _Terminated(KeyboardInterrupt):
@@ -2507,7 +3150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.say("interrupted")
         return 130
     except click.UsageError as error:
-        screen.fail(f"{error.format_message()} (see --help)")
+        path = error.ctx.command_path.split()[1:] if error.ctx else []
+        screen.fail(f"{error.format_message()} (see {' '.join([*path, '--help'])})")
         return 2
     except TriggerError as error:
         screen.fail(str(error))

@@ -1,20 +1,33 @@
-"""Brings Airflow's metadata database to this version, with its pools, its roles and its users.
+"""Brings the databases of Airflow and of the jobs to this version, with pools, roles and users.
 
     ADMIN_PASSWORD=… OPERATOR_PASSWORD=… VIEWER_PASSWORD=… python -m deploy.prepare
 
 The service `init` of docker-compose.yaml and the embedded deployment run this. One process for what `airflow db
 migrate`, `airflow sync-perm` and `airflow users create` do in several: each of them imports Airflow for seconds, and
 the last takes a password only in its arguments or from a terminal. Runs in the environment of the deployment and may
-run any number of times: users that are there get the password and the role of this start.
+run any number of times: users that are there get the password and the role of this start. A second one at the same time
+waits for the first.
+
+What the jobs need is made of their connections: `postgres_jobs` names a database, and a role that owns it, on the server
+of the metadata database (on another server both have to be there); `airflow_api` names a user who may start runs of
+`executar_tarefa`, see them, and nothing else.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
+from include.automations.jobs import connections, database
+from include.automations.jobs.client import DAG
 from include.conventions import pools
+from include.conventions.connections import conninfo
 
+if TYPE_CHECKING:
+    from airflow.models.connection import Connection
+
+JOBS_ROLE = "Agendador"
 # The variable with the password of each user, and the role in Airflow.
 USERS = {
     "admin": ("ADMIN_PASSWORD", "Admin"),
@@ -31,25 +44,82 @@ def passwords() -> dict[str, str]:
     return {user: os.environ[variable] for user, (variable, _) in USERS.items()}
 
 
+def jobs_connections() -> tuple[Connection, Connection]:
+    """Return the connections of the jobs; exit with a message that names the one which is not set."""
+    from airflow.exceptions import AirflowNotFoundException
+    from airflow.models.connection import Connection
+
+    def connection(conn_id: str) -> Connection:
+        try:
+            return Connection.get_connection_from_secrets(conn_id)
+        except AirflowNotFoundException:
+            sys.exit(f"connection {conn_id} is not defined: set AIRFLOW_CONN_{conn_id.upper()}")
+
+    return connection(connections.POSTGRES), connection(connections.API)
+
+
+def prepare_jobs_database(connection: Connection, metadata: str) -> None:
+    """Make the jobs' database and role unless they are there, and bring its table to this version."""
+    try:
+        wanted = conninfo(connection, connection.extra_dejson)
+    except ValueError as error:
+        sys.exit(str(error))
+    database.ensure(wanted, metadata)
+    database.migrate(wanted)
+
+
+def prepare_user(security: Any, user: str, password: str, role: Any) -> None:
+    """Make a user of Airflow, or give the one that is there this password and this role alone."""
+    if found := security.find_user(user):
+        found.roles = [role]
+        security.update_user(found)
+        security.reset_password(found.id, password)
+    else:
+        security.add_user(user, user.title(), "Local", f"{user}@example.com", role, password)
+
+
+def jobs_role(security: Any) -> Any:
+    """Return the role of who starts jobs, with its rights and no other."""
+    from airflow.providers.fab.www.security import permissions
+
+    dag = permissions.resource_name(DAG, permissions.RESOURCE_DAG)
+    runs = permissions.resource_name(DAG, permissions.RESOURCE_DAG_RUN)
+    wanted = [
+        security.create_permission(action, resource)
+        for action, resource in (
+            (permissions.ACTION_CAN_READ, dag),
+            # Airflow asks for it, besides the right to create runs.
+            (permissions.ACTION_CAN_EDIT, dag),
+            (permissions.ACTION_CAN_READ, runs),
+            (permissions.ACTION_CAN_CREATE, runs),
+        )
+    ]
+    role = security.add_role(JOBS_ROLE)
+    role.permissions = wanted
+    security.update_role(role.id, JOBS_ROLE)
+    return role
+
+
 def main() -> None:
     """Migrate, create the pools, synchronise the roles, and create the users or give them their passwords again."""
     wanted = passwords()
+    jobs, api = jobs_connections()
+    from airflow.configuration import conf
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
     from airflow.utils.db import initdb
 
-    initdb()
-    pools.create()
-    with get_application_builder() as builder:
-        security = builder.sm
-        security.sync_roles()
-        for user, password in wanted.items():
-            role = security.find_role(USERS[user][1])
-            if found := security.find_user(user):
-                found.roles = [role]
-                security.update_user(found)
-                security.reset_password(found.id, password)
-            else:
-                security.add_user(user, user.title(), "Local", f"{user}@example.com", role, password)
+    metadata = database.libpq(conf.get_mandatory_value("database", "sql_alchemy_conn"))
+    with database.alone(metadata):
+        initdb()
+        pools.create()
+        prepare_jobs_database(jobs, metadata)
+        with get_application_builder() as builder:
+            security = builder.sm
+            security.sync_roles()
+            for user, password in wanted.items():
+                prepare_user(security, user, password, security.find_role(USERS[user][1]))
+            if api.login not in USERS:
+                prepare_user(security, api.login, api.password, jobs_role(security))
 
 
 if __name__ == "__main__":

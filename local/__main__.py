@@ -103,6 +103,16 @@ def demo(folder: Path) -> None:
         sys.exit(demonstration.run(folder, _console()))
 
 
+@main.command("demo-ocorrencias")
+@_folder(DEFAULT_FOLDER / "demo-ocorrencias")
+def demo_ocorrencias(folder: Path) -> None:
+    """Replay recorded incidents through ocorrencias_cet_rio; exit code 0 only if CSV and warehouse agree."""
+    from local import demo_ocorrencias as demonstration
+
+    with _explained():
+        sys.exit(demonstration.run(folder, _console()))
+
+
 @main.command()
 @_folder(DEFAULT_FOLDER / "demo")
 def check(folder: Path) -> None:

@@ -33,7 +33,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
 
     It is the one of docker-compose.yaml, with the services' addresses replaced by those of this deployment.
     Airflow settings of the calling shell are left out: they would point the processes somewhere else. Those
-    of the DAGs (`ETL_VENDAS_…`) come through.
+    of the DAGs (`ETL_VENDAS_…`, `OCORRENCIAS_…`) come through.
     """
     here = {
         "api-server:8080": f"127.0.0.1:{settings.api_port}",
@@ -46,6 +46,8 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
         {
             "METADATA_PASSWORD": settings.postgres_password,
             "REDIS_PASSWORD": settings.redis_password,
+            "JOBS_PASSWORD": settings.jobs_password,
+            "AGENDADOR_PASSWORD": settings.agendador_password,
             "FERNET_KEY": settings.fernet_key,
             "API_SECRET_KEY": settings.api_secret_key,
             "JWT_SECRET": settings.jwt_secret,
@@ -73,8 +75,10 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
         "AIRFLOW_HOME": str(settings.folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "OCORRENCIAS_PASTA": str(settings.folder / "ocorrencias"),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(settings.api_port),
+        "AUTOMACOES_REPORTS_PATH": str(settings.folder / "reports"),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.logs / "tasks"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(settings.logs / "dags"),
         # The defaults suit a cluster. On one machine the waits between a run's tasks are most of its time.

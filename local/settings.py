@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = REPOSITORY / ".local"
 FILE_NAME = "deployment.json"
 # Secrets that the file of an older version lacks: they are drawn then, which changes nothing that is stored.
-LATER = {"operator_password", "viewer_password"}
+LATER = {"operator_password", "viewer_password", "jobs_password", "agendador_password"}
 
 
 class SettingsError(Exception):
@@ -49,6 +49,8 @@ class Settings:
     admin_password: str = field(default_factory=_secret, repr=False)
     operator_password: str = field(default_factory=_secret, repr=False)
     viewer_password: str = field(default_factory=_secret, repr=False)
+    jobs_password: str = field(default_factory=_secret, repr=False)
+    agendador_password: str = field(default_factory=_secret, repr=False)
     # The JWT secret signs every token with HMAC-SHA512, which asks for 64 bytes.
     jwt_secret: str = field(default_factory=lambda: secrets.token_hex(64), repr=False)
     api_secret_key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)

@@ -21,6 +21,7 @@ from typing import Self
 
 import psycopg
 
+from include.automations.jobs import database
 from include.conventions import pools
 from local import airflow
 from local.airflow import AirflowProcess
@@ -166,7 +167,7 @@ class Deployment:
         self.postgres.create_role(airflow.READER)
 
     def prepare_airflow(self) -> None:
-        """Migrate the metadata database; create pools, roles and the admin user. Nothing to do the second time.
+        """Migrate the databases of Airflow and of the jobs; create pools, roles and users. Nothing to do the second time.
 
         Raises ServerError with the end of the log when it fails, ValueError for a pool without a sensible size.
         """
@@ -176,6 +177,7 @@ class Deployment:
             [
                 *(f"{package}=={version(package)}" for package in packages),
                 *(f"{pool.name}: {pool.slots} slots" for pool in pools.load()),
+                f"jobs: {database.head()}",
             ]
         )
         if marker.exists() and marker.read_text() == wanted:

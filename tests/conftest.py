@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from secrets import token_urlsafe
 import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from local.clickhouse import ClickHouse
 from local.postgres import Postgres
@@ -20,6 +23,7 @@ from local.server import free_port
 from local.source import base
 from local.source.base import execute_file
 from local.stack import Deployment
+from tests.incidents_service import IncidentsService
 from tests.lab import Lab
 from tests.local.store_fixtures import aws, loja, mariadb_server, rabbitmq_server
 from tests.otlp import Receiver
@@ -39,12 +43,15 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 _numbers = itertools.count(1)
 
 ROOT = Path(__file__).resolve().parent.parent
+AIRFLOW = ("tests/e2e/", "tests/trigger/")
+"""Where tests use the deployment."""
 # The DAGs of tests, and those of the project: the last bundle is read first.
 BUNDLES = {
     "trigger": ROOT / "tests" / "trigger" / "dags",
     "tests": ROOT / "tests" / "e2e" / "dags",
     "dags-folder": ROOT / "dags",
 }
+AUTOMATIONS = (ROOT / "include" / "automacoes", ROOT / "tests" / "e2e" / "automacoes")
 
 BASE_DATA = """
 INSERT INTO pais (pais) VALUES ('Brasil'), ('Portugal');
@@ -52,6 +59,16 @@ INSERT INTO cidade (cidade_desc, cidade_uf, pais_id) VALUES ('São Paulo', 'SP',
 INSERT INTO cliente (nome, data_nasc, cpf, cidade_id) VALUES ('Ana', '1990-02-28', '111', 1), ('João', NULL, NULL, NULL);
 INSERT INTO produto (nome, descricao, preco_base) VALUES ('Café', E'torrado\\te moído\\n500 g', 10.50), ('Chá', NULL, NULL);
 """
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Give everything that needs the deployment to one process, so that a session in several (-n) starts only one."""
+
+    class OneDeployment(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "deployment" if nodeid.startswith(AIRFLOW) else str(super()._split_scope(nodeid))
+
+    return OneDeployment(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -92,8 +109,19 @@ def webhook() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="session")
+def incidents_service() -> Iterator[IncidentsService]:
+    """The service that ocorrencias_cet_rio reads."""
+    with IncidentsService() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def deployment(
-    tmp_path_factory: pytest.TempPathFactory, telemetry: Receiver, mailbox: Mailbox, webhook: Webhook
+    tmp_path_factory: pytest.TempPathFactory,
+    telemetry: Receiver,
+    mailbox: Mailbox,
+    webhook: Webhook,
+    incidents_service: IncidentsService,
 ) -> Iterator[Deployment]:
     """The servers, and Airflow on a Celery worker, with a timetable of seconds; every DAG of ours is paused."""
     bundles = [
@@ -104,6 +132,10 @@ def deployment(
         }
         for name, folder in BUNDLES.items()
     ]
+    # The automations of the project beside those of tests, in the one folder that there may be.
+    automations = tmp_path_factory.mktemp("automations")
+    for folder in AUTOMATIONS:
+        shutil.copytree(folder, automations, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     variables = {
         "ETL_VENDAS_SCHEDULE": "* * * * * */15",
         # A history of thousands is then some tens of pieces: enough to be spread over workers, and for one to be
@@ -128,6 +160,16 @@ def deployment(
         "ALERTAS_EMAIL_PARA": "operacao@example.com, plantao@example.com",
         "AIRFLOW_CONN_SMTP_ALERTAS": json.dumps(mailbox.connection),
         "AIRFLOW_CONN_SLACK_ALERTAS": json.dumps(webhook.connection),
+        "AIRFLOW_CONN_HTTP_DADOS_RIO": json.dumps(incidents_service.connection),
+        # Nothing but what a test triggers.
+        "OCORRENCIAS_SCHEDULE": "0 0 29 2 *",
+        # The pauses between tries are most of a test's time otherwise.
+        "OCORRENCIAS_PAUSA_SEGUNDOS": "0",
+        "OCORRENCIAS_ESPERA_SEGUNDOS": "2",
+        "OCORRENCIAS_MAX_MB": "1",
+        "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(mailbox.connection),
+        "AUTOMACOES_MODULES_PATH": str(automations),
+        "AUTOMACOES_RETRY_SECONDS": "1",
         # Where the tasks of tests/e2e/dags look for the files that let them go on.
         "GATES": str(tmp_path_factory.mktemp("gates")),
     }

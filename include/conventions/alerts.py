@@ -1,8 +1,9 @@
 """Who hears of it when a task fails, is retried, or a run is late: e-mail and a Slack-compatible webhook.
 
 A channel is on when its connection exists: `smtp_alertas` (type smtp) and `slack_alertas` (type slackwebhook). The
-same thing (a DAG's task, a kind of alert) is told once in a window; the turns are kept in the broker's Redis, which
-every worker can reach and which forgets them by itself. Nothing here ever fails a task, or holds one up for long.
+same thing (a DAG's task, a kind of alert, and what the error says it is about) is told once in a window; the turns are
+kept in the broker's Redis, which every worker can reach and which forgets them by itself. Nothing here ever fails a
+task, or holds one up for long.
 
 | variable                    | default | meaning                                                           |
 |-----------------------------|---------|-------------------------------------------------------------------|
@@ -20,7 +21,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from threading import Thread
@@ -44,6 +45,7 @@ class Kind(StrEnum):
     FAILURE = "failed"
     RETRY = "will be retried"
     DEADLINE = "is late"
+    NOTICE = "asks for attention"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Alert:
-    """What happened. What is about a whole run has no `task` and no `attempt`; `index` is that of a mapped task."""
+    """What happened. What is about a whole run has no `task` and no `attempt`; `index` is that of a mapped task.
+
+    `about` is what a notice, or an error by an attribute of that name, says that it is about: another thing is another
+    alert. `window` is how many seconds it is told once in, the setting's when None.
+    """
 
     kind: Kind
     dag: str
@@ -67,6 +73,8 @@ class Alert:
     task: str | None = None
     index: int | None = None
     attempt: str | None = None
+    about: str | None = None
+    window: int | None = None
 
     @property
     def subject(self) -> str:
@@ -78,16 +86,20 @@ class Alert:
         """Return the rest, a line for each thing."""
         lines = [f"DAG: {self.dag}", f"Run: {self.run}"]
         if self.task:
+            index = "" if self.index is None else f"[{self.index}]"
+            about = f" ({self.about})" if self.about else ""
             lines += [
-                f"Task: {self.task}{'' if self.index is None else f'[{self.index}]'}",
+                f"Task: {self.task}{index}{about}",
                 f"Try: {self.attempt}",
             ]
-        return [*lines, f"Error: {self.error}", f"Log: {self.url}"]
+        what = "Notice" if self.kind is Kind.NOTICE else "Error"
+        return [*lines, f"{what}: {self.error}", f"Log: {self.url}"]
 
     @property
     def turn(self) -> str:
         """Return what is told once in a window: not the run, nor the index of a mapped task."""
-        return f"alertas:{self.dag}:{self.task or ''}:{self.kind.name.lower()}"
+        about = f"/{self.about}" if self.about else ""
+        return f"alertas:{self.dag}:{self.task or ''}{about}:{self.kind.name.lower()}"
 
     @property
     def turns_of_tasks(self) -> str:
@@ -113,6 +125,19 @@ def on_failure(context: Mapping[str, Any]) -> None:
 def on_retry(context: Mapping[str, Any]) -> None:
     """Tell that a try failed and another follows: Airflow's `on_retry_callback`."""
     _tell(Kind.RETRY, _of_task, context)
+
+
+def notice(context: Mapping[str, Any], about: str, text: str, window: timedelta) -> None:
+    """Tell something that a task found and that somebody should look at, though nothing failed.
+
+    The same `about` of a task is told once in `window`, however often it is found again.
+    """
+
+    def describe(kind: Kind, context: Mapping[str, Any]) -> Alert:
+        alert = _of_task(kind, {**context, "exception": text})
+        return replace(alert, about=about, window=int(window.total_seconds()))
+
+    _tell(Kind.NOTICE, describe, context)
 
 
 def on_run_failure(context: Mapping[str, Any]) -> None:
@@ -206,6 +231,7 @@ def _of_task(kind: Kind, context: Mapping[str, Any]) -> Alert:
         attempt=f"{instance.try_number} of {tries + 1}"
         if isinstance(tries, int)
         else f"{instance.try_number}",
+        about=getattr(context.get("exception"), "about", None),
     )
 
 
@@ -291,7 +317,7 @@ def _take_turn(alert: Alert, settings: Settings) -> bool:
             # What a task told needs not be told of its run as well.
             if not alert.task and next(turns.scan_iter(alert.turns_of_tasks), None):
                 return False
-            return bool(turns.set(alert.turn, alert.run, nx=True, ex=settings.window))
+            return bool(turns.set(alert.turn, alert.run, nx=True, ex=alert.window or settings.window))
     except redis.RedisError as error:
         log.warning("the broker does not say what was told already (%s); telling it", error)
         return True

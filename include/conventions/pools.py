@@ -6,9 +6,10 @@ creates them, in the environment of the deployment, and may run any number of ti
 waits for ever, so this belongs to what prepares Airflow's metadata database. The variables below decide: slots that
 were changed in the UI are theirs again afterwards.
 
-| variable             | default | meaning                                                    |
-|----------------------|---------|------------------------------------------------------------|
-| `FONTE_VENDAS_SLOTS` | `2`     | tasks that extract from the sales system at the same time  |
+| variable             | default | meaning                                                               |
+|----------------------|---------|-----------------------------------------------------------------------|
+| `FONTE_VENDAS_SLOTS` | `2`     | tasks that extract from the sales system at the same time             |
+| `AUTOMACOES_SLOTS`   | `1024`  | automations that run or wait in a queue; more wait where queues do not matter |
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from dataclasses import dataclass
 
 FONTE_VENDAS = "fonte_vendas"
 """Held by whoever extracts from the sales system; publishing in the warehouse needs none."""
+
+AUTOMACOES = "automacoes"
+"""Held by automations, so that thousands that wait leave `default_pool` to everybody else."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,10 @@ class Pool:
 
 def load() -> tuple[Pool, ...]:
     """Return the pools; raise ValueError naming the variable that makes no sense."""
-    return (Pool(FONTE_VENDAS, _slots("FONTE_VENDAS_SLOTS", 2), "extractions from the sales system at once"),)
+    return (
+        Pool(FONTE_VENDAS, _slots("FONTE_VENDAS_SLOTS", 2), "extractions from the sales system at once"),
+        Pool(AUTOMACOES, _slots("AUTOMACOES_SLOTS", 1024), "automations that run or wait in a queue"),
+    )
 
 
 def create() -> None:

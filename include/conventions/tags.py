@@ -12,3 +12,5 @@ class Tag(StrEnum):
     MIRROR = "mirror"
     EXEMPLO = "exemplo"
     LOJA = "loja"
+    OCORRENCIAS = "ocorrencias"
+    AUTOMACOES = "automacoes"

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from include.conventions.connections import conninfo, missing
 from include.store.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -92,15 +93,10 @@ def warehouse() -> Warehouse:
         hook = RedshiftSQLHook(redshift_conn_id=WAREHOUSE, aws_conn_id=STAGE)
         return redshift(hook.get_conn, copy_role())
     if found.conn_type == "postgres":
-        parameters = {
-            "host": found.host,
-            "port": found.port,
-            "user": found.login,
-            "password": found.password,
-            "dbname": found.schema,
-            **found.extra_dejson,
-        }
-        return postgres({key: value for key, value in parameters.items() if value is not None})
+        try:
+            return postgres(conninfo(found, found.extra_dejson))
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
     raise ConfigurationError(
         f"connection {WAREHOUSE} is of type {found.conn_type!r}; it must be redshift or postgres"
     )
@@ -125,6 +121,4 @@ def _connection(name: str) -> AirflowConnection:
     try:
         return BaseHook.get_connection(name)
     except AirflowNotFoundException:
-        raise ConfigurationError(
-            f"connection {name} is not defined: set AIRFLOW_CONN_{name.upper()}, or add it under Admin → Connections"
-        ) from None
+        raise ConfigurationError(missing(name)) from None

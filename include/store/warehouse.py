@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -109,13 +109,13 @@ class Session:
         return Figures.row(row)
 
 
-def postgres(parameters: Mapping[str, Any]) -> Warehouse:
-    """Return PostgreSQL as the warehouse; `parameters` are libpq's."""
+def postgres(dsn: str) -> Warehouse:
+    """Return PostgreSQL as the warehouse; `dsn` is libpq's."""
 
     def connect() -> Any:
         import psycopg
 
-        return psycopg.connect(**parameters)
+        return psycopg.connect(dsn)
 
     def lock(cursor: Any, tables: Sequence[str]) -> None:
         cursor.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from include.conventions.connections import conninfo, missing
 from include.mirror.errors import ConfigurationError, WarehouseError
 
 if TYPE_CHECKING:
@@ -25,15 +26,13 @@ def source(timeout: timedelta) -> Source:
     """Return the sales system. Extra keys other than `source_timezone` are libpq parameters."""
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import make_conninfo
 
     from include.mirror.source import Source
 
     try:
         connection = BaseHook.get_connection(POSTGRES)
     except AirflowNotFoundException:
-        raise ConfigurationError(_missing(POSTGRES)) from None
+        raise ConfigurationError(missing(POSTGRES)) from None
     extra = dict(connection.extra_dejson)
     name = extra.pop(ZONE, "UTC")
     try:
@@ -42,19 +41,11 @@ def source(timeout: timedelta) -> Source:
         raise ConfigurationError(
             f"connection {POSTGRES}: {ZONE} {name!r} is not a time zone; write it like America/Sao_Paulo"
         ) from None
-    parameters = {
-        "host": connection.host,
-        "port": connection.port,
-        "user": connection.login,
-        "password": connection.password,
-        "dbname": connection.schema,
-        **extra,
-    }
     try:
-        conninfo = make_conninfo(**{key: value for key, value in parameters.items() if value is not None})
-    except ProgrammingError as error:
-        raise ConfigurationError(f"connection {POSTGRES}: {error}") from None
-    return Source(conninfo, zone, timeout)
+        address = conninfo(connection, extra)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return Source(address, zone, timeout)
 
 
 def warehouse(cluster: Cluster | None = None) -> Warehouse:
@@ -73,13 +64,9 @@ def _client() -> Client:
     try:
         return hook.get_client()
     except AirflowNotFoundException:
-        raise ConfigurationError(_missing(CLICKHOUSE)) from None
+        raise ConfigurationError(missing(CLICKHOUSE)) from None
     except Error as error:
         connection = hook.get_connection(CLICKHOUSE)
         raise WarehouseError(
             f"ClickHouse at {connection.host}:{connection.port} (connection {CLICKHOUSE}) refused: {error}"
         ) from None
-
-
-def _missing(name: str) -> str:
-    return f"connection {name} is not defined: set AIRFLOW_CONN_{name.upper()}, or add it under Admin → Connections"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -15,15 +16,16 @@ import pytest
 
 from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
-from include.conventions.pools import FONTE_VENDAS
+from include.conventions.pools import AUTOMACOES, FONTE_VENDAS
 from include.conventions.pools import load as load_pools
 from include.conventions.queues import Queue
 from include.conventions.tags import Tag
+from include.incidents import settings as incidents
 from include.vendas import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = {
-    *("etl_vendas", "ola"),
+    *("agendar_jobs", "etl_vendas", "executar_tarefa", "ocorrencias_cet_rio", "ola"),
     *("criacao_produtos", "atualizacao_precos", "etl_produtos", "etl_pedidos", "migracao_completa"),
     *("consumir_fila_rabbitmq", "consumir_fila_sqs"),
 }
@@ -87,6 +89,17 @@ def test_etl_vendas_reads_data_intervals(bag: Any) -> None:
     assert not dag.catchup
 
 
+def test_agendar_jobs_ticks_each_minute_one_at_a_time_and_before_what_it_starts(bag: Any) -> None:
+    from airflow.sdk import CronTriggerTimetable
+
+    dag = bag.dags["agendar_jobs"]
+    assert type(dag.timetable) is CronTriggerTimetable
+    assert dag.timetable.expression == "* * * * *"
+    assert (dag.max_active_runs, dag.catchup) == (1, False)
+    [task] = dag.tasks
+    assert task.queue == Queue.HIGH
+
+
 def test_etl_vendas_is_late_when_its_setting_says_so(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
@@ -107,6 +120,68 @@ def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
     }
     assert [outlet.name for outlet in dag.get_task("check").outlets] == ["vendas_dw"]
     assert {task.task_id for task in dag.tasks if task.pool == FONTE_VENDAS} == {"mirror"}
+
+
+def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any) -> None:
+    from airflow.sdk import CronTriggerTimetable
+
+    dag = bag.dags["ocorrencias_cet_rio"]
+    assert type(dag.timetable) is CronTriggerTimetable
+    assert dag.timetable.expression == incidents.load().schedule == "*/20 * * * *"
+    assert str(dag.timetable.timezone) == "America/Sao_Paulo"
+    assert (dag.max_active_runs, dag.catchup) == (1, False)
+    assert dag.dagrun_timeout == timedelta(minutes=20)
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "coletar": {"anexar_csv", "resumir"},
+        "anexar_csv": {"resumir"},
+        "resumir": set(),
+    }
+    # Whoever collects has all the time that its client may take, and some to write.
+    limit = timedelta(seconds=incidents.load().policy.limit)
+    assert limit < dag.get_task("coletar").execution_timeout < dag.dagrun_timeout
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"modo": "http"},
+        {"gravacao": "../x"},
+        {"data": "ontem"},
+        {"data": 5},
+        {"aceitar_desatualizados": "sim"},
+    ],
+    ids=json.dumps,
+)
+def test_params_of_ocorrencias_cet_rio_refuse_what_the_form_can_tell(bag: Any, conf: dict[str, Any]) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    params = bag.dags["ocorrencias_cet_rio"].params
+    name, value = next(iter(conf.items()))
+    with pytest.raises(ParamValidationError):
+        params[name] = value
+
+
+def test_executar_tarefa_holds_nothing_back_before_the_queues(bag: Any) -> None:
+    from local.compose import airflow_environment, defaults
+
+    dag = bag.dags["executar_tarefa"]
+    shared = airflow_environment({name: value or "x" for name, value in defaults().items()})
+    slots = {pool.name: pool.slots for pool in load_pools()}
+    assert dag.max_active_runs == dag.max_active_tasks == slots[AUTOMACOES] >= 600
+    assert int(shared["AIRFLOW__CORE__PARALLELISM"]) >= slots[AUTOMACOES] + 128, "beside a full default_pool"
+    assert [(task.task_id, task.pool) for task in dag.tasks] == [("executar", AUTOMACOES)]
+    assert not dag.is_paused_upon_creation
+
+
+def test_the_form_of_executar_tarefa_suggests_what_there_is(bag: Any) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    dag = bag.dags["executar_tarefa"]
+    assert "mail.send_email" in dag.params.get_param("tarefa").schema["examples"]
+    assert r"- mail.send\_email(email: str" in dag.params.get_param("tarefa").schema["description_md"]
+    for name, value in (("tarefa", 5), ("args", {}), ("kwargs", []), ("module", 1), ("function", ["x"])):
+        with pytest.raises(ParamValidationError):
+            dag.params[name] = value
 
 
 @pytest.mark.parametrize(
@@ -261,6 +336,14 @@ def test_a_change_beyond_the_limit_is_refused_unless_somebody_approves_it(bag: A
     assert asked.partial_kwargs["options"] == ["Aprovar", "Recusar"]
     assert asked.partial_kwargs["defaults"] == "Recusar"
     assert timedelta() < asked.partial_kwargs["response_timeout"] < timedelta(days=1)
+
+
+def test_the_incidents_import_airflow_where_it_is_needed_alone() -> None:
+    folder = ROOT / "include" / "incidents"
+    found = {
+        path.name for path in folder.glob("*.py") if re.search(r"(from|import) airflow", path.read_text())
+    }
+    assert found == {"connections.py", "etl.py"}
 
 
 def test_nothing_imports_local_but_local_and_tests() -> None:

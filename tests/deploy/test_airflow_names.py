@@ -15,8 +15,11 @@ from pathlib import Path
 import pytest
 
 from deploy.prepare import USERS
+from include.automacoes import mail
+from include.automations.jobs import connections as jobs
 from include.conventions import alerts
 from include.conventions.queues import Queue
+from include.incidents import connections as incidents
 from include.store import connections as store
 from include.vendas import connections
 from local import airflow
@@ -148,17 +151,29 @@ def test_connections_are_those_that_the_project_asks_for(
         for name, value in shared.items()
         if name.startswith("AIRFLOW_CONN_")
     }
-    channels = {alerts.SMTP, alerts.SLACK}
-    assert set(ids) == {connections.POSTGRES, connections.CLICKHOUSE} | channels | STORE
+    channels = {alerts.SMTP, alerts.SLACK, mail.SMTP}
+    assert set(ids) == {
+        *(connections.POSTGRES, connections.CLICKHOUSE, incidents.HTTP, jobs.POSTGRES, jobs.API),
+        *(channels | STORE),
+    }
+    assert incidents.CLICKHOUSE == connections.CLICKHOUSE
     for conn_id, value in ids.items():
         if conn_id in channels | STORE:
             assert value == ""  # off, or nowhere, until somebody gives it an address
             continue
-        connection = Connection.from_json(value, conn_id)
+        is_json = value.startswith("{")
+        connection = Connection.from_json(value, conn_id) if is_json else Connection.from_uri(value, conn_id)
         assert connection.conn_type in known["connections"]
-        assert (connection.host, connection.port) in {("source", 5432), ("clickhouse", 8123)}
+        if conn_id == incidents.HTTP:
+            assert (connection.schema, connection.host, connection.port) == ("https", "api.dados.rio", 443)
+            assert connection.password is None  # it is open to everybody
+            assert connection.extra_dejson
+            continue
+        assert (connection.host, connection.port) in {
+            *(("source", 5432), ("clickhouse", 8123), ("metadata", 5432), ("api-server", 8080)),
+        }
         assert len(connection.password) == 48
-        assert connection.extra_dejson
+        assert bool(connection.extra_dejson) == is_json
 
 
 def test_variables_of_the_dags_are_those_that_the_project_reads(compose: Compose) -> None:
@@ -181,8 +196,10 @@ def test_the_embedded_deployment_runs_in_the_same_environment(tmp_path: Path) ->
     defined = airflow_environment({**os.environ, "WORKER_CONCURRENCY": "2"} | secrets_of(settings))
     assert set(defined) <= set(native)
     different = {name for name, value in defined.items() if native[name] != value}
-    # Addresses, and nothing but addresses.
+    # Addresses and folders, and nothing else.
     assert different == {
+        "AUTOMACOES_REPORTS_PATH",
+        "OCORRENCIAS_PASTA",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
         "AIRFLOW__API__BASE_URL",
@@ -191,6 +208,8 @@ def test_the_embedded_deployment_runs_in_the_same_environment(tmp_path: Path) ->
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "AIRFLOW_CONN_POSTGRES_VENDAS",
         "AIRFLOW_CONN_CLICKHOUSE_DW",
+        "AIRFLOW_CONN_POSTGRES_JOBS",
+        "AIRFLOW_CONN_AIRFLOW_API",
     }
     # Folders, waits, and where it listens.
     assert {name for name in native if name.startswith("AIRFLOW")} - set(defined) == {
@@ -210,6 +229,8 @@ def secrets_of(settings: Settings) -> dict[str, str]:
     return {
         "METADATA_PASSWORD": settings.postgres_password,
         "REDIS_PASSWORD": settings.redis_password,
+        "JOBS_PASSWORD": settings.jobs_password,
+        "AGENDADOR_PASSWORD": settings.agendador_password,
         "FERNET_KEY": settings.fernet_key,
         "API_SECRET_KEY": settings.api_secret_key,
         "JWT_SECRET": settings.jwt_secret,

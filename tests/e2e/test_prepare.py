@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from deploy.prepare import USERS
+from deploy.prepare import JOBS_ROLE, USERS
 from include.conventions import pools
 from local.api import AirflowApi
 from local.stack import Deployment
@@ -56,6 +57,21 @@ def test_the_pools_are_there(api: AirflowApi) -> None:
     assert {pool.name: pool.slots for pool in pools.load()}.items() <= found.items()
 
 
+def test_who_starts_jobs_has_a_role_of_its_own(deployment: Deployment, api: AirflowApi) -> None:
+    assert [role["name"] for role in api.call("GET", "/auth/fab/v1/users/agendador")["roles"]] == [JOBS_ROLE]
+    assert log_in(deployment, "agendador", deployment.settings.agendador_password) == 201
+    given = {
+        (entry["action"]["name"], entry["resource"]["name"])
+        for entry in api.call("GET", f"/auth/fab/v1/roles/{JOBS_ROLE}")["actions"]
+    }
+    assert given - {("can_read", "Website")} == {
+        ("can_read", "DAG:executar_tarefa"),
+        ("can_edit", "DAG:executar_tarefa"),
+        ("can_read", "DAG Run:executar_tarefa"),
+        ("can_create", "DAG Run:executar_tarefa"),
+    }
+
+
 def test_a_second_time_gives_users_the_passwords_and_roles_of_then(
     deployment: Deployment, api: AirflowApi
 ) -> None:
@@ -69,7 +85,10 @@ def test_a_second_time_gives_users_the_passwords_and_roles_of_then(
         assert [role["name"] for role in api.call("GET", "/auth/fab/v1/users/viewer")["roles"]] == ["Viewer"]
         assert "another one" not in changed.stdout + changed.stderr
     finally:
-        assert prepare(environment).returncode == 0
+        # Two at once, as when two hosts start.
+        with ThreadPoolExecutor() as pool:
+            again = list(pool.map(prepare, [environment] * 2))
+    assert [one.returncode for one in again] == [0, 0], again
     assert log_in(deployment, "viewer", deployment.settings.viewer_password) == 201
 
 
@@ -79,4 +98,15 @@ def test_a_missing_password_is_named_before_anything_is_done() -> None:
     assert failed.returncode == 1
     assert (
         failed.stderr == "OPERATOR_PASSWORD, VIEWER_PASSWORD not set: each must hold the password of a user\n"
+    )
+
+
+def test_a_missing_connection_is_named_before_anything_is_done() -> None:
+    given = {"ADMIN_PASSWORD": "x", "OPERATOR_PASSWORD": "x", "VIEWER_PASSWORD": "x"}
+    failed = prepare(
+        {**os.environ, **given, "AIRFLOW_CONN_POSTGRES_JOBS": "postgres://jobs@127.0.0.1:9/jobs"}
+    )
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == (
+        "connection airflow_api is not defined: set AIRFLOW_CONN_AIRFLOW_API"
     )

@@ -81,7 +81,7 @@ def airflow_routes() -> list[tuple[str, str]]:
 
 def project_apps() -> dict[str, FastAPI]:
     """Return the apps that the project's plugins add to the API server, by their prefix."""
-    from airflow.plugins_manager import AirflowPlugin
+    from airflow.plugins_manager import is_valid_plugin
 
     apps = {}
     for file in sorted((ROOT / "plugins").glob("*.py")):
@@ -91,8 +91,8 @@ def project_apps() -> dict[str, FastAPI]:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, AirflowPlugin) and value is not AirflowPlugin:
-                apps |= {entry["url_prefix"]: entry["app"] for entry in value.fastapi_apps}
+            if is_valid_plugin(value):
+                apps |= {entry["url_prefix"]: entry["app"] for entry in value().fastapi_apps}
     return apps
 
 

@@ -27,7 +27,7 @@ def test_secrets_are_long_different_and_not_shown(tmp_path):
     secrets = [
         value for name, value in vars(settings).items() if name.endswith(("password", "secret", "key"))
     ]
-    assert len(set(secrets)) == len(secrets) == 9
+    assert len(set(secrets)) == len(secrets) == 11
     assert len(settings.jwt_secret.encode()) >= 64
     assert not any(secret in repr(settings) for secret in secrets)
     assert set(secrets).isdisjoint(vars(Settings.load(tmp_path / "other")).values())

@@ -111,6 +111,16 @@ def script(alone: Script, deployment: Deployment, admin: httpx.Client) -> Script
     )
 
 
+@pytest.fixture(scope="package")
+def automations(script: Script, admin: httpx.Client) -> Script:
+    """The script where the DAG that runs automations is known and goes on."""
+    deadline = time.monotonic() + PATIENCE
+    while admin.patch("/dags/executar_tarefa", json={"is_paused": False}).status_code == 404:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    return script
+
+
 class SimpleApiServer(ApiServer):
     """One more API server on the same metadata database, with the Simple auth manager and two users."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import io
 import json
 import os
 import pty
@@ -20,6 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Self
+from unittest import mock
+
+import trigger_script
 
 # Long enough for a busy machine; a test that waits this long has failed.
 PATIENCE = 120.0
@@ -63,6 +68,22 @@ class Script:
     def __call__(self, *arguments: str | Path, stdin: str = "") -> Done:
         """Call the script and return how it ended."""
         return self.start(*arguments, stdin=stdin).finish()
+
+    def inside(self, *arguments: str, stdin: str = "") -> Done:
+        """Call it in this process: for many cases of which only what is said matters, at no interpreter's start each."""
+        streams = {
+            "stdin": io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"),
+            "stdout": io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True),
+            "stderr": io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True),
+        }
+        with (
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            mock.patch.multiple(sys, **streams),
+            contextlib.chdir(self.path.parent),
+        ):
+            code = trigger_script.main(arguments)
+        out, err = (streams[name].buffer.getvalue().decode() for name in ("stdout", "stderr"))
+        return Done(code, out, err)
 
     def together(self, **calls: tuple[str | Path, ...]) -> dict[str, Done]:
         """Call the script with several argument lists at once; return how each ended, by name."""

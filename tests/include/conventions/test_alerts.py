@@ -124,6 +124,21 @@ def test_the_same_is_told_once_in_a_window(turns, webhook):
     assert len(webhook.posts) == 4
 
 
+def test_an_error_that_says_what_it_is_about_is_told_once_for_each(turns, webhook):
+    for about in ("job-a", "job-b", "job-a"):
+        error = RuntimeError(f"{about} is wrong")
+        error.about = about
+        alerts.on_failure(failed(error))
+    assert [text.splitlines()[5] for text in webhook.texts()] == [
+        "Error: RuntimeError: job-a is wrong",
+        "Error: RuntimeError: job-b is wrong",
+    ]
+    assert "Task: mirror (job-a)" in webhook.texts()[0]
+    # The run, whose task has told, adds nothing.
+    alerts.on_run_failure(failed_run("run 9"))
+    assert len(webhook.posts) == 2
+
+
 def test_a_channel_that_refuses_fails_nothing_and_leaves_the_turn_to_the_next(turns, webhook, caplog):
     webhook.status = 500
     alerts.on_failure(failed("boom"))

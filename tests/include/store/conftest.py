@@ -57,7 +57,7 @@ def dw(postgres: Postgres) -> Warehouse:
     """Return an empty warehouse: PostgreSQL in the place of Redshift."""
     name = f"dw_{next(_numbers)}"
     postgres.create_database(name)
-    return warehouse.postgres({"conninfo": postgres.dsn(name)})
+    return warehouse.postgres(postgres.dsn(name))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def main() -> None:
     given = json.load(sys.stdin)
     connection = mysql.connect(given["mysql"])
     stage = Stage(boto3.client("s3", **given["s3"]), given["bucket"], part_rows=50_000)
-    dw = warehouse.postgres({"conninfo": given["dsn"]})
+    dw = warehouse.postgres(given["dsn"])
     base = peak_mb()
     began = time.monotonic()
     [(low, high)] = export.chunks(connection, 1 << 40)

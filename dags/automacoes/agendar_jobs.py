@@ -1,0 +1,59 @@
+"""
+# agendar_jobs
+
+Starts the jobs that are due: rows of the table `jobs` (PostgreSQL, connection `postgres_jobs`), each an automation with a
+cron expression in a time zone. Every minute, one run at a time. Each due time becomes one run of `executar_tarefa`, started
+over Airflow's REST API (connection `airflow_api`), never two, whatever is killed meanwhile.
+
+Nothing is to be given; a run by hand starts what is due at that moment, on the queue that it names:
+
+```json
+{"queue": "high"}
+```
+
+Jobs are made and changed by `/scheduler/jobs`, or `trigger_script.py jobs`. A job that can't be started keeps the reason in
+`last_error`, and fails the task once, after all others were started; it is not tried again until it is changed.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import CronTriggerTimetable, dag, task
+
+from include.automations.jobs import settings
+from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.queues import Queue
+from include.conventions.tags import Tag
+
+SETTINGS = settings.load()
+
+
+@dag(
+    # The moment alone matters: what is due stands in the table.
+    schedule=CronTriggerTimetable("* * * * *", timezone="UTC"),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    # Before what it starts, or a full queue would hold up the clock.
+    default_args={**DEFAULT_ARGS, "queue": Queue.HIGH.value},
+    doc_md=__doc__,
+    tags=[Tag.AUTOMACOES],
+)
+def agendar_jobs() -> None:
+    """Wire the one task."""
+
+    @task(retries=1, execution_timeout=timedelta(seconds=SETTINGS.seconds) + timedelta(minutes=2))
+    def start_due_jobs() -> dict[str, Any]:
+        from include.automations.jobs import connections
+        from include.automations.jobs.failures import explained
+        from include.automations.jobs.start import tick
+
+        with explained(), connections.store() as store, connections.api() as api:
+            return tick(store, api, SETTINGS.grace, SETTINGS.seconds).summary()
+
+    start_due_jobs()
+
+
+agendar_jobs()

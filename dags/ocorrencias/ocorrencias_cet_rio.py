@@ -1,0 +1,125 @@
+"""
+# ocorrencias_cet_rio
+
+Every 20 minutes: the traffic incidents of Rio's operations centre (connection `http_dados_rio`) for which CET-RIO is
+responsible, each counted once, by procedure (POP) and status.
+
+- The counts are appended to `ocorrencias_por_categoria.csv`, in the folder `OCORRENCIAS_PASTA`.
+- Counts and single events are in ClickHouse (connection `clickhouse_dw`), database `ocorrencias`: views `contagens`,
+  `eventos_atuais`, `por_bairro_e_hora`, `recusados`, `coletas`.
+
+**Retries and counts at a glance**: each run's asset event `ocorrencias_cet_rio` (below **Asset Events**), the label of
+its task `resumir`, and the table in that task's log.
+
+A run that was missed is not made up for: the service knows only the present. A run that was collected is not collected
+again when it is cleared; trigger a new one. By hand, with the events since a day of the last 30, stale ones too:
+
+```json
+{"data": "2026-01-31", "aceitar_desatualizados": true}
+```
+
+Recorded answers in place of the service, into a database (`ocorrencias_replay`) and a CSV of their own:
+
+```json
+{"modo": "replay", "gravacao": "manha"}
+```
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset, CronTriggerTimetable, Metadata, Param, dag, get_current_context, task
+
+from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.tags import Tag
+from include.incidents import settings
+
+SETTINGS = settings.load()
+COUNTS = Asset("ocorrencias_cet_rio", uri="x-clickhouse://clickhouse_dw/ocorrencias")
+MARGIN = timedelta(minutes=2)
+
+
+@dag(
+    # A moment, not an interval: a run asks for the present, and there is nothing to catch up with.
+    schedule=CronTriggerTimetable(SETTINGS.schedule, timezone="America/Sao_Paulo"),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    # Whatever happens, it does not stand in the way of more than one other.
+    dagrun_timeout=timedelta(minutes=20),
+    default_args=DEFAULT_ARGS | {"retries": 2},
+    doc_md=__doc__,
+    tags=[Tag.OCORRENCIAS],
+    params={
+        "modo": Param(
+            "servico",
+            type="string",
+            enum=["servico", "replay"],
+            title="Modo",
+            description="servico asks the service; replay takes recorded answers, and writes apart from it.",
+        ),
+        "gravacao": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^[a-z0-9_]{1,60}$",
+            title="Gravação",
+            description="The recording to replay: manha, tarde or noite, unless OCORRENCIAS_GRAVACOES has others.",
+        ),
+        "data": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Data",
+            description="Events that began on this day of São Paulo or later, 30 days back at most; the run's when empty.",
+        ),
+        "aceitar_desatualizados": Param(
+            False,
+            type="boolean",
+            title="Aceitar desatualizados",
+            description="Take events that the service itself calls stale, and mark the run.",
+        ),
+    },
+)
+def ocorrencias_cet_rio() -> None:
+    """Wire collecting, the CSV and the summary together."""
+
+    @task(execution_timeout=timedelta(seconds=SETTINGS.policy.limit) + MARGIN)
+    def coletar() -> dict[str, Any]:
+        from include.incidents import etl
+
+        context = get_current_context()
+        run = context["dag_run"]
+        with etl.explained():
+            return etl.collect_run(
+                SETTINGS, run.conf or {}, context["run_id"], run.logical_date or run.run_after
+            )
+
+    @task
+    def anexar_csv(resumo: Any) -> int:
+        from include.incidents import etl
+
+        with etl.explained():
+            return etl.append_csv(SETTINGS, resumo)
+
+    @task(outlets=[COUNTS], map_index_template="{{ resumo_da_execucao }}")
+    def resumir(resumo: dict[str, Any]) -> Any:
+        from include.conventions import alerts
+        from include.incidents import etl
+
+        context = get_current_context()
+        context["resumo_da_execucao"] = etl.headline(resumo)  # type: ignore[typeddict-unknown-key]
+        print(etl.report(resumo))  # noqa: T201
+        if unknown := resumo["pops_desconhecidos"]:
+            names = ", ".join(map(str, unknown))
+            alerts.notice(
+                context, f"pops {names}", f"the service's list of POPs lacks {names}", timedelta(days=7)
+            )
+        yield Metadata(COUNTS, extra={"resumo": etl.headline(resumo)} | resumo)
+
+    collected = coletar()
+    anexar_csv(collected) >> resumir.expand(resumo=[collected])
+
+
+ocorrencias_cet_rio()

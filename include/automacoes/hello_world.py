@@ -1,0 +1,13 @@
+"""The smallest automation there is: a place to begin."""
+
+from __future__ import annotations
+
+from include.automations import tarefa
+
+
+@tarefa
+def send_hello_world(name: str = "world") -> str:
+    """Greet somebody, in the log and as the result."""
+    greeting = f"Hello, {name}!"
+    print(greeting)  # noqa: T201
+    return greeting

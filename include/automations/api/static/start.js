@@ -1,0 +1,10 @@
+// Without a validator: Swagger UI would ask one on another host.
+window.addEventListener("load", () => {
+  SwaggerUIBundle({
+    url: "openapi.json",
+    dom_id: "#service",
+    deepLinking: true,
+    validatorUrl: null,
+    tryItOutEnabled: true,
+  });
+});

@@ -1,0 +1,1 @@
+"""Jobs: calls of automations that are due by the clock, kept in PostgreSQL."""

@@ -1,0 +1,43 @@
+"""The table of the jobs.
+
+`timestamptz(0)`, because a run's id holds the due time to the second. `next_run_at` is empty for a job that is to be
+planned: one that was written by hand, and one that is not enabled. What follows `last_error` is bookkeeping of
+`agendar_jobs`: whether the error was told, and when the job was tried last, which decides who comes first.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create the table, and the index that the search for due jobs uses."""
+    op.execute("""
+        CREATE TABLE jobs (
+            id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            name        text NOT NULL UNIQUE CHECK (name ~ '^[A-Za-z0-9_.-]{1,100}$' AND name !~ '[.][.]|^[.]$'),
+            task        text NOT NULL,
+            args        jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(args) = 'array'),
+            kwargs      jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(kwargs) = 'object'),
+            cron        text NOT NULL,
+            timezone    text NOT NULL DEFAULT 'UTC',
+            queue       text NOT NULL DEFAULT 'default',
+            enabled     boolean NOT NULL DEFAULT true,
+            missed      text NOT NULL DEFAULT 'once' CHECK (missed IN ('skip', 'once', 'all')),
+            next_run_at timestamptz(0),
+            last_run_at timestamptz(0),
+            last_state  text,
+            last_error  text,
+            error_told  boolean NOT NULL DEFAULT false,
+            tried_at    timestamptz
+        )
+    """)
+    op.execute("CREATE INDEX jobs_due ON jobs (next_run_at) WHERE enabled AND last_error IS NULL")
+
+
+def downgrade() -> None:
+    """Drop the table, with all jobs."""
+    op.execute("DROP TABLE jobs")

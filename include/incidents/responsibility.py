@@ -1,0 +1,118 @@
+"""For which POPs CET-RIO is responsible: those with an activity of its own, by the agency's short or full name.
+
+What the service answered is known for a day (`OCORRENCIAS_CACHE_HORAS`), by every worker, since it is kept in the
+warehouse. Asked is only about POPs that events of this run have.
+
+- The service is away and something older than a day is known: that is used, with a warning, for at most a week.
+- It is away and nothing is known: the run fails; to count or to leave out would both be a guess.
+- A POP that is not in the service's list is *unknown*. It is named `POP <id> desconhecido`, it is counted unless the
+  service says that others are responsible, and it is asked about at each run, for it may be in the list by then.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from include.incidents.errors import ContractError, ExhaustedError, RefusedError
+from include.incidents.models import Atividade
+from include.incidents.service import Service
+
+# CET-RIO, CET RIO, CetRio; alone or beside other agencies, but not as a part of another word.
+NAME = re.compile(r"\bcet(?:\s*\W?\s*)rio\b|\bcompanhia de engenharia de trafego\b")
+LONGEST_USE = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class KnownPop:
+    """What is known of a POP, and since when (UTC)."""
+
+    id: int
+    titulo: str
+    responsavel: bool
+    orgaos: tuple[str, ...]
+    consultado_em: datetime
+
+
+@dataclass(frozen=True)
+class Responsibility:
+    """The POPs of a run by id; those learned in it; the ids that the service's list lacks; what to warn of."""
+
+    pops: Mapping[int, KnownPop]
+    learned: tuple[KnownPop, ...]
+    unknown: tuple[int, ...]
+    warnings: tuple[str, ...]
+
+
+def is_cet_rio(activity: Atividade) -> bool:
+    """Return whether an activity is CET-RIO's, however its name is written."""
+    if _plain(activity.sigla) == "cet":
+        return True
+    return any(NAME.search(_plain(text)) for text in (activity.sigla, activity.orgao))
+
+
+def find(
+    pop_ids: Iterable[int], known: Mapping[int, KnownPop], service: Service, now: datetime, age: timedelta
+) -> Responsibility:
+    """Return what is known of these POPs, asking the service about those that are new or were asked too long ago.
+
+    Raises ExhaustedError, RefusedError or ContractError when it gives no answer about one of which nothing is known.
+    """
+    wanted = sorted(set(pop_ids))
+    pops = {pop: known[pop] for pop in wanted if pop in known and now - known[pop].consultado_em < age}
+    due = [pop for pop in wanted if pop not in pops]
+    usable = {pop for pop in due if pop in known and now - known[pop].consultado_em < LONGEST_USE}
+    learned: list[KnownPop] = []
+    unknown: list[int] = []
+    warnings: list[str] = []
+    if not due:
+        return Responsibility(pops, (), (), ())
+    try:
+        titles, problems = service.pops()
+        warnings += problems
+        # Those of which nothing is known first: they are what the run can fail of.
+        for pop in sorted(due, key=lambda pop: pop in usable):
+            if pop in titles:
+                learned.append(_known(pop, titles[pop], service.atividades(pop), now))
+            else:
+                unknown.append(pop)
+                pops[pop] = _unknown(pop, service, now)
+    except (ExhaustedError, ContractError) as error:
+        answered = {one.id for one in learned} | set(pops)
+        if missing := [pop for pop in due if pop not in answered and pop not in usable]:
+            raise type(error)(f"who is responsible for POP {missing[0]} is not known: {error}") from None
+        for pop in set(due) - answered:
+            pops[pop] = known[pop]
+            warnings.append(
+                f"POP {pop}: using what was known {known[pop].consultado_em:%Y-%m-%d %H:%M}Z: {error}"
+            )
+    pops |= {one.id: one for one in learned}
+    return Responsibility(pops, tuple(learned), tuple(sorted(unknown)), tuple(warnings))
+
+
+def unknown_title(pop_id: int) -> str:
+    """Return the name of a POP that the service's list lacks."""
+    return f"POP {pop_id} desconhecido"
+
+
+def _known(pop_id: int, title: str, activities: Iterable[Atividade], now: datetime) -> KnownPop:
+    activities = tuple(activities)
+    agencies = sorted({one.sigla or one.orgao for one in activities} - {""})
+    return KnownPop(pop_id, title, any(map(is_cet_rio, activities)), tuple(agencies), now)
+
+
+def _unknown(pop_id: int, service: Service, now: datetime) -> KnownPop:
+    try:
+        activities = service.atividades(pop_id)
+    except (RefusedError, ContractError):
+        activities = ()  # not known there either
+    found = _known(pop_id, unknown_title(pop_id), activities, now)
+    return found if activities else KnownPop(pop_id, found.titulo, True, (), now)
+
+
+def _plain(text: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).casefold().strip()

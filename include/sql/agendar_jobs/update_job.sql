@@ -1,0 +1,7 @@
+-- Whoever changes a job has looked at its error.
+UPDATE jobs
+SET task = %(task)s, args = %(args)s, kwargs = %(kwargs)s, cron = %(cron)s, timezone = %(timezone)s,
+    queue = %(queue)s, enabled = %(enabled)s, missed = %(missed)s, next_run_at = %(next_run_at)s,
+    last_error = NULL, error_told = false
+WHERE name = %(name)s
+RETURNING *

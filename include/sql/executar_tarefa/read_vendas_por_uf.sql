@@ -1,0 +1,14 @@
+-- The states that clients live in, the one that bought for most first; no state is a line of its own.
+SELECT
+    cidade.cidade_uf AS uf,
+    count() AS vendas,
+    sum(venda.valor_total) AS valor_total
+FROM vendas_dw.venda AS venda
+LEFT JOIN vendas_dw.cliente AS cliente ON cliente.cliente_id = venda.cliente_id
+LEFT JOIN vendas_dw.cidade AS cidade ON cidade.cidade_id = cliente.cidade_id
+WHERE ({de:Nullable(Date32)} IS NULL OR venda.data >= {de:Nullable(Date32)})
+  AND ({ate:Nullable(Date32)} IS NULL OR venda.data <= {ate:Nullable(Date32)})
+  AND ({uf:Nullable(String)} IS NULL OR cidade.cidade_uf = {uf:Nullable(String)})
+GROUP BY cidade.cidade_uf
+ORDER BY valor_total DESC NULLS LAST, uf
+LIMIT {limite:UInt32}

@@ -1,0 +1,3 @@
+SELECT *
+FROM coletas
+WHERE execucao = {execucao:String}

@@ -1,0 +1,2 @@
+SELECT pop_id, titulo, responsavel, orgaos, consultado_em
+FROM pop FINAL

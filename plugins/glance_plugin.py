@@ -1,0 +1,32 @@
+"""Registers the tab At a glance on each DAG's page; the code is in include/conventions/glance.py.
+
+Airflow imports this in every process, those of tasks too. The app is for the API server alone, and so it is made when it
+is asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from airflow.sdk.plugins_manager import AirflowPlugin
+
+
+class GlancePlugin(AirflowPlugin):
+    """The page, and the tab that shows it."""
+
+    name = "glance"
+    external_views = [  # noqa: RUF012 - as Airflow declares it
+        {
+            "name": "At a glance",
+            "href": "/glance/{DAG_ID}",
+            "destination": "dag",
+            "url_route": "glance",
+        }
+    ]
+
+    @cached_property
+    def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
+        from include.conventions.glance import PREFIX, create_app
+
+        return [{"app": create_app(), "url_prefix": PREFIX, "name": "At a glance"}]

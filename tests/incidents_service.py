@@ -1,0 +1,195 @@
+"""The service of the operations centre on loopback, built to its contract, with faults that a test asks for.
+
+A fault is given for a path and answers one request each, in order; then the service behaves. `Fault` lists them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from contextlib import suppress
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from include.incidents.client import BASE
+from include.incidents.models import ZONE
+from include.incidents.service import ABERTAS, ATIVIDADES, DESDE, POPS
+
+CET_RIO = {
+    "sigla": "CET-RIO",
+    "orgao": "Companhia de Engenharia de Tráfego do Rio de Janeiro",
+    "acao": "Sinalizar",
+}
+COMLURB = {"sigla": "COMLURB", "orgao": "Companhia Municipal de Limpeza Urbana", "acao": "Limpar"}
+STAMP = re.compile(r"\d{4}-\d\d-\d\d 00:00:00\.0")
+
+
+class Fault:
+    """What a request may meet instead of an answer: an int is a status, bytes are a body with status 200."""
+
+    CLOSE = "the connection is closed without a word"
+    TRUNCATE = "half of the body, then the connection is closed"
+    CHUNKS = "half of a chunked body, then the connection is closed"
+    DRIP = "a byte every 50 ms"
+    SILENCE = "nothing, for a minute"
+    HUGE = "a body without end"
+
+
+def event(number: int, pop: int = 4, status: str = "ABERTO", **more: Any) -> dict[str, Any]:
+    """Return an event that keeps the contract."""
+    return {
+        "tipo": "OCORRENCIA",
+        "pop_id": pop,
+        "bairro": "Tijuca",
+        "latitude": -22.92,
+        "longitude": -43.24,
+        "anexos": [],
+        "inicio": "2026-11-20 08:15:00.0",
+        "titulo": f"Ocorrência {number}",
+        "prazo": "CURTO",
+        "descricao": "R. Conde de Bonfim",
+        "informe_id": 7,
+        "gravidade": "BAIXO",
+        "id": number,
+        "status": status,
+        **more,
+    }
+
+
+class IncidentsService:
+    """An HTTP server; `open_events`, `events`, `pops` and `activities` are what it knows, `asked` what it was asked."""
+
+    def __init__(self) -> None:
+        self.reset()
+        outer = self
+        self._over = Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self.close_connection = True
+                with suppress(OSError):  # whoever asked has gone
+                    outer._answer(self)
+
+            def log_message(self, *_: object) -> None:
+                """Keep quiet."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            block_on_close = False
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def reset(self) -> None:
+        """Forget everything: two POPs of CET-RIO, one of others, no event, no fault."""
+        self.open_events: Any = []
+        self.events: Any = []
+        self.stale: str | None = None
+        self.pops = {4: "Acidente", 8: "Enguiço na via", 31: "Vazamento"}
+        self.activities: dict[int, Any] = {4: [CET_RIO, COMLURB], 8: [CET_RIO], 31: [COMLURB]}
+        self.faults: dict[str, list[Any]] = defaultdict(list)
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """Return Airflow's connection to it."""
+        return {"conn_type": "http", "schema": "http", "host": "127.0.0.1", "port": self.port}
+
+    def count(self, path: str) -> int:
+        """Return how often a path was asked for."""
+        return sum(one == path for one, _ in self.asked)
+
+    def __enter__(self) -> Self:
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+        parts = urlsplit(request.path)
+        path = parts.path.removeprefix(BASE)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        self.asked.append((path, query))
+        status, body = self._contract(path, query) if parts.path.startswith(BASE) else (404, {"error": "?"})
+        content = json.dumps(body).encode()
+        if self.faults[path]:
+            self._fail(request, self.faults[path].pop(0), content)
+        else:
+            _send(request, status, content)
+
+    def _contract(self, path: str, query: dict[str, str]) -> tuple[int, Any]:
+        if path == ABERTAS:
+            return 200, {"eventos": self.open_events, **({"error": self.stale} if self.stale else {})}
+        if path == DESDE:
+            return self._since(query.get("inicio"))
+        if path == POPS:
+            titles = [{"id": number, "titulo": title} for number, title in self.pops.items()]
+            return 200, {"retorno": "OK", "mensagem": "", "objeto": titles}
+        if path == ATIVIDADES:
+            number = query.get("popId", "")
+            if not number.isdecimal():
+                return 400, {"error": "popId é obrigatório"}
+            return 200, {
+                "pop": self.pops.get(int(number), ""),
+                "atividades": self.activities.get(int(number), []),
+            }
+        return 404, {"error": f"{path} não existe"}
+
+    def _since(self, text: str | None) -> tuple[int, Any]:
+        if text is None:
+            return 400, {"error": "inicio é obrigatório"}
+        if not STAMP.fullmatch(text):
+            return 400, {"error": "inicio deve ser YYYY-MM-DD 00:00:00.0"}
+        start = datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=ZONE)
+        if datetime.now(ZONE) - start > timedelta(days=31):
+            return 400, {"error": "o intervalo não pode exceder 30 dias"}
+        return 200, {"eventos": self.events}
+
+    def _fail(self, request: BaseHTTPRequestHandler, fault: Any, content: bytes) -> None:
+        if isinstance(fault, int):
+            _send(request, fault, json.dumps({"error": f"falha {fault}"}).encode())
+        elif isinstance(fault, bytes):
+            _send(request, 200, fault)
+        elif fault == Fault.TRUNCATE:
+            _send(request, 200, content[: len(content) // 2], length=len(content))
+        elif fault == Fault.CHUNKS:
+            _head(request, 200, ("Transfer-Encoding", "chunked"))
+            request.wfile.write(b"%x\r\n%s" % (len(content), content[: len(content) // 2]))
+        elif fault == Fault.DRIP:
+            _head(request, 200, ("Content-Length", str(len(content) + 10**6)))
+            while not self._over.wait(0.05):
+                request.wfile.write(b" ")
+                request.wfile.flush()
+        elif fault == Fault.SILENCE:
+            self._over.wait(60)
+        elif fault == Fault.HUGE:
+            _head(request, 200)
+            while not self._over.is_set():
+                request.wfile.write(b" " * 2**16)
+        else:
+            assert fault == Fault.CLOSE, fault
+
+
+def _head(request: BaseHTTPRequestHandler, status: int, *headers: tuple[str, str]) -> None:
+    request.send_response(status)
+    request.send_header("Content-Type", "application/json")
+    # Said aloud, or a client would send its next request to a connection that ends.
+    request.send_header("Connection", "close")
+    for name, value in headers:
+        request.send_header(name, value)
+    request.end_headers()
+
+
+def _send(request: BaseHTTPRequestHandler, status: int, body: bytes, length: int | None = None) -> None:
+    _head(request, status, ("Content-Length", str(len(body) if length is None else length)))
+    request.wfile.write(body)
