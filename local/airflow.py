@@ -18,6 +18,7 @@ import redis
 
 from include.conventions import workers
 from include.conventions.queues import Queue
+from local import loja
 from local.compose import airflow_environment
 from local.server import Server
 from local.settings import REPOSITORY, Settings
@@ -33,7 +34,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
 
     It is the one of docker-compose.yaml, with the services' addresses replaced by those of this deployment.
     Airflow settings of the calling shell are left out: they would point the processes somewhere else. Those
-    of the DAGs (`ETL_VENDAS_…`, `OCORRENCIAS_…`) come through.
+    of the DAGs (`ETL_VENDAS_…`, `OCORRENCIAS_…`, `LOJA_…`) come through.
     """
     here = {
         "api-server:8080": f"127.0.0.1:{settings.api_port}",
@@ -62,6 +63,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
             "WAREHOUSE_USER": settings.clickhouse_user,
             "WAREHOUSE_PASSWORD": settings.clickhouse_password,
             "WORKER_CONCURRENCY": "2",
+            **loja.variables(settings),
         }
     )
     for service, address in here.items():

@@ -1,7 +1,7 @@
 """Amazon's SQS and S3 on the loopback interface: the server of the library moto.
 
 What it holds is in memory and ends with it. It takes any credentials, so it is for tests and demonstrations on one
-machine; the ones here are drawn all the same, so that nothing ever reaches a real account with them.
+machine; the ones here are those of no real account.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import psutil
 from local.server import Server
 
 REGION = "sa-east-1"
+ACCESS_KEY = "loja"
 
 
 class AWS(Server):
@@ -25,10 +26,10 @@ class AWS(Server):
 
     name = "moto"
 
-    def __init__(self, port: int, log: Path) -> None:
+    def __init__(self, port: int, log: Path, secret_key: str | None = None) -> None:
         super().__init__(port, log)
-        self.access_key = f"AKIA{secrets.token_hex(8).upper()}"
-        self.secret_key = secrets.token_hex(20)
+        self.access_key = ACCESS_KEY
+        self.secret_key = secret_key or secrets.token_hex(20)
 
     @property
     def url(self) -> str:

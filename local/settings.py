@@ -21,8 +21,19 @@ from local.server import free_port
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_FOLDER = REPOSITORY / ".local"
 FILE_NAME = "deployment.json"
-# Secrets that the file of an older version lacks: they are drawn then, which changes nothing that is stored.
-LATER = {"operator_password", "viewer_password", "jobs_password", "agendador_password"}
+# What the file of an older version lacks: it is drawn then, which changes nothing that is stored.
+LATER = {
+    "operator_password",
+    "viewer_password",
+    "jobs_password",
+    "agendador_password",
+    "mariadb_port",
+    "rabbitmq_port",
+    "aws_port",
+    "mariadb_password",
+    "rabbitmq_password",
+    "aws_secret_key",
+}
 
 
 class SettingsError(Exception):
@@ -43,6 +54,9 @@ class Settings:
     clickhouse_port: int = field(default_factory=free_port)
     redis_port: int = field(default_factory=free_port)
     api_port: int = field(default_factory=free_port)
+    mariadb_port: int = field(default_factory=free_port)
+    rabbitmq_port: int = field(default_factory=free_port)
+    aws_port: int = field(default_factory=free_port)
     postgres_password: str = field(default_factory=_secret, repr=False)
     clickhouse_password: str = field(default_factory=_secret, repr=False)
     redis_password: str = field(default_factory=_secret, repr=False)
@@ -51,6 +65,9 @@ class Settings:
     viewer_password: str = field(default_factory=_secret, repr=False)
     jobs_password: str = field(default_factory=_secret, repr=False)
     agendador_password: str = field(default_factory=_secret, repr=False)
+    mariadb_password: str = field(default_factory=_secret, repr=False)
+    rabbitmq_password: str = field(default_factory=_secret, repr=False)
+    aws_secret_key: str = field(default_factory=_secret, repr=False)
     # The JWT secret signs every token with HMAC-SHA512, which asks for 64 bytes.
     jwt_secret: str = field(default_factory=lambda: secrets.token_hex(64), repr=False)
     api_secret_key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)

@@ -26,6 +26,7 @@ from include.conventions import pools
 from local import airflow
 from local.airflow import AirflowProcess
 from local.clickhouse import ClickHouse
+from local.loja import Loja
 from local.postgres import Postgres
 from local.redis import Redis
 from local.server import Server, ServerError
@@ -165,6 +166,16 @@ class Deployment:
         # As in a container of its own, Airflow's role owns the server; only the mirror's has to be a modest one.
         self.postgres.create_role(airflow.METADATA_USER, superuser=True)
         self.postgres.create_role(airflow.READER)
+
+    def start_loja(self) -> Loja:
+        """Start the store's servers; create what is in them unless it is there. After `start_databases`.
+
+        Raises DebianError where their programs can't be had.
+        """
+        servers = Loja.of(self.settings)
+        self.supervisor.start(*servers.servers)
+        servers.prepare(self.postgres)
+        return servers
 
     def prepare_airflow(self) -> None:
         """Migrate the databases of Airflow and of the jobs; create pools, roles and users. Nothing to do the second time.

@@ -27,7 +27,7 @@ def test_secrets_are_long_different_and_not_shown(tmp_path):
     secrets = [
         value for name, value in vars(settings).items() if name.endswith(("password", "secret", "key"))
     ]
-    assert len(set(secrets)) == len(secrets) == 11
+    assert len(set(secrets)) == len(secrets) == 14
     assert len(settings.jwt_secret.encode()) >= 64
     assert not any(secret in repr(settings) for secret in secrets)
     assert set(secrets).isdisjoint(vars(Settings.load(tmp_path / "other")).values())
@@ -60,7 +60,7 @@ def test_damaged_file_is_named(tmp_path, content, said):
     assert str(tmp_path / FILE_NAME) in str(raised.value)
 
 
-def test_secrets_that_an_older_file_lacks_are_drawn_once(tmp_path):
+def test_what_an_older_file_lacks_is_drawn_once(tmp_path):
     older = Settings.load(tmp_path)
     kept = json.loads((tmp_path / FILE_NAME).read_text())
     for name in LATER:
@@ -99,3 +99,7 @@ def test_connections_lead_to_the_deployment(tmp_path):
         settings.clickhouse_port,
         {"compress": False},
     )
+    store = json.loads(variables["AIRFLOW_CONN_MYSQL_LOJA"])
+    assert (store["port"], store["password"]) == (settings.mariadb_port, settings.mariadb_password)
+    stage = json.loads(variables["AIRFLOW_CONN_S3_STAGE"])
+    assert stage["extra"]["endpoint_url"] == f"http://127.0.0.1:{settings.aws_port}"

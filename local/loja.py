@@ -1,0 +1,141 @@
+"""The store's servers beside a deployment: MariaDB, RabbitMQ, moto's SQS and S3, and the warehouse on its PostgreSQL.
+
+Their ports and passwords are among the deployment's settings, so the connections can stand in Airflow's environment
+whether or not the servers run: one that does not is refused like any server that is down.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Self
+
+import psycopg
+from psycopg import sql
+from pymysql.connections import Connection
+
+from include.store import mysql
+from local import mariadb, rabbitmq
+from local.aws import ACCESS_KEY, AWS, REGION
+from local.debian import unpack
+from local.mariadb import MariaDB
+from local.postgres import Postgres
+from local.rabbitmq import RabbitMQ
+from local.server import Server
+from local.settings import DEFAULT_FOLDER, Settings
+
+# Shared by all deployments of this checkout: what Debian's archive gave once is not fetched again.
+DEBIAN = DEFAULT_FOLDER / "debian"
+DATABASE = "loja"
+WAREHOUSE = "redshift_dw"
+# Redshift's part is played by a role that owns its database and nothing else.
+WAREHOUSE_USER = "loja_dw"
+BUCKET = "loja"
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """Return the variables of .env.example that lead to these servers, each a connection in Airflow's JSON form."""
+    here = {"host": "127.0.0.1"}
+    amazon = {
+        "conn_type": "aws",
+        "login": ACCESS_KEY,
+        "password": settings.aws_secret_key,
+        "extra": {"endpoint_url": f"http://127.0.0.1:{settings.aws_port}", "region_name": REGION},
+    }
+    connections: Mapping[str, Mapping[str, Any]] = {
+        "MYSQL_LOJA": {
+            **here,
+            "conn_type": "mysql",
+            "port": settings.mariadb_port,
+            "login": mariadb.USER,
+            "password": settings.mariadb_password,
+            "schema": DATABASE,
+        },
+        "RABBITMQ_LOJA": {
+            **here,
+            "conn_type": "amqp",
+            "port": settings.rabbitmq_port,
+            "login": rabbitmq.USER,
+            "password": settings.rabbitmq_password,
+            "schema": "/",
+        },
+        "SQS_LOJA": amazon,
+        "STAGE_LOJA": amazon,
+        "REDSHIFT_DW": {
+            **here,
+            "conn_type": "postgres",
+            "port": settings.postgres_port,
+            "login": WAREHOUSE_USER,
+            "password": settings.postgres_password,
+            "schema": WAREHOUSE,
+        },
+    }
+    return {"LOJA_BALDE": BUCKET, **{name: json.dumps(parts) for name, parts in connections.items()}}
+
+
+@dataclass(frozen=True)
+class Loja:
+    """The servers, and ways into them."""
+
+    settings: Settings
+    mariadb: MariaDB
+    rabbitmq: RabbitMQ
+    aws: AWS
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the servers, not started. Raises DebianError where their programs can't be had."""
+        return cls(
+            settings,
+            MariaDB(
+                settings.data("mariadb"),
+                settings.mariadb_port,
+                settings.mariadb_password,
+                settings.log("mariadb"),
+                unpack(DEBIAN, mariadb.PACKAGES),
+            ),
+            RabbitMQ(
+                settings.data("rabbitmq"),
+                settings.rabbitmq_port,
+                settings.rabbitmq_password,
+                settings.log("rabbitmq"),
+                unpack(DEBIAN, rabbitmq.PACKAGES),
+            ),
+            AWS(settings.aws_port, settings.log("aws"), settings.aws_secret_key),
+        )
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """Return what has to be started."""
+        return (self.mariadb, self.rabbitmq, self.aws)
+
+    def prepare(self, postgres: Postgres) -> None:
+        """Create the store's database with its tables, the bucket and the warehouse unless they are there."""
+        self.mariadb.create_database(DATABASE)
+        with closing(self.connect()) as connection:
+            mysql.create_schema(connection)
+        s3 = self.aws.client("s3")
+        if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+            s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        postgres.create_role(WAREHOUSE_USER)
+        postgres.create_database(WAREHOUSE)
+        with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} OWNER TO {}").format(
+                    sql.Identifier(WAREHOUSE), sql.Identifier(WAREHOUSE_USER)
+                )
+            )
+
+    def connect(self) -> Connection[Any]:
+        """Return a connection to the store's database, made as the DAGs make theirs."""
+        return mysql.connect(
+            {
+                "host": "127.0.0.1",
+                "port": self.settings.mariadb_port,
+                "user": mariadb.USER,
+                "password": self.settings.mariadb_password,
+                "database": DATABASE,
+            }
+        )
