@@ -170,6 +170,14 @@ def deployment(
         "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(mailbox.connection),
         "AUTOMACOES_MODULES_PATH": str(automations),
         "AUTOMACOES_RETRY_SECONDS": "1",
+        # Of the store: failed things are tried again at once, and some hundred orders are several chunks.
+        "LOJA_CRIACAO_ESPERA_SEGUNDOS": "0",
+        "LOJA_PRECOS_ORIGEM": str(tmp_path_factory.mktemp("fornecedor") / "precos.csv"),
+        "LOJA_FILA_PAUSA_SEGUNDOS": "1",
+        "LOJA_FILA_VISIBILIDADE_SEGUNDOS": "20",
+        "LOJA_FILA_VIGIA_SEGUNDOS": "1",
+        "LOJA_PARTE_LINHAS": "100",
+        "LOJA_TRECHO_LINHAS": "200",
         # Where the tasks of tests/e2e/dags look for the files that let them go on.
         "GATES": str(tmp_path_factory.mktemp("gates")),
     }

@@ -27,5 +27,5 @@ class ComparisonError(StoreError):
     """What arrived is not what was read. The transaction was rolled back, or what is published is named."""
 
 
-NOT_RETRIED = (RequestError, ConfigurationError, ListError)
+NOT_RETRIED = (RequestError, ConfigurationError, ListError, ComparisonError)
 """What no second try can mend."""
