@@ -36,43 +36,32 @@ BUCKET = "loja"
 
 
 def variables(settings: Settings) -> dict[str, str]:
-    """Return the variables of .env.example that lead to these servers, each a connection in Airflow's JSON form."""
-    here = {"host": "127.0.0.1"}
+    """Return the variables of .env.example that lead to these servers."""
     amazon = {
         "conn_type": "aws",
         "login": ACCESS_KEY,
-        "password": settings.aws_secret_key,
         "extra": {"endpoint_url": f"http://127.0.0.1:{settings.aws_port}", "region_name": REGION},
     }
-    connections: Mapping[str, Mapping[str, Any]] = {
-        "MYSQL_LOJA": {
-            **here,
-            "conn_type": "mysql",
-            "port": settings.mariadb_port,
-            "login": mariadb.USER,
-            "password": settings.mariadb_password,
-            "schema": DATABASE,
-        },
-        "RABBITMQ_LOJA": {
-            **here,
-            "conn_type": "amqp",
-            "port": settings.rabbitmq_port,
-            "login": rabbitmq.USER,
-            "password": settings.rabbitmq_password,
-            "schema": "/",
-        },
-        "SQS_LOJA": amazon,
-        "STAGE_LOJA": amazon,
-        "REDSHIFT_DW": {
-            **here,
-            "conn_type": "postgres",
-            "port": settings.postgres_port,
-            "login": WAREHOUSE_USER,
-            "password": settings.postgres_password,
-            "schema": WAREHOUSE,
-        },
+    postgres = {"conn_type": "postgres", "port": settings.postgres_port, "schema": WAREHOUSE}
+    connections: Mapping[str, tuple[Mapping[str, Any], str]] = {
+        "MYSQL_LOJA": (
+            {"conn_type": "mysql", "port": settings.mariadb_port, "login": mariadb.USER, "schema": DATABASE},
+            settings.mariadb_password,
+        ),
+        "RABBITMQ_LOJA": (
+            {"conn_type": "amqp", "port": settings.rabbitmq_port, "login": rabbitmq.USER, "schema": "/"},
+            settings.rabbitmq_password,
+        ),
+        "SQS_LOJA": (amazon, settings.aws_secret_key),
+        "STAGE_LOJA": (amazon, settings.aws_secret_key),
+        "REDSHIFT_DW": ({**postgres, "login": WAREHOUSE_USER}, settings.postgres_password),
     }
-    return {"LOJA_BALDE": BUCKET, **{name: json.dumps(parts) for name, parts in connections.items()}}
+    found = {"LOJA_BALDE": BUCKET}
+    for name, (parts, password) in connections.items():
+        # Members without the braces, as they stand in .env.
+        found[name] = json.dumps({"host": "127.0.0.1", **parts})[1:-1]
+        found[f"{name}_PASSWORD"] = password
+    return found
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,15 @@ from tests.deploy.conftest import ROOT, Compose
 
 OPTION = re.compile(r"AIRFLOW__([A-Z_]+?)__([A-Z_0-9]+)")
 # Of the libraries themselves, checked by the test that receives what they send.
-STORE = {store.MYSQL, store.RABBITMQ, store.SQS, store.STAGE, store.WAREHOUSE, store.SUPPLIER}
 OTHERS = re.compile(r"OTEL_|OMP_NUM_THREADS$|DO_NOT_TRACK$|SCARF_ANALYTICS$")
+# The store's connections, by the type that include/store/connections.py takes them for.
+STORE = {
+    store.MYSQL: "mysql",
+    store.RABBITMQ: "amqp",
+    store.SQS: "aws",
+    store.STAGE: "aws",
+    store.WAREHOUSE: "postgres",
+}
 # Prints what Airflow knows by itself and by its providers, and how it reads the command lines it is given.
 ASK_AIRFLOW = """
 import json, sys
@@ -151,18 +158,22 @@ def test_connections_are_those_that_the_project_asks_for(
         for name, value in shared.items()
         if name.startswith("AIRFLOW_CONN_")
     }
-    channels = {alerts.SMTP, alerts.SLACK, mail.SMTP}
+    optional = {alerts.SMTP, alerts.SLACK, mail.SMTP, store.SUPPLIER}
     assert set(ids) == {
         *(connections.POSTGRES, connections.CLICKHOUSE, incidents.HTTP, jobs.POSTGRES, jobs.API),
-        *(channels | STORE),
+        *(optional | STORE.keys()),
     }
     assert incidents.CLICKHOUSE == connections.CLICKHOUSE
     for conn_id, value in ids.items():
-        if conn_id in channels | STORE:
-            assert value == ""  # off, or nowhere, until somebody gives it an address
+        if conn_id in optional:
+            assert value == ""  # off, until somebody gives it an address
             continue
         is_json = value.startswith("{")
         connection = Connection.from_json(value, conn_id) if is_json else Connection.from_uri(value, conn_id)
+        if conn_id in STORE:
+            assert connection.conn_type == STORE[conn_id]
+            assert len(connection.password) == 48
+            continue
         assert connection.conn_type in known["connections"]
         if conn_id == incidents.HTTP:
             assert (connection.schema, connection.host, connection.port) == ("https", "api.dados.rio", 443)
@@ -210,6 +221,7 @@ def test_the_embedded_deployment_runs_in_the_same_environment(tmp_path: Path) ->
         "AIRFLOW_CONN_CLICKHOUSE_DW",
         "AIRFLOW_CONN_POSTGRES_JOBS",
         "AIRFLOW_CONN_AIRFLOW_API",
+        *(f"AIRFLOW_CONN_{name.upper()}" for name in STORE),
     }
     # Folders, waits, and where it listens.
     assert {name for name in native if name.startswith("AIRFLOW")} - set(defined) == {
@@ -236,6 +248,11 @@ def secrets_of(settings: Settings) -> dict[str, str]:
         "JWT_SECRET": settings.jwt_secret,
         "SOURCE_PASSWORD": settings.postgres_password,
         "WAREHOUSE_PASSWORD": settings.clickhouse_password,
+        "MYSQL_LOJA_PASSWORD": settings.mariadb_password,
+        "RABBITMQ_LOJA_PASSWORD": settings.rabbitmq_password,
+        "SQS_LOJA_PASSWORD": settings.aws_secret_key,
+        "STAGE_LOJA_PASSWORD": settings.aws_secret_key,
+        "REDSHIFT_DW_PASSWORD": settings.postgres_password,
     }
 
 

@@ -66,7 +66,7 @@ def test_only_what_may_be_empty_is_empty(compose: Compose) -> None:
 
 def test_profiles_of_the_example_exist(compose: Compose) -> None:
     profiles = {name for service in compose.services.values() for name in service.get("profiles", [])}
-    assert profiles == {"demo", "monitoring", "flower"}
+    assert profiles == {"demo", "loja", "monitoring", "flower"}
     assert set(compose.variables["COMPOSE_PROFILES"].split(",")) <= profiles
 
 
@@ -177,6 +177,22 @@ def test_services_reach_each_other_by_names_that_exist(compose: Compose) -> None
     assert compose.variables["WAREHOUSE_HOST"] in compose.services
 
 
+def test_the_stores_connections_lead_to_its_services(compose: Compose) -> None:
+    airflow = compose.filled["x-airflow-environment"]
+    for name, service, variable in (
+        ("MYSQL_LOJA", "loja-mariadb", "MARIADB_PASSWORD"),
+        ("RABBITMQ_LOJA", "loja-rabbitmq", "RABBITMQ_DEFAULT_PASS"),
+        ("REDSHIFT_DW", "loja-dw", "POSTGRES_PASSWORD"),
+    ):
+        connection = json.loads(airflow[f"AIRFLOW_CONN_{name}"])
+        found = environment(compose.services[service])
+        assert connection["host"] == service
+        assert connection["password"] == found[variable]
+        assert connection["login"] in found.values()
+    for name in ("SQS_LOJA", "S3_STAGE"):
+        assert json.loads(airflow[f"AIRFLOW_CONN_{name}"])["extra"]["endpoint_url"] == "http://loja-aws:5000"
+
+
 def test_no_password_stands_in_the_file_or_in_the_example(compose: Compose) -> None:
     example = (ROOT / ".env.example").read_text()
     secrets = {name for name in compose.variables if SECRET.search(name)}
@@ -204,13 +220,20 @@ def test_each_secret_goes_only_where_it_is_used(compose: Compose) -> None:
         "SOURCE_OWNER_PASSWORD": {"source", "simulator"},
         "FLOWER_PASSWORD": {"flower"},
         "GRAFANA_PASSWORD": {"grafana"},
+        "MYSQL_LOJA_ROOT_PASSWORD": {"loja-mariadb"},
     }
     for secret, expected in users.items():
         found = {name for name, service in compose.raw["services"].items() if secret in names(service)}
         assert found == expected
     airflow = set(names(compose.raw["x-airflow-environment"]))
-    for name in ("grafana", "prometheus", "jaeger", "otel-collector", "simulator", "clickhouse", "redis"):
-        others = {secret for secret in airflow if SECRET.search(secret)} & names(
-            compose.raw["services"][name]
-        )
-        assert others <= {"WAREHOUSE_PASSWORD", "REDIS_PASSWORD"}
+    own = {
+        "clickhouse": {"WAREHOUSE_PASSWORD"},
+        "redis": {"REDIS_PASSWORD"},
+        "loja-mariadb": {"MYSQL_LOJA_PASSWORD"},
+        "loja-rabbitmq": {"RABBITMQ_LOJA_PASSWORD"},
+        "loja-dw": {"REDSHIFT_DW_PASSWORD"},
+    }
+    others = ("grafana", "prometheus", "jaeger", "otel-collector", "simulator", "loja-aws")
+    for name in (*own, *others):
+        found = {secret for secret in airflow if SECRET.search(secret)} & names(compose.raw["services"][name])
+        assert found == own.get(name, set())
