@@ -20,6 +20,10 @@ demo: $(INSTALLED) ## Watch sales move from PostgreSQL to ClickHouse through sch
 demo-ocorrencias: $(INSTALLED) ## Replay recorded traffic incidents: the counts, the CSV and the views
 	@$(BIN)/python -m local demo-ocorrencias
 
+.PHONY: demo-loja
+demo-loja: $(INSTALLED) ## Run the store's seven DAGs: a worker is killed, the broker restarted, and nothing is lost
+	@$(BIN)/python -m local demo-loja
+
 .PHONY: local
 local: $(INSTALLED) ## Run the whole deployment until Ctrl-C; prints address, user and password of the UI
 	@$(BIN)/python -m local up

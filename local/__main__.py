@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import click
 import psycopg
+import pymysql
 from rich.console import Console
 from rich.table import Table
 
@@ -48,6 +49,8 @@ def _explained() -> Iterator[None]:
     # Imported here, as its own imports take a second that `--help` need not wait for.
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
+    from include.store.errors import StoreError
+    from local.debian import DebianError
     from local.demo import DemoError
     from local.source.base import SourceError
 
@@ -60,12 +63,15 @@ def _explained() -> Iterator[None]:
         AlreadyRunningError,
         ApiError,
         ClickHouseError,
+        DebianError,
         DemoError,
         ProcessDiedError,
         ServerError,
         SettingsError,
         SourceError,
+        StoreError,
         psycopg.Error,
+        pymysql.MySQLError,
     ) as error:
         raise click.ClickException(str(error)) from error
 
@@ -108,6 +114,16 @@ def demo(folder: Path) -> None:
 def demo_ocorrencias(folder: Path) -> None:
     """Replay recorded incidents through ocorrencias_cet_rio; exit code 0 only if CSV and warehouse agree."""
     from local import demo_ocorrencias as demonstration
+
+    with _explained():
+        sys.exit(demonstration.run(folder, _console()))
+
+
+@main.command("demo-loja")
+@_folder(DEFAULT_FOLDER / "demo-loja")
+def demo_loja(folder: Path) -> None:
+    """Run the store's seven DAGs through a killed worker and a restarted broker; exit code 0 only if all is right."""
+    from local import demo_loja as demonstration
 
     with _explained():
         sys.exit(demonstration.run(folder, _console()))

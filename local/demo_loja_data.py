@@ -1,0 +1,127 @@
+"""What the demonstration of the store begins with: products, orders, a price list and messages, the same each time.
+
+Some of each is wrong, as it is in a legacy system; the numbers of what is wrong are here, for the demonstration to be held
+against.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pymysql.connections import Connection
+
+PRODUCTS = 2_000
+PENDING = 100
+# Without a name, with a price below 0, and with a stock that nobody has counted.
+NAMELESS, NEGATIVE, UNCOUNTED = 1, 2, 3
+ORDERS = 100_000
+# Orders of which a second line is a copy, and lines that are none: an unknown status, a date that is none.
+COPIES, UNKNOWN, DATELESS = 200, 100, 50
+LISTED = 400
+# Lines of the list that name no product, that have no price, and that change one beyond the limit.
+STRANGERS, PRICELESS, LEAPS = 2, 1, 3
+
+CATEGORIES = ("Roupas", "Eletrônicos", "Alimentos", "Móveis", "Brinquedos")
+STATES = ("novo", "pago", "enviado", "entregue", "cancelado")
+BATCH = 5_000
+
+
+def fill(store: Connection[Any]) -> None:
+    """Fill an empty store with its catalogue, what is to enter it, and orders of the days before yesterday."""
+    draw = random.Random("loja")  # noqa: S311 (nothing is kept secret by it)
+    _insert(
+        store,
+        "INSERT INTO produtos (nome, categoria, preco, estoque) VALUES (%s, %s, %s, %s)",
+        (
+            (f"Produto {number}", draw.choice(CATEGORIES), _money(draw, 200_00), draw.randrange(500))
+            for number in range(1, PRODUCTS + 1)
+        ),
+    )
+    _insert(
+        store,
+        "INSERT INTO produtos_pendentes (nome, categoria, preco, estoque) VALUES (%s, %s, %s, %s)",
+        _pending(draw),
+    )
+    _insert(
+        store,
+        "INSERT INTO pedidos (pedido_id, cliente_id, data, valor_total, status, atualizado_em)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        _orders(draw, datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)),
+    )
+
+
+def change_orders(store: Connection[Any]) -> int:
+    """Let some orders move on, as a day does; return how many lines that touched."""
+    with store.cursor() as cursor:
+        return cursor.execute(
+            "UPDATE pedidos SET status = 'entregue' WHERE status = 'enviado' AND linha % 10 = 0"
+        )
+
+
+def mend(store: Connection[Any]) -> None:
+    """Do what a person would: give the nameless product its name, and count the one that nobody had counted."""
+    with store.cursor() as cursor:
+        cursor.execute("UPDATE produtos_pendentes SET nome = 'Luminária' WHERE pendente_id = %s", [NAMELESS])
+        cursor.execute("UPDATE produtos_pendentes SET estoque = 12 WHERE pendente_id = %s", [UNCOUNTED])
+
+
+def write_prices(file: Path, store: Connection[Any]) -> None:
+    """Write the supplier's list, as CSV."""
+    with store.cursor() as cursor:
+        cursor.execute("SELECT produto_id, preco FROM produtos ORDER BY produto_id LIMIT %s", [LISTED])
+        prices = [(row["produto_id"], row["preco"]) for row in cursor.fetchall()]
+    cent = Decimal("0.01")
+    lines = [
+        f"{product},{(price * (2 if number < LEAPS else Decimal('1.05'))).quantize(cent) + cent}"
+        for number, (product, price) in enumerate(prices)
+    ]
+    lines += [f"{9_000_000 + number},10.00" for number in range(STRANGERS)]
+    lines += [f"{PRODUCTS - number},0" for number in range(PRICELESS)]
+    file.write_text("\n".join(["produto_id,preco", *lines, ""]))
+
+
+def _pending(draw: random.Random) -> Iterator[tuple[Any, ...]]:
+    for number in range(1, PENDING + 1):
+        yield (
+            None if number == NAMELESS else f"Novidade {number}",
+            draw.choice(CATEGORIES),
+            Decimal(-1) if number == NEGATIVE else _money(draw, 500_00),
+            None if number == UNCOUNTED else draw.randrange(100),
+        )
+
+
+def _orders(draw: random.Random, at: datetime) -> Iterator[tuple[Any, ...]]:
+    for number in range(1, ORDERS + 1):
+        row = (
+            number,
+            draw.randrange(1, 20_000),
+            at - timedelta(minutes=draw.randrange(500_000)),
+            _money(draw, 2_000_00),
+            draw.choice(STATES),
+            at,
+        )
+        yield row
+        if number <= COPIES:
+            yield row
+    for number in range(ORDERS + 1, ORDERS + UNKNOWN + 1):
+        yield number, 1, at, Decimal(10), "perdido", at
+    for number in range(ORDERS + UNKNOWN + 1, ORDERS + UNKNOWN + DATELESS + 1):
+        yield number, 1, "0000-00-00 00:00:00", Decimal(10), "pago", at
+
+
+def _money(draw: random.Random, cents: int) -> Decimal:
+    return Decimal(draw.randrange(100, cents)) / 100
+
+
+def _insert(store: Connection[Any], statement: str, rows: Iterator[tuple[Any, ...]]) -> None:
+    store.begin()
+    with store.cursor() as cursor:
+        while some := list(islice(rows, BATCH)):
+            cursor.executemany(statement, some)
+    store.commit()
