@@ -66,8 +66,13 @@ def test_listens_on_loopback_only_and_shows_no_secret(server: RabbitMQ) -> None:
     assert not any(PASSWORD.encode() in content for content in [*written, server.log.read_bytes()])
 
 
+def test_a_second_node_on_the_same_data_is_refused(server: RabbitMQ, tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match="flock: failed to get lock"):
+        RabbitMQ(server.data, free_port(), PASSWORD, tmp_path / "log", server.tree).start()
+
+
 def test_nothing_of_it_is_left_behind(server: RabbitMQ) -> None:
-    """No epmd, no cookie in the home folder, no process once it is stopped."""
+    """No epmd, no cookie in the home folder, no process once it is stopped. The last test of this node."""
     assert server.process is not None
     process = psutil.Process(server.process.pid)
     children = process.children(recursive=True)
@@ -77,9 +82,3 @@ def test_nothing_of_it_is_left_behind(server: RabbitMQ) -> None:
     assert not [exe for exe in ours if exe.startswith(str(server.tree.root)) and exe.endswith("/epmd")]
     server.stop()
     assert not any(is_alive(child) for child in children)
-    server.start()
-
-
-def test_a_second_node_on_the_same_data_is_refused(server: RabbitMQ, tmp_path: Path) -> None:
-    with pytest.raises(ServerError, match="flock: failed to get lock"):
-        RabbitMQ(server.data, free_port(), PASSWORD, tmp_path / "log", server.tree).start()

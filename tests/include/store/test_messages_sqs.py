@@ -47,14 +47,24 @@ def client(aws: AWS) -> Iterator[Any]:
     client.close()
 
 
+def left(client: Any) -> int:
+    """Return how many messages there are, those that a consumer holds among them."""
+    count = 0
+    for suffix in SUFFIXES.values():
+        url = client.get_queue_url(QueueName=QUEUE + suffix)["QueueUrl"]
+        found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        count += sum(
+            int(found[f"ApproximateNumberOfMessages{which}"]) for which in ("", "NotVisible", "Delayed")
+        )
+    return count
+
+
 def drain(client: Any, store: Connection[Any], run: str = "drain", batch: int = 50) -> Tally:
-    """Consume what is there, and what is seen again within four silent seconds."""
+    """Consume what is there, and what others hold once they don't."""
     total = Tally()
-    silent = 0
     queue = SQS(client, QUEUE, VISIBILITY, PAUSE, PATIENCE)
-    while silent < 4:
+    while left(client):
         tally = consume(queue, Stored(store, QUEUE, run), batch)
-        silent = 0 if tally.stored or tally.postponed or tally.buried else silent + 1
         total = Tally(
             total.stored + tally.stored, total.postponed + tally.postponed, total.buried + tally.buried
         )
