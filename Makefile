@@ -7,6 +7,10 @@ INSTALLED := $(VENV)/.installed
 BIN := $(VENV)/bin
 BOOTSTRAP := .local/bootstrap
 ROWS ?= 1000000
+BROKER ?= rabbitmq
+TIPO ?= produto
+COUNT ?= 100
+FIRST ?= 1
 
 .PHONY: help
 help: ## Show this list
@@ -27,6 +31,15 @@ demo-loja: $(INSTALLED) ## Run the store's seven DAGs: a worker is killed, the b
 .PHONY: local
 local: $(INSTALLED) ## Run the whole deployment until Ctrl-C; prints address, user and password of the UI
 	@$(BIN)/python -m local up
+
+.PHONY: local-loja
+local-loja: $(INSTALLED) ## The same with the store's servers: MariaDB, RabbitMQ, SQS and S3
+	@$(BIN)/python -m local up --loja
+
+.PHONY: publish
+publish: $(INSTALLED) ## Put messages into the store's queues beside make local-loja (BROKER=sqs TIPO=pedido COUNT=10000 FIRST=1)
+	@$(BIN)/python -m local env python -m include.store.messages_publish \
+		--broker $(BROKER) --tipo $(TIPO) --count $(COUNT) --first $(FIRST)
 
 .PHONY: up
 up: ## Run the deployment in Docker; writes .env with new passwords first, unless it is there

@@ -91,12 +91,13 @@ def main() -> None:
 @_folder(DEFAULT_FOLDER)
 @click.option("--rate", type=click.FloatRange(min=0), default=2.0, help="Sales a second; 0 writes none.")
 @click.option("--history", type=click.IntRange(min=1), default=50_000, help="Sales in a new source.")
-def up(folder: Path, rate: float, history: int) -> None:
+@click.option("--loja", is_flag=True, help="Run the store's servers too: MariaDB, RabbitMQ, SQS and S3.")
+def up(folder: Path, rate: float, history: int, loja: bool) -> None:
     """Start everything and keep it running until Ctrl-C."""
     from local.up import run
 
     with _explained():
-        run(folder, _console(), rate, history)
+        run(folder, _console(), rate, history, loja)
 
 
 @main.command()

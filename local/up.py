@@ -17,11 +17,11 @@ DAG_ID = "etl_vendas"
 PATIENCE = 180.0
 
 
-def run(folder: Path, console: Console, rate: float, history: int) -> None:
+def run(folder: Path, console: Console, rate: float, history: int, loja: bool = False) -> None:
     """Start everything, say where it is, and watch over it until a signal.
 
-    `rate` is in sales a second, 0 for none; `history` is the number of sales in a new source. Raises what the
-    deployment raises; in particular ProcessDiedError when a process ends by itself.
+    `rate` is in sales a second, 0 for none; `history` is the number of sales in a new source; with `loja` the store's
+    servers run too. Raises what the deployment raises; in particular ProcessDiedError when a process ends by itself.
     """
 
     def say(text: str) -> None:
@@ -30,6 +30,8 @@ def run(folder: Path, console: Console, rate: float, history: int) -> None:
     with Deployment(folder, report=say) as deployment:
         settings = deployment.settings
         deployment.start_databases()
+        if loja:
+            deployment.start_loja()
         say(fill(settings.source_dsn, history))
         deployment.start_airflow(*AIRFLOW_PROCESSES)
         with AirflowApi(settings) as api:
