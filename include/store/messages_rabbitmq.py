@@ -37,8 +37,8 @@ from include.store.messages import TYPES, Priority, priority
 from include.store.messages_consume import Away, Delivery
 
 log = logging.getLogger(__name__)
-# At INFO the client tells of each socket and channel, forty lines for one connection.
-logging.getLogger("pika").setLevel(logging.WARNING)
+# The client tells of each socket and channel, and of what it raises too: eight lines and a traceback for one refusal.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 QUEUES = tuple(f"{name}-fila" for name in TYPES)
 WAITING = "-espera"
@@ -216,4 +216,6 @@ def _told() -> Iterator[None]:
             ) from None
         raise Away(f"{error.reply_code} {error.reply_text}") from None
     except (AMQPError, OSError) as error:
-        raise Away(f"{type(error).__name__}: {error}") from None
+        # What it raises for a refused connection has no text.
+        said = f"{type(error).__name__} {error}".strip()
+        raise Away(f"RabbitMQ of connection rabbitmq_loja does not answer: {said}") from None
