@@ -28,6 +28,7 @@ class MessagesWait(BaseEventTrigger):
         super().__init__()
         self.queue = queue
         self.seconds = seconds
+        self._client: Any = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return how the triggerer makes it anew."""
@@ -39,24 +40,32 @@ class MessagesWait(BaseEventTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Ask for ever. A queue that can't be asked is asked again later; it starts nothing meanwhile."""
         quiet = 0
-        while True:
-            try:
-                count = await asyncio.to_thread(self._count)
-            except Exception:
-                log.exception("%s can't be asked; asking again in %s s", self.queue, self.seconds)
-                count = 0
-            if count and quiet == 0:
-                yield TriggerEvent({"fila": self.queue, "esperando": count})
-            quiet = (quiet + 1) % AGAIN if count else 0
-            await asyncio.sleep(self.seconds)
+        try:
+            while True:
+                try:
+                    count = await asyncio.to_thread(self._count)
+                except Exception:
+                    log.exception("%s can't be asked; asking again in %s s", self.queue, self.seconds)
+                    self._hang_up()
+                    count = 0
+                if count and quiet == 0:
+                    yield TriggerEvent({"fila": self.queue, "esperando": count})
+                quiet = (quiet + 1) % AGAIN if count else 0
+                await asyncio.sleep(self.seconds)
+        finally:
+            self._hang_up()
 
     def _count(self) -> int:
         from include.store import connections
         from include.store.messages_sqs import declare, waiting
 
-        client = connections.sqs()
-        try:
-            declare(client, self.queue)
-            return waiting(client, self.queue)
-        finally:
-            client.close()
+        # Kept: a new client takes longer than the triggerer wants to be held up.
+        if self._client is None:
+            self._client = connections.sqs()
+            declare(self._client, self.queue)
+        return waiting(self._client, self.queue)
+
+    def _hang_up(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -115,7 +115,10 @@ def postgres(dsn: str) -> Warehouse:
     def connect() -> Any:
         import psycopg
 
-        return psycopg.connect(dsn)
+        connection = psycopg.connect(dsn)
+        # As on Redshift: what is compared in several statements is one state, whoever publishes meanwhile.
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        return connection
 
     def lock(cursor: Any, tables: Sequence[str]) -> None:
         cursor.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")

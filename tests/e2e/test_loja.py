@@ -61,6 +61,12 @@ class Lab:
         """Let no further run of it start."""
         self.api.call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": True})
 
+    def works(self, dag: str) -> bool:
+        """Tell whether any task of it runs, or is about to."""
+        place = f"/api/v2/dags/{dag}/dagRuns/~/taskInstances"
+        found = self.api.call("GET", place, params={"state": ["queued", "running"], "limit": 1})
+        return bool(found["total_entries"])
+
     def first(self, dag: str) -> Run:
         """Return the first run that a schedule or an asset has started."""
         return until(self.deployment, lambda: self.api.runs(dag, self.begun))[0]
@@ -123,6 +129,8 @@ def lab(deployment: Deployment, loja: Loja, lost: Worker) -> Iterator[Lab]:
         yield lab
         for dag in DAGS:
             lab.pause(dag)
+        # Or what still runs would miss the servers, and say so to everybody.
+        until(deployment, lambda: not any(map(lab.works, DAGS)))
 
 
 def fill(lab: Lab) -> None:

@@ -70,6 +70,17 @@ def product(store: Connection[Any], *row: Any) -> None:
     execute(store, "INSERT INTO produtos (nome, categoria, preco, estoque) VALUES (%s, %s, %s, %s)", *row)
 
 
+def test_a_comparison_sees_one_state_whoever_publishes_meanwhile(dw: Warehouse) -> None:
+    count = "SELECT count(*) FROM produtos_agg"
+    with dw.session() as reader, dw.session() as other:
+        assert reader.read(count) == [(0,)]
+        other.run("INSERT INTO produtos_agg VALUES ('Roupas', 1, 1)")
+        other.connection.commit()
+        assert reader.read(count) == [(0,)]
+        reader.connection.commit()
+        assert reader.read(count) == [(1,)]
+
+
 def test_products_arrive_enriched_with_their_totals(
     store: Connection[Any], stage: Stage, dw: Warehouse
 ) -> None:
