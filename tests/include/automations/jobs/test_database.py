@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from include.automations.jobs import database
+from include.automations.jobs.schedule import Schedule
+from include.automations.jobs.store import Store
 from local.postgres import Postgres
 
 _numbers = itertools.count(1)
+TIMES = ("next_run_at", "last_run_at", "tried_at")
+UNKNOWN = (
+    "infinity",
+    "-infinity",
+    "1999-12-31 23:59:59Z",
+    "0044-03-15Z BC",
+    "9000-01-01 00:00:01Z",
+    "99999-01-01Z",
+)
 
 
 @pytest.fixture
@@ -101,16 +114,39 @@ def test_nothing_is_made_on_another_server(postgres: Postgres, wanted: str) -> N
         ("missed", "never"),
         ("args", "{}"),
         ("kwargs", "[]"),
+        *((column, time) for column in TIMES for time in UNKNOWN),
     ],
 )
 def test_a_row_that_can_be_no_job_is_refused(dsn: str, column: str, value: str) -> None:
-    row = {"name": "a", "task": "b.c", "cron": "* * * * *", "missed": "all", "args": "[]", "kwargs": "{}"}
     with psycopg.connect(dsn) as connection, pytest.raises(psycopg.errors.CheckViolation):
-        connection.execute(
-            "INSERT INTO jobs (name, task, cron, missed, args, kwargs)"
-            " VALUES (%(name)s, %(task)s, %(cron)s, %(missed)s, %(args)s, %(kwargs)s)",
-            row | {column: value},
+        insert(connection, {column: value})
+
+
+@pytest.mark.parametrize("column", TIMES)
+@pytest.mark.parametrize("time", ["2000-01-01Z", "2024-02-29 12:00-03", "9000-01-01Z"])
+def test_the_times_that_a_row_may_hold_can_be_read(dsn: str, column: str, time: str) -> None:
+    with Store(dsn) as store:
+        with psycopg.connect(dsn) as connection:
+            insert(connection, {column: time})
+        assert [job.name for job in store.jobs()] == ["a"]
+        with store.claim(store.now(), but=[]):
+            pass
+
+
+@pytest.mark.parametrize("cron", ["0 0 29 2 *", "59 23 31 12 *"])
+def test_no_due_time_comes_near_the_bounds(cron: str) -> None:
+    # The year 2200 has no 29th of February.
+    assert Schedule(cron, "Pacific/Kiritimati").after(datetime(2199, 12, 31, tzinfo=UTC)).year <= 2204
+
+
+def insert(connection: psycopg.Connection, values: dict[str, str]) -> None:
+    """What somebody writes by hand."""
+    row = {"name": "a", "task": "b.c", "cron": "* * * * *"} | values
+    connection.execute(
+        sql.SQL("INSERT INTO jobs ({}) VALUES ({})").format(
+            sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(map(sql.Literal, row.values()))
         )
+    )
 
 
 def test_urls_of_airflow_are_understood() -> None:
