@@ -144,7 +144,9 @@ def test_a_job_has_the_name_that_it_was_made_with(operator: TestClient) -> None:
 
 def test_what_is_changed_decides_when_it_is_due(operator: TestClient, dsn: str) -> None:  # noqa: F811
     operator.post("/jobs", json=JOB).raise_for_status()
-    write(dsn, "UPDATE jobs SET next_run_at = '2026-01-01T08:30Z', last_error = 'gone', error_told = true")
+    write(
+        dsn, "UPDATE jobs SET next_run_at = '2026-01-01T08:30Z', last_error = 'gone', told_by = 'scheduled'"
+    )
     owed = "2026-01-01T08:30:00Z"
     # What it owes stays owed, and its error is forgotten.
     same = operator.patch(

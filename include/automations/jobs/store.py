@@ -171,9 +171,9 @@ class Store:
                 _sql("record_state"), {"id": job.id, "last_run_at": job.last_run_at, "state": state}
             )
 
-    def untold(self) -> dict[str, str]:
-        """Return the error of each job that has one which was not returned before."""
-        return {row["name"]: row["last_error"] for row in self._all(_sql("tell_errors"))}
+    def untold(self, run_id: str) -> dict[str, str]:
+        """Return the error of each job that has one which was returned to no other run."""
+        return {row["name"]: row["last_error"] for row in self._all(_sql("tell_errors"), run_id=run_id)}
 
     def _first(self, wanted: Definition) -> datetime | None:
         return Schedule(wanted.cron, wanted.timezone).after(self.now()) if wanted.enabled else None

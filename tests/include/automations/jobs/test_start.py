@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,8 +37,12 @@ def write(dsn: str, statement: str, *values: object) -> None:
         connection.execute(statement, values)  # type: ignore[arg-type]
 
 
-def run(store: Store, api: Api, now: datetime = NOW, seconds: float = 20) -> Report:
-    return tick(store, api, GRACE, seconds, now=lambda: now)
+_runs = itertools.count(1)
+
+
+def run(store: Store, api: Api, now: datetime = NOW, run_id: str | None = None) -> Report:
+    """One tick, of a run of its own unless `run_id` says which."""
+    return tick(store, api, run_id or f"run-{next(_runs)}", GRACE, 20, now=lambda: now)
 
 
 def test_what_is_due_is_started_once_and_the_next_time_is_written_down(store, api, dsn, server) -> None:
@@ -143,7 +148,7 @@ def test_a_job_with_thousands_of_due_times_lets_the_others_go_first(
         add(store, dsn, f"job-{number}")
     # A clock that ticks at each look: room for eight.
     looks = iter(range(1000))
-    report = tick(store, api, GRACE, 9, now=lambda: NOW, clock=lambda: float(next(looks)))
+    report = tick(store, api, "run", GRACE, 9, now=lambda: NOW, clock=lambda: float(next(looks)))
     names = [run_id.split("__")[1] for run_id in report.started]
     assert sorted(names)[:-5] == ["backlog"] * 3
     assert len(names) == 8
@@ -183,6 +188,18 @@ def test_an_error_that_was_not_told_is_told_by_the_next_tick(store, api, dsn, mo
             run(store, api)
     assert run(store, api).errors.keys() == {"bad"}
     assert run(store, api).errors == {}
+
+
+def test_an_error_that_was_told_and_lost_is_told_by_the_retry_alone(store, api, dsn, monkeypatch) -> None:
+    add(store, dsn, "bad", cron="0 0 1 1 *")
+    write(dsn, "UPDATE jobs SET cron = 'nonsense' WHERE name = 'bad'")
+    untold = Store.untold
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "untold", lambda *its: killed(untold(*its)))
+        with pytest.raises(RuntimeError, match="killed"):
+            run(store, api, run_id="first")
+    assert run(store, api, run_id="second").errors == {}
+    assert run(store, api, run_id="first").errors.keys() == {"bad"}
 
 
 @pytest.mark.parametrize(("status", "said"), [(403, "refused on purpose"), (404, "refused on purpose")])
@@ -292,5 +309,5 @@ def definition(job: Job, **changes: Any) -> Definition:
     return Definition.model_validate(job.model_dump(include=set(Definition.model_fields)) | changes)
 
 
-def killed(_: Store) -> dict[str, str]:
+def killed(*_: object) -> dict[str, str]:
     raise RuntimeError("killed")
