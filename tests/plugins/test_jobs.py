@@ -100,7 +100,10 @@ def test_a_name_is_given_once(operator: TestClient) -> None:
         ({"timezone": "UTC\0"}, "is not known"),
         ({"task": "tools.sent"}, "did you mean send?"),
         ({"task": "tools.send", "tarefa": "send"}, "give one of task, tarefa, or module and function"),
+        ({"task": ""}, "tarefa"),
         ({"task": None}, "say which automation"),
+        ({"enabled": False, "cron": "soon"}, "write five fields"),
+        ({"enabled": False, "timezone": "Sao_Paulo"}, "write it like America/Sao_Paulo or UTC"),
         ({"kwargs": {}}, "missing a required argument: 'email'"),
         ({"kwargs": {"email": 5}}, "email must be str, not 5"),
         ({"kwargs": {"email": "a\0b"}}, "U+0000"),
@@ -171,10 +174,20 @@ def test_a_removed_job_is_gone(operator: TestClient) -> None:
     assert operator.get("/jobs").json() == []
 
 
-def test_a_row_that_was_made_wrong_by_hand_can_be_read_and_removed(operator: TestClient, dsn: str) -> None:  # noqa: F811
+def test_a_row_that_was_made_wrong_by_hand_can_be_read_paused_mended_and_removed(
+    operator: TestClient, dsn: str
+) -> None:  # noqa: F811
     write(dsn, "INSERT INTO jobs (name, task, cron, timezone, queue) VALUES ('wrong', '?', '?', '?', '?')")
     assert operator.get("/jobs/wrong").json()["cron"] == "?"
-    assert operator.patch("/jobs/wrong", json={"enabled": False}).status_code == 422
+    assert operator.patch("/jobs/wrong", json={"queue": "low"}).status_code == 422
+    for _ in range(2):
+        paused = operator.patch("/jobs/wrong", json={"enabled": False})
+        assert (paused.status_code, paused.json()["enabled"], paused.json()["cron"]) == (200, False, "?")
+    call = {key: JOB[key] for key in ("task", "kwargs")} | {"queue": "low"}
+    assert operator.patch("/jobs/wrong", json=call).json()["task"] == "tools.send"
+    assert operator.patch("/jobs/wrong", json={"enabled": True}).status_code == 422
+    mended = operator.patch("/jobs/wrong", json={"enabled": True, "cron": "* * * * *", "timezone": "UTC"})
+    assert mended.status_code == 200
     assert operator.delete("/jobs/wrong").status_code == 200
 
 

@@ -125,7 +125,7 @@ class Store:
             return _job(made[0])
         raise JobExistsError(f"there is a job {job.name!r} already; change it, or remove it first")
 
-    def change(self, name: str, edit: Callable[[Job], Definition]) -> Job:
+    def change(self, name: str, edit: Callable[[Job], Definition | Job]) -> Job:
         """Give a job another definition, which `edit` makes from what it is. Raises UnknownJobError, and what `edit` raises.
 
         With another cron expression or time zone, and when it is enabled again, it is due from now on; what it owed
@@ -175,7 +175,7 @@ class Store:
         """Return the error of each job that has one which was returned to no other run."""
         return {row["name"]: row["last_error"] for row in self._all(_sql("tell_errors"), run_id=run_id)}
 
-    def _first(self, wanted: Definition) -> datetime | None:
+    def _first(self, wanted: Definition | Job) -> datetime | None:
         return Schedule(wanted.cron, wanted.timezone).after(self.now()) if wanted.enabled else None
 
     def _all(self, statement: Any, **values: object) -> list[DictRow]:
@@ -207,7 +207,7 @@ def _sql(name: str) -> Any:
     return (SQL / f"{name}.sql").read_text()
 
 
-def _values(wanted: Definition) -> dict[str, Any]:
+def _values(wanted: Definition | Job) -> dict[str, Any]:
     values = wanted.model_dump(mode="json", include=set(Definition.model_fields))
     return values | {"args": Jsonb(wanted.args), "kwargs": Jsonb(wanted.kwargs)}
 
