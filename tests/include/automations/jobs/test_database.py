@@ -105,6 +105,36 @@ def test_nothing_is_made_on_another_server(postgres: Postgres, wanted: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"user": ""}, "^login not given"),
+        ({"password": ""}, "^password not given"),
+        ({"dbname": ""}, "^database not given"),
+        ({"user": "", "password": "", "dbname": ""}, "^login, password, database not given"),
+        ({"user": "postgres"}, "login 'postgres' is that of Airflow's metadata"),
+        ({"dbname": "postgres"}, "database 'postgres' is that of Airflow's metadata"),
+    ],
+)
+def test_what_is_not_named_or_airflows_own_is_refused(
+    postgres: Postgres, wanted: str, change: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        database.ensure(make_conninfo(wanted, **change), postgres.dsn())
+    assert "p'w" not in str(caught.value)
+    # The owner's password is what it was.
+    with psycopg.connect(postgres.dsn()) as server:
+        assert server.execute("SELECT 1 FROM pg_tables WHERE tablename = 'jobs'").fetchone() is None
+
+
+def test_the_same_names_on_another_server_are_no_ones_own() -> None:
+    database.check("host=b user=airflow password=x dbname=airflow", "host=a user=airflow dbname=airflow")
+    with pytest.raises(ValueError, match="Airflow's metadata"):
+        database.check(
+            "host=a port=5432 user=airflow password=x dbname=jobs", "host=a user=airflow dbname=airflow"
+        )
+
+
+@pytest.mark.parametrize(
     ("column", "value"),
     [
         ("name", "../x"),
