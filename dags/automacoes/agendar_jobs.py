@@ -12,7 +12,8 @@ Nothing is to be given; a run by hand starts what is due at that moment, on the 
 ```
 
 Jobs are made and changed by `/scheduler/jobs`, or `trigger_script.py jobs`. A job that can't be started keeps the reason in
-`last_error`, and fails the task once, after all others were started; it is not tried again until it is changed.
+`last_error`, and fails the task once, after all others were started. It is tried again every ten minutes; only another
+reason fails the task again.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Job(_Call, _Times):
         description="The state of that run: queued, running, success, failed, or removed when it was deleted."
     )
     last_error: str | None = Field(
-        description="Why the job can't be started. It is not tried again until it is changed."
+        description="Why the job could not be started when it was tried last. It is tried again every ten minutes."
     )
 
     def run_id(self, due: datetime) -> str:

@@ -34,7 +34,9 @@ the tick: nothing is lost, the next one begins with the jobs that were tried the
 with thousands of due times from holding up the others: after each start it is at the end of the line.
 
 A job that can't be started at all, for its schedule or because Airflow refuses its call, gets the reason into
-`last_error` and is left alone until it is changed.
+`last_error`. Somebody may have been saving the automation's file at that moment: the job is tried again after ten minutes,
+behind all that have no error, and what it owes by then goes by its policy. A start clears the error; the same error again is
+not told again.
 
 Time is read from the database once in a tick: what comes due meanwhile belongs to the next.
 """
@@ -65,7 +67,7 @@ class BadJobsError(Exception):
     def __init__(self, jobs: dict[str, str]) -> None:
         reasons = "; ".join(f"job {name}: {error}" for name, error in sorted(jobs.items()))
         # An alert is cut at some length: the names first.
-        super().__init__(f"{', '.join(sorted(jobs))} can't be started, until changed. {reasons}")
+        super().__init__(f"{', '.join(sorted(jobs))} can't be started. {reasons}")
         self.jobs = jobs
 
 

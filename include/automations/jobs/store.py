@@ -56,7 +56,7 @@ class Claim:
         self._run("move_next_run", then=then)
 
     def refuse(self, error: str) -> None:
-        """Write down why this job can't be started."""
+        """Write down why this job can't be started, for now."""
         self._run("record_error", error=error.replace("\0", "")[:LONGEST_ERROR])
 
     def put_behind(self) -> None:
@@ -152,6 +152,8 @@ class Store:
     @contextmanager
     def claim(self, now: datetime, but: Collection[int]) -> Iterator[Claim | None]:
         """Lock the due job that was tried the longest ago, those with the ids `but` apart; None when there is none.
+
+        One with an error comes last, and when it was not tried for ten minutes.
 
         What is written down is there for others when the block ends; with an exception, or a process that ends within
         the block, nothing is.

@@ -40,6 +40,11 @@ def write(dsn: str, statement: str, *values: object) -> None:
 _runs = itertools.count(1)
 
 
+def tried(dsn: str, instant: datetime, which: str = "true") -> None:
+    """Let it have been tried then: what the clock would do."""
+    write(dsn, f"UPDATE jobs SET tried_at = %s WHERE {which}", instant)
+
+
 def run(store: Store, api: Api, now: datetime = NOW, run_id: str | None = None) -> Report:
     """One tick, of a run of its own unless `run_id` says which."""
     return tick(store, api, run_id or f"run-{next(_runs)}", GRACE, 20, now=lambda: now)
@@ -168,7 +173,7 @@ def test_bad_rows_say_why_and_stop_no_other(store, api, dsn, server: Recorder) -
     assert "time zone 'Sao_Paulo' is not known" in report.errors["bad-zone"]
     assert report.errors["bad-task"] == "400 refused on purpose (400)"
     assert store.job("bad-task").last_error == report.errors["bad-task"]
-    # Neither tried nor told again, until somebody changes it.
+    # Neither tried nor told again soon, unless somebody changes it.
     posts = dict(server.posts)
     assert run(store, api) == Report()
     assert dict(server.posts) == posts
@@ -177,6 +182,70 @@ def test_bad_rows_say_why_and_stop_no_other(store, api, dsn, server: Recorder) -
     report = run(store, api)
     assert [run_id.split("__")[1] for run_id in report.started] == ["bad-task"]
     assert store.job("bad-task").last_error is None
+
+
+@pytest.mark.parametrize(
+    ("missed", "expected"),
+    [("all", ["1420", "1425", "1430"]), ("once", ["1430"]), ("skip", ["1430"])],
+)
+def test_a_job_that_was_bad_for_a_while_goes_on_by_itself(
+    store, api, dsn, server: Recorder, missed: str, expected: list[str]
+) -> None:
+    add(store, dsn, "job", due=DUE - timedelta(minutes=10), missed=missed, cron="*/5 * * * *")
+    server.faults = lambda _: 400
+    at_first = NOW - timedelta(minutes=10)
+    assert run(store, api, at_first).errors == {"job": "400 refused on purpose (400)"}
+    server.faults = lambda _: None
+    tried(dsn, NOW - timedelta(minutes=10))
+    assert run(store, api) == Report()
+    assert store.job("job").last_error
+    tried(dsn, NOW - timedelta(minutes=10, seconds=1))
+    assert run(store, api).errors == {}
+    assert [run_id.rsplit("T", 1)[1] for run_id in server.created] == [f"{time}00Z" for time in expected]
+    done = store.job("job")
+    assert (done.last_error, done.next_run_at) == (None, DUE + timedelta(minutes=5))
+    # Bad again, it is told again.
+    server.faults = lambda _: 400
+    assert run(store, api, NOW + timedelta(minutes=5)).errors.keys() == {"job"}
+
+
+def test_the_same_error_again_is_no_news_and_another_is(store, api, dsn, server: Recorder) -> None:
+    add(store, dsn, "job")
+    told = []
+    for status in (400, 400, 422, 422, 400):
+        server.faults = lambda _, status=status: status
+        tried(dsn, NOW - timedelta(minutes=11))
+        told += run(store, api).errors.values()
+    assert told == [f"{status} refused on purpose ({status})" for status in (400, 422, 400)]
+    assert sum(server.posts.values()) == 5
+
+
+def test_bad_jobs_come_behind_all_others_and_once_in_a_tick(store, api, dsn, server: Recorder) -> None:
+    for number in range(5):
+        add(store, dsn, f"bad-{number}")
+    server.faults = lambda run_id: 400 if "bad" in run_id else None
+    run(store, api)
+    for number in range(5):
+        add(store, dsn, f"good-{number}", due=DUE - timedelta(minutes=1), missed="all")
+    tried(dsn, NOW - timedelta(days=1), "name LIKE 'bad%%'")
+    server.posts.clear()
+    run(store, api)
+    names = [run_id.split("__")[1] for run_id in server.posts]
+    assert [name[:3] for name in names] == ["goo"] * 10 + ["bad"] * 5
+    assert set(server.posts.values()) == {1}
+
+
+def test_a_bad_job_without_an_answer_waits_as_long_again(store, api, dsn, server: Recorder) -> None:
+    add(store, dsn, "job")
+    server.faults = lambda _: 400
+    run(store, api)
+    tried(dsn, NOW - timedelta(minutes=11))
+    server.faults = lambda _: 503
+    assert run(store, api).away
+    server.posts.clear()
+    assert run(store, api) == Report()
+    assert not server.posts
+    assert store.job("job").last_error == "400 refused on purpose (400)"
 
 
 def test_an_error_that_was_not_told_is_told_by_the_next_tick(store, api, dsn, monkeypatch) -> None:

@@ -43,7 +43,7 @@ def upgrade() -> None:
             )
         )
     """)
-    op.execute("CREATE INDEX jobs_due ON jobs (next_run_at) WHERE enabled AND last_error IS NULL")
+    op.execute("CREATE INDEX jobs_due ON jobs (next_run_at) WHERE enabled")
 
 
 def downgrade() -> None:
