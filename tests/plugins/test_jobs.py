@@ -175,8 +175,9 @@ def test_a_removed_job_is_gone(operator: TestClient) -> None:
 
 
 def test_a_row_that_was_made_wrong_by_hand_can_be_read_paused_mended_and_removed(
-    operator: TestClient, dsn: str
-) -> None:  # noqa: F811
+    operator: TestClient,
+    dsn: str,  # noqa: F811
+) -> None:
     write(dsn, "INSERT INTO jobs (name, task, cron, timezone, queue) VALUES ('wrong', '?', '?', '?', '?')")
     assert operator.get("/jobs/wrong").json()["cron"] == "?"
     assert operator.patch("/jobs/wrong", json={"queue": "low"}).status_code == 422
