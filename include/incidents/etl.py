@@ -64,12 +64,12 @@ def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment
             asked["aceitar_desatualizados"] or settings.accept_stale,
             settings.cache,
             now,
+            warehouse.keep_pop,
         )
         for one in coleta.recusados:
             log.warning("set aside: %s", one)
         for warning in coleta.pops.warnings:
             log.warning("%s", warning)
-        warehouse.keep_pops(coleta.pops.learned)
         registro = Registro(
             execucao=run_id,
             momento=moment,
@@ -116,7 +116,8 @@ def report(summary: Mapping[str, Any]) -> str:
     tries = Table("request", "tries")
     for path, number in summary["tentativas"].items():
         tries.add_row(path, str(number))
-    console = Console(width=110, file=StringIO(), record=True)
+    # What the service says is no markup.
+    console = Console(width=110, file=StringIO(), record=True, markup=False, emoji=False)
     console.print(counts, tries)
     return console.export_text()
 

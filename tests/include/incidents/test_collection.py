@@ -49,7 +49,15 @@ def test_a_day_that_makes_no_sense_is_refused(text, said):
 
 
 def collected(client, accept_stale=False):
-    return collect(Service(client()), datetime.now(UTC).date(), {}, accept_stale, timedelta(days=1), NOW)
+    return collect(
+        Service(client()),
+        datetime.now(UTC).date(),
+        {},
+        accept_stale,
+        timedelta(days=1),
+        NOW,
+        lambda pop: None,
+    )
 
 
 events = st.lists(

@@ -11,7 +11,7 @@ import pytest
 
 from include.incidents import connections, etl
 from include.incidents.client import HttpTransport
-from include.incidents.errors import RequestError
+from include.incidents.errors import ContractError, RequestError
 from include.incidents.settings import Settings, load
 from include.incidents.warehouse import SQL, TABLES, VIEWS, Warehouse, opened
 from local.clickhouse import ClickHouse
@@ -198,6 +198,15 @@ def test_who_is_responsible_is_asked_once_a_day_and_known_to_all(collect, servic
     assert [row[:3] for row in query("SELECT pop_id, titulo, responsavel FROM pop FINAL")] == [
         (4, "Acidente", True)
     ]
+
+
+def test_what_was_learned_of_a_pop_is_kept_though_the_run_fails(collect, service, query):
+    service.open_events = [event(1), event(2, pop=8)]
+    service.activities[8] = "?"
+    with pytest.raises(ContractError, match="who is responsible for POP 8"):
+        collect("a")
+    assert query("SELECT pop_id FROM pop FINAL") == [(4,)]
+    assert query("SELECT count() FROM coletas") == [(0,)]
 
 
 def test_a_run_of_long_ago_is_not_collected_from_the_present(collect):

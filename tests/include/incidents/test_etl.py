@@ -1,0 +1,24 @@
+"""What a run says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.incidents import etl
+
+SUMMARY: dict[str, Any] = {
+    "gravacao": "",
+    "eventos": 3,
+    "recusados": 0,
+    "atraso": "",
+    "pops_desconhecidos": [],
+    "tentativas": {"/pops/": 2},
+    "retentativas": 1,
+    "contagens": [["Queda [/via] :fire:", "[b]ABERTO[/b]", 3]],
+}
+
+
+def test_the_words_of_the_service_are_no_markup():
+    shown = etl.report(SUMMARY)
+    assert "Queda [/via] :fire:" in shown
+    assert "[b]ABERTO[/b]" in shown
