@@ -29,7 +29,7 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\d 00:00:00\.0")
 
 
 class Fault:
-    """What a request may meet instead of an answer: an int is a status, bytes are a body with status 200."""
+    """What a request may meet instead of an answer: an int is a status, bytes are a body with status 200, a pair both."""
 
     CLOSE = "the connection is closed without a word"
     TRUNCATE = "half of the body, then the connection is closed"
@@ -158,6 +158,8 @@ class IncidentsService:
     def _fail(self, request: BaseHTTPRequestHandler, fault: Any, content: bytes) -> None:
         if isinstance(fault, int):
             _send(request, fault, json.dumps({"error": f"falha {fault}"}).encode())
+        elif isinstance(fault, tuple):
+            _send(request, *fault)
         elif isinstance(fault, bytes):
             _send(request, 200, fault)
         elif fault == Fault.TRUNCATE:

@@ -51,11 +51,12 @@ def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment
     asked = check_conf(conf)
     database = ch.DATABASE if asked["modo"] == SERVICE else ch.REPLAYED
     now = datetime.now(UTC)
-    day = resolve_day(asked.get("data"), moment, now)
     with ch.opened(connections.warehouse(), database) as warehouse:
         if found := warehouse.find(run_id):
             log.info("this run was collected at %s; its counts are kept", found.coletado_em)
             return _summary(found)
+        # Not before: a run that was collected may be cleared when its day has long been out of reach.
+        day = resolve_day(asked.get("data"), moment, now)
         client = Client(_transport(settings, asked, moment, now), settings.policy)
         coleta = collect(
             Service(client),
@@ -125,7 +126,8 @@ def report(summary: Mapping[str, Any]) -> str:
 def headline(summary: Mapping[str, Any]) -> str:
     """Return what a person wants to know of a run first, on one line."""
     retries, unknown = summary["retentativas"], len(summary["pops_desconhecidos"])
-    parts = [f"{summary['eventos']} ocorrências", f"{retries} {'retry' if retries == 1 else 'retries'}"]
+    parts = [f"replay of {summary['gravacao']}"] if summary["gravacao"] else []
+    parts += [f"{summary['eventos']} ocorrências", f"{retries} {'retry' if retries == 1 else 'retries'}"]
     if summary["recusados"]:
         parts.append(f"{summary['recusados']} set aside")
     if unknown:
@@ -133,6 +135,11 @@ def headline(summary: Mapping[str, Any]) -> str:
     if summary["atraso"]:
         parts.append("stale")
     return " · ".join(parts)
+
+
+def to_be_told(summary: Mapping[str, Any]) -> str:
+    """Return the POPs that somebody should hear of; none when they were replayed: they say nothing of the service."""
+    return "" if summary["gravacao"] else ", ".join(map(str, summary["pops_desconhecidos"]))
 
 
 @contextmanager
