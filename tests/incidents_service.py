@@ -151,7 +151,7 @@ class IncidentsService:
         if not STAMP.fullmatch(text):
             return 400, {"error": "inicio deve ser YYYY-MM-DD 00:00:00.0"}
         start = datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=ZONE)
-        if datetime.now(ZONE) - start > timedelta(days=31):
+        if datetime.now(ZONE) - start > timedelta(days=30):
             return 400, {"error": "o intervalo não pode exceder 30 dias"}
         return 200, {"eventos": self.events}
 

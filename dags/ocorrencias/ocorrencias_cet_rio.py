@@ -12,7 +12,7 @@ responsible, each counted once, by procedure (POP) and status.
 its task `resumir`, and the table in that task's log. A replay emits `ocorrencias_cet_rio_replay` instead.
 
 A run that was missed is not made up for: the service knows only the present. A run that was collected is not collected
-again when it is cleared; trigger a new one. By hand, with the events since a day of the last 30, stale ones too:
+again when it is cleared; trigger a new one. By hand, with the events since a day of the last 29, stale ones too:
 
 ```json
 {"data": "2026-01-31", "aceitar_desatualizados": true}
@@ -84,7 +84,7 @@ MARGIN = timedelta(minutes=2)
             type=["null", "string"],
             format="date",
             title="Data",
-            description="Events that began on this day of São Paulo or later, 30 days back at most; the run's when empty.",
+            description="Events that began on this day of São Paulo or later, 29 days back at most; the run's when empty.",
         ),
         "aceitar_desatualizados": Param(
             False,

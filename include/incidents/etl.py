@@ -14,7 +14,7 @@ from include.incidents import connections, csv_file, replay
 from include.incidents import warehouse as ch
 from include.incidents.client import Client, Transport
 from include.incidents.collection import Contagem, collect, resolve_day
-from include.incidents.errors import BusyError, IncidentsError, RequestError, SettingError
+from include.incidents.errors import BusyError, DiskError, IncidentsError, RequestError, SettingError
 from include.incidents.service import Service
 from include.incidents.settings import Settings
 from include.incidents.warehouse import Registro
@@ -147,14 +147,14 @@ def explained() -> Iterator[None]:
     """Turn what a person or the next run must mend into a failure without retries; let the rest be retried.
 
     The service has been retried already, and the next run comes in minutes: Airflow's retries are for what the client
-    does not see, a warehouse that restarts or a process that is killed.
+    does not see, a warehouse that restarts, a disk that is full, or a process that is killed.
     """
     import clickhouse_connect.driver.exceptions
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     try:
         yield
-    except BusyError as error:
+    except (BusyError, DiskError) as error:
         raise AirflowException(str(error)) from None
     except IncidentsError as error:
         raise AirflowFailException(str(error)) from None

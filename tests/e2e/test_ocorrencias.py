@@ -203,7 +203,7 @@ def test_the_page_of_the_dag_shows_counts_and_retries(deployment, api, service):
 @pytest.mark.parametrize(
     ("conf", "said"),
     [
-        ({"data": "2020-01-01"}, "data is 2020-01-01; the service answers for the last 30 days"),
+        ({"data": "2020-01-01"}, "data is 2020-01-01; the service answers for the last 29 days"),
         ({"modo": "replay", "gravacao": "ontem"}, "gravacao is 'ontem'; there are manha, noite, tarde"),
         ({"cidade": "Niterói"}, "unknown conf key 'cidade'"),
     ],

@@ -134,9 +134,8 @@ def test_words_that_are_no_text_are_shown_as_what_they_are(service, client):
 
 def test_a_number_of_5000_digits_sets_its_event_aside_and_no_other(service, client):
     whole, odd = json.dumps(event(1)), json.dumps(event(2)).replace('"id": 2', f'"id": {"9" * 5000}')
-    service.faults[ABERTAS] = [
-        f'{{"eventos": [{whole}, {odd}, {odd.replace('"id": 9', '"id": -9')}]}}'.encode()
-    ]
+    below = odd.replace('"id": 9', '"id": -9')
+    service.faults[ABERTAS] = [f'{{"eventos": [{whole}, {odd}, {below}]}}'.encode()]
     found = Service(client()).abertas()
     assert [one.id for one in found.eventos] == [1]
     assert [one.campo for one in found.recusados] == ["id", "id"]
