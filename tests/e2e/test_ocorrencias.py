@@ -200,6 +200,35 @@ def test_the_page_of_the_dag_shows_counts_and_retries(deployment, api, service):
     assert httpx.get(address).status_code == 401
 
 
+def test_a_run_can_be_cancelled_while_the_service_is_slow(deployment, api, service):
+    file = Path(deployment.environment["OCORRENCIAS_PASTA"]) / NAME
+    before = file.read_bytes() if file.exists() else None
+    # Left alone, this answer would take the whole limit of the run, which is longer than the test waits.
+    service.faults[ABERTAS] = [Fault.DRIP]
+    run = api.trigger(DAG_ID, {})
+    until(deployment, lambda: service.count(ABERTAS))
+    with rest.admin(deployment.settings) as admin:
+        admin.patch(path(DAG_ID, run).removeprefix("/api/v2"), json={"state": "failed"}).raise_for_status()
+    # The process has ended: nobody reads the answer any more, and nobody asks again.
+    until(deployment, lambda: ABERTAS in service.left)
+    assert ended(deployment, api, DAG_ID, run).state == "failed"
+
+    following = api.trigger(DAG_ID, {})
+    assert ended(deployment, api, DAG_ID, following).state == "success"
+    assert service.count(ABERTAS) == 2
+    assert len(counts(deployment, following)) == 3
+    assert [asset for asset, _ in emitted(deployment, following)] == ["ocorrencias_cet_rio"]
+
+    states = {one.task: (one.state, one.tries) for one in instances(api, DAG_ID, run)}
+    assert states["coletar"] == ("failed", 1)
+    assert "success" not in {state for state, _ in states.values()}
+    assert query(deployment, f"SELECT count() FROM coletas WHERE execucao = '{run}'") == [(0,)]
+    assert emitted(deployment, run) == []
+    written = file.read_bytes()
+    lines = csv_lines(deployment, api, following)
+    assert len(written.splitlines()) == len((before or b"header").splitlines()) + len(lines)
+
+
 @pytest.mark.parametrize(
     ("conf", "said"),
     [
