@@ -957,7 +957,16 @@ class AirflowClient:
             return self._call("POST", "/jobs", Job._read, body=body, root=SERVICE)
         except _Conflict:
             existing = self.job(name)
-        asked = {"cron": cron, **wish}
+        # What is left out asks for the service's default.
+        defaults = {
+            "args": [],
+            "kwargs": {},
+            "queue": "default",
+            "timezone": "UTC",
+            "missed": "once",
+            "enabled": True,
+        }
+        asked = {"cron": cron, **defaults, **wish}
         differing = [field for field, value in asked.items() if not _same(value, getattr(existing, field))]
         if task not in (existing.task, existing.task.rpartition(".")[2]):
             differing.insert(0, "task")

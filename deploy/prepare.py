@@ -10,7 +10,7 @@ waits for the first.
 
 What the jobs need is made of their connections: `postgres_jobs` names a database, and a role that owns it, on the server
 of the metadata database (on another server both have to be there); `airflow_api` names a user who may start runs of
-`executar_tarefa`, see them, and nothing else.
+`executar_tarefa`, see them, and nothing else. Neither may name what belongs to somebody else: it would get that password.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def passwords() -> dict[str, str]:
 
 
 def jobs_connections() -> tuple[Connection, Connection]:
-    """Return the connections of the jobs; exit with a message that names the one which is not set."""
+    """Return the connections of the jobs; exit with a message that names the one which is not set, or lacks a login."""
     from airflow.exceptions import AirflowNotFoundException
     from airflow.models.connection import Connection
 
@@ -55,7 +55,12 @@ def jobs_connections() -> tuple[Connection, Connection]:
         except AirflowNotFoundException:
             sys.exit(f"connection {conn_id} is not defined: set AIRFLOW_CONN_{conn_id.upper()}")
 
-    return connection(connections.POSTGRES), connection(connections.API)
+    jobs, api = connection(connections.POSTGRES), connection(connections.API)
+    if not api.login or not api.password:
+        sys.exit(
+            f"connection {connections.API} has no login or no password: it must hold both, of a user of Airflow"
+        )
+    return jobs, api
 
 
 def prepare_jobs_database(connection: Connection, metadata: str) -> None:
@@ -64,7 +69,10 @@ def prepare_jobs_database(connection: Connection, metadata: str) -> None:
         wanted = conninfo(connection, connection.extra_dejson)
     except ValueError as error:
         sys.exit(str(error))
-    database.ensure(wanted, metadata)
+    try:
+        database.ensure(wanted, metadata)
+    except ValueError as error:
+        sys.exit(f"connection {connections.POSTGRES}: {error}")
     database.migrate(wanted)
 
 
@@ -76,6 +84,19 @@ def prepare_user(security: Any, user: str, password: str, role: Any) -> None:
         security.reset_password(found.id, password)
     else:
         security.add_user(user, user.title(), "Local", f"{user}@example.com", role, password)
+
+
+def prepare_jobs_user(security: Any, connection: Connection) -> None:
+    """Make the user who starts jobs, or give it its password again; exit with a message if it is somebody else."""
+    if connection.login in USERS:
+        return
+    found = security.find_user(connection.login)
+    if found and (others := sorted(role.name for role in found.roles if role.name != JOBS_ROLE)):
+        sys.exit(
+            f"connection {connections.API}: the user {connection.login} is there, with the role {', '.join(others)};"
+            " name one that nobody else has"
+        )
+    prepare_user(security, connection.login, connection.password, jobs_role(security))
 
 
 def jobs_role(security: Any) -> Any:
@@ -118,8 +139,7 @@ def main() -> None:
             security.sync_roles()
             for user, password in wanted.items():
                 prepare_user(security, user, password, security.find_role(USERS[user][1]))
-            if api.login not in USERS:
-                prepare_user(security, api.login, api.password, jobs_role(security))
+            prepare_jobs_user(security, api)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from contextlib import suppress
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -29,7 +28,7 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\d 00:00:00\.0")
 
 
 class Fault:
-    """What a request may meet instead of an answer: an int is a status, bytes are a body with status 200."""
+    """What a request may meet instead of an answer: an int is a status, bytes are a body with status 200, a pair both."""
 
     CLOSE = "the connection is closed without a word"
     TRUNCATE = "half of the body, then the connection is closed"
@@ -61,7 +60,10 @@ def event(number: int, pop: int = 4, status: str = "ABERTO", **more: Any) -> dic
 
 
 class IncidentsService:
-    """An HTTP server; `open_events`, `events`, `pops` and `activities` are what it knows, `asked` what it was asked."""
+    """An HTTP server; `open_events`, `events`, `pops` and `activities` are what it knows, `asked` what it was asked.
+
+    `left` are the paths of requests whose client has gone before the answer was whole.
+    """
 
     def __init__(self) -> None:
         self.reset()
@@ -73,8 +75,10 @@ class IncidentsService:
 
             def do_GET(self) -> None:
                 self.close_connection = True
-                with suppress(OSError):  # whoever asked has gone
+                try:
                     outer._answer(self)
+                except OSError:
+                    outer.left.append(urlsplit(self.path).path.removeprefix(BASE))
 
             def log_message(self, *_: object) -> None:
                 """Keep quiet."""
@@ -96,6 +100,7 @@ class IncidentsService:
         self.activities: dict[int, Any] = {4: [CET_RIO, COMLURB], 8: [CET_RIO], 31: [COMLURB]}
         self.faults: dict[str, list[Any]] = defaultdict(list)
         self.asked: list[tuple[str, dict[str, str]]] = []
+        self.left: list[str] = []
 
     @property
     def connection(self) -> dict[str, Any]:
@@ -151,13 +156,15 @@ class IncidentsService:
         if not STAMP.fullmatch(text):
             return 400, {"error": "inicio deve ser YYYY-MM-DD 00:00:00.0"}
         start = datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=ZONE)
-        if datetime.now(ZONE) - start > timedelta(days=31):
+        if datetime.now(ZONE) - start > timedelta(days=30):
             return 400, {"error": "o intervalo não pode exceder 30 dias"}
         return 200, {"eventos": self.events}
 
     def _fail(self, request: BaseHTTPRequestHandler, fault: Any, content: bytes) -> None:
         if isinstance(fault, int):
             _send(request, fault, json.dumps({"error": f"falha {fault}"}).encode())
+        elif isinstance(fault, tuple):
+            _send(request, *fault)
         elif isinstance(fault, bytes):
             _send(request, 200, fault)
         elif fault == Fault.TRUNCATE:

@@ -12,7 +12,8 @@ Nothing is to be given; a run by hand starts what is due at that moment, on the 
 ```
 
 Jobs are made and changed by `/scheduler/jobs`, or `trigger_script.py jobs`. A job that can't be started keeps the reason in
-`last_error`, and fails the task once, after all others were started; it is not tried again until it is changed.
+`last_error`, and fails the task once, after all others were started. It is tried again every ten minutes; only another
+reason fails the task again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, dag, task
+from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from include.automations.jobs import settings
 from include.conventions.defaults import DEFAULT_ARGS
@@ -50,8 +51,9 @@ def agendar_jobs() -> None:
         from include.automations.jobs.failures import explained
         from include.automations.jobs.start import tick
 
+        run_id = get_current_context()["run_id"]
         with explained(), connections.store() as store, connections.api() as api:
-            return tick(store, api, SETTINGS.grace, SETTINGS.seconds).summary()
+            return tick(store, api, run_id, SETTINGS.grace, SETTINGS.seconds).summary()
 
     start_due_jobs()
 

@@ -9,10 +9,10 @@ responsible, each counted once, by procedure (POP) and status.
   `eventos_atuais`, `por_bairro_e_hora`, `recusados`, `coletas`.
 
 **Retries and counts at a glance**: each run's asset event `ocorrencias_cet_rio` (below **Asset Events**), the label of
-its task `resumir`, and the table in that task's log.
+its task `resumir`, and the table in that task's log. A replay emits `ocorrencias_cet_rio_replay` instead.
 
 A run that was missed is not made up for: the service knows only the present. A run that was collected is not collected
-again when it is cleared; trigger a new one. By hand, with the events since a day of the last 30, stale ones too:
+again when it is cleared; trigger a new one. By hand, with the events since a day of the last 29, stale ones too:
 
 ```json
 {"data": "2026-01-31", "aceitar_desatualizados": true}
@@ -30,7 +30,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, CronTriggerTimetable, Metadata, Param, dag, get_current_context, task
+from airflow.sdk import (
+    Asset,
+    AssetAlias,
+    CronTriggerTimetable,
+    Metadata,
+    Param,
+    dag,
+    get_current_context,
+    task,
+)
 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
@@ -38,6 +47,9 @@ from include.incidents import settings
 
 SETTINGS = settings.load()
 COUNTS = Asset("ocorrencias_cet_rio", uri="x-clickhouse://clickhouse_dw/ocorrencias")
+REPLAYED = Asset("ocorrencias_cet_rio_replay", uri="x-clickhouse://clickhouse_dw/ocorrencias_replay")
+# A task emits all of its assets; of an alias it emits the one that it names when it runs.
+EITHER = AssetAlias("ocorrencias_cet_rio")
 MARGIN = timedelta(minutes=2)
 
 
@@ -72,7 +84,7 @@ MARGIN = timedelta(minutes=2)
             type=["null", "string"],
             format="date",
             title="Data",
-            description="Events that began on this day of São Paulo or later, 30 days back at most; the run's when empty.",
+            description="Events that began on this day of São Paulo or later, 29 days back at most; the run's when empty.",
         ),
         "aceitar_desatualizados": Param(
             False,
@@ -103,7 +115,7 @@ def ocorrencias_cet_rio() -> None:
         with etl.explained():
             return etl.append_csv(SETTINGS, resumo)
 
-    @task(outlets=[COUNTS], map_index_template="{{ resumo_da_execucao }}")
+    @task(outlets=[EITHER], map_index_template="{{ resumo_da_execucao }}")
     def resumir(resumo: dict[str, Any]) -> Any:
         from include.conventions import alerts
         from include.incidents import etl
@@ -111,12 +123,12 @@ def ocorrencias_cet_rio() -> None:
         context = get_current_context()
         context["resumo_da_execucao"] = etl.headline(resumo)  # type: ignore[typeddict-unknown-key]
         print(etl.report(resumo))  # noqa: T201
-        if unknown := resumo["pops_desconhecidos"]:
-            names = ", ".join(map(str, unknown))
+        if names := etl.to_be_told(resumo):
             alerts.notice(
                 context, f"pops {names}", f"the service's list of POPs lacks {names}", timedelta(days=7)
             )
-        yield Metadata(COUNTS, extra={"resumo": etl.headline(resumo)} | resumo)
+        asset = REPLAYED if resumo["gravacao"] else COUNTS
+        yield Metadata(asset, extra={"resumo": etl.headline(resumo)} | resumo, alias=EITHER)
 
     collected = coletar()
     anexar_csv(collected) >> resumir.expand(resumo=[collected])

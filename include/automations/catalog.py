@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,7 +140,15 @@ def _module(path: Path) -> Module:
         functions = tuple(_functions(path.stem, tree))
     except _FileError as error:
         return Module(path.stem, "", (), str(error), path)
-    return Module(path.stem, ast.get_docstring(tree) or "", functions, None, path, source)
+    # Of annotations and defaults: what may stand there is not all that they can be read as.
+    except (RecursionError, TypeError, ValueError) as error:
+        return Module(path.stem, "", (), f"its signatures can't be read: {error}", path)
+    return Module(path.stem, _doc(tree), functions, None, path, source)
+
+
+def _doc(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    # Half characters would break whoever shows it.
+    return (ast.get_docstring(node) or "").encode(errors="backslashreplace").decode()
 
 
 def _read(path: Path) -> bytes:
@@ -155,7 +164,12 @@ def _read(path: Path) -> bytes:
 
 def _parse(source: bytes) -> ast.Module:
     try:
-        return ast.parse(source)
+        tree = ast.parse(source)
+        # Which executes nothing, and refuses what parsing alone lets through.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, "<automation>", "exec", dont_inherit=True)
+        return tree
     except SyntaxError as error:
         raise _FileError(f"line {error.lineno}: {error.msg}" if error.lineno else str(error.msg)) from None
     except (ValueError, RecursionError, MemoryError) as error:
@@ -220,7 +234,7 @@ def _function(module: str, node: ast.FunctionDef | ast.AsyncFunctionDef, names: 
     return Function(
         module=module,
         name=node.name,
-        doc=ast.get_docstring(node) or "",
+        doc=_doc(node),
         signature=f"{node.name}({ast.unparse(node.args)}){returns}",
         parameters=tuple(_parameters(node.args, names)),
     )

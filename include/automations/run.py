@@ -17,6 +17,7 @@ import json
 import sys
 import typing
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.abc import SourceLoader
 from importlib.util import module_from_spec, spec_from_loader
 from types import FunctionType, ModuleType
@@ -48,7 +49,8 @@ def execute(conf: object, announce: Callable[[str], None] = lambda _: None) -> A
         return _result(call, function(*args, **kwargs))
     except Exception as error:
         # For alerts: that another automation failed is another thing.
-        error.about = call.name  # type: ignore[attr-defined]
+        with suppress(AttributeError):  # of one that is frozen
+            error.about = call.name  # type: ignore[attr-defined]
         raise
 
 
@@ -103,7 +105,7 @@ def _arguments(call: Call, function: Callable[..., Any]) -> tuple[tuple[Any, ...
         raise RequestError(f"{call.name}: {error}") from None
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
         raise RequestError(f"{call.name}: an annotation can't be understood while it runs: {error}") from None
     for name, value in bound.arguments.items():
         if name not in hints:

@@ -4,7 +4,7 @@
 |------------------------------|----------------------|-------------------------------------------------------------|
 | `AUTOMACOES_MODULES_PATH`    | `include/automacoes` | the one folder whose files hold automations                 |
 | `AUTOMACOES_TASK_RETRIES`    | `2`                  | how often an automation that raised is tried again          |
-| `AUTOMACOES_RETRY_SECONDS`   | `30`                 | how long the first retry waits; each further one twice that |
+| `AUTOMACOES_RETRY_SECONDS`   | `30`                 | the least wait before the first retry; then twice as long   |
 | `AUTOMACOES_TIMEOUT_MINUTES` | `60`                 | how long one try may take                                   |
 | `AUTOMACOES_REPORTS_PATH`    | `.local/reports`     | where `generate_report` writes                              |
 """

@@ -5,6 +5,10 @@ same thing (a DAG's task, a kind of alert, and what the error says it is about) 
 kept in the broker's Redis, which every worker can reach and which forgets them by itself. Nothing here ever fails a
 task, or holds one up for long.
 
+A turn is taken for three times the patience before anything is sent, and kept for the window once it was told. A process
+that dies between the two loses its own word, and not the next one's for a whole window; one that dies after sending,
+and before it kept the turn, lets the same be told twice.
+
 | variable                    | default | meaning                                                           |
 |-----------------------------|---------|-------------------------------------------------------------------|
 | `ALERTAS_EMAIL_PARA`        |         | who gets the e-mail; several addresses with commas between them    |
@@ -185,8 +189,11 @@ def _tell(
         settings = load()
         alert = describe(kind, context)
         channels = [name for name in CHANNELS if _is_defined(name)]
-        if channels and _take_turn(alert, settings) and not _send(alert, settings, channels):
-            _give_turn_back(alert)
+        if channels and _take_turn(alert, settings):
+            if _send(alert, settings, channels):
+                _keep_turn(alert, settings)
+            else:
+                _give_turn_back(alert)
     except Exception:
         log.exception("no alert was sent")
 
@@ -317,10 +324,21 @@ def _take_turn(alert: Alert, settings: Settings) -> bool:
             # What a task told needs not be told of its run as well.
             if not alert.task and next(turns.scan_iter(alert.turns_of_tasks), None):
                 return False
-            return bool(turns.set(alert.turn, alert.run, nx=True, ex=alert.window or settings.window))
+            first = min(3 * settings.patience, alert.window or settings.window)
+            return bool(turns.set(alert.turn, alert.run, nx=True, ex=first))
     except redis.RedisError as error:
         log.warning("the broker does not say what was told already (%s); telling it", error)
         return True
+
+
+def _keep_turn(alert: Alert, settings: Settings) -> None:
+    import redis
+
+    try:
+        with _turns() as turns:
+            turns.set(alert.turn, alert.run, ex=alert.window or settings.window)
+    except redis.RedisError as error:
+        log.warning("it was told, and the broker does not keep that (%s); it may be told again", error)
 
 
 def _give_turn_back(alert: Alert) -> None:

@@ -1,8 +1,9 @@
 """A tab on each DAG's page: its last runs, what each found, and what was tried again.
 
 Airflow shows the extra of an asset event folded away, one event at a time. Here it is a table, a row for each run: its
-state, the tasks that were tried again, and what the run said in the extra of its asset events: the text `resumo`, and
-whatever else is a number. Nothing is read but Airflow's own database, and nobody who may not see the DAG's runs sees it.
+state, how many tries its tasks had above the first (by Airflow's retries, or because somebody cleared them), and what
+the run said in the extra of its asset events: the text `resumo`, and whatever else is a number. Nothing is read but
+Airflow's own database, and nobody who may not see the DAG's runs sees it.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ td:first-child { white-space: nowrap; }
 
 @dataclass(frozen=True)
 class Row:
-    """A run: its own time, its state, how long it took (s), Airflow's retries, and the extras of its asset events."""
+    """A run: its own time, its state, how long it took (s), tries of tasks above the first, and the extras of its assets."""
 
     run_id: str
     moment: datetime
     state: str
     seconds: float | None
-    retries: int
+    more_tries: int
     extras: tuple[Mapping[str, Any], ...]
 
 
@@ -83,32 +84,44 @@ def read(dag_id: str) -> list[Row]:
             .limit(RUNS)
         ).all()
         ids = [run.run_id for run in runs]
-        retries: Counter[str] = Counter()
+        more_tries: Counter[str] = Counter()
         for run_id, tries in session.execute(
             select(TaskInstance.run_id, TaskInstance.try_number).where(
                 TaskInstance.dag_id == dag_id, TaskInstance.run_id.in_(ids)
             )
         ):
-            retries[run_id] += max(0, tries - 1)
-        extras: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for run_id, extra in session.execute(
-            select(AssetEvent.source_run_id, AssetEvent.extra)
-            .where(AssetEvent.source_dag_id == dag_id, AssetEvent.source_run_id.in_(ids))
-            .order_by(AssetEvent.id)
-        ):
-            extras[str(run_id)].append(extra)
+            more_tries[run_id] += max(0, tries - 1)
+        extras = last_words(
+            session.execute(
+                select(AssetEvent.source_run_id, AssetEvent.asset_id, AssetEvent.extra)
+                .where(AssetEvent.source_dag_id == dag_id, AssetEvent.source_run_id.in_(ids))
+                .order_by(AssetEvent.id)
+            ).tuples()
+        )
     return [
         Row(
             run.run_id,
             run.run_after,
             str(run.state),
             (run.end_date - run.start_date).total_seconds() if run.end_date and run.start_date else None,
-            retries[run.run_id],
-            # A run that was cleared has told twice: the last word counts.
-            tuple(extras[run.run_id][-1:]),
+            more_tries[run.run_id],
+            extras.get(run.run_id, ()),
         )
         for run in runs
     ]
+
+
+def last_words(
+    events: Iterable[tuple[str | None, int, Mapping[str, Any]]],
+) -> dict[str, tuple[Mapping[str, Any], ...]]:
+    """Return, by run, the last extra of each asset, from run, asset and extra of each event in their order.
+
+    A run that was cleared has told twice of the same asset; one with two assets tells of both.
+    """
+    found: defaultdict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
+    for run, asset, extra in events:
+        found[str(run)][asset] = extra
+    return {run: tuple(extras.values()) for run, extras in found.items()}
 
 
 def page(rows: Iterable[Row]) -> str:
@@ -117,7 +130,7 @@ def page(rows: Iterable[Row]) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Runs</title><style>{STYLE}</style></head>'
         '<body><table><thead><tr><th>run after (UTC)</th><th>state</th><th class="number">seconds</th>'
-        '<th class="number">task retries</th><th>what it found</th><th>in numbers</th></tr></thead>'
+        '<th class="number">task tries above the first</th><th>what it found</th><th>in numbers</th></tr></thead>'
         f"<tbody>{body}</tbody></table></body></html>"
     )
 
@@ -134,6 +147,6 @@ def _row(row: Row) -> str:
     state, title = html.escape(row.state), html.escape(row.run_id)
     return (
         f'<tr><td title="{title}">{row.moment:%Y-%m-%d %H:%M:%S}</td><td class="{state}">{state}</td>'
-        f'<td class="number">{seconds}</td><td class="number">{row.retries}</td>'
+        f'<td class="number">{seconds}</td><td class="number">{row.more_tries}</td>'
         f"<td>{html.escape(said)}</td><td>{html.escape(numbers)}</td></tr>"
     )

@@ -5,7 +5,8 @@ without a length that was cut off looks just like that. Everything else fails at
 an answer that is too large, a redirect.
 
 All requests of one client share one limit of time. Whatever is slow counts against it: a pause, a server that sends
-a byte a second, a `Retry-After`. Past the limit nothing is begun; a request that runs is ended.
+a byte a second, a `Retry-After`. Past the limit nothing is begun, and a body that still arrives is left. Headers that
+drip are the exception: nothing here sees them until they are whole. The task's `execution_timeout` ends that.
 """
 
 from __future__ import annotations
@@ -30,6 +31,13 @@ log = logging.getLogger(__name__)
 BASE = "/v2/adm_cor_comando"
 CHUNK = 2**16
 LONGEST_WORDS = 300
+LONGEST_INTEGER = 400
+NO_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+    urllib3.exceptions.LocationParseError,
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class HttpTransport:
                 raise SettingError(f"the certificate of {self._url} is not trusted: {error}") from None
             raise HealingError(f"TLS: {error}") from None
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError, OSError) as error:
-            if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema)):
+            if isinstance(error, NO_ADDRESS):
                 raise SettingError(f"{self._url} is not an address: {error}") from None
             raise HealingError(f"{type(error).__name__}: {error}"[:LONGEST_WORDS]) from None
 
@@ -180,19 +188,26 @@ def _told(state: tenacity.RetryCallState) -> str:
 
 def _parse(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return json.loads(body, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise HealingError(f"the body of {len(body)} bytes is not JSON: {error}"[:LONGEST_WORDS]) from None
+
+
+def _integer(digits: str) -> int | float:
+    # Python refuses thousands of digits, and with them all that stands around: one event's number, every event.
+    return int(digits) if len(digits) < LONGEST_INTEGER else float(digits)
 
 
 def _words(body: bytes) -> str:
     """Return what the server says of an error, on one line."""
     text = body.decode(errors="replace")
     try:
-        answer = json.loads(text)
+        answer = json.loads(text, parse_int=_integer)
         text = str(next(answer[key] for key in ("error", "detail", "mensagem") if answer.get(key)))
     except (ValueError, RecursionError, AttributeError, StopIteration):
         pass  # not in the contract's form: the body itself are its words
+    # Half of a surrogate pair is valid JSON, and fit for no log.
+    text = text.encode(errors="backslashreplace").decode()
     return " ".join(text.split())[:LONGEST_WORDS] or "(nothing)"
 
 

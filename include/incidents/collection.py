@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -74,8 +74,12 @@ def collect(
     accept_stale: bool,
     cache: timedelta,
     now: datetime,
+    learn: Callable[[KnownPop], object],
 ) -> Coleta:
-    """Read, unnest, join, leave out what is not CET-RIO's, and count. Raises what Service raises, and StaleError."""
+    """Read, unnest, join, leave out what is not CET-RIO's, and count; `learn` gets what was learned of POPs, at once.
+
+    Raises what Service raises, and StaleError.
+    """
     abertas, todas = service.abertas(), service.desde(day)
     words = "; ".join(f"{name}: {one.atraso}" for name, one in _named(abertas, todas) if one.atraso)
     if words and not accept_stale:
@@ -84,7 +88,7 @@ def collect(
             "is 1, or the run's conf has aceitar_desatualizados"
         )
     found, repeated = join(abertas, todas)
-    pops = find((one.pop_id for one in found), known, service, now, cache)
+    pops = find((one.pop_id for one in found), known, service, now, cache, learn)
     kept = tuple(one for one in found if pops.pops[one.pop_id].responsavel)
     return Coleta(
         dia=day,

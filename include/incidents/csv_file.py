@@ -7,7 +7,7 @@ lose power in it, and a reader can see its first half. So the file is written an
 place in one step. At a line or two a minute, it takes years until copying it takes a second.
 
     1  lock             a lock file beside it, held by the kernel: it goes with the process
-    2  read             the header must be ours; a line with this run's time means that it is all done
+    2  read             the header must be ours; lines with this run's time must be its own, and then all is done
     3  write .new       the old bytes, a newline if the last line has none, our lines
     4  fsync .new       the bytes are on the disk before anything points to them
     5  rename           a reader has the old file or the new one, each of whole lines; the commit
@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from include.incidents.collection import Contagem
-from include.incidents.errors import BusyError, CsvError
+from include.incidents.errors import BusyError, CsvError, DiskError
 from include.incidents.models import ZONE
 
 NAME = "ocorrencias_por_categoria.csv"
@@ -44,6 +44,8 @@ COLUMNS = ("datetime", "tipo_ocorrencia", "status_ocorrencia", "quantidade_ocorr
 HEADER = ",".join(COLUMNS).encode()
 BOM = b"\xef\xbb\xbf"
 PATIENCE = 60.0
+# A full disk is emptied and a mount comes back; these stay until somebody mends them.
+LASTING = (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 def time_of(moment: datetime) -> str:
@@ -54,8 +56,9 @@ def time_of(moment: datetime) -> str:
 def append(folder: Path, moment: datetime, counts: Sequence[Contagem], patience: float = PATIENCE) -> int:
     """Add a run's lines unless they are there; return how many were added.
 
-    Raises CsvError when the file has another header or the folder can't be written, BusyError when another process
-    holds the lock for more than `patience` seconds.
+    Raises CsvError when the file has another header, or other lines of this time, or the folder is not ours to write in,
+    DiskError when writing failed in another way, BusyError when another process holds the lock for more than `patience`
+    seconds.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +67,8 @@ def append(folder: Path, moment: datetime, counts: Sequence[Contagem], patience:
         with _locked(path, patience):
             return _replace(path, time_of(moment), counts)
     except OSError as error:
-        raise CsvError(f"{folder / NAME} can't be written: {error}") from None
+        kind = CsvError if isinstance(error, LASTING) else DiskError
+        raise kind(f"{folder / NAME} can't be written: {error}") from None
 
 
 def _replace(path: Path, text: str, counts: Sequence[Contagem]) -> int:
@@ -73,7 +77,15 @@ def _replace(path: Path, text: str, counts: Sequence[Contagem]) -> int:
         raise CsvError(
             f"{path} begins with {header[:200]!r}, and must begin with {HEADER.decode()}: move it away; nothing was written"
         )
-    if there or (header is not None and not counts):
+    if there:
+        if sorted(csv.reader(there)) != sorted(
+            csv.reader(_lines(text, counts, "\n").splitlines(keepends=True))
+        ):
+            raise CsvError(
+                f"{path} has other lines of {text}: another run has this time; nothing was written"
+            )
+        return 0
+    if header is not None and not counts:
         return 0
     # As the file has it: those of earlier years end in \r\n.
     newline = "\r\n" if header is not None and header.endswith(b"\r\n") else "\n"
@@ -86,7 +98,7 @@ def _replace(path: Path, text: str, counts: Sequence[Contagem]) -> int:
                 shutil.copyfileobj(source, target, 2**20)
             if not ends_whole:
                 target.write(newline.encode())
-        target.write(_lines(text, counts, newline))
+        target.write(_lines(text, counts, newline).encode())
         target.flush()
         os.fsync(target.fileno())
     if header is not None:
@@ -96,25 +108,26 @@ def _replace(path: Path, text: str, counts: Sequence[Contagem]) -> int:
     return len(counts)
 
 
-def _look(path: Path, text: str) -> tuple[bytes | None, bool, bool]:
-    """Return the header (None without a file, or with an empty one), whether the last line ends, whether we are in it."""
+def _look(path: Path, text: str) -> tuple[bytes | None, bool, list[str]]:
+    """Return the header (None without a file, or with an empty one), whether the last line ends, the lines of this time."""
     ours = (f"{text},".encode(), f'"{text}",'.encode())
     try:
         with path.open("rb") as file:
             header = last = file.readline()
-            there = False
+            there = []
             for last in file:
-                there = there or last.startswith(ours)
+                if last.startswith(ours):
+                    there.append(last.decode(errors="replace"))
     except FileNotFoundError:
-        return None, True, False
+        return None, True, []
     return header or None, last.endswith(b"\n"), there
 
 
-def _lines(text: str, counts: Sequence[Contagem], newline: str) -> bytes:
+def _lines(text: str, counts: Sequence[Contagem], newline: str) -> str:
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator=newline)
     writer.writerows((text, one.tipo, one.status, one.quantidade) for one in counts)
-    return lines.getvalue().encode()
+    return lines.getvalue()
 
 
 @contextmanager

@@ -36,7 +36,11 @@ class StaleError(IncidentsError):
 
 
 class CsvError(IncidentsError):
-    """The CSV file is not one that lines may be appended to. Nothing was written."""
+    """The CSV file is not one that these lines may be appended to. Nothing was written."""
+
+
+class DiskError(IncidentsError):
+    """The CSV file could not be written for a reason that may pass: a full disk, a file system that went away."""
 
 
 class BusyError(IncidentsError):

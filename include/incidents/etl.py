@@ -14,7 +14,7 @@ from include.incidents import connections, csv_file, replay
 from include.incidents import warehouse as ch
 from include.incidents.client import Client, Transport
 from include.incidents.collection import Contagem, collect, resolve_day
-from include.incidents.errors import BusyError, IncidentsError, RequestError, SettingError
+from include.incidents.errors import BusyError, DiskError, IncidentsError, RequestError, SettingError
 from include.incidents.service import Service
 from include.incidents.settings import Settings
 from include.incidents.warehouse import Registro
@@ -51,11 +51,12 @@ def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment
     asked = check_conf(conf)
     database = ch.DATABASE if asked["modo"] == SERVICE else ch.REPLAYED
     now = datetime.now(UTC)
-    day = resolve_day(asked.get("data"), moment, now)
     with ch.opened(connections.warehouse(), database) as warehouse:
         if found := warehouse.find(run_id):
             log.info("this run was collected at %s; its counts are kept", found.coletado_em)
             return _summary(found)
+        # Not before: a run that was collected may be cleared when its day has long been out of reach.
+        day = resolve_day(asked.get("data"), moment, now)
         client = Client(_transport(settings, asked, moment, now), settings.policy)
         coleta = collect(
             Service(client),
@@ -64,12 +65,12 @@ def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment
             asked["aceitar_desatualizados"] or settings.accept_stale,
             settings.cache,
             now,
+            warehouse.keep_pop,
         )
         for one in coleta.recusados:
             log.warning("set aside: %s", one)
         for warning in coleta.pops.warnings:
             log.warning("%s", warning)
-        warehouse.keep_pops(coleta.pops.learned)
         registro = Registro(
             execucao=run_id,
             momento=moment,
@@ -116,7 +117,8 @@ def report(summary: Mapping[str, Any]) -> str:
     tries = Table("request", "tries")
     for path, number in summary["tentativas"].items():
         tries.add_row(path, str(number))
-    console = Console(width=110, file=StringIO(), record=True)
+    # What the service says is no markup.
+    console = Console(width=110, file=StringIO(), record=True, markup=False, emoji=False)
     console.print(counts, tries)
     return console.export_text()
 
@@ -124,7 +126,8 @@ def report(summary: Mapping[str, Any]) -> str:
 def headline(summary: Mapping[str, Any]) -> str:
     """Return what a person wants to know of a run first, on one line."""
     retries, unknown = summary["retentativas"], len(summary["pops_desconhecidos"])
-    parts = [f"{summary['eventos']} ocorrências", f"{retries} {'retry' if retries == 1 else 'retries'}"]
+    parts = [f"replay of {summary['gravacao']}"] if summary["gravacao"] else []
+    parts += [f"{summary['eventos']} ocorrências", f"{retries} {'retry' if retries == 1 else 'retries'}"]
     if summary["recusados"]:
         parts.append(f"{summary['recusados']} set aside")
     if unknown:
@@ -134,19 +137,24 @@ def headline(summary: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
+def to_be_told(summary: Mapping[str, Any]) -> str:
+    """Return the POPs that somebody should hear of; none when they were replayed: they say nothing of the service."""
+    return "" if summary["gravacao"] else ", ".join(map(str, summary["pops_desconhecidos"]))
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn what a person or the next run must mend into a failure without retries; let the rest be retried.
 
     The service has been retried already, and the next run comes in minutes: Airflow's retries are for what the client
-    does not see, a warehouse that restarts or a process that is killed.
+    does not see, a warehouse that restarts, a disk that is full, or a process that is killed.
     """
     import clickhouse_connect.driver.exceptions
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     try:
         yield
-    except BusyError as error:
+    except (BusyError, DiskError) as error:
         raise AirflowException(str(error)) from None
     except IncidentsError as error:
         raise AirflowFailException(str(error)) from None

@@ -6,14 +6,17 @@ warehouse. Asked is only about POPs that events of this run have.
 - The service is away and something older than a day is known: that is used, with a warning, for at most a week.
 - It is away and nothing is known: the run fails; to count or to leave out would both be a guess.
 - A POP that is not in the service's list is *unknown*. It is named `POP <id> desconhecido`, it is counted unless the
-  service says that others are responsible, and it is asked about at each run, for it may be in the list by then.
+  service says, or said when it was in the list, that others are responsible, and it is asked about at each run, for it
+  may be in the list by then. It is asked about last, and no failure of that question fails the run: a service may well
+  answer 500 for what it does not know.
+- What is learned is handed over at once, and so outlives a run that fails later: the next one has less to ask.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -39,10 +42,9 @@ class KnownPop:
 
 @dataclass(frozen=True)
 class Responsibility:
-    """The POPs of a run by id; those learned in it; the ids that the service's list lacks; what to warn of."""
+    """The POPs of a run by id; the ids that the service's list lacks; what to warn of."""
 
     pops: Mapping[int, KnownPop]
-    learned: tuple[KnownPop, ...]
     unknown: tuple[int, ...]
     warnings: tuple[str, ...]
 
@@ -55,9 +57,16 @@ def is_cet_rio(activity: Atividade) -> bool:
 
 
 def find(
-    pop_ids: Iterable[int], known: Mapping[int, KnownPop], service: Service, now: datetime, age: timedelta
+    pop_ids: Iterable[int],
+    known: Mapping[int, KnownPop],
+    service: Service,
+    now: datetime,
+    age: timedelta,
+    learn: Callable[[KnownPop], object],
 ) -> Responsibility:
     """Return what is known of these POPs, asking the service about those that are new or were asked too long ago.
+
+    `learn` is called with each POP of the service's list as soon as its answer is there.
 
     Raises ExhaustedError, RefusedError or ContractError when it gives no answer about one of which nothing is known.
     """
@@ -65,32 +74,30 @@ def find(
     pops = {pop: known[pop] for pop in wanted if pop in known and now - known[pop].consultado_em < age}
     due = [pop for pop in wanted if pop not in pops]
     usable = {pop for pop in due if pop in known and now - known[pop].consultado_em < LONGEST_USE}
-    learned: list[KnownPop] = []
     unknown: list[int] = []
     warnings: list[str] = []
     if not due:
-        return Responsibility(pops, (), (), ())
+        return Responsibility(pops, (), ())
     try:
         titles, problems = service.pops()
         warnings += problems
+        unknown = [pop for pop in due if pop not in titles]
         # Those of which nothing is known first: they are what the run can fail of.
-        for pop in sorted(due, key=lambda pop: pop in usable):
-            if pop in titles:
-                learned.append(_known(pop, titles[pop], service.atividades(pop), now))
-            else:
-                unknown.append(pop)
-                pops[pop] = _unknown(pop, service, now)
+        for pop in sorted(set(due) - set(unknown), key=lambda pop: (pop in usable, pop)):
+            pops[pop] = _known(pop, titles[pop], service.atividades(pop), now)
+            learn(pops[pop])
     except (ExhaustedError, ContractError) as error:
-        answered = {one.id for one in learned} | set(pops)
-        if missing := [pop for pop in due if pop not in answered and pop not in usable]:
+        left = [pop for pop in due if pop not in pops and pop not in unknown]
+        if missing := [pop for pop in left if pop not in usable]:
             raise type(error)(f"who is responsible for POP {missing[0]} is not known: {error}") from None
-        for pop in set(due) - answered:
+        for pop in left:
             pops[pop] = known[pop]
             warnings.append(
                 f"POP {pop}: using what was known {known[pop].consultado_em:%Y-%m-%d %H:%M}Z: {error}"
             )
-    pops |= {one.id: one for one in learned}
-    return Responsibility(pops, tuple(learned), tuple(sorted(unknown)), tuple(warnings))
+    for pop in unknown:
+        pops[pop] = _unknown(pop, service, now, known.get(pop))
+    return Responsibility(pops, tuple(unknown), tuple(warnings))
 
 
 def unknown_title(pop_id: int) -> str:
@@ -104,13 +111,14 @@ def _known(pop_id: int, title: str, activities: Iterable[Atividade], now: dateti
     return KnownPop(pop_id, title, any(map(is_cet_rio, activities)), tuple(agencies), now)
 
 
-def _unknown(pop_id: int, service: Service, now: datetime) -> KnownPop:
+def _unknown(pop_id: int, service: Service, now: datetime, before: KnownPop | None) -> KnownPop:
     try:
         activities = service.atividades(pop_id)
-    except (RefusedError, ContractError):
+    except (ExhaustedError, RefusedError, ContractError):
         activities = ()  # not known there either
-    found = _known(pop_id, unknown_title(pop_id), activities, now)
-    return found if activities else KnownPop(pop_id, found.titulo, True, (), now)
+    if activities:
+        return _known(pop_id, unknown_title(pop_id), activities, now)
+    return KnownPop(pop_id, unknown_title(pop_id), before is None or before.responsavel, (), now)
 
 
 def _plain(text: str) -> str:

@@ -11,8 +11,8 @@ ABERTAS = "/ocorrencias_abertas/"
 DESDE = "/ocorrencias/"
 POPS = "/pops/"
 ATIVIDADES = "/procedimento_operacional_padrao_orgaos_responsaveis/"
-LONGEST_SPAN = 30
-"""Days back that the service answers for; it refuses more with 400."""
+LONGEST_SPAN = 29
+"""Days back that the service answers for at any hour: it refuses a span of over 30 days from midnight on with 400."""
 
 
 class Service:

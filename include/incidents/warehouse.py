@@ -104,10 +104,10 @@ class Warehouse:
         rows = self._client.query(_text("read_pops")).result_rows
         return {row[0]: KnownPop(row[0], row[1], bool(row[2]), tuple(row[3]), _utc(row[4])) for row in rows}
 
-    def keep_pops(self, pops: Sequence[KnownPop]) -> None:
-        """Keep what was learned of POPs; true whatever becomes of the run."""
-        rows = [(one.id, one.titulo, one.responsavel, list(one.orgaos), one.consultado_em) for one in pops]
-        self._insert("pop", ("pop_id", "titulo", "responsavel", "orgaos", "consultado_em"), rows)
+    def keep_pop(self, pop: KnownPop) -> None:
+        """Keep what was learned of a POP; true whatever becomes of the run."""
+        row = (pop.id, pop.titulo, pop.responsavel, list(pop.orgaos), pop.consultado_em)
+        self._insert("pop", ("pop_id", "titulo", "responsavel", "orgaos", "consultado_em"), [row])
 
     def publish(self, registro: Registro, coleta: Coleta) -> Registro:
         """Write a collection, and return what the ledger has of the run: this one, or that of who came first."""

@@ -123,7 +123,7 @@ def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
 
 
 def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any) -> None:
-    from airflow.sdk import CronTriggerTimetable
+    from airflow.sdk import AssetAlias, CronTriggerTimetable
 
     dag = bag.dags["ocorrencias_cet_rio"]
     assert type(dag.timetable) is CronTriggerTimetable
@@ -136,6 +136,10 @@ def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any)
         "anexar_csv": {"resumir"},
         "resumir": set(),
     }
+    # An alias: of two assets, a run emits that of where it wrote.
+    assert [(type(one), one.name) for one in dag.get_task("resumir").outlets] == [
+        (AssetAlias, "ocorrencias_cet_rio")
+    ]
     # Whoever collects has all the time that its client may take, and some to write.
     limit = timedelta(seconds=incidents.load().policy.limit)
     assert limit < dag.get_task("coletar").execution_timeout < dag.dagrun_timeout

@@ -78,6 +78,13 @@ def csv_lines(
     return [(line[1], line[2], int(line[3])) for line in lines if line[0].startswith(moment.rstrip("0"))]
 
 
+def emitted(deployment: Deployment, run: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return asset and extra of each asset event of a run."""
+    with rest.admin(deployment.settings) as admin:
+        events = admin.get("/assets/events", params={"source_run_id": run}).json()["asset_events"]
+    return [(one["name"], one["extra"]) for one in events if one["source_run_id"] == run]
+
+
 def failed(deployment: Deployment, api: AirflowApi, conf: dict[str, Any]) -> str:
     """Trigger a run that has to fail at its first try; return the log of it."""
     run = api.trigger(DAG_ID, conf)
@@ -117,15 +124,12 @@ def test_what_heals_is_retried_and_seen_at_a_glance(deployment, api, service):
     run = api.trigger(DAG_ID, {})
     assert ended(deployment, api, DAG_ID, run).state == "success"
     assert len(counts(deployment, run)) == 3
-    with rest.admin(deployment.settings) as admin:
-        events = admin.get("/assets/events", params={"source_run_id": run}).json()["asset_events"]
-    [mine] = [one for one in events if one["source_run_id"] == run]
-    assert mine["extra"]["resumo"] == "3 ocorrências · 6 retries · 1 set aside"
-    assert mine["extra"]["tentativas"][ABERTAS] == 4
+    [(asset, extra)] = emitted(deployment, run)
+    assert asset == "ocorrencias_cet_rio"
+    assert extra["resumo"] == "3 ocorrências · 6 retries · 1 set aside"
+    assert extra["tentativas"][ABERTAS] == 4
     tasks = api.call("GET", f"{path(DAG_ID, run)}/taskInstances")["task_instances"]
-    assert [one["rendered_map_index"] for one in tasks if one["task_id"] == "resumir"] == [
-        mine["extra"]["resumo"]
-    ]
+    assert [one["rendered_map_index"] for one in tasks if one["task_id"] == "resumir"] == [extra["resumo"]]
     assert query(deployment, f"SELECT lista, evento_id, campo FROM recusados WHERE execucao = '{run}'") == [
         ("ocorrencias_abertas", "77", "latitude")
     ]
@@ -196,10 +200,39 @@ def test_the_page_of_the_dag_shows_counts_and_retries(deployment, api, service):
     assert httpx.get(address).status_code == 401
 
 
+def test_a_run_can_be_cancelled_while_the_service_is_slow(deployment, api, service):
+    file = Path(deployment.environment["OCORRENCIAS_PASTA"]) / NAME
+    before = file.read_bytes() if file.exists() else None
+    # Left alone, this answer would take the whole limit of the run, which is longer than the test waits.
+    service.faults[ABERTAS] = [Fault.DRIP]
+    run = api.trigger(DAG_ID, {})
+    until(deployment, lambda: service.count(ABERTAS))
+    with rest.admin(deployment.settings) as admin:
+        admin.patch(path(DAG_ID, run).removeprefix("/api/v2"), json={"state": "failed"}).raise_for_status()
+    # The process has ended: nobody reads the answer any more, and nobody asks again.
+    until(deployment, lambda: ABERTAS in service.left)
+    assert ended(deployment, api, DAG_ID, run).state == "failed"
+
+    following = api.trigger(DAG_ID, {})
+    assert ended(deployment, api, DAG_ID, following).state == "success"
+    assert service.count(ABERTAS) == 2
+    assert len(counts(deployment, following)) == 3
+    assert [asset for asset, _ in emitted(deployment, following)] == ["ocorrencias_cet_rio"]
+
+    states = {one.task: (one.state, one.tries) for one in instances(api, DAG_ID, run)}
+    assert states["coletar"] == ("failed", 1)
+    assert "success" not in {state for state, _ in states.values()}
+    assert query(deployment, f"SELECT count() FROM coletas WHERE execucao = '{run}'") == [(0,)]
+    assert emitted(deployment, run) == []
+    written = file.read_bytes()
+    lines = csv_lines(deployment, api, following)
+    assert len(written.splitlines()) == len((before or b"header").splitlines()) + len(lines)
+
+
 @pytest.mark.parametrize(
     ("conf", "said"),
     [
-        ({"data": "2020-01-01"}, "data is 2020-01-01; the service answers for the last 30 days"),
+        ({"data": "2020-01-01"}, "data is 2020-01-01; the service answers for the last 29 days"),
         ({"modo": "replay", "gravacao": "ontem"}, "gravacao is 'ontem'; there are manha, noite, tarde"),
         ({"cidade": "Niterói"}, "unknown conf key 'cidade'"),
     ],
@@ -211,9 +244,17 @@ def test_a_conf_that_makes_no_sense_is_refused_by_its_value(deployment, api, ser
 
 
 def test_a_replay_stands_apart(deployment, api, service):
-    run = api.trigger(DAG_ID, {"modo": "replay", "gravacao": "tarde"})
-    assert ended(deployment, api, DAG_ID, run).state == "success"
+    with broker(deployment) as turns:
+        for turn in turns.scan_iter(f"alertas:{DAG_ID}:*"):
+            turns.delete(turn)
+        run = api.trigger(DAG_ID, {"modo": "replay", "gravacao": "tarde"})
+        assert ended(deployment, api, DAG_ID, run).state == "success"
+        # Nobody was told of its unknown POP, which leaves the turn to a real one.
+        assert list(turns.scan_iter(f"alertas:{DAG_ID}:resumir*")) == []
     assert service.asked == []
+    [(asset, extra)] = emitted(deployment, run)
+    assert asset == "ocorrencias_cet_rio_replay"
+    assert extra["resumo"].startswith("replay of tarde · ")
     replayed = counts(deployment, run, "ocorrencias_replay")
     assert ("POP 99 desconhecido", "ABERTO", 1) in replayed
     assert csv_lines(deployment, api, run, "replay") == replayed

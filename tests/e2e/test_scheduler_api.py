@@ -207,7 +207,7 @@ def test_the_same_request_twice_at_once_is_one_run(operator: httpx.Client, airfl
     assert operator.delete("/clean-queue?scheduled=true").json()["removed"] >= 2
 
 
-def test_no_run_is_made_for_a_wrong_call_on_any_road(
+def test_no_run_is_made_for_a_wrong_call_by_either_api(
     users: dict[str, httpx.Client], deployment: Deployment, airflow: AirflowApi
 ) -> None:
     before = there(airflow, "")

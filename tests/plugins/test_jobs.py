@@ -100,7 +100,10 @@ def test_a_name_is_given_once(operator: TestClient) -> None:
         ({"timezone": "UTC\0"}, "is not known"),
         ({"task": "tools.sent"}, "did you mean send?"),
         ({"task": "tools.send", "tarefa": "send"}, "give one of task, tarefa, or module and function"),
+        ({"task": ""}, "tarefa"),
         ({"task": None}, "say which automation"),
+        ({"enabled": False, "cron": "soon"}, "write five fields"),
+        ({"enabled": False, "timezone": "Sao_Paulo"}, "write it like America/Sao_Paulo or UTC"),
         ({"kwargs": {}}, "missing a required argument: 'email'"),
         ({"kwargs": {"email": 5}}, "email must be str, not 5"),
         ({"kwargs": {"email": "a\0b"}}, "U+0000"),
@@ -144,7 +147,9 @@ def test_a_job_has_the_name_that_it_was_made_with(operator: TestClient) -> None:
 
 def test_what_is_changed_decides_when_it_is_due(operator: TestClient, dsn: str) -> None:  # noqa: F811
     operator.post("/jobs", json=JOB).raise_for_status()
-    write(dsn, "UPDATE jobs SET next_run_at = '2026-01-01T08:30Z', last_error = 'gone', error_told = true")
+    write(
+        dsn, "UPDATE jobs SET next_run_at = '2026-01-01T08:30Z', last_error = 'gone', told_by = 'scheduled'"
+    )
     owed = "2026-01-01T08:30:00Z"
     # What it owes stays owed, and its error is forgotten.
     same = operator.patch(
@@ -169,10 +174,21 @@ def test_a_removed_job_is_gone(operator: TestClient) -> None:
     assert operator.get("/jobs").json() == []
 
 
-def test_a_row_that_was_made_wrong_by_hand_can_be_read_and_removed(operator: TestClient, dsn: str) -> None:  # noqa: F811
+def test_a_row_that_was_made_wrong_by_hand_can_be_read_paused_mended_and_removed(
+    operator: TestClient,
+    dsn: str,  # noqa: F811
+) -> None:
     write(dsn, "INSERT INTO jobs (name, task, cron, timezone, queue) VALUES ('wrong', '?', '?', '?', '?')")
     assert operator.get("/jobs/wrong").json()["cron"] == "?"
-    assert operator.patch("/jobs/wrong", json={"enabled": False}).status_code == 422
+    assert operator.patch("/jobs/wrong", json={"queue": "low"}).status_code == 422
+    for _ in range(2):
+        paused = operator.patch("/jobs/wrong", json={"enabled": False})
+        assert (paused.status_code, paused.json()["enabled"], paused.json()["cron"]) == (200, False, "?")
+    call = {key: JOB[key] for key in ("task", "kwargs")} | {"queue": "low"}
+    assert operator.patch("/jobs/wrong", json=call).json()["task"] == "tools.send"
+    assert operator.patch("/jobs/wrong", json={"enabled": True}).status_code == 422
+    mended = operator.patch("/jobs/wrong", json={"enabled": True, "cron": "* * * * *", "timezone": "UTC"})
+    assert mended.status_code == 200
     assert operator.delete("/jobs/wrong").status_code == 200
 
 

@@ -65,15 +65,23 @@ def test_a_lost_answer_and_the_same_job_again(automations, faulty: Faulty, name)
     through = automations.having(AIRFLOW_API_URL=faulty.url)
     faulty.breaks("POST", "/scheduler/jobs$", lost)
     faulty.breaks("DELETE", "/scheduler/jobs/", lost)
-    call = ("jobs", "add", name, HELLO, *NEVER, "--paused", "-o", "json")
+    plain = ("jobs", "add", name, HELLO, *NEVER, "--paused", "-o", "json")
+    call = (*plain, "--missed", "all")
     done = through(*call)
     assert done.code == 0, done.err
     assert len(faulty.asked("POST", "/scheduler/jobs$")) == 2
     assert [job["enabled"] for job in done.json()] == [False]
-    again = {"same": automations.inside(*call), "other": automations.inside(*call, "--queue", "high")}
+    again = {
+        "same": automations.inside(*call),
+        "other": automations.inside(*call, "--queue", "high"),
+        # What is left out is the default, not whatever there is.
+        "left out": automations.inside(*plain),
+    }
     assert again["same"].json() == done.json()
     assert again["other"].code == 2
     assert "with another queue" in again["other"].err
+    assert again["left out"].code == 2
+    assert "with another missed" in again["left out"].err
     done = through("jobs", "remove", name)
     assert done.code == 0, done.err
     assert len(faulty.asked("DELETE", "/scheduler/jobs/")) == 2

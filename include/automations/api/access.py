@@ -19,8 +19,9 @@ requests that another site made it send, but no site can make it send the header
 header.
 
 Nobody, an expired token, one that is no token, one of a user who is gone: 401. A user without the right: 403. Both are
-decided by Airflow's auth manager, whichever it is. A route without one of these parameters would be open to anyone:
-tests/e2e/test_security.py asks every route without a login.
+decided by Airflow's auth manager, whichever it is. Only a body that is no JSON, or too large, is refused before that.
+A route without one of these parameters would be open to anyone: tests/e2e/test_security.py asks every route without a
+login.
 """
 
 from __future__ import annotations

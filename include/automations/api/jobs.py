@@ -96,7 +96,10 @@ def change_job(user: Changer, automations: Automations, name: str, body: JobChan
     missed by then are not made up for.
     """
 
-    def edit(job: Job) -> Definition:
+    def edit(job: Job) -> Definition | Job:
+        if body.model_dump(exclude_none=True) == {"enabled": False}:
+            # Whatever is wrong with a row, it can be paused.
+            return job.model_copy(update={"enabled": False})
         return Definition(**_merged(job.model_dump(include=set(Definition.model_fields)), body, automations))
 
     with _store(name) as store:
@@ -114,7 +117,7 @@ def remove_job(user: Changer, name: str) -> Message:
 def _merged(known: dict[str, Any], body: JobChange, automations: Catalog) -> dict[str, Any]:
     """Return the fields of a Definition, checked. Raises RequestError for the call, HTTPException for the times."""
     asked = body.model_dump(exclude_none=True, exclude={"name"})
-    if task := asked.pop("task", None):
+    if (task := asked.pop("task", None)) is not None:
         if {"tarefa", "module", "function"} & asked.keys():
             raise HTTPException(422, "give one of task, tarefa, or module and function")
         asked["tarefa"] = task
@@ -125,10 +128,11 @@ def _merged(known: dict[str, Any], body: JobChange, automations: Catalog) -> dic
             call["tarefa"] = known["task"]
         found = resolve({**{key: known.get(key) for key in ("args", "kwargs", "queue")}, **call}, automations)
         merged |= {"task": found.name, "args": found.args, "kwargs": found.kwargs, "queue": found.queue}
-    try:
-        Schedule(merged["cron"], merged.get("timezone", "UTC"))
-    except ScheduleError as error:
-        raise HTTPException(422, str(error)) from None
+    if merged.get("enabled", True) or {"cron", "timezone"} & asked.keys():
+        try:
+            Schedule(merged["cron"], merged.get("timezone", "UTC"))
+        except ScheduleError as error:
+            raise HTTPException(422, str(error)) from None
     return merged
 
 

@@ -32,16 +32,18 @@ def alone(conninfo: str) -> Iterator[None]:
 def ensure(wanted: str, owner: str) -> None:
     """Make the role and the database of `wanted` on the server of `owner`, unless one can log in there already.
 
-    Both are libpq's conninfo. A role that is there gets the password again. Raises psycopg.Error with what the server
-    said, also where `owner` may not create them; nothing is made on a server that `wanted` does not name.
+    Both are libpq's conninfo. A role that is there gets the password again. Raises ValueError for a role or a database
+    that is not named, or is `owner`'s own; and psycopg.Error with what the server said, also where `owner` may not
+    create them; nothing is made on a server that `wanted` does not name.
     """
+    check(wanted, owner)
     try:
         psycopg.connect(wanted, connect_timeout=10).close()
         return
     except psycopg.OperationalError:
-        ours, theirs = conninfo_to_dict(wanted), conninfo_to_dict(owner)
-        if any(str(ours.get(key, "")) != str(theirs.get(key, "")) for key in ("host", "port")):
+        if _server(wanted) != _server(owner):
             raise
+    ours = conninfo_to_dict(wanted)
     user, database = sql.Identifier(str(ours["user"])), sql.Identifier(str(ours["dbname"]))
     with psycopg.connect(owner, autocommit=True) as server:
         # Hashed here, so that the password reaches neither the statement nor the server's log.
@@ -59,6 +61,22 @@ def ensure(wanted: str, owner: str) -> None:
             server.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(user))
             server.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, user))
         server.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+
+
+def check(wanted: str, owner: str) -> None:
+    """Raise ValueError unless `wanted` names a role, its password and a database, which are others than `owner`'s.
+
+    The role gets a password and the database is closed to others, which whose they are would not survive.
+    """
+    ours, theirs = conninfo_to_dict(wanted), conninfo_to_dict(owner)
+    names = {"user": "login", "password": "password", "dbname": "database"}
+    if absent := [name for key, name in names.items() if not ours.get(key)]:
+        raise ValueError(f"{', '.join(absent)} not given: it must name a role, its password and a database")
+    for key in ("user", "dbname"):
+        if _server(wanted) == _server(owner) and ours[key] == theirs.get(key):
+            raise ValueError(
+                f"the {names[key]} {ours[key]!r} is that of Airflow's metadata: the jobs must have one of their own"
+            )
 
 
 def migrate(conninfo: str) -> None:
@@ -99,6 +117,11 @@ def libpq(url: str) -> str:
         **parts.query,
     }
     return make_conninfo(**{key: value for key, value in known.items() if value is not None})
+
+
+def _server(conninfo: str) -> tuple[str, str]:
+    known = conninfo_to_dict(conninfo)
+    return str(known.get("host") or ""), str(known.get("port") or 5432)
 
 
 def _alembic() -> Any:

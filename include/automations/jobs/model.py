@@ -37,7 +37,8 @@ class _Times(BaseModel):
 class Definition(_Call, _Times):
     """What people decide about a job, its name apart. Raises ValidationError for what makes no sense by itself.
 
-    Whether the automation takes the arguments is asked of the catalog, which is not known here.
+    The times of a job that is not enabled are not looked at. Whether the automation takes the arguments is asked of the
+    catalog, which is not known here.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +47,8 @@ class Definition(_Call, _Times):
 
     @model_validator(mode="after")
     def _times_exist(self) -> Self:
-        Schedule(self.cron, self.timezone)
+        if self.enabled:
+            Schedule(self.cron, self.timezone)
         return self
 
     @model_validator(mode="after")
@@ -69,7 +71,7 @@ class Job(_Call, _Times):
         description="The state of that run: queued, running, success, failed, or removed when it was deleted."
     )
     last_error: str | None = Field(
-        description="Why the job can't be started. It is not tried again until it is changed."
+        description="Why the job could not be started when it was tried last. It is tried again every ten minutes."
     )
 
     def run_id(self, due: datetime) -> str:

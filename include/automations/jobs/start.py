@@ -18,6 +18,7 @@ What happens when the process dies, or the database goes away,
 | start, lost    | no run                            | does the same: starts it                                            |
 | start, made    | the run                           | asks for the same id, gets 409, and advances                        |
 | advance        | run and new `next_run_at`         | finds the job no longer due                                         |
+| telling        | errors told by this run of the DAG | the retry of the same run finds them again, no other run           |
 
 A due time later than `next_run_at` is never started first, and the run of an earlier one never after it is advanced.
 With `once` and `skip`, a repeated decision may be taken at a later time and pass over a due time whose run was made
@@ -33,7 +34,9 @@ the tick: nothing is lost, the next one begins with the jobs that were tried the
 with thousands of due times from holding up the others: after each start it is at the end of the line.
 
 A job that can't be started at all, for its schedule or because Airflow refuses its call, gets the reason into
-`last_error` and is left alone until it is changed.
+`last_error`. Somebody may have been saving the automation's file at that moment: the job is tried again after ten minutes,
+behind all that have no error, and what it owes by then goes by its policy. A start clears the error; the same error again is
+not told again.
 
 Time is read from the database once in a tick: what comes due meanwhile belongs to the next.
 """
@@ -59,12 +62,12 @@ MOST_FOLLOWED = 1000
 
 
 class BadJobsError(Exception):
-    """Jobs that can't be started, and were not told of before; `jobs` has the reason of each, by name."""
+    """Jobs that can't be started, and were told of by no other run; `jobs` has the reason of each, by name."""
 
     def __init__(self, jobs: dict[str, str]) -> None:
         reasons = "; ".join(f"job {name}: {error}" for name, error in sorted(jobs.items()))
         # An alert is cut at some length: the names first.
-        super().__init__(f"{', '.join(sorted(jobs))} can't be started, until changed. {reasons}")
+        super().__init__(f"{', '.join(sorted(jobs))} can't be started. {reasons}")
         self.jobs = jobs
 
 
@@ -74,8 +77,8 @@ class SilenceError(Exception):
 
 @dataclass
 class Report:
-    """What a tick did: ids of runs that it started, and that were there. `errors` are new ones, by the job's name;
-    `away` says about which job no answer came last."""
+    """What a tick did: ids of runs that it started, and that were there. `errors` are those that no other run
+    told, by the job's name; `away` says about which job no answer came last."""
 
     started: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
@@ -94,6 +97,7 @@ class Report:
 def tick(
     store: Store,
     api: Api,
+    run_id: str,
     grace: timedelta,
     seconds: float,
     now: Callable[[], datetime] | None = None,
@@ -101,7 +105,8 @@ def tick(
 ) -> Report:
     """Start what is due, for at most so many seconds, and look what became of the runs before.
 
-    A due time older than `grace` is late. `now` is the database's time unless another is handed in. Raises
+    `run_id` is the run of `agendar_jobs`, the same when it is tried again: what one run has told, no other tells. A due
+    time older than `grace` is late. `now` is the database's time unless another is handed in. Raises
     store.AwayError, and client.UnusableError when nothing can be started at all.
     """
     report, moment, end = Report(), (now or store.now)(), clock() + seconds
@@ -126,7 +131,7 @@ def tick(
         log.warning("%g s were not enough for all that is due; the next run goes on", seconds)
     if not report.away:
         _follow(store, api, end, clock)
-    report.errors = store.untold()
+    report.errors = store.untold(run_id)
     return report
 
 

@@ -56,7 +56,7 @@ class Claim:
         self._run("move_next_run", then=then)
 
     def refuse(self, error: str) -> None:
-        """Write down why this job can't be started."""
+        """Write down why this job can't be started, for now."""
         self._run("record_error", error=error.replace("\0", "")[:LONGEST_ERROR])
 
     def put_behind(self) -> None:
@@ -125,7 +125,7 @@ class Store:
             return _job(made[0])
         raise JobExistsError(f"there is a job {job.name!r} already; change it, or remove it first")
 
-    def change(self, name: str, edit: Callable[[Job], Definition]) -> Job:
+    def change(self, name: str, edit: Callable[[Job], Definition | Job]) -> Job:
         """Give a job another definition, which `edit` makes from what it is. Raises UnknownJobError, and what `edit` raises.
 
         With another cron expression or time zone, and when it is enabled again, it is due from now on; what it owed
@@ -153,6 +153,8 @@ class Store:
     def claim(self, now: datetime, but: Collection[int]) -> Iterator[Claim | None]:
         """Lock the due job that was tried the longest ago, those with the ids `but` apart; None when there is none.
 
+        One with an error comes last, and when it was not tried for ten minutes.
+
         What is written down is there for others when the block ends; with an exception, or a process that ends within
         the block, nothing is.
         """
@@ -171,11 +173,11 @@ class Store:
                 _sql("record_state"), {"id": job.id, "last_run_at": job.last_run_at, "state": state}
             )
 
-    def untold(self) -> dict[str, str]:
-        """Return the error of each job that has one which was not returned before."""
-        return {row["name"]: row["last_error"] for row in self._all(_sql("tell_errors"))}
+    def untold(self, run_id: str) -> dict[str, str]:
+        """Return the error of each job that has one which was returned to no other run."""
+        return {row["name"]: row["last_error"] for row in self._all(_sql("tell_errors"), run_id=run_id)}
 
-    def _first(self, wanted: Definition) -> datetime | None:
+    def _first(self, wanted: Definition | Job) -> datetime | None:
         return Schedule(wanted.cron, wanted.timezone).after(self.now()) if wanted.enabled else None
 
     def _all(self, statement: Any, **values: object) -> list[DictRow]:
@@ -207,7 +209,7 @@ def _sql(name: str) -> Any:
     return (SQL / f"{name}.sql").read_text()
 
 
-def _values(wanted: Definition) -> dict[str, Any]:
+def _values(wanted: Definition | Job) -> dict[str, Any]:
     values = wanted.model_dump(mode="json", include=set(Definition.model_fields))
     return values | {"args": Jsonb(wanted.args), "kwargs": Jsonb(wanted.kwargs)}
 

@@ -1,2 +1,6 @@
--- The job is not tried again until somebody changes it. What it owes by then is decided by its policy for missed times.
-UPDATE jobs SET last_error = %(error)s, error_told = false, tried_at = clock_timestamp() WHERE id = %(id)s
+-- The job is tried again later. What it owes by then is decided by its policy for missed times. The same error again is
+-- no news.
+UPDATE jobs
+SET last_error = %(error)s, tried_at = clock_timestamp(),
+    told_by = CASE WHEN last_error = %(error)s THEN told_by END
+WHERE id = %(id)s

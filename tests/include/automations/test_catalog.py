@@ -233,6 +233,30 @@ def test_other_broken_files(tmp_path: Path) -> None:
     assert all(errors.values())
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"@tarefa\ndef h(a={'+'.join(['1'] * 3000)}): ...",
+        "from typing import Literal\n@tarefa\ndef h(a: Literal[{[]}]): ...",
+        "@tarefa\ndef h(a, a): ...",
+        "@tarefa\ndef h(): ...\nreturn 1",
+        "@tarefa\ndef h(): ...\nawait h()",
+    ],
+    ids=["a default of thousands", "an annotation that is no value", "an argument twice", "return", "await"],
+)
+def test_a_file_that_could_not_be_imported_takes_no_other_with_it(tmp_path: Path, source: str) -> None:
+    known = folder(tmp_path, bad=source, good=ONE)
+    bad, good = known.modules
+    assert (bad.name, bad.functions) == ("bad", ())
+    assert bad.error
+    assert (good.error, len(good.functions)) == (None, 1)
+
+
+def test_half_a_character_in_a_docstring_is_shown_as_such(tmp_path: Path) -> None:
+    [module] = folder(tmp_path, odd="@tarefa\ndef h():\n    '\\ud800'\n").modules
+    assert module.functions[0].doc == r"\ud800"
+
+
 def test_only_files_of_the_folder_count(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     inside = tmp_path / "inside"

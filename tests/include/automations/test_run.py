@@ -121,6 +121,13 @@ def test_an_annotation_that_only_a_type_checker_sees_is_named(files: Path) -> No
         call("one.one", "2026-01-01")
 
 
+@pytest.mark.parametrize("annotation", ["foo bar", "int.nope", "nobody"])
+def test_an_annotation_that_means_nothing_is_no_reason_to_try_again(files: Path, annotation: str) -> None:
+    folder(files, one=f"@tarefa\ndef one(a: {annotation!r}): ...\n")
+    with pytest.raises(RequestError, match="an annotation can't be understood while it runs"):
+        call("one.one", 1)
+
+
 @pytest.mark.parametrize(
     "trick",
     [
@@ -230,6 +237,13 @@ def test_what_the_function_raises_comes_through(files: Path) -> None:
         @tarefa
         def typed(): len(5)
         @tarefa
+        def frozen():
+            from dataclasses import dataclass
+            @dataclass(frozen=True)
+            class OwnError(Exception):
+                code: int
+            raise OwnError(5)
+        @tarefa
         def refused(): raise RequestError("not like this")
         """,
         late="import nothing_of_this_name\n@tarefa\ndef one(): ...\n",
@@ -240,6 +254,9 @@ def test_what_the_function_raises_comes_through(files: Path) -> None:
     with pytest.raises(TypeError, match="has no len") as error:
         call("one.typed")
     assert error.value.about == "one.typed"
+    with pytest.raises(Exception, match="5") as frozen:
+        call("one.frozen")
+    assert type(frozen.value).__name__ == "OwnError"
     with pytest.raises(RequestError, match="not like this"):
         call("one.refused")
     with pytest.raises(ModuleNotFoundError):

@@ -124,6 +124,37 @@ def test_the_same_is_told_once_in_a_window(turns, webhook):
     assert len(webhook.posts) == 4
 
 
+TELLER = """
+from types import SimpleNamespace
+from include.conventions import alerts
+instance = dict(dag_id="etl_vendas", run_id="run 1", task_id="mirror", map_index=-1, try_number=1, log_url="")
+alerts.on_failure({"ti": SimpleNamespace(**instance), "exception": "boom"})
+"""
+
+
+def test_a_process_that_dies_while_it_tells_takes_no_turn_for_a_whole_window(turns, webhook, monkeypatch):
+    monkeypatch.setenv("ALERTAS_PACIENCIA_SEGUNDOS", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        connection = {**webhook.connection, "host": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        teller = subprocess.Popen(
+            [sys.executable, "-c", TELLER],
+            env={**os.environ, "AIRFLOW_CONN_SLACK_ALERTAS": json.dumps(connection)}
+            | {"ALERTAS_PACIENCIA_SEGUNDOS": "5", "PYTHONPATH": str(Path(__file__).parents[3])},
+        )
+        silent.settimeout(60)
+        silent.accept()
+        teller.kill()
+        teller.wait()
+    [turn] = turns.keys()
+    assert 0 < turns.ttl(turn) <= 15
+    alerts.on_failure(failed("boom"))
+    assert webhook.posts == []
+    turns.delete(turn)  # what its end does
+    alerts.on_failure(failed("boom"))
+    assert len(webhook.posts) == 1
+    assert turns.ttl(turn) > 3000
+
+
 def test_an_error_that_says_what_it_is_about_is_told_once_for_each(turns, webhook):
     for about in ("job-a", "job-b", "job-a"):
         error = RuntimeError(f"{about} is wrong")

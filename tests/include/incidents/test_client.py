@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from include.incidents.client import Answer, Client
 from include.incidents.errors import ContractError, ExhaustedError, RefusedError, SettingError
-from include.incidents.service import ABERTAS, DESDE
+from include.incidents.service import ABERTAS, DESDE, Service
 from include.incidents.settings import Policy
 from local.server import free_port
 from tests.incidents_service import Fault, event
@@ -35,8 +36,6 @@ NOT_JSON = st.binary(max_size=20).filter(lambda body: not _is_json(body))
 
 
 def _is_json(body: bytes) -> bool:
-    import json
-
     try:
         json.loads(body)
     except (ValueError, RecursionError):
@@ -118,9 +117,28 @@ def test_a_byte_at_a_time_does_not_outlast_the_limit(service, client):
     assert time.monotonic() - began < 2
 
 
-def test_a_wrong_address_is_a_setting_not_a_failure_that_heals(client):
+@pytest.mark.parametrize("url", ["http://:99999", "ftp://127.0.0.1", "http://a..b", "127.0.0.1"])
+def test_a_wrong_address_is_a_setting_not_a_failure_that_heals(client, url):
+    one = client(url=url)
     with pytest.raises(SettingError, match="is not an address"):
-        client(url="http://:99999").get(ABERTAS)
+        one.get(ABERTAS)
+    assert one.retries == 0
+
+
+def test_words_that_are_no_text_are_shown_as_what_they_are(service, client):
+    service.faults[ABERTAS] = [(400, b'{"error": "meia \\ud83d", "n": %s}' % (b"9" * 5000))]
+    with pytest.raises(RefusedError, match=r"it answered 400: meia \\ud83d$") as caught:
+        client().get(ABERTAS)
+    str(caught.value).encode()
+
+
+def test_a_number_of_5000_digits_sets_its_event_aside_and_no_other(service, client):
+    whole, odd = json.dumps(event(1)), json.dumps(event(2)).replace('"id": 2', f'"id": {"9" * 5000}')
+    below = odd.replace('"id": 9', '"id": -9')
+    service.faults[ABERTAS] = [f'{{"eventos": [{whole}, {odd}, {below}]}}'.encode()]
+    found = Service(client()).abertas()
+    assert [one.id for one in found.eventos] == [1]
+    assert [one.campo for one in found.recusados] == ["id", "id"]
 
 
 class Clock:

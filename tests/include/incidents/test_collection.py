@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.incidents.collection import Contagem, collect, join, resolve_day
-from include.incidents.errors import RequestError, StaleError
-from include.incidents.models import Lista, parse_eventos
-from include.incidents.service import DESDE, Service
+from include.incidents.errors import RefusedError, RequestError, StaleError
+from include.incidents.models import ZONE, Lista, parse_eventos
+from include.incidents.service import DESDE, LONGEST_SPAN, Service
 from tests.incidents_service import event
 
 NOW = datetime(2026, 11, 21, 3, 10, tzinfo=UTC)
@@ -38,18 +38,26 @@ def test_the_day_is_that_of_sao_paulo_and_midnight_closes_it(moment, day):
         ("amanhã", "data is 'amanhã'; write the day like 2026-01-31"),
         ("2026-02-30", "write the day like"),
         (5, "data is 5"),
-        ("2026-11-22", "2026-10-22 to 2026-11-21"),
-        ("2026-10-21", "for the last 30 days"),
+        ("2026-11-22", "2026-10-23 to 2026-11-21"),
+        ("2026-10-22", "for the last 29 days"),
     ],
 )
 def test_a_day_that_makes_no_sense_is_refused(text, said):
     with pytest.raises(RequestError, match=said):
         resolve_day(text, NOW, NOW)
-    assert resolve_day("2026-10-22", NOW, NOW) == date(2026, 10, 22)
+    assert resolve_day("2026-10-23", NOW, NOW) == date(2026, 10, 23)
 
 
 def collected(client, accept_stale=False):
-    return collect(Service(client()), datetime.now(UTC).date(), {}, accept_stale, timedelta(days=1), NOW)
+    return collect(
+        Service(client()),
+        datetime.now(UTC).date(),
+        {},
+        accept_stale,
+        timedelta(days=1),
+        NOW,
+        lambda pop: None,
+    )
 
 
 events = st.lists(
@@ -87,6 +95,15 @@ def test_each_event_counts_once_under_its_pop(service, client, opened, today, ca
 def test_the_day_is_asked_for_as_the_contract_says(service, client):
     collected(client)
     assert (DESDE, {"inicio": f"{datetime.now(UTC).date()} 00:00:00.0"}) in service.asked
+
+
+def test_the_service_answers_for_the_earliest_day_that_a_run_may_ask_for(client):
+    now = datetime.now(UTC)
+    today = now.astimezone(ZONE).date()
+    earliest = resolve_day(f"{today - timedelta(days=LONGEST_SPAN)}", now, now)
+    assert Service(client()).desde(earliest).eventos == ()
+    with pytest.raises(RefusedError, match="não pode exceder 30 dias"):
+        Service(client()).desde(earliest - timedelta(days=1))
 
 
 def test_stale_events_are_refused_or_marked(service, client):

@@ -18,13 +18,18 @@ from hypothesis import strategies as st
 
 from include.incidents.collection import Contagem
 from include.incidents.csv_file import COLUMNS, NAME, append, time_of
-from include.incidents.errors import BusyError, CsvError
+from include.incidents.errors import BusyError, CsvError, DiskError
 
 ROOT = Path(__file__).resolve().parents[3]
 HEADER = ",".join(COLUMNS)
 MOMENT = datetime(2026, 11, 20, 12, 40, tzinfo=UTC)
 COUNTS = [Contagem('Queda de "árvore", fiação', "ABERTO", 2), Contagem("Acidente", "FECHADO", 1)]
 LINES = '2026-11-20 09:40:00,"Queda de ""árvore"", fiação",ABERTO,2\n2026-11-20 09:40:00,Acidente,FECHADO,1\n'
+
+QUOTED = (
+    f'{HEADER}\n"2026-11-20 09:40:00","Acidente","FECHADO","1"\n'
+    '"2026-11-20 09:40:00","Queda de ""árvore"", fiação","ABERTO","2"'
+)
 
 # Appends in a forked child that is killed when it has run `kill` lines of csv_file.py, for kill = 1, 2, …; a line of
 # output for each. The parent has not imported anything that would mind a fork.
@@ -109,7 +114,7 @@ def test_a_run_without_incidents_leaves_a_file_with_a_header(tmp_path):
         ("", f"{HEADER}\n{LINES}"),
         (f"\ufeff{HEADER}\n", f"\ufeff{HEADER}\n{LINES}"),
         (f"{HEADER}\r\nx,y,z,1\r\n", f"{HEADER}\r\nx,y,z,1\r\n" + LINES.replace("\n", "\r\n")),
-        (f'{HEADER}\n"2026-11-20 09:40:00","a","b",1\n', f'{HEADER}\n"2026-11-20 09:40:00","a","b",1\n'),
+        (QUOTED, QUOTED),
     ],
     ids=[
         "no last newline",
@@ -132,6 +137,25 @@ def test_another_header_is_an_error_and_nothing_is_written(tmp_path, before):
     with pytest.raises(CsvError, match=r"must begin with datetime,tipo_ocorrencia.*nothing was written"):
         append(tmp_path, MOMENT, COUNTS)
     assert (tmp_path / NAME).read_text() == before
+
+
+@pytest.mark.parametrize("counts", [COUNTS[1:], [], [*COUNTS[1:], Contagem("Outro", "ABERTO", 2)]])
+def test_another_run_of_the_same_time_is_an_error_and_nothing_is_written(tmp_path, counts):
+    append(tmp_path, MOMENT, COUNTS)
+    with pytest.raises(CsvError, match="other lines of 2026-11-20 09:40:00: another run has this time"):
+        append(tmp_path, MOMENT, counts)
+    assert (tmp_path / NAME).read_text() == f"{HEADER}\n{LINES}"
+
+
+def test_a_full_disk_may_heal_and_the_file_stands(tmp_path):
+    append(tmp_path, MOMENT, COUNTS)
+    unfinished = tmp_path / f".{NAME}.new"
+    unfinished.symlink_to("/dev/full")
+    with pytest.raises(DiskError, match="No space left on device"):
+        append(tmp_path, MOMENT + timedelta(minutes=20), COUNTS)
+    assert (tmp_path / NAME).read_text() == f"{HEADER}\n{LINES}"
+    unfinished.unlink()
+    assert append(tmp_path, MOMENT + timedelta(minutes=20), COUNTS) == 2
 
 
 def test_a_folder_that_is_none_is_named(tmp_path):
@@ -201,7 +225,7 @@ def test_killed_at_every_line_the_file_has_all_of_the_run_or_nothing(tmp_path, t
     assert killed > 40
     assert seen == {True, False}
     # A retry after the commit finds its lines.
-    assert append(tmp_path, moment, [Contagem("Acidente", "FECHADO", 1)]) == 0
+    assert append(tmp_path, moment, [Contagem("Acidente", "FECHADO", number) for number in range(3)]) == 0
     assert path.read_bytes() == whole
 
 

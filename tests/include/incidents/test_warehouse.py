@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
 
 from include.incidents import connections, etl
 from include.incidents.client import HttpTransport
-from include.incidents.errors import RequestError
+from include.incidents.errors import ContractError, RequestError
 from include.incidents.settings import Settings, load
 from include.incidents.warehouse import SQL, TABLES, VIEWS, Warehouse, opened
 from local.clickhouse import ClickHouse
 from tests.incidents_service import IncidentsService, event
 from tests.include.incidents.conftest import POLICY
+
+
+class Later(datetime):
+    """The time 60 days from now."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) + timedelta(days=60)
 
 
 class KilledError(Exception):
@@ -198,6 +206,25 @@ def test_who_is_responsible_is_asked_once_a_day_and_known_to_all(collect, servic
     assert [row[:3] for row in query("SELECT pop_id, titulo, responsavel FROM pop FINAL")] == [
         (4, "Acidente", True)
     ]
+
+
+def test_a_run_that_was_collected_can_be_cleared_when_its_day_is_out_of_reach(collect, service, monkeypatch):
+    moment = datetime.now(UTC)
+    day = f"{moment - timedelta(days=1):%Y-%m-%d}"
+    first = collect("a", moment, data=day)
+    monkeypatch.setattr(etl, "datetime", Later)
+    assert collect("a", moment, data=day) == first
+    with pytest.raises(RequestError, match=f"data is {day}"):
+        collect("b", Later.now(UTC), data=day)
+
+
+def test_what_was_learned_of_a_pop_is_kept_though_the_run_fails(collect, service, query):
+    service.open_events = [event(1), event(2, pop=8)]
+    service.activities[8] = "?"
+    with pytest.raises(ContractError, match="who is responsible for POP 8"):
+        collect("a")
+    assert query("SELECT pop_id FROM pop FINAL") == [(4,)]
+    assert query("SELECT count() FROM coletas") == [(0,)]
 
 
 def test_a_run_of_long_ago_is_not_collected_from_the_present(collect):

@@ -33,7 +33,7 @@ def tick_once() -> None:
     with requests.Session() as session, Store(DSN) as store:
         api = Api(session, os.environ["API_URL"], USER, PASSWORD, timeout=timedelta(seconds=2))
         with suppress(client.UnusableError, AwayError):
-            tick(store, api, GRACE, seconds=50, now=lambda: NOW)
+            tick(store, api, "scheduled", GRACE, seconds=50, now=lambda: NOW)
 
 
 def fork() -> int:

@@ -92,7 +92,7 @@ def test_processes_that_are_killed_lose_and_double_nothing(dsn: str, store: Stor
     owed = fill(store, dsn, jobs=28, backlog=120)
     assert sum(map(len, owed.values())) > 1000
     server.faults = faulty(seed=2, one_in=50)
-    assert campaign(dsn, server, kills_a_second=8, seed=2, seconds=120) > 20
+    assert campaign(dsn, server, kills_a_second=16, seed=2, seconds=120) > 20
     check(owed, server, store)
     # The kills hit between the start and what is written down, or this would show nothing.
     assert max(server.posts.values()) > 1
@@ -102,5 +102,5 @@ def test_processes_that_are_killed_lose_and_double_nothing(dsn: str, store: Stor
 def test_minutes_of_kills_lose_and_double_nothing(dsn: str, store: Store, server: Recorder) -> None:
     owed = fill(store, dsn, jobs=100, backlog=240)
     server.faults = faulty(seed=3, one_in=30)
-    assert campaign(dsn, server, kills_a_second=10, seed=3, seconds=550) > 300
+    assert campaign(dsn, server, kills_a_second=16, seed=3, seconds=550) > 300
     check(owed, server, store)

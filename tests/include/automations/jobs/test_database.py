@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from include.automations.jobs import database
+from include.automations.jobs.schedule import Schedule
+from include.automations.jobs.store import Store
 from local.postgres import Postgres
 
 _numbers = itertools.count(1)
+TIMES = ("next_run_at", "last_run_at", "tried_at")
+UNKNOWN = (
+    "infinity",
+    "-infinity",
+    "1999-12-31 23:59:59Z",
+    "0044-03-15Z BC",
+    "9000-01-01 00:00:01Z",
+    "99999-01-01Z",
+)
 
 
 @pytest.fixture
@@ -92,6 +105,36 @@ def test_nothing_is_made_on_another_server(postgres: Postgres, wanted: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"user": ""}, "^login not given"),
+        ({"password": ""}, "^password not given"),
+        ({"dbname": ""}, "^database not given"),
+        ({"user": "", "password": "", "dbname": ""}, "^login, password, database not given"),
+        ({"user": "postgres"}, "login 'postgres' is that of Airflow's metadata"),
+        ({"dbname": "postgres"}, "database 'postgres' is that of Airflow's metadata"),
+    ],
+)
+def test_what_is_not_named_or_airflows_own_is_refused(
+    postgres: Postgres, wanted: str, change: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        database.ensure(make_conninfo(wanted, **change), postgres.dsn())
+    assert "p'w" not in str(caught.value)
+    # The owner's password is what it was.
+    with psycopg.connect(postgres.dsn()) as server:
+        assert server.execute("SELECT 1 FROM pg_tables WHERE tablename = 'jobs'").fetchone() is None
+
+
+def test_the_same_names_on_another_server_are_no_ones_own() -> None:
+    database.check("host=b user=airflow password=x dbname=airflow", "host=a user=airflow dbname=airflow")
+    with pytest.raises(ValueError, match="Airflow's metadata"):
+        database.check(
+            "host=a port=5432 user=airflow password=x dbname=jobs", "host=a user=airflow dbname=airflow"
+        )
+
+
+@pytest.mark.parametrize(
     ("column", "value"),
     [
         ("name", "../x"),
@@ -104,13 +147,38 @@ def test_nothing_is_made_on_another_server(postgres: Postgres, wanted: str) -> N
     ],
 )
 def test_a_row_that_can_be_no_job_is_refused(dsn: str, column: str, value: str) -> None:
-    row = {"name": "a", "task": "b.c", "cron": "* * * * *", "missed": "all", "args": "[]", "kwargs": "{}"}
     with psycopg.connect(dsn) as connection, pytest.raises(psycopg.errors.CheckViolation):
-        connection.execute(
-            "INSERT INTO jobs (name, task, cron, missed, args, kwargs)"
-            " VALUES (%(name)s, %(task)s, %(cron)s, %(missed)s, %(args)s, %(kwargs)s)",
-            row | {column: value},
+        insert(connection, {column: value})
+
+
+def test_times_that_nobody_can_read_are_refused_and_all_others_are_read(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection, Store(dsn) as store:
+        for column in TIMES:
+            for time in UNKNOWN:
+                with pytest.raises(psycopg.errors.CheckViolation, match="times_between_2000_and_9000"):
+                    insert(connection, {column: time})
+            for time in ("2000-01-01Z", "9000-01-01Z"):
+                insert(connection, {column: time})
+                assert [job.name for job in store.jobs()] == ["a"]
+                with store.claim(store.now(), but=[]):
+                    pass
+                connection.execute("DELETE FROM jobs")
+
+
+@pytest.mark.parametrize("cron", ["0 0 29 2 *", "59 23 31 12 *"])
+def test_no_due_time_comes_near_the_bounds(cron: str) -> None:
+    # The year 2200 has no 29th of February.
+    assert Schedule(cron, "Pacific/Kiritimati").after(datetime(2199, 12, 31, tzinfo=UTC)).year <= 2204
+
+
+def insert(connection: psycopg.Connection, values: dict[str, str]) -> None:
+    """What somebody writes by hand."""
+    row = {"name": "a", "task": "b.c", "cron": "* * * * *"} | values
+    connection.execute(
+        sql.SQL("INSERT INTO jobs ({}) VALUES ({})").format(
+            sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(map(sql.Literal, row.values()))
         )
+    )
 
 
 def test_urls_of_airflow_are_understood() -> None:

@@ -24,9 +24,7 @@ def test_a_tick_that_did_all_ends_with_its_counts() -> None:
 def test_bad_jobs_fail_it_at_once_and_say_what_it_is_about() -> None:
     with pytest.raises(AirflowFailException) as caught:
         end(Report(errors={"b": "no such cron", "a": "no such task"}, away="c: no answer"))
-    assert str(caught.value) == (
-        "a, b can't be started, until changed. job a: no such task; job b: no such cron"
-    )
+    assert str(caught.value) == ("a, b can't be started. job a: no such task; job b: no such cron")
     assert caught.value.about == "a, b"  # type: ignore[attr-defined]
 
 

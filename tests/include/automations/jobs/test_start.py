@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,8 +37,17 @@ def write(dsn: str, statement: str, *values: object) -> None:
         connection.execute(statement, values)  # type: ignore[arg-type]
 
 
-def run(store: Store, api: Api, now: datetime = NOW, seconds: float = 20) -> Report:
-    return tick(store, api, GRACE, seconds, now=lambda: now)
+_runs = itertools.count(1)
+
+
+def tried(dsn: str, instant: datetime, which: str = "true") -> None:
+    """Let it have been tried then: what the clock would do."""
+    write(dsn, f"UPDATE jobs SET tried_at = %s WHERE {which}", instant)
+
+
+def run(store: Store, api: Api, now: datetime = NOW, run_id: str | None = None) -> Report:
+    """One tick, of a run of its own unless `run_id` says which."""
+    return tick(store, api, run_id or f"run-{next(_runs)}", GRACE, 20, now=lambda: now)
 
 
 def test_what_is_due_is_started_once_and_the_next_time_is_written_down(store, api, dsn, server) -> None:
@@ -143,7 +153,7 @@ def test_a_job_with_thousands_of_due_times_lets_the_others_go_first(
         add(store, dsn, f"job-{number}")
     # A clock that ticks at each look: room for eight.
     looks = iter(range(1000))
-    report = tick(store, api, GRACE, 9, now=lambda: NOW, clock=lambda: float(next(looks)))
+    report = tick(store, api, "run", GRACE, 9, now=lambda: NOW, clock=lambda: float(next(looks)))
     names = [run_id.split("__")[1] for run_id in report.started]
     assert sorted(names)[:-5] == ["backlog"] * 3
     assert len(names) == 8
@@ -163,7 +173,7 @@ def test_bad_rows_say_why_and_stop_no_other(store, api, dsn, server: Recorder) -
     assert "time zone 'Sao_Paulo' is not known" in report.errors["bad-zone"]
     assert report.errors["bad-task"] == "400 refused on purpose (400)"
     assert store.job("bad-task").last_error == report.errors["bad-task"]
-    # Neither tried nor told again, until somebody changes it.
+    # Neither tried nor told again soon, unless somebody changes it.
     posts = dict(server.posts)
     assert run(store, api) == Report()
     assert dict(server.posts) == posts
@@ -172,6 +182,70 @@ def test_bad_rows_say_why_and_stop_no_other(store, api, dsn, server: Recorder) -
     report = run(store, api)
     assert [run_id.split("__")[1] for run_id in report.started] == ["bad-task"]
     assert store.job("bad-task").last_error is None
+
+
+@pytest.mark.parametrize(
+    ("missed", "expected"),
+    [("all", ["1420", "1425", "1430"]), ("once", ["1430"]), ("skip", ["1430"])],
+)
+def test_a_job_that_was_bad_for_a_while_goes_on_by_itself(
+    store, api, dsn, server: Recorder, missed: str, expected: list[str]
+) -> None:
+    add(store, dsn, "job", due=DUE - timedelta(minutes=10), missed=missed, cron="*/5 * * * *")
+    server.faults = lambda _: 400
+    at_first = NOW - timedelta(minutes=10)
+    assert run(store, api, at_first).errors == {"job": "400 refused on purpose (400)"}
+    server.faults = lambda _: None
+    tried(dsn, NOW - timedelta(minutes=10))
+    assert run(store, api) == Report()
+    assert store.job("job").last_error
+    tried(dsn, NOW - timedelta(minutes=10, seconds=1))
+    assert run(store, api).errors == {}
+    assert [run_id.rsplit("T", 1)[1] for run_id in server.created] == [f"{time}00Z" for time in expected]
+    done = store.job("job")
+    assert (done.last_error, done.next_run_at) == (None, DUE + timedelta(minutes=5))
+    # Bad again, it is told again.
+    server.faults = lambda _: 400
+    assert run(store, api, NOW + timedelta(minutes=5)).errors.keys() == {"job"}
+
+
+def test_the_same_error_again_is_no_news_and_another_is(store, api, dsn, server: Recorder) -> None:
+    add(store, dsn, "job")
+    told = []
+    for status in (400, 400, 422, 422, 400):
+        server.faults = lambda _, status=status: status
+        tried(dsn, NOW - timedelta(minutes=11))
+        told += run(store, api).errors.values()
+    assert told == [f"{status} refused on purpose ({status})" for status in (400, 422, 400)]
+    assert sum(server.posts.values()) == 5
+
+
+def test_bad_jobs_come_behind_all_others_and_once_in_a_tick(store, api, dsn, server: Recorder) -> None:
+    for number in range(5):
+        add(store, dsn, f"bad-{number}")
+    server.faults = lambda run_id: 400 if "bad" in run_id else None
+    run(store, api)
+    for number in range(5):
+        add(store, dsn, f"good-{number}", due=DUE - timedelta(minutes=1), missed="all")
+    tried(dsn, NOW - timedelta(days=1), "name LIKE 'bad%%'")
+    server.posts.clear()
+    run(store, api)
+    names = [run_id.split("__")[1] for run_id in server.posts]
+    assert [name[:3] for name in names] == ["goo"] * 10 + ["bad"] * 5
+    assert set(server.posts.values()) == {1}
+
+
+def test_a_bad_job_without_an_answer_waits_as_long_again(store, api, dsn, server: Recorder) -> None:
+    add(store, dsn, "job")
+    server.faults = lambda _: 400
+    run(store, api)
+    tried(dsn, NOW - timedelta(minutes=11))
+    server.faults = lambda _: 503
+    assert run(store, api).away
+    server.posts.clear()
+    assert run(store, api) == Report()
+    assert not server.posts
+    assert store.job("job").last_error == "400 refused on purpose (400)"
 
 
 def test_an_error_that_was_not_told_is_told_by_the_next_tick(store, api, dsn, monkeypatch) -> None:
@@ -183,6 +257,18 @@ def test_an_error_that_was_not_told_is_told_by_the_next_tick(store, api, dsn, mo
             run(store, api)
     assert run(store, api).errors.keys() == {"bad"}
     assert run(store, api).errors == {}
+
+
+def test_an_error_that_was_told_and_lost_is_told_by_the_retry_alone(store, api, dsn, monkeypatch) -> None:
+    add(store, dsn, "bad", cron="0 0 1 1 *")
+    write(dsn, "UPDATE jobs SET cron = 'nonsense' WHERE name = 'bad'")
+    untold = Store.untold
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "untold", lambda *its: killed(untold(*its)))
+        with pytest.raises(RuntimeError, match="killed"):
+            run(store, api, run_id="first")
+    assert run(store, api, run_id="second").errors == {}
+    assert run(store, api, run_id="first").errors.keys() == {"bad"}
 
 
 @pytest.mark.parametrize(("status", "said"), [(403, "refused on purpose"), (404, "refused on purpose")])
@@ -292,5 +378,5 @@ def definition(job: Job, **changes: Any) -> Definition:
     return Definition.model_validate(job.model_dump(include=set(Definition.model_fields)) | changes)
 
 
-def killed(_: Store) -> dict[str, str]:
+def killed(*_: object) -> dict[str, str]:
     raise RuntimeError("killed")

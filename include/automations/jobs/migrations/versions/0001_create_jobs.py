@@ -2,7 +2,10 @@
 
 `timestamptz(0)`, because a run's id holds the due time to the second. `next_run_at` is empty for a job that is to be
 planned: one that was written by hand, and one that is not enabled. What follows `last_error` is bookkeeping of
-`agendar_jobs`: whether the error was told, and when the job was tried last, which decides who comes first.
+`agendar_jobs`: which run told of the error, and when the job was tried last, which decides who comes first.
+
+Times have bounds, because PostgreSQL knows some that Python does not, such as `-infinity`, and one such row would stop
+whoever reads the table.
 """
 
 from __future__ import annotations
@@ -31,11 +34,16 @@ def upgrade() -> None:
             last_run_at timestamptz(0),
             last_state  text,
             last_error  text,
-            error_told  boolean NOT NULL DEFAULT false,
-            tried_at    timestamptz
+            told_by     text,
+            tried_at    timestamptz,
+            CONSTRAINT times_between_2000_and_9000 CHECK (
+                next_run_at BETWEEN '2000-01-01Z' AND '9000-01-01Z'
+                AND last_run_at BETWEEN '2000-01-01Z' AND '9000-01-01Z'
+                AND tried_at BETWEEN '2000-01-01Z' AND '9000-01-01Z'
+            )
         )
     """)
-    op.execute("CREATE INDEX jobs_due ON jobs (next_run_at) WHERE enabled AND last_error IS NULL")
+    op.execute("CREATE INDEX jobs_due ON jobs (next_run_at) WHERE enabled")
 
 
 def downgrade() -> None:
