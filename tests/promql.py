@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import promql_parser
+
+from tests.otlp import Point, prometheus_label, prometheus_names
 
 MADE_BY_PROMETHEUS = {"le"}
 """The label of a histogram's buckets, which no sender gives."""
@@ -57,3 +60,26 @@ def _walk(node: Any, labels: frozenset[str]) -> Iterator[Question]:
             pass
         case other:
             raise ValueError(f"{other} is not known here")
+
+
+def unanswered(asked: Iterable[Question], points: Iterable[Point]) -> list[Question]:
+    """Return the questions that none of the numbers that arrived would answer in Prometheus."""
+    arrived: dict[str, set[frozenset[tuple[str, str]]]] = {}
+    for name, kind, unit, labels in {
+        (point.name, point.kind, point.unit, frozenset(point.labels.items())) for point in points
+    }:
+        for series in prometheus_names(name, kind, unit):
+            arrived.setdefault(series, set()).add(
+                frozenset((prometheus_label(key), str(value)) for key, value in labels)
+            )
+    return [
+        question
+        for question in asked
+        if not any(_answers(question, dict(labels)) for labels in arrived.get(question.series, ()))
+    ]
+
+
+def _answers(question: Question, labels: Mapping[str, str]) -> bool:
+    return question.labels <= set(labels) and all(
+        re.fullmatch(pattern, labels[name]) for name, pattern in question.wanted
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -25,10 +24,9 @@ from tests.otlp import (
     SUM,
     Receiver,
     Span,
-    prometheus_label,
     prometheus_names,
 )
-from tests.promql import Question, expressions, questions
+from tests.promql import Question, expressions, questions, unanswered
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "etl_vendas.json"
 COLLECTOR = ROOT / "deploy" / "otel-collector" / "config.yaml"
@@ -134,29 +132,10 @@ def test_the_dashboard_asks_only_for_what_arrives(deployment, api, telemetry, tr
     asked = {question for text in expressions(DASHBOARD) for question in questions(text)}
     assert {question.series.partition("_")[0] for question in asked} == {"airflow", "mirror"}
 
-    def unanswered() -> list[Question]:
-        arrived: dict[str, set[frozenset[tuple[str, str]]]] = {}
-        for name, kind, unit, labels in {
-            (point.name, point.kind, point.unit, frozenset(point.labels.items()))
-            for point in list(telemetry.received.points)
-        }:
-            for series in prometheus_names(name, kind, unit):
-                arrived.setdefault(series, set()).add(
-                    frozenset((prometheus_label(key), str(value)) for key, value in labels)
-                )
-        return [
-            question
-            for question in asked
-            if not any(answers(question, dict(labels)) for labels in arrived.get(question.series, ()))
-        ]
+    def missing() -> list[Question]:
+        return unanswered(asked, list(telemetry.received.points))
 
-    wait(deployment, lambda: not unanswered(), unanswered)
-
-
-def answers(question: Question, labels: dict[str, str]) -> bool:
-    return question.labels <= set(labels) and all(
-        re.fullmatch(pattern, labels[name]) for name, pattern in question.wanted
-    )
+    wait(deployment, lambda: not missing(), missing)
 
 
 @pytest.mark.parametrize(
