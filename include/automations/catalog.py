@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.abc import InspectLoader
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +166,10 @@ def _read(path: Path) -> bytes:
 def _parse(source: bytes) -> ast.Module:
     try:
         tree = ast.parse(source)
-        # Which executes nothing, and refuses what parsing alone lets through.
+        # The first step of a worker's import: it executes nothing, and refuses what parsing alone lets through.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compile(source, "<automation>", "exec", dont_inherit=True)
+            InspectLoader.source_to_code(source, "<automation>")
         return tree
     except SyntaxError as error:
         raise _FileError(f"line {error.lineno}: {error.msg}" if error.lineno else str(error.msg)) from None
