@@ -10,7 +10,7 @@ ROWS ?= 1000000
 BROKER ?= rabbitmq
 TIPO ?= produto
 COUNT ?= 100
-FIRST ?= 1
+FIRST ?= 1000001
 
 .PHONY: help
 help: ## Show this list
@@ -37,7 +37,7 @@ local-loja: $(INSTALLED) ## The same with the store's servers: MariaDB, RabbitMQ
 	@$(BIN)/python -m local up --loja
 
 .PHONY: publish
-publish: $(INSTALLED) ## Put messages into the store's queues beside make local-loja (BROKER=sqs TIPO=pedido COUNT=10000 FIRST=1)
+publish: $(INSTALLED) ## Put messages into the store's queues beside make local-loja (BROKER=sqs TIPO=pedido COUNT=10000 FIRST=1000001)
 	@$(BIN)/python -m local env python -m include.store.messages_publish \
 		--broker $(BROKER) --tipo $(TIPO) --count $(COUNT) --first $(FIRST)
 

@@ -55,6 +55,8 @@ def rabbitmq() -> pika.URLParameters:
     import pika
 
     found = _connection(RABBITMQ)
+    if not found.host:
+        raise ConfigurationError(f"connection {RABBITMQ} has no host; it must name the broker's")
     tls = bool(found.extra_dejson.get("tls"))
     login, password, virtual_host = (
         quote(text or "", safe="") for text in (found.login, found.password, found.schema or "/")
@@ -62,15 +64,23 @@ def rabbitmq() -> pika.URLParameters:
     port = found.port or (5671 if tls else 5672)
     return pika.URLParameters(
         f"{'amqps' if tls else 'amqp'}://{login}:{password}@{found.host}:{port}/{virtual_host}"
+        # A broker that has no memory or disk left takes nothing, and says nothing more.
+        "?blocked_connection_timeout=60"
     )
 
 
 def sqs() -> Any:
     """Return boto3's client of the store's queues on SQS."""
     from airflow.providers.amazon.aws.hooks.sqs import SqsHook
+    from botocore.exceptions import NoRegionError
 
     _connection(SQS)
-    return SqsHook(aws_conn_id=SQS).get_conn()
+    try:
+        return SqsHook(aws_conn_id=SQS).get_conn()
+    except NoRegionError:
+        raise ConfigurationError(
+            f'connection {SQS} has no region; its extra must hold one, like {{"region_name": "sa-east-1"}}'
+        ) from None
 
 
 def stage() -> Any:

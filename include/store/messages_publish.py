@@ -3,7 +3,8 @@
     python -m include.store.messages_publish --broker rabbitmq --count 10000 --poison 3
 
 in the environment of the deployment. Ids are numbered from `--first`; publishing the same numbers again doubles nothing,
-as the consumers know them. Prints how many were published in which time.
+as the consumers know them. Prints how many were published in which time. `criacao_produtos` publishes too, PRODUTO-0001
+and up (`notices`), so the ids here begin far from there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from include.store.errors import StoreError
 from include.store.messages import TYPES
 
 POISON = (b"{", b'{"tipo": "cliente", "id": "CLIENTE-0001"}', b"x" * 1024 * 1024)
+FIRST = 1_000_001
 
 
 def generate(tipo: str, first: int, count: int) -> Iterator[bytes]:
@@ -48,7 +50,13 @@ def generate(tipo: str, first: int, count: int) -> Iterator[bytes]:
 @click.option("--broker", type=click.Choice(["rabbitmq", "sqs"]), required=True)
 @click.option("--tipo", type=click.Choice(TYPES), default="produto", show_default=True)
 @click.option("--count", type=click.IntRange(0, 10_000_000), default=100, show_default=True)
-@click.option("--first", type=click.IntRange(0), default=1, show_default=True, help="Number of the first id.")
+@click.option(
+    "--first",
+    type=click.IntRange(0, 1_000_000_000),
+    default=FIRST,
+    show_default=True,
+    help="Number of the first id.",
+)
 @click.option(
     "--poison", type=click.IntRange(0, 1000), default=0, help="So many bodies that are no messages, too."
 )

@@ -4,7 +4,8 @@ The Amazon provider's own trigger receives the messages and puts their bodies in
 queue, they would each time count as delivered, and it would tell of them without a pause.
 
 It tells when messages begin to wait, and again every `AGAIN` times if some still do: a run whose messages came faster
-than it could take them, or that failed, is followed by another; a long one is not followed by a heap.
+than it could take them, or that failed, is followed by another. What is told during a run makes one run after it, not a
+heap: Airflow keeps one note for each asset until the DAG may run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 log = logging.getLogger(__name__)
 
-AGAIN = 20
+AGAIN = 4
 
 
 class MessagesWait(BaseEventTrigger):

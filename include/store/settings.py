@@ -118,10 +118,10 @@ def queues() -> Queues:
         return timedelta(seconds=number(f"LOJA_FILA_{name}_SEGUNDOS", default, lowest, highest))
 
     return Queues(
-        # SQS keeps nothing unseen for more than twelve hours.
-        pause=seconds("PAUSA", 60, 0, 43200),
+        # SQS keeps nothing unseen for more than twelve hours in all, from the delivery to the end of the pause.
+        pause=seconds("PAUSA", 60, 0, 36000),
         patience=seconds("PACIENCIA", 120, 1, 3600),
-        visibility=seconds("VISIBILIDADE", 120, 10, 43200),
+        visibility=seconds("VISIBILIDADE", 120, 10, 7200),
         watch=seconds("VIGIA", 15, 1, 3600),
     )
 

@@ -14,11 +14,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pymysql.connections import Connection
 
+from include.store.connections import rabbitmq
 from include.store.errors import ConfigurationError
+from include.store.messages_publish import main
 from include.store.messages_report import tell, write
 from include.store.messages_stored import metrics
 from include.store.messages_waiting import AGAIN, MessagesWait
@@ -131,7 +134,8 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
     # A second time changes nothing: a retried task reports the same.
     for _ in range(2):
         assert tasks.measure("run", QUEUES) == expected
-    assert_stored_once(store, ids(1, 45))
+    # Far from the ids that criacao_produtos gives.
+    assert_stored_once(store, ids(1_000_001, 1_000_045))
     with psycopg.connect(warehouse) as connection:
         rows = connection.execute(
             "SELECT fila, total, sucessos, falhas, taxa::text FROM metricas_filas ORDER BY fila"
@@ -154,6 +158,32 @@ def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch, connecti
         tasks.plan("rabbitmq", "run", QUEUES, 1, 1, revive=False)
 
 
+def test_connections_that_lead_nowhere_are_named(
+    monkeypatch: pytest.MonkeyPatch, connections: None, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_RABBITMQ_LOJA", json.dumps({"conn_type": "amqp", "login": "loja"}))
+    with pytest.raises(ConfigurationError, match="connection rabbitmq_loja has no host"):
+        tasks.plan("rabbitmq", "run", QUEUES, 1, 1, revive=False)
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SQS_LOJA", json.dumps({"conn_type": "aws", "login": "x", "password": "x"})
+    )
+    with pytest.raises(ConfigurationError, match="connection sqs_loja has no region"):
+        tasks.plan("sqs", "run", QUEUES, 1, 1, revive=False)
+
+
+def test_a_broker_that_takes_nothing_for_a_minute_is_away(connections: None) -> None:
+    assert rabbitmq().blocked_connection_timeout == 60
+
+
+def test_ids_beyond_all_dates_are_refused_in_one_line() -> None:
+    said = CliRunner().invoke(main, ["--broker", "sqs", "--first", "99999999999999"])
+    assert said.exit_code == 2
+    assert "--first" in said.output
+
+
 def test_a_publisher_without_a_connection_says_so_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "include.store.messages_publish", "--broker", "rabbitmq"],
@@ -170,7 +200,15 @@ def test_a_publisher_without_a_connection_says_so_in_one_line(tmp_path: Path) ->
 def test_the_watcher_tells_once_when_messages_begin_to_wait_and_takes_none(
     connections: None, aws: AWS
 ) -> None:
-    trigger = MessagesWait("pedido-fila", 0.01)
+    asked = 0
+
+    class Counting(MessagesWait):
+        def _count(self) -> int:
+            nonlocal asked
+            asked += 1
+            return super()._count()
+
+    trigger = Counting("pedido-fila", 0.01)
 
     async def events(count: int, patience: float) -> list[Any]:
         found: list[Any] = []
@@ -188,12 +226,13 @@ def test_the_watcher_tells_once_when_messages_begin_to_wait_and_takes_none(
     assert asyncio.run(events(1, 3)) == []
     publish("--broker", "sqs", "--tipo", "pedido", "--count", "3")
     told = {"fila": "pedido-fila", "esperando": 3}
-    # The second one is told only after it was asked AGAIN times, and still all of them wait.
+    asked = 0
     assert asyncio.run(events(2, 60)) == [told, told]
-    assert AGAIN > 1
-    classpath, arguments = trigger.serialize()
+    # Not told in between, and still all of them wait.
+    assert asked == AGAIN + 1
+    classpath, arguments = MessagesWait("pedido-fila", 0.01).serialize()
     assert classpath == "include.store.messages_waiting.MessagesWait"
-    assert MessagesWait(**arguments).serialize() == trigger.serialize()
+    assert MessagesWait(**arguments).serialize() == (classpath, arguments)
 
 
 def test_a_watcher_outlives_a_queue_that_can_not_be_asked(
