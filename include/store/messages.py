@@ -15,11 +15,14 @@ from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError, field_validator, model_validator
 
 TYPES = ("produto", "pedido", "usuario")
-LARGEST = 256 * 1024
-"""Bytes of a body. A message of the store has some 200: what is larger is no such message, and is not even parsed."""
+LARGEST = 240 * 1024
+"""Bytes of a body. A message of the store has some 200: what is larger is no such message, and is not even parsed.
+
+Whatever is a message fits among the dead letters, with its reason, on both brokers.
+"""
 
 
 class Poison(Exception):
@@ -63,6 +66,15 @@ class Message(BaseModel):
                 f"id {self.id} is none of tipo {self.tipo}: it must begin with {self.tipo.upper()}-"
             )
         return self
+
+    @field_validator("timestamp")
+    @classmethod
+    def _has_a_time_in_utc(cls, value: datetime) -> datetime:
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("must lie in the years 1 to 9999 in UTC too") from None
+        return value
 
     @property
     def priority(self) -> Priority:
@@ -111,8 +123,12 @@ def priority(body: bytes) -> Priority:
 
 
 def key(body: bytes) -> str:
-    """Return what failures of a body are counted under: the message's id, or a digest of what has none."""
+    """Return what failures of a body are counted under: its digest, after the message's id where it has one.
+
+    Not the id alone: what is known of one content says nothing of another that came under the same id.
+    """
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()[:32]}"
     try:
-        return parse(body).id
+        return f"{parse(body).id} {digest}"
     except Poison:
-        return f"sha256:{hashlib.sha256(body).hexdigest()[:32]}"
+        return digest

@@ -15,8 +15,11 @@ So a message is never lost, its effect is there once, and a dead letter at least
 
 A refused message is tried three times in all (`RETRIES`), with a pause that the queue keeps. Poison is never tried. A
 message whose delivery nobody finished comes again marked as such, and then goes through 2 to 6 alone; one that has
-come so `LOST` times probably ends the processes that take it, and joins the dead letters unseen. Two consumers that
-hold the same message: see `messages_stored`.
+come so `LOST` times probably ends the processes that take it, and joins the dead letters unseen. A process that lives to
+see the broker or the database fail takes its count back. Two consumers that hold the same message: see
+`messages_stored`.
+
+A body that is published anew after it died is handled anew. One that died and was only not acknowledged is not.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import pymysql
 
 from include.store.errors import StoreError
 from include.store.messages import Message, Poison, key, parse
@@ -39,10 +44,14 @@ LOST = 5
 
 @dataclass(frozen=True)
 class Delivery:
-    """A body as the queue handed it out; `again` when an earlier delivery of it may have come to no end."""
+    """A body as the queue handed it out.
+
+    `again` when an earlier delivery of it may have come to no end, `seen` when there was an earlier one at all.
+    """
 
     body: bytes
     again: bool
+    seen: bool
     handle: Any
 
 
@@ -119,7 +128,12 @@ def _settle_alone(queue: Queue, stored: Stored, suspect: Delivery, tally: Tally)
         return
     lost = stored.count_lost(name)
     if lost < LOST:
-        _settle(queue, stored, [suspect], tally)
+        try:
+            _settle(queue, stored, [suspect], tally)
+        except (Away, pymysql.MySQLError):
+            # The process lives: it was the broker or the database that failed, and no fault of the message.
+            stored.uncount_lost(name)
+            raise
         return
     reason = f"delivered {lost} times more without an end: its processing may end whoever tries"
     _bury(queue, stored, suspect, reason, 0, tally)
@@ -133,7 +147,8 @@ def _settle(queue: Queue, stored: Stored, deliveries: Sequence[Delivery], tally:
     messages: list[tuple[Delivery, Message]] = []
     for delivery in deliveries:
         known = failures.get(key(delivery.body))
-        if known is not None and known.dead:
+        # It lies there, and was only not acknowledged. One that was published anew is a case of its own.
+        if delivery.seen and known is not None and known.dead:
             done.append(delivery)
             continue
         try:
@@ -146,7 +161,7 @@ def _settle(queue: Queue, stored: Stored, deliveries: Sequence[Delivery], tally:
         if (reason := refused.get(message.digest)) is None:
             tally.stored += 1
             done.append(delivery)
-        elif (tries := stored.count_failure(message.id, reason)) > RETRIES:
+        elif (tries := stored.count_failure(key(delivery.body), reason)) > RETRIES:
             _bury(queue, stored, delivery, reason, tries, tally)
             done.append(delivery)
         else:

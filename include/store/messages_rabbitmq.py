@@ -16,6 +16,7 @@ is acknowledged.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -43,7 +44,9 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 QUEUES = tuple(f"{name}-fila" for name in TYPES)
 WAITING = "-espera"
 DEAD = "-mortas"
-NOT_AS_DECLARED = 406
+DENIED, NOT_AS_DECLARED = 403, 406
+# A broker's own no to a login or a virtual host.
+REFUSED = re.compile(r"\((403|530)\)")
 # How long a queue that says nothing counts as having nothing, in seconds.
 SILENCE = 0.5
 # Published messages that the broker writes to disk together.
@@ -136,10 +139,13 @@ class RabbitMQ:
         """Return what comes until there are `most`, or nothing comes for a moment."""
         found: list[Delivery] = []
         with _told():
-            for method, _, body in self._consuming.consume(self.queue, inactivity_timeout=SILENCE):
+            for method, properties, body in self._consuming.consume(self.queue, inactivity_timeout=SILENCE):
                 if method is None:
                     break
-                found.append(Delivery(body, method.redelivered, method.delivery_tag))
+                # The broker's own note, on what comes back from where it waited.
+                waited = "x-death" in (properties.headers or {})
+                again = method.redelivered
+                found.append(Delivery(body, again, again or waited, method.delivery_tag))
                 if len(found) == most:
                     break
         return found
@@ -206,6 +212,9 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (ProbableAuthenticationError, ProbableAccessDeniedError) as error:
+        # The client suspects either whenever a broker hangs up at that moment, as one that stops does.
+        if not REFUSED.search(str(error)):
+            raise Away(f"RabbitMQ of connection rabbitmq_loja hung up: {error}") from None
         raise ConfigurationError(
             f"RabbitMQ refused the login or the virtual host of connection rabbitmq_loja: {error}"
         ) from None
@@ -213,6 +222,10 @@ def _told() -> Iterator[None]:
         if error.reply_code == NOT_AS_DECLARED:
             raise ConfigurationError(
                 f"RabbitMQ has a queue that is not as it should be; delete it, once it is empty: {error.reply_text}"
+            ) from None
+        if error.reply_code == DENIED:
+            raise ConfigurationError(
+                f"RabbitMQ refused what the login of connection rabbitmq_loja asked for: {error.reply_text}"
             ) from None
         raise Away(f"{error.reply_code} {error.reply_text}") from None
     except (AMQPError, OSError) as error:

@@ -30,15 +30,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from include.store.errors import ConfigurationError, StoreError
-from include.store.messages import Priority, priority
+from include.store.messages import LARGEST, Priority, priority
 from include.store.messages_consume import Away, Delivery
 
 SUFFIXES = {Priority.alta: "-alta", Priority.media: "", Priority.baixa: "-baixa"}
 DEAD = "-mortas"
-# Below SQS' own limits: messages of one call, and bytes of one, with room for attributes.
+# Messages of one call, as SQS has it.
 MOST = 10
-LARGEST = 240 * 1024
-MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
+MISSING = {"NonExistentQueue", "QueueDoesNotExist"}
 DENIED = {
     "AccessDenied",
     "AccessDeniedException",
@@ -47,6 +46,10 @@ DENIED = {
     "UnrecognizedClientException",
 }
 THROTTLED = {"Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequestsException"}
+# What SQS answers about a receipt whose time is over, or whose message is deleted.
+OVER = {"InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid"}
+# As long as SQS keeps anything, in seconds. Left to itself, it forgets a dead letter after four days.
+KEPT = 14 * 24 * 3600
 # What SQS takes in an attribute, as in XML.
 NOT_TEXT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -60,10 +63,13 @@ class Handle:
 
 
 def declare(client: Any, queue: str) -> dict[str, str]:
-    """Create a queue's four queues where they are missing; return their URLs by name."""
+    """Create a queue's four queues where they are missing; return their URLs by name.
+
+    One that is there stays as it is, whatever its attributes.
+    """
     with _told(queue):
         return {
-            name: client.create_queue(QueueName=name)["QueueUrl"]
+            name: _url(client, name)
             for name in (*(queue + suffix for suffix in SUFFIXES.values()), queue + DEAD)
         }
 
@@ -139,11 +145,16 @@ class SQS:
     def postpone(self, delivery: Delivery) -> None:
         """Let it be seen again after the pause."""
         with _told(self.queue):
-            self.client.change_message_visibility(
-                QueueUrl=delivery.handle.url,
-                ReceiptHandle=delivery.handle.receipt,
-                VisibilityTimeout=int(self.pause.total_seconds()),
-            )
+            try:
+                self.client.change_message_visibility(
+                    QueueUrl=delivery.handle.url,
+                    ReceiptHandle=delivery.handle.receipt,
+                    VisibilityTimeout=int(self.pause.total_seconds()),
+                )
+            except ClientError as error:
+                # It is seen by others already, or one of them has brought it to its end.
+                if _code(error) not in OVER:
+                    raise
 
     def bury(self, delivery: Delivery, reason: str, tries: int) -> None:
         """Put it among the dead letters; of a body that would be too large with the reason, the beginning."""
@@ -186,14 +197,12 @@ class SQS:
             VisibilityTimeout=int(self.visibility.total_seconds()),
             MessageSystemAttributeNames=["ApproximateReceiveCount"],
         )
-        return [
-            Delivery(
-                message["Body"].encode(),
-                int(message["Attributes"]["ApproximateReceiveCount"]) > 1,
-                Handle(url, message["ReceiptHandle"]),
-            )
-            for message in answer.get("Messages", [])
-        ]
+        found = []
+        for message in answer.get("Messages", []):
+            again = int(message["Attributes"]["ApproximateReceiveCount"]) > 1
+            handle = Handle(url, message["ReceiptHandle"])
+            found.append(Delivery(message["Body"].encode(), again, again, handle))
+        return found
 
 
 def revive(client: Any, queue: str, forget: Callable[[bytes], None]) -> int:
@@ -216,6 +225,22 @@ def revive(client: Any, queue: str, forget: Callable[[bytes], None]) -> int:
     return count
 
 
+def _url(client: Any, name: str) -> str:
+    try:
+        url: str = client.get_queue_url(QueueName=name)["QueueUrl"]
+    except ClientError as error:
+        if _code(error) not in MISSING:
+            raise
+        attributes = {"MessageRetentionPeriod": str(KEPT)}
+        url = client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    return url
+
+
+def _code(error: ClientError) -> str:
+    """Return SQS' code of an error, in the short form of its names."""
+    return str(error.response.get("Error", {}).get("Code")).rpartition(".")[2]
+
+
 def _send(client: Any, url: str, bodies: Sequence[str]) -> int:
     if not bodies:
         return 0
@@ -234,7 +259,7 @@ def _told(queue: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code = error.response.get("Error", {}).get("Code")
+        code = _code(error)
         if code in DENIED:
             raise ConfigurationError(f"SQS refused connection sqs_loja for {queue}: {error}") from None
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)

@@ -14,6 +14,7 @@ one by one, so that the others are kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -25,8 +26,8 @@ from include.store.messages import Message
 from include.store.mysql import script, transaction
 
 FOLDER = "consumir_fila"
-# What MySQL answers to SIGNAL SQLSTATE '45000': a rule of the database's own refuses the row.
-SIGNALLED = 1644
+# A rule of the database's own refuses the row: SIGNAL SQLSTATE '45000', and CHECK in MySQL and in MariaDB.
+RULES = {1644, 3819, 4025}
 LONGEST_REASON = 500
 
 Effect = Callable[[DictCursor, Message], None]
@@ -133,8 +134,13 @@ class Stored:
         """Count a delivery after one that nobody finished; return how many there are now."""
         return self._count("count_redelivery", key).lost
 
+    def uncount_lost(self, key: str) -> None:
+        """Take back one count of a delivery that came to no end, if the database answers."""
+        with suppress(pymysql.MySQLError), transaction(self.connection) as cursor:
+            cursor.execute(script(FOLDER, "uncount_redelivery"), {"chave": key, "fila": self.queue})
+
     def mark_dead(self, key: str, reason: str) -> None:
-        """Note that a message lies in the dead-letter queue."""
+        """Note that a message lies in the dead-letter queue, once more if it was put there before in this run."""
         with transaction(self.connection) as cursor:
             cursor.execute(script(FOLDER, "mark_dead"), self._values(key, reason))
 
@@ -203,6 +209,6 @@ def _reason(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, pymysql.DataError | pymysql.IntegrityError):
         return f"MySQL {error.args[0]}: {error.args[1]}"
-    if isinstance(error, pymysql.MySQLError) and error.args and error.args[0] == SIGNALLED:
+    if isinstance(error, pymysql.MySQLError) and error.args and error.args[0] in RULES:
         return f"MySQL {error.args[0]}: {error.args[1]}"
     return None

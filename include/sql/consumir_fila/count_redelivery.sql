@@ -1,3 +1,3 @@
 INSERT INTO mensagens_falhas (chave, fila, entregas, execucao)
 VALUES (%(chave)s, %(fila)s, 1, %(execucao)s)
-ON DUPLICATE KEY UPDATE entregas = entregas + 1, execucao = VALUES(execucao)
+ON DUPLICATE KEY UPDATE entregas = entregas + 1

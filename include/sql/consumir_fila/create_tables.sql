@@ -25,17 +25,19 @@ CREATE TABLE IF NOT EXISTS movimentos (
     em TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)
 ) DEFAULT CHARSET = utf8mb4;
 
--- What went wrong with a message: by its id, or by a digest where it has none.
+-- What went wrong with a message: by its digest, after its id where it has one.
 CREATE TABLE IF NOT EXISTS mensagens_falhas (
-    chave VARCHAR(64) NOT NULL,
+    chave VARCHAR(80) NOT NULL,
     fila VARCHAR(40) NOT NULL,
     -- Tries that failed, and deliveries after one that nobody finished.
     tentativas INT UNSIGNED NOT NULL DEFAULT 0,
     entregas INT UNSIGNED NOT NULL DEFAULT 0,
     motivo VARCHAR(500) NULL,
+    -- The run that put it into the dead-letter queue; before that, the one in which it failed first.
     execucao VARCHAR(300) NOT NULL,
-    -- Set once it lies in the dead-letter queue.
+    -- Set once it lies in the dead-letter queue, and how often it was put there in that run.
     morta_em TIMESTAMP(6) NULL,
+    mortes INT UNSIGNED NOT NULL DEFAULT 0,
     PRIMARY KEY (chave, fila),
     KEY por_execucao (execucao, fila)
 ) DEFAULT CHARSET = utf8mb4;

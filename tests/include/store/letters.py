@@ -8,6 +8,8 @@ from typing import Any
 
 from pymysql.connections import Connection
 
+from include.store.messages import key
+
 PRIORITIES = ("alta", "media", "baixa")
 
 
@@ -29,6 +31,11 @@ def body(number: int, tipo: str = "produto", **changes: Any) -> bytes:
 def bodies(first: int, last: int) -> Iterator[bytes]:
     """Return messages numbered from `first` to `last`."""
     return (body(number) for number in range(first, last + 1))
+
+
+def name(text: bytes) -> str:
+    """Return a message's id, or the digest of what has none."""
+    return key(text).partition(" ")[0]
 
 
 def ids(first: int, last: int) -> set[str]:

@@ -56,6 +56,8 @@ def test_keys_that_nobody_reads_are_let_through() -> None:
         (changed(id="PEDIDO-0001"), "id PEDIDO-0001 is none of tipo produto: it must begin with PRODUTO-"),
         (changed(timestamp="2026-11-21T15:00:00"), "timestamp: Input should have timezone info"),
         (changed(timestamp="yesterday"), "timestamp: Input should be a valid datetime"),
+        (changed(timestamp="0001-01-01T00:00:00+14:00"), "timestamp: .* years 1 to 9999 in UTC"),
+        (changed(timestamp="9999-12-31T23:59:59-14:00"), "timestamp: .* years 1 to 9999 in UTC"),
         (changed(dados=None), "dados: Input should be a valid dictionary"),
         (changed(dados=data(acao="apagar")), "dados.acao: Input should be 'criar', 'atualizar' or 'deletar'"),
         (changed(dados=data(origem="fax")), "dados.metadados.origem: .*\\(not 'fax'\\)"),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pika
+import pymysql
 import pytest
 from pymysql.connections import Connection
 
@@ -24,7 +27,8 @@ from include.store.messages_rabbitmq import QUEUES, RabbitMQ, publish, revive, w
 from include.store.messages_stored import Stored, create_tables
 from local.mariadb import USER, MariaDB
 from local.rabbitmq import RabbitMQ as Server
-from tests.include.store.letters import assert_stored_once, bodies, body, column, ids
+from local.server import free_port
+from tests.include.store.letters import assert_stored_once, bodies, body, column, ids, name
 
 ROOT = Path(__file__).resolve().parents[3]
 QUEUE = "produto-fila"
@@ -64,7 +68,7 @@ def drain(broker: pika.URLParameters, store: Connection[Any], run: str = "drain"
 
 
 def dead_letters(broker: pika.URLParameters, queue: str = QUEUE) -> dict[str, tuple[str, int]]:
-    """Take the dead letters: reason and tries, by the message's key."""
+    """Take the dead letters: reason and tries, by the message's name."""
     found = {}
     with pika.BlockingConnection(broker) as connection:
         channel = connection.channel()
@@ -73,7 +77,7 @@ def dead_letters(broker: pika.URLParameters, queue: str = QUEUE) -> dict[str, tu
             if method is None:
                 return found
             assert properties.headers["fila"] == queue
-            found[key(text)] = (properties.headers["motivo"], properties.headers["tentativas"])
+            found[name(text)] = (properties.headers["motivo"], properties.headers["tentativas"])
 
 
 def refuse(store: Connection[Any], condition: str) -> None:
@@ -210,6 +214,59 @@ def test_poison_goes_straight_to_the_dead_letters(broker: pika.URLParameters, st
     assert Stored(store, QUEUE, "run").measure().falhas == 4
 
 
+def dead(broker: pika.URLParameters) -> int:
+    """Return how many dead letters there are."""
+    with pika.BlockingConnection(broker) as connection:
+        found: int = connection.channel().queue_declare(QUEUE + "-mortas", passive=True).method.message_count
+        return found
+
+
+def test_what_is_published_anew_after_its_death_is_a_case_of_its_own(
+    broker: pika.URLParameters, store: Connection[Any]
+) -> None:
+    refuse(store, "NEW.acao = 'deletar'")
+    publish(broker, QUEUE, [body(1, acao="deletar"), b"{"])
+    assert drain(broker, store, "one").buried == 2
+    # The same id with what the database takes, and the same rubbish once more, twice.
+    publish(broker, QUEUE, [body(1), b"{"])
+    drain(broker, store, "two")
+    publish(broker, QUEUE, [b"{"])
+    drain(broker, store, "two")
+    assert_stored_once(store, ids(1, 1))
+    assert dead(broker) == 4
+    assert [vars(Stored(store, QUEUE, "two").measure())[which] for which in ("sucessos", "falhas")] == [1, 2]
+
+
+def test_another_content_of_a_dead_id_that_comes_again_unfinished_is_not_lost(
+    broker: pika.URLParameters, store: Connection[Any]
+) -> None:
+    refuse(store, "NEW.acao = 'deletar'")
+    publish(broker, QUEUE, [body(1, acao="deletar")])
+    assert drain(broker, store).buried == 1
+    publish(broker, QUEUE, [body(1)])
+    with RabbitMQ(broker, QUEUE, 50, SHORT, PATIENCE) as queue:
+        assert queue.receive(50)
+    drain(broker, store)
+    assert_stored_once(store, ids(1, 1))
+
+
+def test_a_fault_of_the_database_is_no_fault_of_a_message_however_long_it_lasts(
+    broker: pika.URLParameters, store: Connection[Any]
+) -> None:
+    publish(broker, QUEUE, bodies(1, 3))
+    waiting_room = Stored(store, QUEUE, "run")
+    with store.cursor() as cursor:
+        cursor.execute("RENAME TABLE movimentos TO elsewhere")
+    for _ in range(LOST + 2):
+        with RabbitMQ(broker, QUEUE, 50, SHORT, PATIENCE) as queue, pytest.raises(pymysql.ProgrammingError):
+            consume(queue, waiting_room, 50)
+    with store.cursor() as cursor:
+        cursor.execute("RENAME TABLE elsewhere TO movimentos")
+    drain(broker, store)
+    assert_stored_once(store, ids(1, 3))
+    assert dead_letters(broker) == {}
+
+
 def test_dead_letters_can_be_revived(broker: pika.URLParameters, store: Connection[Any]) -> None:
     refuse(store, "TRUE")
     publish(broker, QUEUE, bodies(1, 3))
@@ -278,8 +335,8 @@ def test_a_message_that_kills_every_consumer_is_set_aside_and_those_beside_it_ar
         codes.append(process.returncode)
     assert codes == [-9] * LOST + [0], said
     assert_stored_once(store, ids(2, 11))
-    [(name, (reason, _))] = dead_letters(broker).items()
-    assert name == "PRODUTO-0001"
+    [(dead, (reason, _))] = dead_letters(broker).items()
+    assert dead == "PRODUTO-0001"
     assert reason == "delivered 5 times more without an end: its processing may end whoever tries"
 
 
@@ -289,6 +346,11 @@ def test_another_login_and_another_queue_are_errors_that_say_what_to_mend(
     wrong = pika.URLParameters(rabbitmq_server.url().replace(rabbitmq_server.password, "x"))
     with pytest.raises(ConfigurationError, match=r"refused the login .* connection rabbitmq_loja"):
         waiting(wrong, QUEUE)
+    elsewhere = pika.URLParameters(rabbitmq_server.url().replace("%2F", "elsewhere"))
+    with pytest.raises(ConfigurationError, match=r"the virtual host of connection rabbitmq_loja"):
+        waiting(elsewhere, QUEUE)
+    with pytest.raises(ConfigurationError, match=r"refused what the login .* asked for: .*amq\.fila"):
+        waiting(broker, "amq.fila")
     with rabbitmq_server.connect() as connection:
         channel = connection.channel()
         channel.queue_delete(QUEUE)
@@ -303,6 +365,33 @@ def test_a_broker_that_stays_away_is_waited_for_and_no_longer(rabbitmq_server: S
     with pytest.raises(Away, match=r"ConnectionError|Connection refused"):
         RabbitMQ(nobody, QUEUE, 10, SHORT, timedelta(seconds=1)).reopen()
     assert 0.5 < time.monotonic() - begun < 20
+
+
+def test_a_broker_that_hangs_up_while_one_logs_in_is_away_and_has_refused_nothing() -> None:
+    start = pika.spec.Connection.Start(server_properties={}, mechanisms="PLAIN", locales="en_US")
+
+    def hang_up() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.recv(8)
+            client.sendall(pika.frame.Method(0, start).marshal())
+            client.recv(4096)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        pool.submit(hang_up)
+        port = listener.getsockname()[1]
+        with pytest.raises(Away, match="hung up"):
+            waiting(pika.URLParameters(f"amqp://loja:x@127.0.0.1:{port}/%2F"), QUEUE)
+
+
+def test_a_broker_that_has_no_disk_left_is_away_and_not_waited_for_without_end(
+    rabbitmq_server: Server, tmp_path: Path
+) -> None:
+    full = Server(tmp_path / "data", free_port(), "secret", tmp_path / "log", rabbitmq_server.tree)
+    full.data.mkdir()
+    (full.data / "none.config").write_text("[{rabbit, [{disk_free_limit, 1000000000000000}]}].")
+    with full, pytest.raises(Away, match="ConnectionBlockedTimeout"):
+        publish(pika.URLParameters(f"{full.url()}?blocked_connection_timeout=1"), QUEUE, bodies(1, 2))
 
 
 def run_two_workers(

@@ -16,13 +16,13 @@ import pytest
 from botocore.config import Config
 from pymysql.connections import Connection
 
-from include.store.messages import key
+from include.store.messages import LARGEST, key
 from include.store.messages_consume import RETRIES, Away, Tally, consume
 from include.store.messages_sqs import DEAD, SQS, SUFFIXES, declare, publish, revive, waiting
 from include.store.messages_stored import Stored, create_tables
 from local.aws import AWS, REGION
 from local.mariadb import USER, MariaDB
-from tests.include.store.letters import assert_stored_once, bodies, body, column, ids
+from tests.include.store.letters import assert_stored_once, bodies, body, column, ids, name
 
 ROOT = Path(__file__).resolve().parents[3]
 QUEUE = "produto-fila"
@@ -72,7 +72,7 @@ def drain(client: Any, store: Connection[Any], run: str = "drain", batch: int = 
 
 
 def dead_letters(client: Any) -> dict[str, dict[str, str]]:
-    """Take the dead letters: their attributes, by the body's key."""
+    """Take the dead letters: their attributes, by the message's name."""
     url = declare(client, QUEUE)[QUEUE + DEAD]
     found = {}
     while some := client.receive_message(
@@ -80,8 +80,8 @@ def dead_letters(client: Any) -> dict[str, dict[str, str]]:
     ).get("Messages"):
         for message in some:
             attributes = message["MessageAttributes"]
-            found[key(message["Body"].encode())] = {
-                name: value["StringValue"] for name, value in attributes.items()
+            found[name(message["Body"].encode())] = {
+                which: value["StringValue"] for which, value in attributes.items()
             }
             client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     return found
@@ -139,7 +139,7 @@ def test_poison_goes_straight_to_the_dead_letters(client: Any, store: Connection
     assert letters[key(poison[1])]["motivo"].startswith("tipo: Input should be")
     cut = letters[key(b"x" * 240 * 1024)]
     assert (cut["motivo"], cut["cortada"]) == (
-        "1048576 bytes; a message has at most 262144",
+        f"1048576 bytes; a message has at most {LARGEST}",
         "1048576 bytes",
     )
 
@@ -210,6 +210,49 @@ def test_a_consumer_killed_after_any_step_loses_and_doubles_nothing(
     assert set(letters) == {"PRODUTO-0004", key(b"poison")}
     assert letters["PRODUTO-0004"]["motivo"] == "MySQL 1644: não hoje"
     assert waiting(client, QUEUE) == 0
+
+
+def test_a_refused_message_that_another_consumer_finished_meanwhile_needs_no_pause(
+    client: Any, store: Connection[Any]
+) -> None:
+    publish(client, QUEUE, bodies(1, 1))
+    one, other = (SQS(client, QUEUE, VISIBILITY, PAUSE, PATIENCE) for _ in range(2))
+    [held] = one.receive(1)
+    other.acknowledge([held])
+    one.postpone(held)
+    assert left(client) == 0
+
+
+def test_queues_keep_what_they_hold_as_long_as_they_can(client: Any) -> None:
+    own = client.create_queue(QueueName=QUEUE, Attributes={"MessageRetentionPeriod": "600"})["QueueUrl"]
+    urls = declare(client, QUEUE)
+    kept = {
+        which: client.get_queue_attributes(QueueUrl=url, AttributeNames=["MessageRetentionPeriod"])[
+            "Attributes"
+        ]
+        for which, url in urls.items()
+    }
+    fortnight = {"MessageRetentionPeriod": "1209600"}
+    assert urls[QUEUE] == own
+    assert kept == {
+        QUEUE: {"MessageRetentionPeriod": "600"},
+        **{QUEUE + suffix: fortnight for suffix in ("-alta", "-baixa", DEAD)},
+    }
+
+
+def test_a_large_message_is_revived_whole(client: Any, store: Connection[Any]) -> None:
+    refuse(store, "TRUE")
+    text = body(1)
+    large = text[:-1] + b', "nota": "' + b"x" * (LARGEST - len(text) - 12) + b'"}'
+    assert LARGEST - 10 < len(large) <= LARGEST
+    publish(client, QUEUE, [large])
+    assert drain(client, store).buried == 1
+    with store.cursor() as cursor:
+        cursor.execute("DROP TRIGGER refuse")
+    stored = Stored(store, QUEUE, "revive")
+    assert revive(client, QUEUE, lambda found: stored.forget(key(found))) == 1
+    assert drain(client, store).stored == 1
+    assert_stored_once(store, ids(1, 1))
 
 
 def test_a_queue_that_is_gone_is_made_again(client: Any, store: Connection[Any]) -> None:

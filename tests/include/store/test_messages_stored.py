@@ -65,6 +65,15 @@ def test_one_refused_message_holds_up_no_other_and_leaves_nothing(store: Connect
     assert_stored_once(store, ids(1, 10) - {"PRODUTO-0003", "PRODUTO-0007"})
 
 
+def test_a_check_of_the_databases_refuses_its_message_and_no_other(store: Connection[Any]) -> None:
+    with store.cursor() as cursor:
+        cursor.execute("ALTER TABLE movimentos ADD CONSTRAINT no_third CHECK (mensagem_id <> 'PRODUTO-0003')")
+    refused = Stored(store, QUEUE, "run").apply(messages(1, 5))
+    assert list(refused) == [parse(body(3)).digest]
+    assert "no_third" in refused[parse(body(3)).digest]
+    assert_stored_once(store, ids(1, 5) - {"PRODUTO-0003"})
+
+
 def test_the_same_id_with_another_content_is_refused(store: Connection[Any]) -> None:
     stored = Stored(store, QUEUE, "run")
     other = parse(body(1, acao="deletar"))
@@ -102,8 +111,9 @@ def test_failures_are_counted_by_message_and_forgotten(store: Connection[Any]) -
     stored = Stored(store, QUEUE, "run")
     assert [stored.count_failure("PRODUTO-0001", "x" * 900) for _ in range(3)] == [1, 2, 3]
     assert [stored.count_lost("PRODUTO-0001") for _ in range(2)] == [1, 2]
+    stored.uncount_lost("PRODUTO-0001")
     stored.mark_dead("PRODUTO-0001", "gave up")
-    assert stored.failures(["PRODUTO-0001", "PRODUTO-0002"]) == {"PRODUTO-0001": Failures(3, 2, True)}
+    assert stored.failures(["PRODUTO-0001", "PRODUTO-0002"]) == {"PRODUTO-0001": Failures(3, 1, True)}
     assert Stored(store, "pedido-fila", "run").failures(["PRODUTO-0001"]) == {}
     stored.forget("PRODUTO-0001")
     assert stored.failures(["PRODUTO-0001"]) == stored.failures([]) == {}
@@ -124,6 +134,13 @@ def test_a_run_is_measured_by_what_is_there(store: Connection[Any]) -> None:
     Stored(store, "pedido-fila", "run").apply([parse(body(1, "pedido"))])
     for _ in range(2):
         assert vars(stored.measure()) == {"total": 3, "sucessos": 2, "falhas": 1, "taxa": 2 / 3}
+    # What dies again in a later run is that run's; what only fails again is not dead in it.
+    later = Stored(store, QUEUE, "later")
+    later.count_failure("PRODUTO-0003", "no")
+    assert later.measure().falhas == 0
+    for count in (1, 2):
+        later.mark_dead("PRODUTO-0003", "no")
+        assert later.measure().falhas == count
     with store.cursor() as cursor:
-        cursor.execute("SELECT total, sucessos, falhas, taxa FROM metricas_filas")
+        cursor.execute("SELECT total, sucessos, falhas, taxa FROM metricas_filas WHERE execucao = 'run'")
         assert [list(map(str, row.values())) for row in cursor.fetchall()] == [["3", "2", "1", "0.666667"]]
