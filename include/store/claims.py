@@ -195,6 +195,8 @@ def _validate(cursor: DictCursor, product: Product) -> None:
 
 
 def _catalogue(cursor: DictCursor, product: Product) -> None:
+    # Once more: it may have waited between the steps, and who mends one thing may break another.
+    product = validate_stock(process(product))
     if product.produto_id is None:
         cursor.execute(script(FOLDER, "insert_product"), _values(product))
         cursor.execute(

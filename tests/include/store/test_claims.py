@@ -222,6 +222,22 @@ def test_a_lock_on_one_product_costs_that_product_a_try_and_no_other(
     assert read(store, "SELECT nome, preco FROM produtos WHERE produto_id = 5") == [("A", 2)]
 
 
+def test_what_people_change_between_two_steps_is_looked_at_again(store: Connection[Any]) -> None:
+    pend(store, ("A", "Roupas", 1, None), ("B", "Roupas", 1, None))
+    assert run(store, "one") == {"adiado": 2}
+    # What was right when it was processed, and what was counted when it was validated, is so no more.
+    execute(store, "UPDATE produtos_pendentes SET preco = -5, estoque = 1 WHERE pendente_id = 1")
+    execute(store, "UPDATE produtos_pendentes SET estado = 'validado' WHERE pendente_id = 2")
+    pend(store, ("C", "Roupas", 1, 1))
+    assert run(store, "two") == {"falhou": 1, "adiado": 1, "catalogado": 1}
+    assert read(store, "SELECT nome, preco FROM produtos") == [("C", 1)]
+    assert [reason for (reason,) in read(store, "SELECT motivo FROM produtos_pendentes")] == [
+        "catalogar, refused: preco is -5.0000: it must be above 0 and at most 9999999999.99",
+        "estoque is empty: nobody has counted it yet",
+        None,
+    ]
+
+
 def test_a_broker_that_is_away_leaves_the_notices_for_later(store: Connection[Any]) -> None:
     pend(store, ("A", "Roupas", 1, 1))
     run(store, "one")
