@@ -22,6 +22,8 @@ PRICE = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,2})?")
 KEY = re.compile(r"[0-9]{1,9}")
 COLUMNS = ("produto_id", "preco")
 MAX_LINES = 1_000_000
+# Of several prices for one product, so many are told.
+NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ def propose(lines: Iterable[Line], catalogue: Mapping[int, Decimal], limit: Deci
     prices: dict[int, set[Decimal]] = {}
     for proposal in read:
         if proposal.product is not None and proposal.new is not None:
-            prices.setdefault(proposal.product, set()).add(proposal.new)
+            given = prices.setdefault(proposal.product, set())
+            if len(given) < NAMED:
+                given.add(proposal.new)
     seen: set[int] = set()
     return [_decide(proposal, prices, seen, limit) for proposal in read]
 

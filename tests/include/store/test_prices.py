@@ -103,6 +103,13 @@ def test_two_prices_for_a_product_are_none() -> None:
     ]
 
 
+def test_many_prices_for_a_product_are_refused_in_few_words() -> None:
+    found = decisions(*(("1", f"{price}.00") for price in range(101, 1101)))
+    assert {decision for decision, _ in found} == {"invalido"}
+    # What `precos_propostos.motivo` holds.
+    assert max(len(reason or "") for _, reason in found) <= 500
+
+
 @given(st.binary(max_size=300), st.sampled_from(["csv", "json"]))
 def test_no_bytes_do_anything_but_parse_or_be_refused(content: bytes, form: str) -> None:
     try:
