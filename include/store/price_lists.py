@@ -21,7 +21,7 @@ from decimal import Decimal
 from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 
-from include.store.errors import StoreError
+from include.store.errors import RequestError, StoreError
 from include.store.mysql import script, transaction
 from include.store.prices import Proposal
 
@@ -49,13 +49,13 @@ def save(
 ) -> None:
     """Keep the list `name` and what its lines mean, in the place of what an earlier try kept.
 
-    Raises StoreError when the list has been applied: what is in the history must not change.
+    Raises RequestError when the list has been applied: what is in the history must not change.
     """
     with transaction(connection) as cursor:
         cursor.execute(script(FOLDER, "lock_list"), {"list": name})
         row = cursor.fetchone()
         if row is not None and row["aplicada_em"] is not None:
-            raise StoreError(
+            raise RequestError(
                 f"list {name} was applied at {row['aplicada_em']}: trigger a new run to read it again"
             )
         cursor.execute(script(FOLDER, "delete_proposals"), {"list": name})

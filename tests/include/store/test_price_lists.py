@@ -11,7 +11,7 @@ import pytest
 from pymysql.connections import Connection
 
 from include.store import price_lists
-from include.store.errors import StoreError
+from include.store.errors import RequestError, StoreError
 from include.store.price_lists import Decision, apply, catalogue, question, save
 from include.store.prices import parse, propose
 from tests.include.store.conftest import Connect
@@ -85,7 +85,7 @@ def test_a_list_that_is_read_again_replaces_its_proposals_until_it_is_applied(
     propose_list(proposed, b"produto_id,preco\n3,31.00\n")
     assert read(proposed, "SELECT produto_id FROM precos_propostos") == [(3,)]
     apply(proposed, "run", NOBODY)
-    with pytest.raises(StoreError, match=r"list run was applied at .*: trigger a new run"):
+    with pytest.raises(RequestError, match=r"list run was applied at .*: trigger a new run"):
         propose_list(proposed)
     assert prices(proposed) == [10, 20, 31]
 
@@ -160,5 +160,6 @@ def test_two_at_once_apply_it_once_and_readers_see_all_of_it_or_nothing(
         thread.join()
     stop.set()
     looking.join()
+    assert seen
     assert seen <= {(10, 20, 30), (11, 40, 30)}
     assert len(history(proposed)) == 2
