@@ -44,6 +44,14 @@ def read(origin: str, form: str, credentials: tuple[str, str] | None) -> tuple[b
     return _open(path), form or _form(path.name)
 
 
+def shown(origin: str) -> str:
+    """Return the origin without what may give access in an address, such as a token: for logs and tables."""
+    address = urlsplit(origin)
+    if address.scheme not in ("http", "https"):
+        return origin
+    return address._replace(query="", fragment="").geturl()
+
+
 def _form(name: str) -> str:
     suffix = name.rpartition(".")[2].lower()
     if suffix not in ("csv", "json"):
@@ -77,15 +85,15 @@ def _get(address: str, credentials: tuple[str, str] | None) -> bytes:
     try:
         with requests.get(address, auth=credentials, timeout=SECONDS, stream=True) as answer:
             if answer.status_code >= 500 or answer.status_code == 429:
-                raise SourceError(f"{address} answered {answer.status_code}")
+                raise SourceError(f"{shown(address)} answered {answer.status_code}")
             if answer.status_code != 200:
-                raise ListError(f"{address} answered {answer.status_code}; a list comes with 200")
+                raise ListError(f"{shown(address)} answered {answer.status_code}; a list comes with 200")
             content = bytearray()
             for chunk in answer.iter_content(CHUNK):
                 content += chunk
                 if len(content) > MAX_BYTES:
-                    raise ListError(f"{address} gives more than {MAX_BYTES} bytes; no more are taken")
+                    raise ListError(f"{shown(address)} gives more than {MAX_BYTES} bytes; no more are taken")
             return bytes(content)
     except requests.RequestException as error:
         # A body that ends before its Content-Length is one of these: half a list is no list.
-        raise SourceError(f"{address} gave no answer: {type(error).__name__}") from None
+        raise SourceError(f"{shown(address)} gave no answer: {type(error).__name__}") from None

@@ -20,7 +20,7 @@ def read(settings: Prices, run: str) -> list[str]:
     lines = parse(content, form)
     with closing(connections.mysql()) as connection:
         proposals = propose(lines, price_lists.catalogue(connection), settings.limit)
-        price_lists.save(connection, run, settings.origin, content, proposals)
+        price_lists.save(connection, run, supplier.shown(settings.origin), content, proposals)
         asked = price_lists.question(connection, run)
     log.info("%d lines: %s", len(lines), dict(Counter(proposal.decision for proposal in proposals)))
     for proposal in [proposal for proposal in proposals if proposal.decision == "invalido"][:100]:

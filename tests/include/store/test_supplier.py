@@ -73,6 +73,15 @@ def test_what_the_supplier_refuses_is_asked_for_once(address: str) -> None:
     assert Handler.asked == {"/none.csv": 1}
 
 
+@pytest.mark.parametrize("place", ["half.csv", "none.csv"])
+def test_what_gives_access_in_an_address_is_not_told(address: str, place: str) -> None:
+    with pytest.raises((SourceError, ListError), match=f"{address}/{place}") as raised:
+        supplier.read(f"{address}/{place}?token=s3cr3t#part", "", None)
+    assert "s3cr3t" not in str(raised.value)
+    assert supplier.shown(f"{address}/{place}?token=s3cr3t#part") == f"{address}/{place}"
+    assert supplier.shown("/lists/a?b.csv") == "/lists/a?b.csv"
+
+
 def test_more_than_is_taken(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supplier, "MAX_BYTES", 10)
     with pytest.raises(ListError, match="gives more than 10 bytes"):
