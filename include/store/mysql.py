@@ -7,7 +7,7 @@ locks only the rows it names. `snapshot` is for those who must see one state thr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,9 @@ def transaction(connection: Connection[DictCursor]) -> Iterator[DictCursor]:
     except BaseException:
         # With the connection gone the server has rolled back by itself.
         if connection.open:
-            try:
+            # It notices that here where the server has hung up. Closing is its owner's, who can't do it twice.
+            with suppress(pymysql.MySQLError):
                 connection.rollback()
-            except pymysql.MySQLError:
-                connection.close()
         raise
     connection.commit()
 
