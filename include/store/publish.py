@@ -6,8 +6,8 @@
 | lock, replace, set aside, compare, ledger row, in one transaction | rolled back: readers see what was there               |
 | commit                                                    | done; a retry publishes the same again, with the same effect |
 
-Two at once: on PostgreSQL one waits for the other's locks, on Redshift one fails and is retried. Either order gives the
-same, for a line from an older snapshot does not replace one from a newer (`drop_overtaken.sql`).
+Two at once: one waits for the other's lock, and begins with what the other has left. Either order gives the same, for a
+line from an older snapshot does not replace one from a newer (`drop_overtaken.sql`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from include.store.export import Orders, Products
 from include.store.mysql import script
 from include.store.stage import Export, Stage
 from include.store.table import ORDERS, PRODUCTS, SET_ASIDE, Figures
-from include.store.warehouse import Session
+from include.store.warehouse import LEDGER, Session
 
 PRODUCT_TABLES = ("produtos", "produtos_agg")
 ORDER_TABLES = ("pedidos", "pedidos_rejeitados")
-LEDGER = "cargas"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 | | Redshift | PostgreSQL |
 |---|---|---|
 | a stage is filled by | `COPY … FROM 's3://…'`, read by Redshift in parallel | `COPY … FROM STDIN`, part by part |
-| of two loads at once | one fails (error 1023) and is retried | one waits for the table's lock; readers do not |
+| of two loads at once | one waits for the ledger's lock | one waits for the tables' lock; readers do not |
+
+Redshift has one kind of lock, which keeps readers away too, so only the ledger has it, which nobody else reads for long. It
+is what counts: under snapshot isolation, the default of new clusters, two loads that saw the same state would both commit.
 
 Everything else is the SQL that both have, through DB-API with `%s`.
 """
@@ -24,6 +27,7 @@ from include.store.table import Figures, Table, sums
 
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,128}", re.ASCII)
 KEY = re.compile(r"[\w./-]+", re.ASCII)
+LEDGER = "cargas"
 
 Copy = Callable[[Any, str, Table, Export, Stage], None]
 
@@ -141,7 +145,11 @@ def redshift(connect: Callable[[], Any], role: str) -> Warehouse:
         stage.put(key, manifest(export, stage.bucket))
         cursor.execute(copy_statement(name, stage.bucket, key, role))
 
-    return Warehouse(connect, copy, lambda cursor, tables: None)
+    def lock(cursor: Any, tables: Sequence[str]) -> None:
+        # The first statement of its transaction: it takes no snapshot, so the next one sees what the other load left.
+        cursor.execute(f"LOCK TABLE {LEDGER}")
+
+    return Warehouse(connect, copy, lock)
 
 
 def manifest(export: Export, bucket: str) -> dict[str, Any]:

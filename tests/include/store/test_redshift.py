@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from include.store.errors import ConfigurationError
+from include.store.publish import LEDGER, ORDER_TABLES
 from include.store.stage import Export, Part
 from include.store.table import Figures
 from include.store.warehouse import copy_statement, manifest, redshift
@@ -20,6 +21,17 @@ def test_copy_reads_a_manifest_with_the_length_of_each_file() -> None:
     assert manifest(Export("pedidos", [Part("a/p.parquet", 10, 2)], Figures()), "loja") == {
         "entries": [{"url": "s3://loja/a/p.parquet", "mandatory": True, "meta": {"content_length": 10}}]
     }
+
+
+def test_of_two_loads_the_second_waits_and_no_reader_does() -> None:
+    told: list[str] = []
+
+    class Cursor:
+        execute = staticmethod(told.append)
+
+    redshift(lambda: None, ROLE).lock(Cursor(), [*ORDER_TABLES, LEDGER])
+    # Redshift's lock keeps readers away as well, so only what nobody but the loads reads has one.
+    assert told == ["LOCK TABLE cargas"]
 
 
 @pytest.mark.parametrize(
