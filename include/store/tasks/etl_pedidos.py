@@ -19,6 +19,8 @@ from include.store.table import Figures
 log = logging.getLogger(__name__)
 
 DAG = "etl_pedidos"
+# Of a load in the ledger: runs of several DAGs may have one name.
+LOAD = f"{DAG} {{}}".format
 
 
 def extract(
@@ -44,14 +46,14 @@ def load(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict[str
     start, end = (datetime.fromisoformat(extracted[name]) for name in ("inicio", "fim"))
     stage = Stage(connections.stage(), settings.bucket, settings.part_rows)
     with connections.warehouse().session() as session:
-        publish.orders(session, stage, read, (start, end), run)
+        publish.orders(session, stage, read, (start, end), LOAD(run))
     return {"lidos": read.source.rows, "rejeitados": read.set_aside.figures.rows}
 
 
 def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> None:
     """Hold what people now read against the extract, then remove the stage. Raises ComparisonError."""
     with connections.warehouse().session() as session:
-        if not publish.compare_load(session, run, restore(extracted)):
+        if not publish.compare_load(session, LOAD(run), restore(extracted)):
             log.warning("another load was published since: it has been compared with its own extract")
     Stage(connections.stage(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
 

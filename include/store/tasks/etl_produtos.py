@@ -16,6 +16,8 @@ from include.store.stage import Export, Stage, folder
 log = logging.getLogger(__name__)
 
 DAG = "etl_produtos"
+# Of a load in the ledger: runs of several DAGs may have one name.
+LOAD = f"{DAG} {{}}".format
 
 
 def extract(settings: Transfer, run: str) -> dict[str, Any]:
@@ -32,14 +34,14 @@ def load(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> int:
     """Publish products and totals in one transaction; return how many products."""
     stage = Stage(connections.stage(), settings.bucket, settings.part_rows)
     with connections.warehouse().session() as session:
-        return publish.products(session, stage, restore(extracted), run)
+        return publish.products(session, stage, restore(extracted), LOAD(run))
 
 
 def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict[str, Any]:
     """Hold both published tables against the source's sums, then remove the stage. Raises ComparisonError."""
     read = restore(extracted)
     with connections.warehouse().session() as session:
-        if publish.is_last(session, "produtos", run):
+        if publish.is_last(session, "produtos", LOAD(run)):
             publish.compare_products(session, read.export.figures, read.totals)
         else:
             log.warning("another load was published since: it has been compared with its own extract")

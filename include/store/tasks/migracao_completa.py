@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 DAG = "migracao_completa"
 PRODUTOS = "produtos"
+# Of a load in the ledger: runs of several DAGs may have one name.
+LOAD = f"{DAG} {{}}".format
 
 
 def plan(settings: Transfer, run: str) -> list[str]:
@@ -74,8 +76,8 @@ def load(settings: Transfer, run: str) -> dict[str, int]:
             session, stage, [each.kept for each in parts], [each.set_aside for each in parts]
         )
         publish.begin(session, [*publish.PRODUCT_TABLES, *publish.ORDER_TABLES])
-        publish.publish_products(session, products, run)
-        publish.publish_all_orders(session, _chunks(orders), min(each.until for each in parts), run)
+        publish.publish_products(session, products, LOAD(run))
+        publish.publish_all_orders(session, _chunks(orders), min(each.until for each in parts), LOAD(run))
         session.connection.commit()
     return {"produtos": products.export.figures.rows, "pedidos": sum(each.source.rows for each in parts)}
 
@@ -89,10 +91,10 @@ def compare(settings: Transfer, run: str) -> dict[str, int]:
     products, orders = _read(stage, home)
     compared = {}
     with connections.warehouse().session() as session:
-        if publish.is_last(session, "produtos", run):
+        if publish.is_last(session, "produtos", LOAD(run)):
             publish.compare_products(session, products.export.figures, products.totals)
             compared["produtos"] = products.export.figures.rows
-        if publish.is_last(session, "pedidos", run):
+        if publish.is_last(session, "pedidos", LOAD(run)):
             publish.compare_orders(session, _chunks(orders))
             compared["pedidos"] = sum(each.source.rows for each in orders.values())
     for table in {"produtos", "pedidos"} - set(compared):
