@@ -24,6 +24,7 @@ or `{"repetir_todos": true}` for all of them.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
 
@@ -81,14 +82,16 @@ def criacao_produtos() -> None:
 
     # Also after a batch that failed, and where there was none: a notice may be left from an earlier run.
     @task(trigger_rule=TriggerRule.ALL_DONE)
-    def avisar() -> dict[str, int]:
+    def avisar(lotes: Any) -> dict[str, int]:
         from include.store.failures import explained
         from include.store.tasks import criacao_produtos as work
 
         with explained():
-            return work.tell(SETTINGS, get_current_context()["run_id"])
+            # There is no list, not even an empty one, where reservar failed.
+            return work.tell(SETTINGS, get_current_context()["run_id"], lotes is not None)
 
-    criar.expand(lote=reservar()) >> avisar()
+    claimed = reservar()
+    criar.expand(lote=claimed) >> avisar(claimed)
 
 
 criacao_produtos()

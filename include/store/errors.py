@@ -27,5 +27,9 @@ class ComparisonError(StoreError):
     """What arrived is not what was read. The transaction was rolled back, or what is published is named."""
 
 
-NOT_RETRIED = (RequestError, ConfigurationError, ListError, ComparisonError)
+class UnfinishedError(StoreError):
+    """Something of the run is left undone: another task has failed and said why. A later run does it."""
+
+
+NOT_RETRIED = (RequestError, ConfigurationError, ListError, ComparisonError, UnfinishedError)
 """What no second try can mend."""

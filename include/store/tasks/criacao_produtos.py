@@ -10,12 +10,14 @@ from typing import Any
 
 from include.store import connections, notices
 from include.store.claims import Claims
-from include.store.errors import StoreError
+from include.store.errors import UnfinishedError
 from include.store.settings import Creation
 
 log = logging.getLogger(__name__)
 
 QUEUE = "produto-fila"
+# So many failures are told in the log; all of them are in produtos_eventos.
+SHOWN = 100
 
 
 def claim(settings: Creation, run: str, replay: Sequence[int] | None, replay_all: bool) -> list[list[int]]:
@@ -33,19 +35,24 @@ def create(settings: Creation, run: str, batch: Sequence[int]) -> dict[str, int]
         return Claims(connection, run, settings.delay).work(batch)
 
 
-def tell(settings: Creation, run: str) -> dict[str, int]:
+def tell(settings: Creation, run: str, claimed: bool) -> dict[str, int]:
     """Send what downstream was not told yet, and say which products failed; return the counts of both.
 
-    Raises StoreError when a batch of this run was not worked on: its task has failed, and the next run takes it over.
+    Raises UnfinishedError when nothing could be claimed, or a batch of this run was not worked on: a task has failed, and
+    the next run takes it over. Nobody else would end the run as failed, for `tell` comes last.
     """
     with closing(connections.mysql()) as connection:
         sent = notices.send(connection, _publish)
         claims = Claims(connection, run, settings.delay)
         failures = claims.report()
-        for failure in failures:
+        for failure in failures[:SHOWN]:
             log.warning("product %(pendente_id)s is %(estado)s: %(motivo)s", failure)
+        if not claimed:
+            raise UnfinishedError("task reservar has failed, and says why: no product was claimed")
         if left := claims.left():
-            raise StoreError(f"{left} products of this run were not worked on: the next run takes them over")
+            raise UnfinishedError(
+                f"{left} products of this run were not worked on: the next run takes them over"
+            )
     return {"avisos": sent, "com_motivo": len(failures)}
 
 
