@@ -4,6 +4,6 @@ INSERT INTO produtos (produto_id, nome, categoria, categoria_id, preco, estoque,
 SELECT produto_id, nome, categoria, categoria_id, preco, estoque, valor_estoque FROM estagio_produtos;
 DELETE FROM produtos_agg;
 INSERT INTO produtos_agg (categoria, preco_medio, estoque_total)
-SELECT categoria, ROUND(CAST(SUM(preco) AS NUMERIC(38, 10)) / COUNT(*), 2), SUM(estoque)
+SELECT RTRIM(categoria), ROUND(CAST(SUM(preco) AS NUMERIC(38, 10)) / COUNT(*), 2), SUM(estoque)
 FROM estagio_produtos
-GROUP BY categoria;
+GROUP BY RTRIM(categoria);
