@@ -14,6 +14,8 @@ from typing import Any
 STATES = ("novo", "pago", "enviado", "entregue", "cancelado")
 EARLIEST = datetime(2000, 1, 1)  # noqa: DTZ001 - the table's times are naive, and UTC
 TOLERANCE = timedelta(days=1)
+# The source's ids are unsigned; neither Parquet's type nor the warehouse's holds more than this.
+MAX_ID = (1 << 63) - 1
 
 
 def fault(row: Mapping[str, Any], now: datetime) -> str | None:
@@ -32,6 +34,9 @@ def fault(row: Mapping[str, Any], now: datetime) -> str | None:
         return f"valor_total is {value}: it must be at least 0"
     if row["cliente_id"] is None:
         return "cliente_id is empty: an order has a client"
+    for name in ("pedido_id", "cliente_id"):
+        if row[name] > MAX_ID:
+            return f"{name} is {row[name]}: it must be at most {MAX_ID}"
     return None
 
 
@@ -43,7 +48,7 @@ def split(row: Mapping[str, Any], now: datetime) -> tuple[dict[str, Any] | None,
         return {**{name: row[name] for name in kept}, "versao": now}, None
     return None, {
         "linha": row["linha"],
-        "pedido_id": row["pedido_id"],
+        "pedido_id": row["pedido_id"] if row["pedido_id"] <= MAX_ID else None,
         "valor_total": row["valor_total"],
         "conteudo": json.dumps(row, ensure_ascii=False, default=str)[:2000],
         "motivo": reason[:500],

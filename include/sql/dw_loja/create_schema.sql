@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS pedidos (
 
 CREATE TABLE IF NOT EXISTS pedidos_rejeitados (
     linha BIGINT NOT NULL PRIMARY KEY,
-    pedido_id BIGINT NOT NULL,
+    -- None where it is larger than the type; conteudo has it.
+    pedido_id BIGINT,
     valor_total NUMERIC(14, 2),
     conteudo VARCHAR(8000) NOT NULL,
     motivo VARCHAR(2000) NOT NULL,

@@ -33,7 +33,10 @@ JOIN candidatas AS nova ON nova.linha = ultimas.linha;
 DELETE FROM pedidos USING estagio_pedidos_rejeitados WHERE pedidos.linha = estagio_pedidos_rejeitados.linha;
 INSERT INTO pedidos (linha, pedido_id, cliente_id, data, valor_total, status, versao)
 SELECT linha, pedido_id, cliente_id, data, valor_total, status, versao FROM estagio_pedidos
-WHERE linha NOT IN (SELECT linha FROM estagio_pedidos_rejeitados);
+-- Not NOT IN: PostgreSQL would look through all of the set-aside lines for each one, once they are many.
+WHERE NOT EXISTS (
+    SELECT 1 FROM estagio_pedidos_rejeitados WHERE estagio_pedidos_rejeitados.linha = estagio_pedidos.linha
+);
 INSERT INTO pedidos_rejeitados (linha, pedido_id, valor_total, conteudo, motivo, versao)
 SELECT linha, pedido_id, valor_total, conteudo, motivo, versao FROM estagio_pedidos_rejeitados;
 DROP TABLE ultimas;

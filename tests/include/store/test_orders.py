@@ -36,6 +36,10 @@ ROW: dict[str, Any] = {
         ({"valor_total": None}, "valor_total is None: it must be at least 0"),
         ({"valor_total": Decimal("-0.01")}, "valor_total is -0.01"),
         ({"cliente_id": None}, "cliente_id is empty"),
+        (
+            {"cliente_id": 1 << 63},
+            "cliente_id is 9223372036854775808: it must be at most 9223372036854775807",
+        ),
     ],
 )
 def test_what_is_wrong_is_set_aside_whole_with_its_value(change: dict[str, Any], reason: str) -> None:
@@ -46,6 +50,15 @@ def test_what_is_wrong_is_set_aside_whole_with_its_value(change: dict[str, Any],
     assert bad["motivo"].startswith(reason)
     assert json.loads(bad["conteudo"])["pedido_id"] == 70
     assert bad["valor_total"] == row["valor_total"]
+
+
+def test_a_number_that_the_warehouse_has_no_type_for_is_set_aside_as_text() -> None:
+    good, bad = split({**ROW, "pedido_id": (1 << 64) - 1}, NOW)
+    assert good is None
+    assert bad is not None
+    assert bad["pedido_id"] is None
+    assert json.loads(bad["conteudo"])["pedido_id"] == (1 << 64) - 1
+    assert bad["motivo"].startswith("pedido_id is 18446744073709551615: it must be at most")
 
 
 @pytest.mark.parametrize("status", STATES)
