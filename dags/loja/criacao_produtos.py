@@ -23,7 +23,7 @@ or `{"repetir_todos": true}` for all of them.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
@@ -80,8 +80,9 @@ def criacao_produtos() -> None:
         with explained():
             return work.create(SETTINGS, get_current_context()["run_id"], lote)
 
-    # Also after a batch that failed, and where there was none: a notice may be left from an earlier run.
-    @task(trigger_rule=TriggerRule.ALL_DONE)
+    # Also after a batch that failed, and where there was none: a notice may be left from an earlier run. With a broker that
+    # hangs it does not hang long: the next run waits for this one, and sends what is left.
+    @task(trigger_rule=TriggerRule.ALL_DONE, retries=1, execution_timeout=timedelta(minutes=2))
     def avisar(lotes: Any) -> dict[str, int]:
         from include.store.failures import explained
         from include.store.tasks import criacao_produtos as work

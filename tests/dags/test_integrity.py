@@ -302,6 +302,12 @@ def test_the_store_runs_when_its_crontab_did_and_never_two_at_once(
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == wiring
 
 
+def test_a_broker_that_is_away_or_hangs_holds_up_the_next_products_for_minutes_at_most(bag: Any) -> None:
+    told = bag.dags["criacao_produtos"].get_task("avisar")
+    # The next run sends what is left, and waits for this one.
+    assert (told.retries + 1) * told.execution_timeout <= timedelta(minutes=5)
+
+
 def test_etl_pedidos_reads_data_intervals(bag: Any) -> None:
     from airflow.sdk import CronDataIntervalTimetable
 
