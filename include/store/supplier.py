@@ -29,7 +29,10 @@ def read(origin: str, form: str, credentials: tuple[str, str] | None) -> tuple[b
         raise ConfigurationError(
             "LOJA_PRECOS_ORIGEM is empty: it must be an http(s) address or an absolute path"
         )
-    address = urlsplit(origin)
+    try:
+        address = urlsplit(origin)
+    except ValueError as error:
+        raise ConfigurationError(f"LOJA_PRECOS_ORIGEM must be an http(s) address: {error}") from None
     if address.scheme in ("http", "https") and address.hostname:
         if address.username or address.password:
             raise ConfigurationError(

@@ -108,6 +108,7 @@ def test_a_file_by_its_name_or_by_the_setting(tmp_path: Path) -> None:
         ("list.csv", "must be an http"),
         ("ftp://host/list.csv", "must be an http"),
         ("http:///list.csv", "must be an http"),
+        ("http://[::1/list.csv", "must be an http"),
         ("https://ana:secret@host/list.csv", "holds a password"),
     ],
 )
