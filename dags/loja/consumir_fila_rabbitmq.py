@@ -18,17 +18,13 @@ the store's database and of the warehouse, and in the metrics `loja.messages` an
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
 
-from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk import CronTriggerTimetable, dag
 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
 from include.store import settings
-
-SETTINGS = settings.queues()
-QUEUES = ["produto-fila", "pedido-fila", "usuario-fila"]
-BROKER: Final = "rabbitmq"
+from include.store.consumer_dag import PARAMS, wire
 
 
 @dag(
@@ -40,85 +36,11 @@ BROKER: Final = "rabbitmq"
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
     tags=[Tag.LOJA],
-    params={
-        "filas": Param(
-            QUEUES,
-            type="array",
-            items={"type": "string", "enum": QUEUES},
-            minItems=1,
-            uniqueItems=True,
-            title="Filas",
-            description="Queues to take from.",
-        ),
-        "consumidores": Param(
-            2,
-            type="integer",
-            minimum=1,
-            maximum=16,
-            title="Consumidores",
-            description="At most this many consumers per queue, spread over the workers.",
-        ),
-        "lote": Param(
-            100,
-            type="integer",
-            minimum=1,
-            maximum=500,
-            title="Lote",
-            description="Messages that a consumer holds and stores together.",
-        ),
-        "segundos": Param(
-            300,
-            type="integer",
-            minimum=1,
-            maximum=540,
-            title="Segundos",
-            description="So long a consumer takes new batches, if it does not find its queue empty before.",
-        ),
-        "reviver": Param(
-            False,
-            type="boolean",
-            title="Reviver",
-            description="Put the dead letters of these queues back first, once their cause is mended.",
-        ),
-    },
+    params=PARAMS,
 )
 def consumir_fila_rabbitmq() -> None:
-    """Wire planning, consuming and measuring together."""
-
-    @task
-    def planejar() -> list[dict[str, Any]]:
-        from include.store.failures import explained
-        from include.store.tasks import consumir_fila as tasks
-
-        context = get_current_context()
-        run, params = f"{BROKER} {context['run_id']}", context["params"]
-        with explained():
-            return tasks.plan(
-                BROKER, run, params["filas"], params["consumidores"], params["lote"], params["reviver"]
-            )
-
-    @task(map_index_template="{{ consumidor }}")
-    def consumir(consumidor: dict[str, Any]) -> dict[str, int]:
-        from include.store.failures import explained
-        from include.store.tasks import consumir_fila as tasks
-
-        context = get_current_context()
-        context["consumidor"] = f"{consumidor['fila']} {consumidor['numero']}"  # type: ignore[typeddict-unknown-key]
-        run, params = f"{BROKER} {context['run_id']}", context["params"]
-        with explained():
-            return tasks.work(SETTINGS, BROKER, run, consumidor["fila"], params["lote"], params["segundos"])
-
-    # Also where there was nothing to consume.
-    @task(trigger_rule=TriggerRule.NONE_FAILED)
-    def medir() -> dict[str, dict[str, Any]]:
-        from include.store.failures import explained
-        from include.store.tasks import consumir_fila as tasks
-
-        context = get_current_context()
-        with explained():
-            return tasks.measure(f"{BROKER} {context['run_id']}", context["params"]["filas"])
-
-    consumir.expand(consumidor=planejar()) >> medir()
+    """Wire the tasks of a queue worker."""
+    wire("rabbitmq")
 
 
 consumir_fila_rabbitmq()

@@ -17,7 +17,10 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError, field_validator, model_validator
 
+Broker = Literal["rabbitmq", "sqs"]
 TYPES = ("produto", "pedido", "usuario")
+QUEUES = tuple(f"{name}-fila" for name in TYPES)
+"""On either broker. A message of another type is taken from any of them: its effect is by its own type."""
 LARGEST = 240 * 1024
 """Bytes of a body. A message of the store has some 200: what is larger is no such message, and is not even parsed.
 

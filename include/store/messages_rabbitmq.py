@@ -34,14 +34,13 @@ from pika.exceptions import (
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from include.store.errors import ConfigurationError
-from include.store.messages import TYPES, Priority, priority
+from include.store.messages import Priority, priority
 from include.store.messages_consume import Away, Delivery
 
 log = logging.getLogger(__name__)
 # The client tells of each socket and channel, and of what it raises too: eight lines and a traceback for one refusal.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
-QUEUES = tuple(f"{name}-fila" for name in TYPES)
 WAITING = "-espera"
 DEAD = "-mortas"
 DENIED, NOT_AS_DECLARED = 403, 406

@@ -34,13 +34,14 @@ def write(connect: Callable[[], Any], run: str, numbers: Mapping[str, Metrics]) 
         connection.close()
 
 
-def tell(numbers: Mapping[str, Metrics], meter: Meter | None = None) -> None:
-    """Count messages by queue and result, and set the share that succeeded where there was any message."""
+def tell(broker: str, numbers: Mapping[str, Metrics], meter: Meter | None = None) -> None:
+    """Count messages by broker, queue and result, and set the share that succeeded where there was any message."""
     meter = meter or metrics.get_meter("loja")
     messages = meter.create_counter("loja.messages", "{message}", "Messages that came to their end")
     rate = meter.create_gauge("loja.success_rate", "1", "Share of a run's messages that succeeded")
     for queue, found in numbers.items():
-        messages.add(found.sucessos, {"queue": queue, "result": "sucesso"})
-        messages.add(found.falhas, {"queue": queue, "result": "falha"})
+        labels = {"broker": broker, "queue": queue}
+        messages.add(found.sucessos, {**labels, "result": "sucesso"})
+        messages.add(found.falhas, {**labels, "result": "falha"})
         if found.taxa is not None:
-            rate.set(found.taxa, {"queue": queue})
+            rate.set(found.taxa, labels)

@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent / "sql"
 SESSION = (
     "SET time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', "
     # A reader of millions of rows may pause while it uploads a part.
-    "net_write_timeout = 3600, innodb_lock_wait_timeout = 10"
+    "net_write_timeout = 3600, innodb_lock_wait_timeout = 10, "
+    # A machine that vanishes says no goodbye: what it holds is free again after this, not after hours.
+    "wait_timeout = 900"
 )
 # The server took no side: it chose a victim, gave up on a lock, or was gone. The same may go well a minute later.
 TRANSIENT = {1205, 1213, 2006, 2013, 1020, 1158, 1159, 1160, 1161, 4031}

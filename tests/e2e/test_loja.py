@@ -24,9 +24,12 @@ from local.airflow import Triggerer, Worker
 from local.api import AirflowApi, Run
 from local.loja import WAREHOUSE, Loja
 from local.stack import Deployment
-from tests.e2e.runs import PATIENCE, ended, instances, log, path, until
+from tests.conftest import ROOT
+from tests.e2e.runs import PATIENCE, ended, instances, log, path, resume, until
 from tests.otlp import Receiver
+from tests.promql import expressions, questions, unanswered
 
+DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "loja.json"
 EVERY_MINUTE = ("criacao_produtos", "consumir_fila_rabbitmq")
 DAGS = (
     *EVERY_MINUTE,
@@ -325,8 +328,7 @@ def test_messages_that_wait_on_sqs_start_their_consumers(lab: Lab) -> None:
     messages_sqs.publish(client, "produto-fila", [*generate("produto", 1, 30), b"{"])
     lab.unpause("consumir_fila_sqs")
     # A watcher is there from the next time on that the file of an unpaused DAG is read.
-    token = lab.api.call("GET", "/api/v2/dags/consumir_fila_sqs")["file_token"]
-    lab.api.call("PUT", f"/api/v2/parseDagFile/{token}")
+    resume(lab.api, "consumir_fila_sqs")
     run = lab.first("consumir_fila_sqs")
     assert run.run_type == "asset_triggered"
     lab.ended("consumir_fila_sqs", run.run_id)
@@ -371,12 +373,14 @@ def test_a_killed_worker_loses_no_message_and_doubles_none(lab: Lab, telemetry: 
         return {
             (point.labels["queue"], point.labels["result"]): point.value
             for point in list(telemetry.received.points)
-            if point.name == "loja.messages" and point.value
+            if point.name == "loja.messages" and point.value and point.labels["broker"] == "rabbitmq"
         }
 
     until(lab.deployment, lambda: ("usuario-fila", "falha") in counted())
     assert counted()["usuario-fila", "falha"] == 3
     assert counted()["pedido-fila", "sucesso"] == 300
+    asked = [question for text in expressions(DASHBOARD) for question in questions(text)]
+    until(lab.deployment, lambda: not unanswered(asked, list(telemetry.received.points)))
     with lab.loja.rabbitmq.connect() as connection:
         dead = connection.channel().queue_declare("usuario-fila-mortas", passive=True).method.message_count
     assert dead == 3

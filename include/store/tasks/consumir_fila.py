@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from include.store import connections, messages_rabbitmq, messages_sqs
-from include.store.messages import key
+from include.store.errors import UnfinishedError
+from include.store.messages import Broker, key
 from include.store.messages_consume import Queue, consume
 from include.store.messages_report import tell, write
 from include.store.messages_stored import Stored, create_tables
 from include.store.settings import Queues
 
 log = logging.getLogger(__name__)
-
-Broker = Literal["rabbitmq", "sqs"]
 
 
 def plan(
@@ -55,8 +54,14 @@ def work(
         return vars(consume(opened, Stored(store, queue, run), batch, seconds=seconds))
 
 
-def measure(run: str, queues: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return what a run came to, by queue, and tell database, warehouse and metrics."""
+def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None) -> dict[str, dict[str, Any]]:
+    """Return what a run came to, by queue, and tell database, warehouse and metrics.
+
+    `failed` counts the consumers that failed for good; None where nothing could be planned. Raises UnfinishedError in
+    both cases once all is told: nobody else would end the run as failed, for `medir` comes last.
+    """
+    if failed is None:
+        raise UnfinishedError("task planejar has failed, and says why: nothing was consumed")
     with closing(connections.mysql()) as store:
         numbers = {queue: Stored(store, queue, run).measure() for queue in queues}
     for queue, found in numbers.items():
@@ -70,7 +75,9 @@ def measure(run: str, queues: Sequence[str]) -> dict[str, dict[str, Any]]:
             rate,
         )
     write(_warehouse(), run, numbers)
-    tell(numbers)
+    tell(broker, numbers)
+    if failed:
+        raise UnfinishedError(f"consumers that failed: {failed}; what they left waits for the next run")
     return {queue: vars(found) for queue, found in numbers.items()}
 
 

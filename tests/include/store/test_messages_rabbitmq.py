@@ -21,9 +21,9 @@ import pytest
 from pymysql.connections import Connection
 
 from include.store.errors import ConfigurationError
-from include.store.messages import key
+from include.store.messages import QUEUES, key
 from include.store.messages_consume import LOST, RETRIES, Away, Tally, consume
-from include.store.messages_rabbitmq import QUEUES, RabbitMQ, publish, revive, waiting
+from include.store.messages_rabbitmq import RabbitMQ, publish, revive, waiting
 from include.store.messages_stored import Stored, create_tables
 from local.mariadb import USER, MariaDB
 from local.rabbitmq import RabbitMQ as Server

@@ -20,7 +20,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pymysql.connections import Connection
 
 from include.store.connections import rabbitmq
-from include.store.errors import ConfigurationError
+from include.store.errors import ConfigurationError, UnfinishedError
+from include.store.messages import Broker
 from include.store.messages_publish import main
 from include.store.messages_report import tell, write
 from include.store.messages_stored import metrics
@@ -118,7 +119,7 @@ def publish(*arguments: str) -> str:
 
 @pytest.mark.parametrize("broker", ["rabbitmq", "sqs"])
 def test_a_run_takes_what_is_published_and_tells_everybody(
-    broker: tasks.Broker, connections: None, store: Connection[Any], warehouse: str
+    broker: Broker, connections: None, store: Connection[Any], warehouse: str
 ) -> None:
     said = publish("--broker", broker, "--count", "45", "--poison", "2")
     assert said.splitlines()[-1].startswith(f"47 messages in produto-fila ({broker}), ")
@@ -133,7 +134,7 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
     }
     # A second time changes nothing: a retried task reports the same.
     for _ in range(2):
-        assert tasks.measure("run", QUEUES) == expected
+        assert tasks.measure(broker, "run", QUEUES, 0) == expected
     # Far from the ids that criacao_produtos gives.
     assert_stored_once(store, ids(1_000_001, 1_000_045))
     with psycopg.connect(warehouse) as connection:
@@ -145,11 +146,18 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
         ("produto-fila", 47, 45, 2, "0.957447"),
         ("usuario-fila", 0, 0, 0, None),
     ]
+    # What was stored is told also where a consumer failed; but the run is no success.
+    with pytest.raises(UnfinishedError, match="consumers that failed: 1;"):
+        tasks.measure(broker, "run", QUEUES, 1)
+    with pytest.raises(UnfinishedError, match="planejar has failed"):
+        tasks.measure(broker, "run", QUEUES, None)
+    with psycopg.connect(warehouse) as connection:
+        assert connection.execute("SELECT sum(total) FROM metricas_filas").fetchall() == [(47,)]
     assert tasks.plan(broker, "run", QUEUES, 3, 20, revive=False) == []
     # The two that are poison still are.
     assert tasks.plan(broker, "again", QUEUES, 3, 20, revive=True) == planned[:1]
     tasks.work(SETTINGS, broker, "again", "produto-fila", 20, 60)
-    assert tasks.measure("again", QUEUES)["produto-fila"]["falhas"] == 2
+    assert tasks.measure(broker, "again", QUEUES, 0)["produto-fila"]["falhas"] == 2
 
 
 def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch, connections: None) -> None:
@@ -252,7 +260,7 @@ def test_a_watcher_outlives_a_queue_that_can_not_be_asked(
 def test_the_metrics_count_by_queue_and_result() -> None:
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader]).get_meter("test")
-    tell({"produto-fila": metrics(3, 1), "pedido-fila": metrics(0, 0)}, meter)
+    tell("sqs", {"produto-fila": metrics(3, 1), "pedido-fila": metrics(0, 0)}, meter)
     data = reader.get_metrics_data()
     assert data is not None
     found = {
@@ -263,12 +271,12 @@ def test_the_metrics_count_by_queue_and_result() -> None:
         for metric in data.resource_metrics[0].scope_metrics[0].metrics
     }
     assert found["loja.messages"] == {
-        (("queue", "produto-fila"), ("result", "sucesso")): 3,
-        (("queue", "produto-fila"), ("result", "falha")): 1,
-        (("queue", "pedido-fila"), ("result", "sucesso")): 0,
-        (("queue", "pedido-fila"), ("result", "falha")): 0,
+        (("broker", "sqs"), ("queue", "produto-fila"), ("result", "sucesso")): 3,
+        (("broker", "sqs"), ("queue", "produto-fila"), ("result", "falha")): 1,
+        (("broker", "sqs"), ("queue", "pedido-fila"), ("result", "sucesso")): 0,
+        (("broker", "sqs"), ("queue", "pedido-fila"), ("result", "falha")): 0,
     }
-    assert found["loja.success_rate"] == {(("queue", "produto-fila"),): 0.75}
+    assert found["loja.success_rate"] == {(("broker", "sqs"), ("queue", "produto-fila")): 0.75}
 
 
 def test_a_warehouse_row_is_replaced(warehouse: str) -> None:
