@@ -27,9 +27,13 @@ class ComparisonError(StoreError):
     """What arrived is not what was read. The transaction was rolled back, or what is published is named."""
 
 
+class OvertakenError(StoreError):
+    """What was read is older than what people read already. Nothing was changed: a new run reads what is there now."""
+
+
 class UnfinishedError(StoreError):
     """Something of the run is left undone: another task has failed and said why. A later run does it."""
 
 
-NOT_RETRIED = (RequestError, ConfigurationError, ListError, ComparisonError, UnfinishedError)
+NOT_RETRIED = (RequestError, ConfigurationError, ListError, ComparisonError, OvertakenError, UnfinishedError)
 """What no second try can mend."""

@@ -34,12 +34,16 @@ EVERY = {"low": 0, "high": 1 << 62}
 
 @dataclass(frozen=True)
 class Products:
-    """The products of a key range, and the source's own totals by category: average price and stock."""
+    """The products, and the source's own totals by category: average price and stock.
+
+    `version` is the source's clock at its snapshot.
+    """
 
     export: Export
     totals: dict[str, tuple[Decimal, int]]
     others: dict[str, int]
     """Categories without an id, each with its number of products."""
+    version: datetime
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,10 @@ class Orders:
 def products(connection: Connection[DictCursor], stage: Stage, prefix: str) -> Products:
     """Export all products, enriched. Raises ComparisonError when what was written is not what the source sums up."""
     others: dict[str, int] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(script("etl_produtos", "read_clock"))
+        [row] = cursor.fetchall()
+        version = row["now"].replace(tzinfo=UTC)
     with snapshot(connection) as cursor, stage.writer(prefix, PRODUCTS) as writer:
         for row in stream(connection, script("etl_produtos", "extract_products"), EVERY):
             try:
@@ -78,7 +86,7 @@ def products(connection: Connection[DictCursor], stage: Stage, prefix: str) -> P
             )
             for row in cursor.fetchall()
         }
-    return Products(export, totals, others)
+    return Products(export, totals, others, version)
 
 
 def orders_changed(

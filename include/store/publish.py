@@ -7,7 +7,8 @@
 | commit                                                    | done; a retry publishes the same again, with the same effect |
 
 Two at once: one waits for the other's lock, and begins with what the other has left. Either order gives the same, for a
-line from an older snapshot does not replace one from a newer (`drop_overtaken.sql`).
+line from an older snapshot does not replace one from a newer (`drop_overtaken.sql`). And what was read before a whole table
+was, is not published after it: that would bring rows back which were deleted at the source, or old products.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from include.store.coverage import BEGINNING, Load, covered_until
-from include.store.errors import ComparisonError
+from include.store.errors import ComparisonError, OvertakenError
 from include.store.export import Orders, Products
 from include.store.mysql import script
 from include.store.stage import Export, Stage
@@ -39,7 +40,7 @@ class Chunk:
 
 
 def products(session: Session, stage: Stage, read: Products, load: str) -> int:
-    """Publish the products and their totals by category; return how many rows. Raises ComparisonError."""
+    """Publish products and totals by category; return how many rows. Raises ComparisonError or OvertakenError."""
     session.fill(PRODUCTS, [read.export], stage)
     begin(session, PRODUCT_TABLES)
     publish_products(session, read, load)
@@ -48,10 +49,11 @@ def products(session: Session, stage: Stage, read: Products, load: str) -> int:
 
 
 def publish_products(session: Session, read: Products, load: str) -> None:
-    """Replace the products by what is staged, within the caller's transaction; raise ComparisonError if it differs."""
+    """Replace the products by what is staged, within the caller's transaction; raise as `products` does."""
+    _refuse_overtaken(session, "produtos", read.version)
     session.run(script("etl_produtos", "publish"))
     compare_products(session, read.export.figures, read.totals)
-    _note(session, load, "produtos", None, None, True, read.export.figures.rows)
+    _note(session, load, "produtos", None, None, read.version, True, read.export.figures.rows)
 
 
 def compare_products(session: Session, expected: Figures, totals: Mapping[str, tuple[Decimal, int]]) -> None:
@@ -71,9 +73,10 @@ def compare_products(session: Session, expected: Figures, totals: Mapping[str, t
 def orders(
     session: Session, stage: Stage, read: Orders, window: tuple[datetime, datetime], load: str
 ) -> None:
-    """Publish a window's orders and what is set aside of them. Raises ComparisonError."""
+    """Publish a window's orders and what is set aside of them. Raises ComparisonError or OvertakenError."""
     stage_orders(session, stage, [read.kept], [read.set_aside])
     begin(session, ORDER_TABLES)
+    _refuse_overtaken(session, "pedidos", read.version)
     session.run(script("etl_pedidos", "drop_overtaken"))
     expected = session.figures("estagio_pedidos", ORDERS) + session.figures(
         "estagio_pedidos_rejeitados", SET_ASIDE
@@ -89,7 +92,7 @@ def orders(
     )
     if found != expected:
         raise ComparisonError(f"the lines of this load are {found} in the warehouse; {expected} were staged")
-    _note(session, load, "pedidos", window[0], read.until, False, expected.rows)
+    _note(session, load, "pedidos", window[0], read.until, read.version, False, expected.rows)
     session.connection.commit()
 
 
@@ -101,7 +104,7 @@ def compare_load(session: Session, load: str, read: Orders) -> bool:
     if not is_last(session, "pedidos", load):
         return False
     relation = "(SELECT * FROM {} WHERE versao = %s) AS t"
-    version = [read.version.astimezone(UTC).replace(tzinfo=None)]
+    version = [_naive(read.version)]
     found = session.figures(relation.format("pedidos"), ORDERS, values=version) + session.figures(
         relation.format("pedidos_rejeitados"), SET_ASIDE, values=version
     )
@@ -120,13 +123,19 @@ def stage_orders(session: Session, stage: Stage, kept: Sequence[Export], set_asi
     session.fill(SET_ASIDE, set_aside, stage)
 
 
-def publish_all_orders(session: Session, chunks: Sequence[Chunk], until: datetime, load: str) -> None:
-    """Replace all orders by what is staged, within the caller's transaction; raise ComparisonError if it differs."""
+def publish_all_orders(
+    session: Session, chunks: Sequence[Chunk], until: datetime, version: datetime, load: str
+) -> None:
+    """Replace all orders by what is staged, within the caller's transaction; raise as `orders` does.
+
+    `until` is the earliest of all chunks, `version` the latest.
+    """
+    _refuse_overtaken(session, "pedidos", version)
     session.run(script("etl_pedidos", "clear"))
     session.run(script("etl_pedidos", "publish"))
     compare_orders(session, chunks)
     rows = sum(chunk.source.rows for chunk in chunks)
-    _note(session, load, "pedidos", BEGINNING, until, True, rows)
+    _note(session, load, "pedidos", BEGINNING, until, version, True, rows)
 
 
 def compare_orders(session: Session, chunks: Sequence[Chunk]) -> None:
@@ -162,17 +171,31 @@ def begin(session: Session, tables: Sequence[str]) -> None:
     session.warehouse.lock(session.connection.cursor(), [*tables, LEDGER])
 
 
+def _refuse_overtaken(session: Session, table: str, version: datetime) -> None:
+    """Raise OvertakenError where the whole table was read after this instant, and published already."""
+    for load, newer in session.read(script("dw_loja", "read_newer_whole_load"), [table, _naive(version)]):
+        raise OvertakenError(
+            f"{table} was read at {_naive(version)} UTC, and is there as {load} read it at {newer}: "
+            "nothing was changed; trigger a new run, which reads what is there now"
+        )
+
+
 def _note(
     session: Session,
     load: str,
     table: str,
     start: datetime | None,
     end: datetime | None,
+    version: datetime,
     whole: bool,
     rows: int,
 ) -> None:
-    naive = [None if each is None else each.astimezone(UTC).replace(tzinfo=None) for each in (start, end)]
-    now = datetime.now(UTC).replace(tzinfo=None)
+    instants = [None if each is None else _naive(each) for each in (start, end, version)]
     session.connection.cursor().execute(
-        script("dw_loja", "insert_load"), [load, table, *naive, whole, rows, now]
+        script("dw_loja", "insert_load"), [load, table, *instants, whole, rows, _naive(datetime.now(UTC))]
     )
+
+
+def _naive(instant: datetime) -> datetime:
+    """Return an instant as the warehouse keeps it: in UTC, and without saying so."""
+    return instant.astimezone(UTC).replace(tzinfo=None)

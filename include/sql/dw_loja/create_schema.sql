@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS cargas (
     tabela VARCHAR(60) NOT NULL,
     desde TIMESTAMP,
     ate TIMESTAMP,
+    -- The source's clock at the last snapshot that was read for it.
+    versao TIMESTAMP NOT NULL,
     completa BOOLEAN NOT NULL,
     linhas BIGINT NOT NULL,
     em TIMESTAMP NOT NULL

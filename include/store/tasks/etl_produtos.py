@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import closing
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -59,10 +60,12 @@ def dump(read: Products) -> dict[str, Any]:
         "export": read.export.dump(),
         "totals": {category: [str(price), stock] for category, (price, stock) in read.totals.items()},
         "others": read.others,
+        "version": read.version.isoformat(),
     }
 
 
 def restore(dumped: Mapping[str, Any]) -> Products:
     """Return what `dump` was given."""
     totals = {category: (Decimal(price), int(stock)) for category, (price, stock) in dumped["totals"].items()}
-    return Products(Export.load(dumped["export"]), totals, dict(dumped["others"]))
+    version = datetime.fromisoformat(dumped["version"])
+    return Products(Export.load(dumped["export"]), totals, dict(dumped["others"]), version)

@@ -77,7 +77,8 @@ def load(settings: Transfer, run: str) -> dict[str, int]:
         )
         publish.begin(session, [*publish.PRODUCT_TABLES, *publish.ORDER_TABLES])
         publish.publish_products(session, products, LOAD(run))
-        publish.publish_all_orders(session, _chunks(orders), min(each.until for each in parts), LOAD(run))
+        until, version = min(each.until for each in parts), max(each.version for each in parts)
+        publish.publish_all_orders(session, _chunks(orders), until, version, LOAD(run))
         session.connection.commit()
     return {"produtos": products.export.figures.rows, "pedidos": sum(each.source.rows for each in parts)}
 

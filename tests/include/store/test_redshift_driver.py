@@ -143,7 +143,8 @@ def test_everything_arrives_and_is_compared(
             session, stage, [each.kept for each in found], [each.set_aside for each in found]
         )
         publish.begin(session, publish.ORDER_TABLES)
-        publish.publish_all_orders(session, chunks, min(each.until for each in found), "whole")
+        until, version = min(each.until for each in found), max(each.version for each in found)
+        publish.publish_all_orders(session, chunks, until, version, "whole")
         session.connection.commit()
         publish.compare_orders(session, chunks)
     assert [line for line, *_ in orders(dw)] == [2, 3]

@@ -12,7 +12,7 @@ import pytest
 from pymysql.connections import Connection
 
 from include.store import export, publish
-from include.store.errors import ComparisonError, SourceError
+from include.store.errors import ComparisonError, OvertakenError, SourceError
 from include.store.publish import Chunk
 from include.store.stage import Export, Stage, folder
 from include.store.table import Figures
@@ -357,7 +357,7 @@ def test_everything_in_chunks_replaces_everything_and_is_compared(
             session, stage, [each.kept for each in found], [each.set_aside for each in found]
         )
         publish.begin(session, publish.ORDER_TABLES)
-        publish.publish_all_orders(session, chunks, until, "whole")
+        publish.publish_all_orders(session, chunks, until, max(each.version for each in found), "whole")
         session.connection.commit()
         publish.compare_orders(session, chunks)
         assert publish.covered(session) == until
@@ -366,6 +366,45 @@ def test_everything_in_chunks_replaces_everything_and_is_compared(
         session.run("UPDATE pedidos SET valor_total = valor_total + 1 WHERE linha = 45")
         with pytest.raises(ComparisonError, match=r"1 of 4 chunks differ: \[31, 62\): "):
             publish.compare_orders(session, chunks)
+
+
+def test_what_was_read_before_a_whole_table_is_not_published_after_it(
+    store: Connection[Any], stage: Stage, dw: Warehouse
+) -> None:
+    order(store, 1)
+    order(store, 2)
+    product(store, "A", "Roupas", "1.10", 2)
+    older, window = extract(store, stage)
+    older_products = export.products(store, stage, "t")
+    execute(store, "DELETE FROM pedidos WHERE pedido_id = 2")
+    execute(store, "UPDATE produtos SET preco = 5")
+    [chunk] = export.chunks(store, 100)
+    whole = export.orders_of_chunk(store, stage, "t", chunk, GRACE)
+    newer_products = export.products(store, stage, "t")
+    with dw.session() as session:
+        publish.stage_orders(session, stage, [whole.kept], [whole.set_aside])
+        publish.begin(session, publish.ORDER_TABLES)
+        chunks = [Chunk(*chunk, whole.source)]
+        publish.publish_all_orders(session, chunks, whole.until, whole.version, "whole")
+        session.connection.commit()
+    # The same load again is not overtaken by itself.
+    for _ in range(2):
+        with dw.session() as session:
+            assert publish.products(session, stage, newer_products, "newer") == 1
+    with (
+        dw.session() as session,
+        pytest.raises(OvertakenError, match=r"^pedidos was read at .* as whole read"),
+    ):
+        publish.orders(session, stage, older, window, "older")
+    with (
+        dw.session() as session,
+        pytest.raises(OvertakenError, match=r"^produtos was read at .* as newer read"),
+    ):
+        publish.products(session, stage, older_products, "older")
+    assert ask(dw, "SELECT pedido_id FROM pedidos") == [(1,)]
+    assert ask(dw, "SELECT preco FROM produtos") == [(Decimal("5.00"),)]
+    # Not covered either: the next run reads it.
+    assert ask(dw, "SELECT count(*) FROM cargas WHERE carga = 'older'") == [(0,)]
 
 
 def test_a_user_who_does_not_see_other_transactions_is_told_which_grant_is_missing(
