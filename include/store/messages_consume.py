@@ -7,6 +7,7 @@
 | 3 store messages with their effects, commit     | delivered again; the ids are there, so nothing but 6 happens       |
 | 4 count a refused one                           | delivered again; that is the next try                             |
 |   send it to wait                               | delivered again, and from where it waits: still one id            |
+|   bring it back once it has waited              | the same                                                          |
 | 5 send a hopeless one to the dead letters       | delivered again, and sent there again                             |
 |   note that it is there                         | delivered again; nothing but 6 happens                            |
 | 6 acknowledge                                   | done. If the broker loses it: as after 3                          |

@@ -5,19 +5,21 @@ For each of `produto-fila`, `pedido-fila` and `usuario-fila` there are
 | queue    | what is in it                                                                                       |
 |----------|-----------------------------------------------------------------------------------------------------|
 | the name | messages; durable, `x-max-priority` 2, so what is urgent is delivered first                         |
-| -espera  | refused ones for a while, then back to the name: each is put there with its expiration              |
+| -espera  | refused ones, each with the header `volta`: when it goes back, in milliseconds since 1970            |
 | -mortas  | dead letters, the body as it came, headers `motivo`, `tentativas`, `fila`                           |
 
 At most one batch is delivered ahead (`basic.qos`): a consumer that dies holds up no more than that, and a message that
 is urgent waits behind no more. What is put into a queue here is persistent and confirmed by the broker before anything
-is acknowledged.
+is acknowledged. Therefore a consumer brings back itself what has waited: the broker's own way, an expiration and a
+dead-letter exchange, confirms nothing, and loses what is on its way when it is killed.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import islice
@@ -43,6 +45,8 @@ logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 WAITING = "-espera"
 DEAD = "-mortas"
+# Headers: when a message goes back, and that it has.
+BACK, WAITED = "volta", "esperou"
 DENIED, NOT_AS_DECLARED = 403, 406
 # A broker's own no to a login or a virtual host.
 REFUSED = re.compile(r"\((403|530)\)")
@@ -55,19 +59,20 @@ TOGETHER = 500
 def declare(channel: BlockingChannel, queue: str) -> None:
     """Create a queue, the one in which its refused messages wait, and its dead letters', where they are missing."""
     channel.queue_declare(queue, durable=True, arguments={"x-max-priority": int(max(Priority))})
-    channel.queue_declare(
-        queue + WAITING,
-        durable=True,
-        arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue},
-    )
+    channel.queue_declare(queue + WAITING, durable=True)
     channel.queue_declare(queue + DEAD, durable=True)
 
 
 def waiting(parameters: pika.URLParameters, queue: str) -> int:
-    """Return how many messages are in a queue that nobody holds, creating it where it is missing."""
+    """Return how many messages are in a queue that nobody holds, with those whose pause is over.
+
+    Creates the queue where it is missing. Of what has waited it brings back `TOGETHER`; consumers bring the rest.
+    """
     with _told(), BlockingConnection(parameters) as connection:
         channel = connection.channel()
         declare(channel, queue)
+        channel.confirm_delivery()
+        _bring_back(channel, queue, TOGETHER)
         found: int = channel.queue_declare(queue, passive=True).method.message_count
         return found
 
@@ -138,11 +143,11 @@ class RabbitMQ:
         """Return what comes until there are `most`, or nothing comes for a moment."""
         found: list[Delivery] = []
         with _told():
+            _bring_back(self._publishing, self.queue, most)
             for method, properties, body in self._consuming.consume(self.queue, inactivity_timeout=SILENCE):
                 if method is None:
                     break
-                # The broker's own note, on what comes back from where it waited.
-                waited = "x-death" in (properties.headers or {})
+                waited = WAITED in (properties.headers or {})
                 again = method.redelivered
                 found.append(Delivery(body, again, again or waited, method.delivery_tag))
                 if len(found) == most:
@@ -151,9 +156,8 @@ class RabbitMQ:
 
     def postpone(self, delivery: Delivery) -> None:
         """Move it to where it waits for its pause; in both places for a moment, in none never."""
-        properties = _properties(delivery.body)
-        properties.expiration = str(int(self.pause.total_seconds() * 1000))
-        self._put(self.queue + WAITING, delivery.body, properties)
+        back = int((time.time() + self.pause.total_seconds()) * 1000)
+        self._put(self.queue + WAITING, delivery.body, _properties(delivery.body, {BACK: back}))
         self.acknowledge([delivery])
 
     def bury(self, delivery: Delivery, reason: str, tries: int) -> None:
@@ -199,9 +203,33 @@ def revive(parameters: pika.URLParameters, queue: str, forget: Callable[[bytes],
     return count
 
 
-def _properties(body: bytes) -> Any:
+def _bring_back(channel: BlockingChannel, queue: str, most: int) -> None:
+    """Put up to so many messages whose pause is over back into their queue, in the order in which they came to wait.
+
+    In both places for a moment, in none never. Needs a channel that confirms.
+    """
+    for _ in range(most):
+        method, properties, body = channel.basic_get(queue + WAITING)
+        if method is None:
+            return
+        back = (properties.headers or {}).get(BACK)
+        if isinstance(back, int) and back > time.time() * 1000:
+            channel.basic_nack(method.delivery_tag)
+            return
+        _send_back(channel, queue, body)
+        channel.basic_ack(method.delivery_tag)
+
+
+def _send_back(channel: BlockingChannel, queue: str, body: bytes) -> None:
+    channel.basic_publish("", queue, body, _properties(body, {WAITED: True}), mandatory=True)
+
+
+def _properties(body: bytes, headers: Mapping[str, Any] | None = None) -> Any:
     return pika.BasicProperties(
-        delivery_mode=2, content_type="application/json", priority=int(priority(body))
+        delivery_mode=2,
+        content_type="application/json",
+        priority=int(priority(body)),
+        headers=None if headers is None else dict(headers),
     )
 
 

@@ -288,6 +288,7 @@ def test_dead_letters_can_be_revived(broker: pika.URLParameters, store: Connecti
         ("apply", 2),
         ("count_failure", 1),
         ("postpone", 1),
+        ("_send_back", 1),
         ("bury", 1),
         ("mark_dead", 1),
         ("acknowledge", 1),
@@ -308,7 +309,9 @@ def test_a_consumer_killed_after_any_step_loses_and_doubles_nothing(
         # Delivered, and given back unfinished.
         with RabbitMQ(broker, QUEUE, 50, SHORT, PATIENCE) as queue:
             assert queue.receive(50)
-    process = worker(mariadb_server, loja, rabbitmq_server, die=step, pause=0.2)
+    # Without a pause the worker itself brings back what it sent to wait.
+    pause = 0 if step[0] == "_send_back" else 0.2
+    process = worker(mariadb_server, loja, rabbitmq_server, die=step, pause=pause)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == -9, said
     drain(broker, store)
@@ -459,3 +462,31 @@ def test_ten_thousand_messages(
     seconds = run_two_workers(10_000, broker, store, mariadb_server, loja, rabbitmq_server)
     with capsys.disabled():
         print(f"\n10,000 messages, a worker killed, the broker restarted: {10_000 / seconds:,.0f} a second")
+
+
+@pytest.mark.soak
+def test_a_broker_that_is_killed_again_and_again_loses_none_of_those_that_wait(
+    broker: pika.URLParameters,
+    store: Connection[Any],
+    mariadb_server: MariaDB,
+    loja: str,
+    rabbitmq_server: Server,
+) -> None:
+    refuse(store, "TRUE")
+    publish(broker, QUEUE, bodies(1, 3000))
+    # Without a pause each refused message is on its way back at once, twice.
+    process = worker(mariadb_server, loja, rabbitmq_server, pause=0)
+    try:
+        for _ in range(5):
+            time.sleep(1)
+            assert process.poll() is None
+            rabbitmq_server.kill()
+            rabbitmq_server.start()
+        said, _ = process.communicate(timeout=400)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+    assert "the broker is away" in said
+    drain(broker, store)
+    assert set(dead_letters(broker)) == ids(1, 3000)

@@ -19,7 +19,7 @@ from typing import Any
 import pika
 from pymysql.cursors import DictCursor
 
-from include.store import mysql
+from include.store import messages_rabbitmq, mysql
 from include.store.messages import Message
 from include.store.messages_consume import consume
 from include.store.messages_rabbitmq import RabbitMQ
@@ -68,7 +68,8 @@ def main() -> None:
         queue = SQS(client, given["queue"], timedelta(seconds=given["visibility"]), pause, PATIENCE)
     if "die" in given:
         step, call = given["die"]
-        dying(stored if hasattr(stored, step) else queue, step, call)
+        targets = (stored, queue, messages_rabbitmq)
+        dying(next(target for target in targets if hasattr(target, step)), step, call)
     print(consume(queue, stored, given["batch"]))
 
 
