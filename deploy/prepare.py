@@ -17,7 +17,10 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+
+import psycopg
 
 from include.automations.jobs import connections, database
 from include.automations.jobs.client import DAG
@@ -71,9 +74,11 @@ def prepare_jobs_database(connection: Connection, metadata: str) -> None:
         sys.exit(str(error))
     try:
         database.ensure(wanted, metadata)
+        database.migrate(wanted)
     except ValueError as error:
         sys.exit(f"connection {connections.POSTGRES}: {error}")
-    database.migrate(wanted)
+    except psycopg.OperationalError as error:
+        sys.exit(f"connection {connections.POSTGRES}: the server refused: {' '.join(str(error).split())}")
 
 
 def prepare_user(security: Any, user: str, password: str, role: Any) -> None:
@@ -130,7 +135,11 @@ def main() -> None:
     from airflow.utils.db import initdb
 
     metadata = database.libpq(conf.get_mandatory_value("database", "sql_alchemy_conn"))
-    with database.alone(metadata):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(database.alone(metadata))
+        except psycopg.OperationalError as error:
+            sys.exit(f"the metadata database can't be reached: {' '.join(str(error).split())}")
         initdb()
         pools.create()
         prepare_jobs_database(jobs, metadata)

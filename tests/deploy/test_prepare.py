@@ -91,3 +91,13 @@ def test_a_jobs_connection_that_names_too_little_is_refused_in_one_line() -> Non
     bare = Connection(conn_id="postgres_jobs", uri="postgres://127.0.0.1:9/jobs")
     with pytest.raises(SystemExit, match="connection postgres_jobs: login, password not given"):
         prepare.prepare_jobs_database(bare, "host=127.0.0.1 port=9 user=airflow dbname=airflow")
+
+
+def test_a_server_that_is_away_is_named_in_one_line() -> None:
+    jobs = Connection(uri=POSTGRES)
+    with pytest.raises(
+        SystemExit, match=r"^connection postgres_jobs: the server refused: .*127\.0\.0\.1.*refused"
+    ) as said:
+        prepare.prepare_jobs_database(jobs, "postgresql://airflow:hidden@127.0.0.1:9/airflow")
+    assert "secret" not in str(said.value)
+    assert "hidden" not in str(said.value)
