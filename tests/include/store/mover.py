@@ -40,7 +40,7 @@ def main() -> None:
     with dw.session() as session:
         publish.stage_orders(session, stage, [read.kept], [read.set_aside])
         publish.begin(session, publish.ORDER_TABLES)
-        publish.publish_all_orders(session, [Chunk(low, high, read.source)], read.until, "m")
+        publish.publish_all_orders(session, [Chunk(low, high, read.source)], read.until, read.version, "m")
         session.connection.commit()
     print(
         json.dumps(
