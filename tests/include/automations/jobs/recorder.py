@@ -106,7 +106,7 @@ class Recorder:
         wanted = parse_qs(parts.query)["run_id_prefix_pattern"][0].split("|")
         runs = [
             {"dag_run_id": run_id, "state": state}
-            for run_id, state in self.states.items()
+            for run_id, state in list(self.states.items())
             if run_id.startswith(tuple(wanted))
         ]
         return self.answer(request, 200, {"dag_runs": runs})
