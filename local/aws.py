@@ -38,13 +38,17 @@ class AWS(Server):
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of `sqs` or `s3`."""
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-        )
+        return boto3.client(service, **self.parameters)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Return what leads a client here: `boto3.client` takes it, and so does JSON."""
+        return {
+            "endpoint_url": self.url,
+            "region_name": REGION,
+            "aws_access_key_id": self.access_key,
+            "aws_secret_access_key": self.secret_key,
+        }
 
     def command(self) -> list[str]:
         """Return the argument vector."""

@@ -119,12 +119,4 @@ class Loja:
 
     def connect(self) -> Connection[Any]:
         """Return a connection to the store's database, made as the DAGs make theirs."""
-        return mysql.connect(
-            {
-                "host": "127.0.0.1",
-                "port": self.settings.mariadb_port,
-                "user": mariadb.USER,
-                "password": self.settings.mariadb_password,
-                "database": DATABASE,
-            }
-        )
+        return mysql.connect(self.mariadb.parameters(DATABASE))

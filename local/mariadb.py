@@ -68,16 +68,20 @@ class MariaDB(Server):
 
     def connect(self, database: str | None = None, **options: Any) -> pymysql.Connection[Any]:
         """Return a connection as the account that may do everything."""
-        return pymysql.connect(
-            host="127.0.0.1",
-            port=self.port,
-            user=USER,
-            # As bytes: PyMySQL would take the text for Latin-1.
-            password=self.password.encode(),
-            database=database,
-            charset="utf8mb4",
-            **options,
-        )
+        parameters = self.parameters(database)
+        # As bytes: PyMySQL would take the text for Latin-1.
+        parameters["password"] = self.password.encode()
+        return pymysql.connect(**parameters, charset="utf8mb4", **options)
+
+    def parameters(self, database: str | None = None) -> dict[str, Any]:
+        """Return what leads that account into a database: `include.store.mysql.connect` takes it, and so does JSON."""
+        return {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": USER,
+            "password": self.password,
+            "database": database,
+        }
 
     def create_database(self, name: str) -> None:
         """Create an empty database unless it is there."""

@@ -23,7 +23,7 @@ from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 
 from include.store.messages import Message
-from include.store.mysql import script, transaction
+from include.store.mysql import execute_script, script, transaction
 
 FOLDER = "consumir_fila"
 # A rule of the database's own refuses the row: SIGNAL SQLSTATE '45000', and CHECK in MySQL and in MariaDB.
@@ -197,10 +197,7 @@ class Stored:
 
 def create_tables(connection: Connection[DictCursor]) -> None:
     """Create the tables where they are missing."""
-    with connection.cursor() as cursor:
-        for statement in script(FOLDER, "create_tables").split(";\n"):
-            if statement.strip():
-                cursor.execute(statement)
+    execute_script(connection, FOLDER, "create_tables")
 
 
 def _reason(error: Exception) -> str | None:

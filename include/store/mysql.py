@@ -84,9 +84,14 @@ def is_transient(error: Exception) -> bool:
     return isinstance(error, pymysql.MySQLError) and bool(error.args) and error.args[0] in TRANSIENT
 
 
-def create_schema(connection: Connection[DictCursor]) -> None:
-    """Create the store's tables where they are missing."""
+def execute_script(connection: Connection[DictCursor], folder: str, name: str) -> None:
+    """Execute the statements of a script without values, one after the other."""
     with connection.cursor() as cursor:
-        for statement in script("loja", "create_schema").split(";\n"):
+        for statement in script(folder, name).split(";\n"):
             if statement.strip():
                 cursor.execute(statement)
+
+
+def create_schema(connection: Connection[DictCursor]) -> None:
+    """Create the store's tables where they are missing."""
+    execute_script(connection, "loja", "create_schema")

@@ -17,21 +17,14 @@ from rich.console import Console
 from include.store import mysql, orders, price_lists, prices
 from local import demo_loja_data as data
 from local.demo_loja import Result, conclude
-from local.mariadb import USER, MariaDB
+from local.mariadb import MariaDB
 
 
 @pytest.fixture
 def store(mariadb_server: MariaDB, loja: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection[Any]]:
     """A store that is filled as for a demonstration, with fewer orders."""
     monkeypatch.setattr(data, "ORDERS", 1_000)
-    parameters = {
-        "host": "127.0.0.1",
-        "port": mariadb_server.port,
-        "user": USER,
-        "password": mariadb_server.password,
-        "database": loja,
-    }
-    with closing(mysql.connect(parameters)) as connection:
+    with closing(mysql.connect(mariadb_server.parameters(loja))) as connection:
         mysql.create_schema(connection)
         data.fill(connection)
         yield connection

@@ -13,7 +13,7 @@ from include.store import mysql, warehouse
 from include.store.stage import Stage
 from include.store.warehouse import Warehouse
 from local.aws import AWS, REGION
-from local.mariadb import USER, MariaDB
+from local.mariadb import MariaDB
 from local.postgres import Postgres
 
 _numbers = itertools.count(1)
@@ -27,15 +27,7 @@ def connect(mariadb_server: MariaDB, loja: str) -> Iterator[Connect]:
     opened = []
 
     def new() -> Connection[Any]:
-        connection = mysql.connect(
-            {
-                "host": "127.0.0.1",
-                "port": mariadb_server.port,
-                "user": USER,
-                "password": mariadb_server.password,
-                "database": loja,
-            }
-        )
+        connection = mysql.connect(mariadb_server.parameters(loja))
         opened.append(connection)
         return connection
 

@@ -12,8 +12,8 @@ import pytest
 from pymysql.connections import Connection
 
 from include.store.stage import Stage
-from local.aws import AWS, REGION
-from local.mariadb import USER, MariaDB
+from local.aws import AWS
+from local.mariadb import MariaDB
 from local.postgres import Postgres
 from tests.include.store.rows import execute
 
@@ -50,19 +50,8 @@ def ends(mariadb: MariaDB, loja: str, aws: AWS, stage: Stage, postgres: Postgres
     """Return what `mover` is given."""
     postgres.create_database(f"memory_{loja}")
     return {
-        "mysql": {
-            "host": "127.0.0.1",
-            "port": mariadb.port,
-            "user": USER,
-            "password": mariadb.password,
-            "database": loja,
-        },
-        "s3": {
-            "endpoint_url": aws.url,
-            "region_name": REGION,
-            "aws_access_key_id": aws.access_key,
-            "aws_secret_access_key": aws.secret_key,
-        },
+        "mysql": mariadb.parameters(loja),
+        "s3": aws.parameters,
         "bucket": stage.bucket,
         "dsn": postgres.dsn(f"memory_{loja}"),
     }

@@ -25,7 +25,7 @@ from include.store.messages import QUEUES, key
 from include.store.messages_consume import LOST, RETRIES, Away, Tally, consume
 from include.store.messages_rabbitmq import RabbitMQ, publish, revive, waiting
 from include.store.messages_stored import Stored, create_tables
-from local.mariadb import USER, MariaDB
+from local.mariadb import MariaDB
 from local.rabbitmq import RabbitMQ as Server
 from local.server import free_port
 from tests.include.store.letters import assert_stored_once, bodies, body, column, ids, name
@@ -91,13 +91,7 @@ def refuse(store: Connection[Any], condition: str) -> None:
 def worker(mariadb_server: MariaDB, loja: str, broker: Server, **given: Any) -> subprocess.Popen[str]:
     """Start a consumer as a process of its own."""
     configuration = {
-        "mysql": {
-            "host": "127.0.0.1",
-            "port": mariadb_server.port,
-            "user": USER,
-            "password": mariadb_server.password,
-            "database": loja,
-        },
+        "mysql": mariadb_server.parameters(loja),
         "broker": {"amqp": broker.url()},
         "queue": QUEUE,
         "batch": 50,

@@ -21,7 +21,7 @@ from include.store.messages_consume import RETRIES, Away, Tally, consume
 from include.store.messages_sqs import DEAD, SQS, SUFFIXES, declare, publish, revive, waiting
 from include.store.messages_stored import Stored, create_tables
 from local.aws import AWS, REGION
-from local.mariadb import USER, MariaDB
+from local.mariadb import MariaDB
 from tests.include.store.letters import assert_stored_once, bodies, body, column, ids, name
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -172,19 +172,8 @@ def test_a_consumer_killed_after_any_step_loses_and_doubles_nothing(
     refuse(store, "NEW.mensagem_id = 'PRODUTO-0004'")
     publish(client, QUEUE, [*bodies(1, 40), b"poison"])
     configuration = {
-        "mysql": {
-            "host": "127.0.0.1",
-            "port": mariadb_server.port,
-            "user": USER,
-            "password": mariadb_server.password,
-            "database": loja,
-        },
-        "broker": {
-            "endpoint_url": aws.url,
-            "region_name": REGION,
-            "aws_access_key_id": aws.access_key,
-            "aws_secret_access_key": aws.secret_key,
-        },
+        "mysql": mariadb_server.parameters(loja),
+        "broker": aws.parameters,
         "queue": QUEUE,
         "batch": 50,
         "run": "worker",

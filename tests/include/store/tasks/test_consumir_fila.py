@@ -28,10 +28,7 @@ from include.store.messages_stored import metrics
 from include.store.messages_waiting import AGAIN, MessagesWait
 from include.store.settings import Queues, queues
 from include.store.tasks import consumir_fila as tasks
-from local.aws import AWS, REGION
-from local.mariadb import USER, MariaDB
-from local.postgres import Postgres
-from local.rabbitmq import USER as BROKER_USER
+from local.aws import AWS
 from local.rabbitmq import RabbitMQ
 from tests.include.store.letters import assert_stored_once, ids
 
@@ -42,56 +39,8 @@ NOTHING = {"total": 0, "sucessos": 0, "falhas": 0, "taxa": None}
 
 
 @pytest.fixture
-def warehouse(postgres: Postgres, loja: str) -> str:
-    """The DSN of a warehouse of the test's own."""
-    postgres.create_database(f"dw_{loja}")
-    return postgres.dsn(f"dw_{loja}")
-
-
-@pytest.fixture
-def connections(
-    monkeypatch: pytest.MonkeyPatch,
-    mariadb_server: MariaDB,
-    rabbitmq_server: RabbitMQ,
-    aws: AWS,
-    postgres: Postgres,
-    loja: str,
-    warehouse: str,
-) -> Iterator[None]:
+def connections(described: None, rabbitmq_server: RabbitMQ, aws: AWS) -> Iterator[None]:
     """Airflow's connections to all of them, and no queue that another test left."""
-    defined = {
-        "mysql_loja": {
-            "conn_type": "mysql",
-            "host": "127.0.0.1",
-            "port": mariadb_server.port,
-            "login": USER,
-            "password": mariadb_server.password,
-            "schema": loja,
-        },
-        "rabbitmq_loja": {
-            "conn_type": "amqp",
-            "host": "127.0.0.1",
-            "port": rabbitmq_server.port,
-            "login": BROKER_USER,
-            "password": rabbitmq_server.password,
-        },
-        "sqs_loja": {
-            "conn_type": "aws",
-            "login": aws.access_key,
-            "password": aws.secret_key,
-            "extra": {"region_name": REGION, "endpoint_url": aws.url},
-        },
-        "redshift_dw": {
-            "conn_type": "postgres",
-            "host": "127.0.0.1",
-            "port": postgres.port,
-            "login": "postgres",
-            "password": postgres.password,
-            "schema": f"dw_{loja}",
-        },
-    }
-    for name, connection in defined.items():
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
     with rabbitmq_server.connect() as connected:
         for queue in QUEUES:
             for suffix in ("", "-espera", "-mortas"):

@@ -30,9 +30,6 @@ from include.store.tasks import (
     etl_produtos,
     migracao_completa,
 )
-from local.aws import AWS, REGION
-from local.mariadb import USER, MariaDB
-from local.postgres import Postgres
 from local.rabbitmq import RabbitMQ
 from local.server import free_port
 from tests.include.store.conftest import Connect
@@ -44,44 +41,8 @@ NONE = (None, None)
 
 
 @pytest.fixture
-def described(
-    store: Connection[Any],
-    mariadb_server: MariaDB,
-    loja: str,
-    aws: AWS,
-    stage: Stage,
-    postgres: Postgres,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Transfer:
-    """Describe the servers as Airflow's connections; return settings of small parts and chunks."""
-    warehouse = f"dw_{loja}"
-    postgres.create_database(warehouse)
-    found = {
-        "mysql_loja": {
-            "conn_type": "mysql",
-            "host": "127.0.0.1",
-            "port": mariadb_server.port,
-            "login": USER,
-            "password": mariadb_server.password,
-            "schema": loja,
-        },
-        "s3_stage": {
-            "conn_type": "aws",
-            "login": aws.access_key,
-            "password": aws.secret_key,
-            "extra": {"region_name": REGION, "endpoint_url": aws.url},
-        },
-        "redshift_dw": {
-            "conn_type": "postgres",
-            "host": "127.0.0.1",
-            "port": postgres.port,
-            "login": "postgres",
-            "password": postgres.password,
-            "schema": warehouse,
-        },
-    }
-    for name, connection in found.items():
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+def settings(described: None, stage: Stage) -> Transfer:
+    """Settings of small parts and chunks, beside the connections."""
     return Transfer(stage.bucket, part_rows=20, chunk_rows=30, grace=timedelta(seconds=60))
 
 
@@ -100,9 +61,7 @@ def left_on_s3(stage: Stage) -> int:
 
 
 @pytest.mark.usefixtures("described")
-def test_criacao_produtos(
-    store: Connection[Any], rabbitmq_server: RabbitMQ, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_criacao_produtos(store: Connection[Any], rabbitmq_server: RabbitMQ) -> None:
     for name, price in (("A", 1), ("B", -1), ("C", 1), ("D", 1), ("E", 1)):
         execute(
             store,
@@ -112,15 +71,6 @@ def test_criacao_produtos(
     batches = criacao_produtos.claim(CREATION, "one", None, False)
     assert batches == [[1, 2], [3, 4]]
     assert criacao_produtos.create(CREATION, "one", batches[0]) == {"catalogado": 1, "falhou": 1}
-    broker = {
-        "conn_type": "amqp",
-        "host": "127.0.0.1",
-        "port": rabbitmq_server.port,
-        "login": "loja",
-        "password": rabbitmq_server.password,
-        "schema": "/",
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_RABBITMQ_LOJA", json.dumps(broker))
     with rabbitmq_server.connect() as connection:
         connection.channel().queue_delete("produto-fila")
     with pytest.raises(UnfinishedError, match="2 products of this run were not worked on"):
@@ -162,13 +112,13 @@ def test_atualizacao_precos(store: Connection[Any], tmp_path: Path) -> None:
     assert atualizacao_precos.apply("two", False, None) == {"igual": 1}
 
 
-def test_etl_produtos(store: Connection[Any], described: Transfer, stage: Stage) -> None:
+def test_etl_produtos(store: Connection[Any], settings: Transfer, stage: Stage) -> None:
     for number in range(45):
         product(store, f"P{number}", "Brinquedos" if number == 0 else "Roupas", 10, number)
-    extracted = json.loads(json.dumps(etl_produtos.extract(described, "one")))
+    extracted = json.loads(json.dumps(etl_produtos.extract(settings, "one")))
     assert left_on_s3(stage) == 3
-    assert etl_produtos.load(described, "one", extracted) == 45
-    assert etl_produtos.validate(described, "one", extracted) == {
+    assert etl_produtos.load(settings, "one", extracted) == 45
+    assert etl_produtos.validate(settings, "one", extracted) == {
         "linhas": 45,
         "categorias": 2,
         "sem_categoria_id": {"Brinquedos": 1},
@@ -177,34 +127,34 @@ def test_etl_produtos(store: Connection[Any], described: Transfer, stage: Stage)
     assert published("SELECT COUNT(*), SUM(valor_estoque) FROM produtos") == [(45, Decimal("9900.00"))]
 
 
-def test_etl_pedidos(store: Connection[Any], described: Transfer, stage: Stage) -> None:
+def test_etl_pedidos(store: Connection[Any], settings: Transfer, stage: Stage) -> None:
     for number in range(45):
         order(store, number + 1, status="?" if number == 0 else "novo")
     end = now(store)
     start = end - timedelta(days=1)
-    first = json.loads(json.dumps(etl_pedidos.extract(described, "one", NONE, (start, end))))
+    first = json.loads(json.dumps(etl_pedidos.extract(settings, "one", NONE, (start, end))))
     assert first["inicio"].startswith("1970-01-02")
-    assert etl_pedidos.load(described, "one", first) == {"lidos": 45, "rejeitados": 1}
-    etl_pedidos.validate(described, "one", first)
+    assert etl_pedidos.load(settings, "one", first) == {"lidos": 45, "rejeitados": 1}
+    etl_pedidos.validate(settings, "one", first)
     assert left_on_s3(stage) == 0
     # A day is missing: the next run reads from where the last one was complete.
-    later = etl_pedidos.extract(described, "two", NONE, (now(store), now(store) + timedelta(microseconds=1)))
+    later = etl_pedidos.extract(settings, "two", NONE, (now(store), now(store) + timedelta(microseconds=1)))
     assert datetime.fromisoformat(later["inicio"]) == end - timedelta(seconds=60)
-    etl_pedidos.load(described, "two", later)
+    etl_pedidos.load(settings, "two", later)
     with connections.warehouse().session() as session:
         session.run("DELETE FROM pedidos WHERE linha = 3")
         session.connection.commit()
     with pytest.raises(ComparisonError, match="of load etl_pedidos two there are 44 rows"):
-        etl_pedidos.validate(described, "two", later)
+        etl_pedidos.validate(settings, "two", later)
     with pytest.raises(RequestError, match="give both, or neither"):
-        etl_pedidos.extract(described, "three", ("2026-01-01T00:00:00Z", None), NONE)
+        etl_pedidos.extract(settings, "three", ("2026-01-01T00:00:00Z", None), NONE)
     with pytest.raises(RequestError, match="it must have a zone"):
-        etl_pedidos.extract(described, "three", ("2026-01-01T00:00:00", "2026-01-02T00:00:00Z"), NONE)
+        etl_pedidos.extract(settings, "three", ("2026-01-01T00:00:00", "2026-01-02T00:00:00Z"), NONE)
 
 
 def test_migracao_completa_resumes_where_it_died(
     store: Connection[Any],
-    described: Transfer,
+    settings: Transfer,
     stage: Stage,
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
@@ -212,10 +162,10 @@ def test_migracao_completa_resumes_where_it_died(
     product(store, "A", "Roupas", 10, 1)
     for number in range(70):
         order(store, number + 1, status="?" if number == 0 else "novo")
-    planned = migracao_completa.plan(described, "one")
+    planned = migracao_completa.plan(settings, "one")
     assert planned == ["produtos", "pedidos-0-31", "pedidos-31-61", f"pedidos-61-{1 << 62}"]
     for chunk in planned[:2]:
-        migracao_completa.move(described, "one", chunk)
+        migracao_completa.move(settings, "one", chunk)
 
     def dies(_: Any) -> None:
         raise ConnectionError("killed")
@@ -223,59 +173,57 @@ def test_migracao_completa_resumes_where_it_died(
     with monkeypatch.context() as patch:
         patch.setattr(etl_pedidos, "dump", dies)
         with pytest.raises(ConnectionError):
-            migracao_completa.move(described, "one", planned[2])
+            migracao_completa.move(settings, "one", planned[2])
     with pytest.raises(StoreError, match="2 of 4 chunks are not on S3"):
-        migracao_completa.load(described, "one")
+        migracao_completa.load(settings, "one")
 
     # Resumed: the plan is kept though there is more by now, and what is done is not read again.
     order(store, 71)
-    assert migracao_completa.plan(described, "one") == planned
+    assert migracao_completa.plan(settings, "one") == planned
     with monkeypatch.context() as patch:
         patch.setattr(export, "products", dies)
-        assert [migracao_completa.move(described, "one", chunk) for chunk in planned] == [1, 30, 30, 11]
-    assert migracao_completa.load(described, "one") == {"produtos": 1, "pedidos": 71}
+        assert [migracao_completa.move(settings, "one", chunk) for chunk in planned] == [1, 30, 30, 11]
+    assert migracao_completa.load(settings, "one") == {"produtos": 1, "pedidos": 71}
     assert published("SELECT COUNT(*) FROM pedidos") == [(70,)]
     with connections.warehouse().session() as session:
         session.run("UPDATE pedidos SET valor_total = valor_total + 1 WHERE linha = 40")
         session.connection.commit()
     with pytest.raises(ComparisonError, match=r"1 of 3 chunks differ: \[31, 61\): 30 rows"):
-        migracao_completa.compare(described, "one")
+        migracao_completa.compare(settings, "one")
     # Nothing was removed: loading once more repairs it.
-    migracao_completa.load(described, "one")
-    assert migracao_completa.compare(described, "one") == {"produtos": 1, "pedidos": 71}
+    migracao_completa.load(settings, "one")
+    assert migracao_completa.compare(settings, "one") == {"produtos": 1, "pedidos": 71}
     assert left_on_s3(stage) == 0
 
 
-def test_runs_of_two_dags_may_have_one_name(store: Connection[Any], described: Transfer) -> None:
+def test_runs_of_two_dags_may_have_one_name(store: Connection[Any], settings: Transfer) -> None:
     product(store, "A", "Roupas", 10, 1)
-    daily = etl_produtos.extract(described, "again")
-    etl_produtos.load(described, "again", daily)
+    daily = etl_produtos.extract(settings, "again")
+    etl_produtos.load(settings, "again", daily)
     execute(store, "UPDATE produtos SET preco = 11")
-    for chunk in migracao_completa.plan(described, "again"):
-        migracao_completa.move(described, "again", chunk)
-    migracao_completa.load(described, "again")
+    for chunk in migracao_completa.plan(settings, "again"):
+        migracao_completa.move(settings, "again", chunk)
+    migracao_completa.load(settings, "again")
     # What people read by now is the migration's, and not to be held against this extract.
-    assert etl_produtos.validate(described, "again", daily)["linhas"] == 1
-    assert migracao_completa.compare(described, "again") == {"produtos": 1, "pedidos": 0}
+    assert etl_produtos.validate(settings, "again", daily)["linhas"] == 1
+    assert migracao_completa.compare(settings, "again") == {"produtos": 1, "pedidos": 0}
 
 
 def test_what_the_daily_load_brought_after_a_chunk_was_read_is_read_again(
-    store: Connection[Any], described: Transfer
+    store: Connection[Any], settings: Transfer
 ) -> None:
     order(store, 1, status="novo")
-    planned = migracao_completa.plan(described, "whole")
+    planned = migracao_completa.plan(settings, "whole")
     for chunk in planned:
-        migracao_completa.move(described, "whole", chunk)
+        migracao_completa.move(settings, "whole", chunk)
     execute(store, "UPDATE pedidos SET status = 'pago'")
-    daily = etl_pedidos.extract(
-        described, "daily", NONE, (now(store), now(store) + timedelta(microseconds=1))
-    )
-    etl_pedidos.load(described, "daily", daily)
-    migracao_completa.load(described, "whole")
+    daily = etl_pedidos.extract(settings, "daily", NONE, (now(store), now(store) + timedelta(microseconds=1)))
+    etl_pedidos.load(settings, "daily", daily)
+    migracao_completa.load(settings, "whole")
     assert published("SELECT status FROM pedidos") == [("novo",)]
-    assert migracao_completa.compare(described, "whole") == {"produtos": 0, "pedidos": 1}
-    again = etl_pedidos.extract(described, "next", NONE, (now(store), now(store) + timedelta(microseconds=1)))
-    etl_pedidos.load(described, "next", again)
+    assert migracao_completa.compare(settings, "whole") == {"produtos": 0, "pedidos": 1}
+    again = etl_pedidos.extract(settings, "next", NONE, (now(store), now(store) + timedelta(microseconds=1)))
+    etl_pedidos.load(settings, "next", again)
     assert published("SELECT status FROM pedidos") == [("pago",)]
     with connections.warehouse().session() as session:
         assert publish.covered(session) == datetime.fromisoformat(again["until"])

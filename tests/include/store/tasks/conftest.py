@@ -1,0 +1,70 @@
+"""The servers as Airflow's connections: what every task of the store finds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pymysql.connections import Connection
+
+from local.aws import AWS, REGION
+from local.mariadb import USER, MariaDB
+from local.postgres import Postgres
+from local.rabbitmq import USER as BROKER_USER
+from local.rabbitmq import RabbitMQ
+
+
+@pytest.fixture
+def warehouse(postgres: Postgres, loja: str) -> str:
+    """The DSN of a warehouse of the test's own."""
+    postgres.create_database(f"dw_{loja}")
+    return postgres.dsn(f"dw_{loja}")
+
+
+@pytest.fixture
+def described(
+    monkeypatch: pytest.MonkeyPatch,
+    store: Connection[object],
+    mariadb_server: MariaDB,
+    rabbitmq_server: RabbitMQ,
+    aws: AWS,
+    postgres: Postgres,
+    loja: str,
+    warehouse: str,
+) -> None:
+    """Describe the store's database, both brokers, S3 and the warehouse as Airflow's connections."""
+    amazon = {
+        "conn_type": "aws",
+        "login": aws.access_key,
+        "password": aws.secret_key,
+        "extra": {"region_name": REGION, "endpoint_url": aws.url},
+    }
+    for name, connection in {
+        "mysql_loja": {
+            "conn_type": "mysql",
+            "host": "127.0.0.1",
+            "port": mariadb_server.port,
+            "login": USER,
+            "password": mariadb_server.password,
+            "schema": loja,
+        },
+        "rabbitmq_loja": {
+            "conn_type": "amqp",
+            "host": "127.0.0.1",
+            "port": rabbitmq_server.port,
+            "login": BROKER_USER,
+            "password": rabbitmq_server.password,
+            "schema": "/",
+        },
+        "sqs_loja": amazon,
+        "s3_stage": amazon,
+        "redshift_dw": {
+            "conn_type": "postgres",
+            "host": "127.0.0.1",
+            "port": postgres.port,
+            "login": "postgres",
+            "password": postgres.password,
+            "schema": f"dw_{loja}",
+        },
+    }.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
