@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,7 +19,14 @@ PAGE = 100
 
 
 class ApiError(Exception):
-    """Airflow refused a request or did not come to an end in time; the message says which and why."""
+    """Airflow refused a request or did not come to an end in time; the message says which and why.
+
+    `status` is the refusal's HTTP status, None for what isn't one.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -71,16 +79,18 @@ class AirflowApi:
         except httpx.HTTPError as error:
             raise ApiError(f"{method} {path} got no answer: {error!r}") from error
         if not answer.is_success:
-            raise ApiError(f"{method} {path} answered {answer.status_code}: {answer.text[:500]}")
+            raise ApiError(
+                f"{method} {path} answered {answer.status_code}: {answer.text[:500]}", answer.status_code
+            )
         return answer.json()
 
     def unpause(self, dag_id: str, timeout: float, check: Callable[[], None] = lambda: None) -> None:
-        """Wait until the DAG is known, then let it run. Raises ApiError with the import errors in the way.
+        """Wait until the DAG can be triggered, then let it run. Raises ApiError with the import errors in the way.
 
         `check` is called while waiting, to raise when waiting has become pointless.
         """
         deadline = time.monotonic() + timeout
-        while not self._is_known(dag_id):
+        while not self._is_ready(dag_id):
             check()
             if time.monotonic() > deadline:
                 errors = [
@@ -93,9 +103,19 @@ class AirflowApi:
             time.sleep(0.5)
         self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
-    def _is_known(self, dag_id: str) -> bool:
+    def _is_ready(self, dag_id: str) -> bool:
         found = self.call("GET", "/api/v2/dags", params={"dag_id_pattern": dag_id, "exclude_stale": True})
-        return any(dag["dag_id"] == dag_id for dag in found["dags"])
+        if all(dag["dag_id"] != dag_id for dag in found["dags"]):
+            return False
+        # All DAGs of a file are listed as soon as the first of them is stored whole (FAB commits with each one's
+        # permissions); until its own turn has come, a DAG answers 404 to everything that needs its definition.
+        try:
+            self.call("GET", f"/api/v2/dags/{dag_id}/details")
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return True
 
     def runs(self, dag_id: str, since: datetime) -> list[Run]:
         """Return the runs that started at `since` or later, the oldest first."""

@@ -42,17 +42,15 @@ class User:
 def admin(deployment: Deployment) -> Iterator[httpx.Client]:
     """The API as its admin asks it without the script, once every DAG file was read."""
     with rest.admin(deployment.settings) as client:
-        known: set[str] = set()
+        missing = DAGS
         errors = 0
         deadline = time.monotonic() + PATIENCE
-        while not known >= DAGS or not errors:
-            assert time.monotonic() < deadline, known
+        while missing or not errors:
+            assert time.monotonic() < deadline, missing
             deployment.supervisor.check()
             time.sleep(0.2)
-            pages = [
-                client.get("/dags", params={"limit": 100, "offset": o}).json() for o in (0, 100, 200, 300)
-            ]
-            known = {dag["dag_id"] for page in pages for dag in page["dags"]}
+            # All DAGs of a file are listed before each one's definition is stored.
+            missing = {dag for dag in missing if not client.get(f"/dags/{dag}/details").is_success}
             errors = client.get("/importErrors").json()["total_entries"]
         yield client
 
