@@ -544,6 +544,9 @@ class AirflowClient:
             return self._call("GET", f"/dags/{_quoted(dag_id)}/details", Dag._read)
         except NotFound:
             known = [dag.dag_id for dag in self.dags()]
+        if dag_id in known:
+            # Airflow lists all DAGs of a new file before it has stored the definition of each.
+            raise NotFound(f"DAG {dag_id!r} is new and Airflow is still reading it: try again in a moment")
         broken = []
         with suppress(NotAllowed):  # not everyone may see them
             broken = self.import_failures()

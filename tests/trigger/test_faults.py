@@ -42,6 +42,14 @@ def test_what_time_heals_is_tried_again(through, faulty, faults):
     assert done.err == ""
 
 
+def test_a_dag_that_is_listed_before_its_definition_is_stored_is_not_called_unknown(through, faulty):
+    faulty.breaks("GET", "/dags/quick/details$", answer(404, '{"detail": "The Dag was not found"}'))
+    done = through("--dag-id", "quick")
+    assert done.code == 3
+    assert done.err == "error: DAG 'quick' is new and Airflow is still reading it: try again in a moment\n"
+    assert not faulty.asked("POST", "/dagRuns$")
+
+
 def test_also_the_login_is_tried_again(through, faulty, tmp_path):
     faulty.breaks("POST", "/auth/token", answer(503), hung_up)
     assert through.having(XDG_CACHE_HOME=tmp_path)(*LISTED).code == 0
