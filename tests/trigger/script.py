@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 from unittest import mock
 
+import psutil
+
 import trigger_script
 
 # Long enough for a busy machine; a test that waits this long has failed.
@@ -218,7 +220,11 @@ class Terminal:
         os.write(self._end, f"{text}\n".encode())
 
     def interrupt(self) -> None:
-        """Press Ctrl-C."""
+        """Press Ctrl-C, once the call waits for somebody; between prompt and read, Python would wait for one more."""
+        deadline = time.monotonic() + PATIENCE
+        while psutil.Process(self.process.pid).status() != psutil.STATUS_SLEEPING:
+            assert time.monotonic() < deadline, self.text
+            time.sleep(0.05)
         os.write(self._end, b"\x03")
 
     def finish(self) -> int:
