@@ -96,8 +96,8 @@ class Reread:
     `settles` are the ledger rows whose notes this read answers. A row that became visible since they were
     read was written by a transaction id of at least `xmin_from`, in the cluster `system` (0: in several). Of
     the prepared transactions found when it runs, those in `carried` matter; and, where sessions were noted,
-    those that were not prepared then (not in `known`): a noted session that is gone may be one of them, with
-    rows from `sessions_since` on.
+    those that were not prepared at each of these reads (not in `known`): a noted session that is gone may be
+    one of them, with rows from `sessions_since` on. What is both has rows from the earlier of the two on.
     """
 
     settles: tuple[UUID, ...]
@@ -125,10 +125,12 @@ class Read:
         carried = {noted.transaction: noted.since for noted in self.reread.carried}
         prepared = set()
         for found in now.prepared:
-            if found in carried:
-                prepared.add(NotedPrepared(found, carried[found]))
-            elif self.reread.sessions_since is not None and found not in self.reread.known:
-                prepared.add(NotedPrepared(found, self.reread.sessions_since))
+            since = [carried[found]] if found in carried else []
+            # One that a later window noted as prepared may be what a session of an earlier window became.
+            if self.reread.sessions_since is not None and found not in self.reread.known:
+                since.append(self.reread.sessions_since)
+            if since:
+                prepared.add(NotedPrepared(found, min(since)))
         noted = frozenset(note.transaction for note in prepared)
         return Notes(sessions, frozenset(prepared), now.prepared - noted)
 

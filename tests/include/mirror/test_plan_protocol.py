@@ -308,6 +308,23 @@ def test_merged_rereads_reach_back_to_the_lowest_transaction_id_of_both() -> Non
     model.assert_converges()
 
 
+def test_a_session_that_a_later_window_notes_as_prepared_is_still_read_from_its_start() -> None:
+    model = Model()
+    writer, reader = model.begin(), model.begin(writes=False)
+    model.tick += 1
+    (first,) = model.plan_run(back=3, scheduled=False)
+    model.finish()
+    (second,) = model.plan_run(back=1, scheduled=False)
+    model.prepare(writer)
+    model.finish()
+    assert first.read.window.inicio == instant(writer.start)
+    assert second.read.window.inicio == first.read.window.fim
+    model.commit(reader)
+    rereads = [run for run in model.plan_run(scheduled=False) if run.read.reread]
+    assert len(rereads) == 1, "the re-reads of both windows are merged"
+    model.assert_converges()
+
+
 def test_a_steady_stream_of_prepared_transactions_does_not_keep_rereads_alive() -> None:
     model = Model()
     model.begin()
