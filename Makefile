@@ -73,6 +73,10 @@ load: $(INSTALLED) ## Let five hundred automations wait in three queues at once,
 bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's own speed (ROWS=1000000)
 	@$(BIN)/python -m local.bench --rows $(ROWS)
 
+.PHONY: types
+types: $(INSTALLED) ## Write docs/types.md from the type registry
+	@$(BIN)/python -m include.mirror.types > docs/types.md
+
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and formatting
 	$(BIN)/ruff check

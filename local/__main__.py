@@ -23,6 +23,13 @@ from local.settings import DEFAULT_FOLDER, FILE_NAME, Settings, SettingsError
 from local.supervisor import AlreadyRunningError, ProcessDiedError, recorded
 
 INTERRUPTED = 130
+SALES = "include.vendas.tables:VENDAS"
+
+
+class NothingComparedError(click.ClickException):
+    """Apart from the exit code for a difference."""
+
+    exit_code = 2
 
 
 def _folder(default: Path) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -35,7 +42,7 @@ def _folder(default: Path) -> Callable[[Callable[..., None]], Callable[..., None
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explained(failure: type[click.ClickException] = click.ClickException) -> Iterator[None]:
     """Turn what can go wrong outside the program into one message, and the first signal into a clean stop."""
 
     def interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:
@@ -50,6 +57,7 @@ def _explained() -> Iterator[None]:
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
     from include.store.errors import StoreError
+    from local.compare import CompareError
     from local.debian import DebianError
     from local.demo import DemoError
     from local.source.base import SourceError
@@ -63,6 +71,7 @@ def _explained() -> Iterator[None]:
         AlreadyRunningError,
         ApiError,
         ClickHouseError,
+        CompareError,
         DebianError,
         DemoError,
         ProcessDiedError,
@@ -73,7 +82,7 @@ def _explained() -> Iterator[None]:
         psycopg.Error,
         pymysql.MySQLError,
     ) as error:
-        raise click.ClickException(str(error)) from error
+        raise failure(str(error)) from error
 
 
 def _console() -> Console:
@@ -132,12 +141,17 @@ def demo_loja(folder: Path) -> None:
 
 @main.command()
 @_folder(DEFAULT_FOLDER / "demo")
-def check(folder: Path) -> None:
-    """Compare source and warehouse of a deployment, running or not; exit code 1 if a value differs."""
+@click.option("--mirror", default=SALES, show_default=True, help="The declaration, as module:NAME.")
+@click.option("--source", help="libpq connection string of its PostgreSQL; default: the deployment's sales.")
+def check(folder: Path, mirror: str, source: str | None) -> None:
+    """Compare source and warehouse of a deployment, running or not.
+
+    Exit code 0 if not one value differs, 1 if one does or a table can't be compared, 2 if nothing can.
+    """
     from local.check import run
 
-    with _explained():
-        sys.exit(run(folder, _console()))
+    with _explained(NothingComparedError):
+        sys.exit(run(folder, _console(), mirror, source))
 
 
 @main.command()

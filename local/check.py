@@ -3,35 +3,55 @@
 from __future__ import annotations
 
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
 
-from local.compare import compare
-from local.demo_view import differences_tables
+from include.mirror.declaration import Mirror, problems
+from local.compare import CompareError, compare
+from local.demo_view import difference_lines, differences_tables
 from local.settings import FILE_NAME, Settings, SettingsError
 from local.stack import Deployment, clickhouse_server
 from local.supervisor import AlreadyRunningError
 
 
-def run(folder: Path, console: Console) -> int:
+def run(folder: Path, console: Console, mirror: str, source: str | None = None) -> int:
     """Print the comparison; return 0 when not one value differs, else 1.
 
-    Starts the two databases, and stops them again, unless the deployment is running. Raises SettingsError when
-    there is none in `folder`.
+    `mirror` is where the declaration is, as `module:NAME`, and `source` a connection string for its PostgreSQL, the
+    deployment's sales where it is None. Starts the two databases, and stops them again, unless the deployment is
+    running. Raises SettingsError when there is none in `folder`, CompareError when there is nothing to compare.
     """
     if not (folder / FILE_NAME).exists():
         raise SettingsError(f"there is no deployment in {folder}: `make demo` or `make local` makes one")
+    declaration = load(mirror)
     try:
         with Deployment(folder) as deployment:
             deployment.supervisor.start(deployment.postgres, deployment.clickhouse)
-            return _compare(deployment.settings, console)
+            return _compare(deployment.settings, console, declaration, source)
     except AlreadyRunningError:
-        return _compare(Settings.load(folder), console)
+        return _compare(Settings.load(folder), console, declaration, source)
 
 
-def _compare(settings: Settings, console: Console) -> int:
+def load(text: str) -> Mirror:
+    """Return the declaration that `module:NAME` stands for; raise CompareError where it is none, or a wrong one."""
+    module, _, name = text.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (AttributeError, ImportError, ValueError) as error:
+        raise CompareError(f"{text} can't be loaded: {error}; give module:NAME") from None
+    if not isinstance(found, Mirror):
+        raise CompareError(f"{text} is of type {type(found).__name__}, not a Mirror")
+    if wrong := problems(found):
+        raise CompareError("; ".join(wrong))
+    return found
+
+
+def _compare(settings: Settings, console: Console, mirror: Mirror, source: str | None) -> int:
     with closing(clickhouse_server(settings).client()) as warehouse:
-        differences = compare(settings.source_dsn, warehouse)
+        differences = compare(source or settings.source_dsn, warehouse, mirror)
     console.print(differences_tables(differences, {}))
+    for line in difference_lines(differences):
+        console.print(line)
     return 0 if all(one.same for one in differences) else 1

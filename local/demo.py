@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
+from include.vendas.tables import VENDAS
 from local.api import FINISHED, AirflowApi, Run
 from local.compare import TableDifference, compare
-from local.demo_view import View, differences_tables, runs_table
+from local.demo_view import View, difference_lines, differences_tables, runs_table
 from local.source import simulator
 from local.stack import Deployment, fill
 
@@ -149,8 +151,10 @@ def conclude(outcome: Outcome, console: Console) -> int:
         f"{outcome.late:,} transactions committed long after they had begun; {outcome.reread:,} rows of what had "
         f"been open were read again. {outcome.seconds:.0f} seconds in all."
     )
+    for line in difference_lines(outcome.differences):
+        console.print(line)
     for problem in outcome.problems:
-        console.print(f"[bold red]{problem}")
+        console.print(f"[bold red]{escape(problem)}")
     if outcome.problems:
         return 1
     console.print(
@@ -229,7 +233,7 @@ class _Demo:
         stopped = datetime.now(UTC)
         self.view.step(f"the simulator stopped after {written.sales:,} sales; one more interval passes")
         runs = wait_until(lambda runs: _covers(runs, stopped), "the run that covers the last write")
-        differences = compare(self.deployment.settings.source_dsn, warehouse)
+        differences = compare(self.deployment.settings.source_dsn, warehouse, VENDAS)
         self.view.step("compared both servers")
         return Outcome(
             runs=runs,

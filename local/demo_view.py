@@ -11,6 +11,7 @@ from typing import Protocol, Self
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -140,16 +141,18 @@ def differences_tables(
     money = _figures_table("Money, as each server adds it up")
     for one in differences:
         figures = moved.get(one.table)
+        # A name may look like markup.
+        table = escape(one.table)
         rows.add_row(
-            one.table,
-            f"{one.source.rows:,}",
-            f"{one.warehouse.rows:,}",
+            table,
+            _count(one.source.rows),
+            _count(one.warehouse.rows),
             _verdict(rows_difference(one)),
             *([] if figures is None else [f"{figures.rows:,}", f"{figures.seconds:.1f} s"]),
         )
         if one.money is not None:
             money.add_row(
-                one.table,
+                table,
                 f"{one.source.money:,}",
                 f"{one.warehouse.money:,}",
                 _verdict(money_difference(one)),
@@ -170,13 +173,30 @@ def _verdict(difference: str) -> Text:
     return Text(difference, style="green" if difference == "0" else "bold red")
 
 
+def _count(rows: int | None) -> str:
+    return "?" if rows is None else f"{rows:,}"
+
+
 def rows_difference(one: TableDifference) -> str:
-    """Return how many rows the warehouse has too many, `values` when only values differ, `0` when nothing does."""
+    """Return how many rows the warehouse has too many, or in a word what else differs; `0` when nothing does."""
+    if one.rows is None:
+        return "not compared"
     if one.rows:
         return f"{one.rows:+,}"
-    return "0" if one.same else "values"
+    if one.same:
+        return "0"
+    return "values" if one.source != one.warehouse else "see below"
 
 
 def money_difference(one: TableDifference) -> str:
     """Return how much money the warehouse has too much, or too little; `0` when nothing."""
     return f"{one.money:+,}" if one.money else "0"
+
+
+def difference_lines(differences: Sequence[TableDifference]) -> list[Text]:
+    """Return what the figures do not show, a line each: what could not be compared, and keys of rows that differ."""
+    lines = []
+    for one in differences:
+        found = [*one.problems, *map(str, one.keys), *(["and more"] if one.more else [])]
+        lines += [Text(f"{one.table}: {line}", style="red") for line in found]
+    return lines

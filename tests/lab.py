@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,25 +12,20 @@ from zoneinfo import ZoneInfo
 import psycopg
 
 from include.mirror.batch import Batch, dump, load
-from include.mirror.move import Mirror
-from include.mirror.source import Source
-from include.mirror.table import TableSpec
-from include.mirror.warehouse import Warehouse
+from include.mirror.declaration import Mirror, Schema, Table
+from include.mirror.engine import Engine, Options
+from include.mirror.ledger import Ledger
+from include.mirror.run import check_run, move_batch, plan_run
+from include.mirror.source.session import Source
+from include.mirror.spec import TableSpec
+from include.mirror.warehouse.client import Warehouse
 from include.mirror.window import MICROSECOND
-from include.vendas import etl
-from include.vendas.settings import Settings
-from include.vendas.tables import SQL, TABLES
+from include.vendas.tables import VENDAS
 from local.clickhouse import ClickHouse
+from local.compare import compare
 
 UTC_ZONE = ZoneInfo("UTC")
-SETTINGS = Settings(
-    schedule="*/2 * * * *",
-    grace=timedelta(milliseconds=1),
-    max_rows=1_000_000,
-    tasks=4,
-    timeout=timedelta(minutes=10),
-    late=timedelta(),
-)
+OPTIONS = Options(grace=timedelta(milliseconds=1), timeout=timedelta(minutes=10), sweep=None)
 
 
 @dataclass
@@ -39,9 +34,9 @@ class Lab:
 
     dsn: str
     clickhouse: ClickHouse
-    settings: Settings = SETTINGS
+    options: Options = OPTIONS
     zone: ZoneInfo = UTC_ZONE
-    tables: Mapping[str, TableSpec] = field(default_factory=lambda: TABLES)
+    declaration: Mirror = VENDAS
     runs: int = 0
     reached: datetime | None = None
     """Where the last run of the schedule ended: the next begins there."""
@@ -77,37 +72,66 @@ class Lab:
         )
         return int(row[0])
 
-    def mirror(self, **changes: Any) -> Mirror:
-        """Return a mirror between the two; `changes` replace its fields."""
-        mirror = Mirror(
-            Source(self.dsn, self.zone, self.settings.timeout),
-            Warehouse(self.clickhouse.client),
-            self.tables,
-            SQL,
-            grace=self.settings.grace,
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names in the warehouse of the mirrored tables."""
+        if self.declaration.schema is None:
+            return self.declaration.names
+        with self.connect(cursor_factory=psycopg.RawCursor) as connection:
+            return tuple(self.engine().specs(connection).specs)
+
+    def mirror_only(self, *tables: str | Table | Schema) -> None:
+        """Mirror these tables of the source and no others, or a schema."""
+        (first, *_) = tables
+        chosen = (
+            first
+            if isinstance(first, Schema)
+            else [
+                Table(one) if isinstance(one, str) else one for one in tables if not isinstance(one, Schema)
+            ]
         )
-        return replace(mirror, **changes)
+        self.declaration = replace(self.declaration, tables=chosen)
+
+    def engine(self, **changes: Any) -> Engine:
+        """Return the mirror between the two; `changes` replace its fields."""
+        engine = Engine(
+            self.declaration,
+            Source(self.dsn, self.zone, self.options.timeout, self.declaration.source),
+            Warehouse(self.clickhouse.client, self.declaration.storage, self.declaration.views),
+            self.options,
+        )
+        return replace(engine, **changes)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, through a client of its own."""
+        return Ledger(self.engine().warehouse, self.clickhouse.client())
+
+    def spec(self, table: str) -> TableSpec:
+        """Return what is mirrored of one table, by its name in the warehouse."""
+        with self.connect(cursor_factory=psycopg.RawCursor) as connection:
+            return self.engine().specs(connection).specs[table]
 
     def plan(
         self,
         interval: tuple[datetime | None, datetime | None] = (None, None),
         conf: Mapping[str, Any] | None = None,
-        mirror: Mirror | None = None,
+        engine: Engine | None = None,
     ) -> list[Batch]:
         """Plan one run; the batches go through JSON, as they do between tasks."""
-        planned = etl.plan_windows(mirror or self.mirror(), self.settings, conf or {}, interval)
+        planned = plan_run(engine or self.engine(), conf or {}, interval)
         return [load(dump(batch)) for batch in planned]
 
-    def move(self, planned: list[Batch], mirror: Mirror | None = None, try_number: int = 1) -> dict[str, int]:
+    def move(self, planned: list[Batch], engine: Engine | None = None, try_number: int = 1) -> dict[str, int]:
         """Move what a run planned, batch after batch; return rows per table."""
         self.runs += 1
         moved: dict[str, int] = {}
         for batch in planned:
-            for name, rows in etl.move_batch(
-                mirror or self.mirror(), batch, f"test__{self.runs}", try_number
+            for name, rows in move_batch(
+                engine or self.engine(), batch, f"test__{self.runs}", try_number
             ).items():
                 moved[name] = moved.get(name, 0) + rows
-        etl.check(self.mirror(), planned)
+        check_run(self.engine(), planned)
         return moved
 
     def run(
@@ -115,14 +139,19 @@ class Lab:
         inicio: datetime | None = None,
         fim: datetime | None = None,
         conf: Mapping[str, Any] | None = None,
-        mirror: Mirror | None = None,
+        engine: Engine | None = None,
+        accept: bool = False,
     ) -> dict[str, int]:
-        """See one scheduled run of `[inicio, fim)` through; by default from where the last one ended up to now."""
+        """See one scheduled run of `[inicio, fim)` through; by default from where the last one ended up to now.
+
+        With `accept`, another source than before is taken.
+        """
         if conf is None:
             fim = fim or self.now()
             inicio = inicio or self.reached or fim - MICROSECOND
             self.reached = fim
-        return self.move(self.plan((inicio, fim), conf, mirror), mirror)
+            conf = {"aceitar_fonte": True} if accept else None
+        return self.move(self.plan((inicio, fim), conf, engine), engine)
 
     def query(self, statement: str, **parameters: Any) -> list[Sequence[Any]]:
         """Return the rows of a query on the warehouse."""
@@ -133,21 +162,25 @@ class Lab:
             client.close()
 
     def source_rows(self, table: str) -> list[tuple[Any, ...]]:
-        """Return every row of a source table, in the order of its key."""
-        spec = self.tables[table]
-        columns = ", ".join(f'"{column.name}"' for column in spec.columns)
+        """Return every row of one of the sales system's tables, in the order of its key."""
         with self.connect() as connection:
-            return connection.execute(
-                f"SELECT {columns} FROM {table} ORDER BY {spec.key}".encode()
-            ).fetchall()
+            return connection.execute(f"SELECT * FROM {table} ORDER BY 1".encode()).fetchall()
 
     def warehouse_rows(self, table: str) -> list[tuple[Any, ...]]:
         """Return every row of a view that people query, in the order of its key."""
-        key = self.tables[table].key
-        return [tuple(row) for row in self.query(f"SELECT * FROM vendas_dw.{table} ORDER BY {key}")]
+        return [tuple(row) for row in self.query(f"SELECT * FROM vendas_dw.{table} ORDER BY 1")]
 
     def assert_equal(self) -> None:
-        """Compare every value of every table on both sides."""
-        for table in self.tables:
-            source, warehouse = self.source_rows(table), self.warehouse_rows(table)
-            assert warehouse == source, table
+        """Compare every value of every table on both sides, by what each server computes of them."""
+        client = self.clickhouse.client()
+        try:
+            differences = compare(self.dsn, client, self.declaration)
+        finally:
+            client.close()
+        different = [
+            f"{one.table}: {'; '.join(map(str, (*one.problems, *one.keys)))}"
+            for one in differences
+            if not one.same
+        ]
+        assert not different, "\n".join(different)
+        assert len(differences) == len(self.tables)

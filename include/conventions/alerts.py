@@ -1,4 +1,5 @@
-"""Who hears of it when a task fails, is retried, or a run is late: e-mail and a Slack-compatible webhook.
+"""Who hears of it when a task fails, is retried, a run is late, or a DAG file does not load: e-mail and a
+Slack-compatible webhook.
 
 A channel is on when its connection exists: `smtp_alertas` (type smtp) and `slack_alertas` (type slackwebhook). The
 same thing (a DAG's task, a kind of alert, and what the error says it is about) is told once in a window; the turns are
@@ -50,6 +51,7 @@ class Kind(StrEnum):
     RETRY = "will be retried"
     DEADLINE = "is late"
     NOTICE = "asks for attention"
+    IMPORT = "does not load"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Alert:
-    """What happened. What is about a whole run has no `task` and no `attempt`; `index` is that of a mapped task.
+    """What happened. What is about a whole run has no `task` and no `attempt`; `index` is that of a mapped task. What is
+    about a DAG file has its name as `dag`, and no `run`.
 
     `about` is what a notice, or an error by an attribute of that name, says that it is about: another thing is another
     alert. `window` is how many seconds it is told once in, the setting's when None.
@@ -88,6 +91,8 @@ class Alert:
     @property
     def lines(self) -> list[str]:
         """Return the rest, a line for each thing."""
+        if self.kind is Kind.IMPORT:
+            return [f"File: {self.dag}", f"Error: {self.error}", f"DAGs: {self.url}"]
         lines = [f"DAG: {self.dag}", f"Run: {self.run}"]
         if self.task:
             index = "" if self.index is None else f"[{self.index}]"
@@ -151,6 +156,14 @@ def on_run_failure(context: Mapping[str, Any]) -> None:
     this in the DAG processor.
     """
     _tell(Kind.FAILURE, _of_failed_run, context)
+
+
+def on_import_error(filename: str, stacktrace: str) -> None:
+    """Tell that a DAG file does not load: its DAGs are gone from the list, or stay as they were.
+
+    Airflow calls this in the DAG processor each time that it reads the file.
+    """
+    _tell(Kind.IMPORT, _of_file, {"filename": filename, "stacktrace": stacktrace})
 
 
 async def on_deadline(context: Mapping[str, Any]) -> None:
@@ -260,11 +273,19 @@ def _of_late_run(kind: Kind, context: Mapping[str, Any]) -> Alert:
     )
 
 
+def _of_file(kind: Kind, context: Mapping[str, Any]) -> Alert:
+    name = context["filename"].rsplit("/", 1)[-1]
+    return Alert(kind, name, "", _last_line(context["stacktrace"]), f"{_ui()}/dags")
+
+
 def _address(dag: str, run: str) -> str:
+    return f"{_ui()}/dags/{dag}/runs/{quote(run)}"
+
+
+def _ui() -> str:
     from airflow.sdk.configuration import conf
 
-    base = conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/")
-    return f"{base}/dags/{dag}/runs/{quote(run)}"
+    return str(conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/"))
 
 
 def _last_line(error: object) -> str:

@@ -8,25 +8,30 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from include.mirror.plan import Read
+from include.mirror.plan import Read, Scan, Sweep, Work
 from include.mirror.window import Window
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one task moves: passes one after the other, each of them one snapshot."""
+    """What one task moves: passes one after the other, each of them one snapshot.
+
+    `timeline` is that of the source when it was planned, 0 where nobody knows.
+    """
 
     plan: UUID
-    passes: tuple[tuple[Read, ...], ...]
+    passes: tuple[tuple[Work, ...], ...]
+    timeline: int = 0
 
     @property
-    def reads(self) -> list[Read]:
+    def reads(self) -> list[Work]:
         """All reads of all passes."""
         return [read for reads in self.passes for read in reads]
 
     def __str__(self) -> str:
-        tables = sorted({read.window.tabela for read in self.reads})
-        return f"{len(self.reads)} windows of {', '.join(tables)}"
+        tables = sorted({read.tabela for read in self.reads})
+        listed = ", ".join(tables[:4]) + (f" and {len(tables) - 4} more" if len(tables) > 4 else "")
+        return f"{len(self.reads)} reads of {listed}"
 
 
 _adapter = TypeAdapter(Batch)
@@ -43,17 +48,29 @@ def load(value: object) -> Batch:
 
 
 def group(
-    reads: Sequence[Read], split: Callable[[Window], Sequence[Window]], plan: UUID, tasks: int
+    reads: Sequence[Work],
+    split: Callable[[Window], Sequence[Window]],
+    plan: UUID,
+    tasks: int,
+    is_small: Callable[[str], bool] = lambda _tabela: False,
 ) -> list[Batch]:
     """Spread reads over at most `tasks` batches.
 
     What is small travels in one pass, in one snapshot. What `split` cuts becomes one pass per piece, so that no
     snapshot is held for longer than a piece takes and a killed task loses one piece at most. Re-reads are not
-    split: what they move is what a transaction or two has left behind.
+    split: what they move is what a transaction or two has left behind. A table that is read whole, for its first scan
+    or to be compared, is a pass of its own unless `is_small` says of its name that it is known to be small.
     """
-    together: list[Read] = []
-    pieces: list[tuple[Read, ...]] = []
+    together: list[Work] = []
+    pieces: list[tuple[Work, ...]] = []
     for read in reads:
+        if not isinstance(read, Read):
+            known = isinstance(read, Sweep) or (isinstance(read, Scan) and read.xmin is not None)
+            if known or is_small(read.tabela):
+                together.append(read)
+            else:
+                pieces.append((read,))
+            continue
         windows = [read.window] if read.reread else split(read.window)
         if len(windows) == 1:
             together.append(read)

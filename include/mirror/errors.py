@@ -4,7 +4,12 @@ from __future__ import annotations
 
 
 class MirrorError(Exception):
-    """Anything the mirror refuses to do; the message names the value and what would be right."""
+    """Anything the mirror refuses to do; the message names the value and what would be right.
+
+    `heals` is whether the same may succeed when it is tried again, without anybody doing anything.
+    """
+
+    heals = False
 
 
 class RequestError(MirrorError):
@@ -19,21 +24,41 @@ class SourceError(MirrorError):
     """PostgreSQL can't give what the guarantees rest on: fix the role, the server or the connection."""
 
 
+class SourceAwayError(SourceError):
+    """PostgreSQL did not answer, ended a session, or had a table locked: it may be there again soon."""
+
+    heals = True
+
+
 class WarehouseError(MirrorError):
-    """ClickHouse can't be reached: fix the server or the connection."""
+    """ClickHouse refuses: fix the server or the connection."""
+
+
+class WarehouseAwayError(WarehouseError):
+    """ClickHouse did not answer: it may be there again soon."""
+
+    heals = True
 
 
 class SchemaError(MirrorError):
-    """A table differs from its TableSpec: fix the table or the spec. Nothing was loaded."""
+    """A table is not what was declared, or what the warehouse agreed to: fix one of them."""
 
 
 class ValueNotHeldError(MirrorError):
-    """A value that the warehouse's type can't hold, named by table, column and key. Nothing was published."""
+    """A value that the warehouse's type can't hold, named by table, column and key; nothing of its snapshot is published."""
+
+
+class RefusedError(MirrorError):
+    """Tables were set aside, each for its reason; all others were moved."""
 
 
 class VerificationError(MirrorError):
-    """What arrived is not what was read. The window is not done and will be read again."""
+    """What arrived is not what was read. It is not done and will be read again."""
+
+    heals = True
 
 
 class VersionError(MirrorError):
     """The source's clock is not above the newest version in the ledger: it stepped back or failed over."""
+
+    heals = True

@@ -1,29 +1,59 @@
-"""The ledger, `vendas_raw.cargas`: what each window moved, and which transactions were open when it was read.
+"""The ledger, the table `cargas`: what each read moved, and which transactions were open when it was read.
 
-A window is done when its row is here, and not before. Rows are only ever added, several windows of one
-snapshot in a single INSERT, so a crash leaves either all of them or none.
+A window is done when its row is here, and not before; so is a scan, and a copy. Rows are only ever added, several reads
+of one snapshot in a single INSERT, so a crash leaves either all of them or none. A row of kind `forget` makes the
+earlier rows of its table void: the table is read again from the start. One of kind `refused` says why a run has set a
+table aside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from include.mirror.cluster import Cluster
-from include.mirror.plan import LedgerState, NotedPrepared, Notes, Pending, Prepared, Read, Session
-from include.mirror.warehouse import SETTINGS
+from include.mirror import names
+from include.mirror.plan import (
+    EPOCH,
+    REREAD,
+    WINDOW,
+    LedgerState,
+    NotedPrepared,
+    Notes,
+    Pending,
+    Prepared,
+    Read,
+    Scan,
+    Scanned,
+    Session,
+    Sweep,
+    Swept,
+    Work,
+)
+from include.mirror.source.transactions import Identity
+from include.mirror.templates import render
+from include.mirror.warehouse.client import SETTINGS, Warehouse
+from include.mirror.warehouse.parts import Part
 from include.mirror.window import Window
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 TABLE = "cargas"
-WINDOW, REREAD = "window", "reread"
+FORGET, EXCHANGED, REFUSED, BEGIN = "forget", "exchanged", "refused", "begin"
+ALWAYS = datetime(2299, 1, 1, tzinfo=UTC)
+"""After every scan that there can be."""
+
+WorkKey = tuple[str, str] | tuple[str, Window]
+"""What tells one read of a planning from the others."""
+
+
+def identity(work: Work) -> WorkKey:
+    """Return what tells this read from the others of its planning: its kind and table, and of a window also which."""
+    return (work.kind, work.window) if isinstance(work, Read) else (work.kind, work.tabela)
 
 
 @dataclass(frozen=True)
@@ -42,10 +72,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Entry:
-    """One ledger row. `money` holds the exact sum of each decimal column of the rows moved."""
+    """One ledger row. `money` holds the exact sum of each decimal column of the rows moved; `reason` is why the table
+    is read in this way. `seen` are the transactions from `snapshot_xmin` on that a scan had read rows of, `parts` those
+    of the warehouse's table once rows were published; `behind` is when the oldest transaction that a sweep did not see had
+    begun."""
 
     id: UUID
-    read: Read
+    work: Work
     attempt: Attempt
     version: int
     snapshot_xmin: int
@@ -56,30 +89,110 @@ class Entry:
     noted_at: datetime
     started_at: datetime
     finished_at: datetime
+    reason: str = ""
+    seen: tuple[int, ...] = ()
+    source_database: str = ""
+    source_timeline: int = 0
+    behind: datetime = EPOCH
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The ledger's table in one database; `queries` is the folder with its SQL."""
+    """The ledger's table, through one client.
 
+    Transaction ids of another timeline than `timeline` of the source are read as those of an unknown cluster, which
+    nothing is compared with.
+    """
+
+    warehouse: Warehouse
     client: Client
-    database: str
-    queries: Path
-    cluster: Cluster | None = None
+    timeline: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its quoted name."""
+        return names.ch(self.warehouse.storage, TABLE)
+
+    def create(self) -> None:
+        """Create the table, and the view that people query."""
+        self.warehouse.create(self.client, render("create_ledger", ledger=self.name))
+        self.create_view()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Add a first row: a ledger without any has been emptied by somebody."""
+        now = datetime.now(UTC)
+        self._insert(
+            [
+                {
+                    "id": uuid4(),
+                    "kind": BEGIN,
+                    "inicio": EPOCH,
+                    "fim": EPOCH,
+                    "started_at": now,
+                    "finished_at": now,
+                }
+            ]
+        )
+
+    def create_view(self) -> None:
+        """Create the view that people query, or make it anew."""
+        view = names.ch(self.warehouse.views, TABLE)
+        self.warehouse.create(self.client, render("create_ledger_view", ledger=self.name, view=view))
+
+    def upgrade(self) -> None:
+        """Give a ledger of an earlier version the columns that it lacks."""
+        self.client.command(
+            render("alter_ledger", ledger=self.name),
+            settings=SETTINGS | {"mutations_sync": 2, "alter_sync": 2},
+        )
+        self.create_view()
+        self._begin()
+
+    def source(self) -> Identity | None:
+        """Return the source that was read last, None where none was; without a database in a ledger of before."""
+        system, database = self._query("read_source")[0]
+        return Identity(system, database) if system else None
+
+    def noted_parts(self) -> dict[str, list[Part]]:
+        """Return the parts that each table had when rows of it were published last."""
+        return {
+            tabela: [Part(p["partition"], p["low"], p["high"], p["mutation"]) for p in parts]
+            for tabela, parts in self._query("read_noted_parts")
+        }
 
     def newest_version(self) -> int:
-        """Return the highest version that any window was read with, 0 for none."""
+        """Return the highest version that anything was read with, 0 for none."""
         return int(self._query("read_newest_version")[0][0])
 
     def coverage(self) -> list[Window]:
-        """Return what is covered."""
+        """Return what is covered by windows."""
         return [
             Window(tabela, _utc(inicio), _utc(fim), key_from, key_to)
             for tabela, inicio, fim, key_from, key_to in self._query("read_coverage")
         ]
 
-    def state(self) -> LedgerState:
-        """Return what is covered and what is owed."""
+    def scans(self, before: datetime = ALWAYS) -> list[Scanned]:
+        """Return the newest scan of each table that was taken before a moment."""
+        return [
+            Scanned(tabela, _utc(taken_at), xmin, system, tuple(seen))
+            for tabela, taken_at, xmin, system, seen in self._query(
+                "read_scans", {"before": before, "timeline": self.timeline}
+            )
+        ]
+
+    def sweeps(self) -> list[Swept]:
+        """Return the newest sweep of each table."""
+        return [
+            Swept(tabela, _utc(taken_at), _utc(behind), xmin, system)
+            for tabela, taken_at, behind, xmin, system in self._query(
+                "read_sweeps", {"timeline": self.timeline}
+            )
+        ]
+
+    def state(self, before: datetime = ALWAYS) -> LedgerState:
+        """Return what is covered, what is owed, and the scans to go on from."""
         coverage = self.coverage()
         pending = [
             Pending(
@@ -100,44 +213,114 @@ class Ledger:
                 system,
                 sessions,
                 prepared,
-            ) in self._query("read_pending")
+            ) in self._query("read_pending", {"timeline": self.timeline})
         ]
-        return LedgerState(coverage, pending)
+        return LedgerState(coverage, pending, self.scans(before), self.sweeps())
 
-    def done(self, plan: UUID) -> set[tuple[Window, bool]]:
-        """Return the windows that one planning has seen through, each with whether it was a re-read."""
+    def done(self, plan: UUID) -> set[WorkKey]:
+        """Return what one planning has seen through."""
         return {
-            (Window(tabela, _utc(inicio), _utc(fim), key_from, key_to), kind == REREAD)
+            (kind, Window(tabela, _utc(inicio), _utc(fim), key_from, key_to))
+            if kind in (WINDOW, REREAD)
+            else (kind, tabela)
             for kind, tabela, inicio, fim, key_from, key_to in self._query("read_done", {"plan": plan})
         }
 
+    def refuse(self, attempt: Attempt, reasons: Mapping[str, str]) -> None:
+        """Note why one planning has set tables aside."""
+        now = datetime.now(UTC)
+        self._insert(
+            [
+                {
+                    "id": uuid4(),
+                    "plan": attempt.plan,
+                    "tabela": tabela,
+                    "kind": REFUSED,
+                    "inicio": EPOCH,
+                    "fim": EPOCH,
+                    "version": 0,
+                    "run_id": attempt.run_id,
+                    "try_number": attempt.try_number,
+                    "started_at": now,
+                    "finished_at": now,
+                    "reason": reason,
+                }
+                for tabela, reason in reasons.items()
+            ]
+        )
+
+    def refused(self, plan: UUID) -> dict[str, str]:
+        """Return why one planning has set tables aside, by name."""
+        return {tabela: reason for tabela, reason in self._query("read_refused", {"plan": plan})}
+
     def write(self, entries: Sequence[Entry]) -> None:
         """Add rows, all or none of them."""
-        columns = [_row(entry) for entry in entries]
+        self._insert([_row(entry) for entry in entries])
+
+    def forget(self, reasons: Mapping[str, str], now: datetime, exchanged: Collection[str] = ()) -> None:
+        """Make void what was read of tables, by name with the reason, in snapshots taken before `now`.
+
+        Of those that were `exchanged`, the warehouse may hold rows that the source has not got any more: until a copy
+        has compared both.
+        """
+        rows = [(tabela, FORGET, reason) for tabela, reason in reasons.items()]
+        rows += [(tabela, EXCHANGED, reasons[tabela]) for tabela in exchanged]
+        self._insert(
+            [
+                {
+                    "id": uuid4(),
+                    "tabela": tabela,
+                    "kind": kind,
+                    "inicio": EPOCH,
+                    "fim": now,
+                    "version": int(now.timestamp()) * 1_000_000 + now.microsecond,
+                    "reason": reason,
+                    "started_at": now,
+                    "finished_at": now,
+                }
+                for tabela, kind, reason in rows
+            ]
+        )
+
+    def exchanged(self) -> list[str]:
+        """Return the tables that were exchanged since they were copied last."""
+        return [tabela for (tabela,) in self._query("read_exchanged")]
+
+    def _insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.client.insert(
             TABLE,
-            [list(row.values()) for row in columns],
-            column_names=list(columns[0]),
-            database=self.database,
+            [list(row.values()) for row in rows],
+            column_names=list(rows[0]),
+            database=self.warehouse.storage,
             settings=SETTINGS,
         )
 
     def _query(self, name: str, parameters: dict[str, Any] | None = None) -> Sequence[Sequence[Any]]:
-        if self.cluster is not None:
+        if self.warehouse.cluster is not None:
             # Rows that were written on another replica before this moment are read as well.
-            self.client.command(f"SYSTEM SYNC REPLICA {self.database}.{TABLE} LIGHTWEIGHT")
-        text = (self.queries / f"{name}.sql").read_text()
-        result: Sequence[Sequence[Any]] = self.client.query(text, parameters=parameters).result_rows
+            self.client.command(f"SYSTEM SYNC REPLICA {self.name} LIGHTWEIGHT")
+        result: Sequence[Sequence[Any]] = self.client.query(
+            render(name, ledger=self.name), parameters=parameters
+        ).result_rows
         return result
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    window = entry.read.window
+    work, taken_at = entry.work, EPOCH + timedelta(microseconds=entry.version)
+    settles: Iterable[UUID] = ()
+    window = Window(work.tabela, EPOCH, taken_at)
+    if isinstance(work, Read):
+        window = work.window
+        settles = work.reread.settles if work.reread else ()
+    elif isinstance(work, Scan):
+        window = Window(work.tabela, work.inicio, taken_at)
+    elif isinstance(work, Sweep):
+        window = Window(work.tabela, entry.behind, taken_at)
     return {
         "id": entry.id,
         "plan": entry.attempt.plan,
-        "tabela": window.tabela,
-        "kind": WINDOW if entry.read.reread is None else REREAD,
+        "tabela": work.tabela,
+        "kind": work.kind,
         "inicio": window.inicio,
         "fim": window.fim,
         "key_from": window.key_from,
@@ -149,13 +332,18 @@ def _row(entry: Entry) -> dict[str, Any]:
         "open_sessions": [tuple(session) for session in sorted(entry.notes.sessions)],
         "prepared": [(*noted.transaction, noted.since) for noted in sorted(entry.notes.prepared)]
         + [(*found, None) for found in sorted(entry.notes.prepared_elsewhere)],
-        "settles": list(entry.read.reread.settles) if entry.read.reread else [],
+        "settles": list(settles),
         "rows": entry.rows,
         "money": entry.money,
         "run_id": entry.attempt.run_id,
         "try_number": entry.attempt.try_number,
         "started_at": entry.started_at,
         "finished_at": entry.finished_at,
+        "reason": entry.reason,
+        "seen": list(entry.seen),
+        "source_database": entry.source_database,
+        "source_timeline": entry.source_timeline,
+        "parts": [tuple(part) for part in entry.parts],
     }
 
 

@@ -1,48 +1,63 @@
-"""Moving windows: extract, stage, verify, publish, verify again, and only then the ledger row.
+"""Moving what was planned: extract, stage, verify, publish, verify again, and only then the ledger row.
 
-Windows that share a snapshot are all staged and verified before any of them is published.
+What shares a snapshot is all staged and verified before any of it is published.
 
 What a crash leaves after each step, and why that is harmless:
 
 | dies after        | left behind                   | what happens next                                         |
 |-------------------|-------------------------------|-----------------------------------------------------------|
-| noting, snapshot  | nothing                       | PostgreSQL ends the sessions; the window is planned again |
+| noting, snapshot  | nothing                       | PostgreSQL ends the sessions; it is planned again         |
 | extract, stage    | a stage nobody reads          | planned again; a later run drops the stage                |
 | some partitions   | correct rows of this snapshot | planned again; the next snapshot's versions replace them  |
 | all partitions    | the same                      | the same                                                  |
-| the ledger row    | a stage nobody reads          | the window is done                                        |
+| the ledger row    | a stage nobody reads          | done                                                      |
 
-Two of these at once, for the same window or for others, in any order: rows carry the order of their snapshots
-as version, so the newest snapshot's state of a row wins wherever it is published first, and every ledger row
-is true by itself. A transaction that one of them may have missed stands in its row's notes.
+Two of these at once, for the same window or for others, in any order: rows carry the order of their snapshots as
+version, so the newest snapshot's state of a row wins wherever it is published first, and every ledger row is true by
+itself. A transaction that a window may have missed stands in its row's notes; one that a scan has missed holds back the
+transaction id from which the next scan reads.
+
+A copy publishes only what differs from what the warehouse has, so two copies of one table must not overlap: the second
+would compare with what the first is about to change. Each holds an advisory lock of the source from before its snapshot
+until its ledger row is written.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 from itertools import chain
-from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from include.mirror import source as pg
+import numpy as np
+import psycopg
+
 from include.mirror import telemetry
-from include.mirror import warehouse as ch
+from include.mirror.engine import Engine
+from include.mirror.errors import MirrorError, SchemaError, SourceAwayError
 from include.mirror.ledger import Attempt, Entry, Ledger
-from include.mirror.plan import Read
-from include.mirror.table import Column, TableSpec
-from include.mirror.window import Window
+from include.mirror.plan import EPOCH, Copy, Notes, OpenTransactions, Read, Scan, Sweep, Work
+from include.mirror.source import changes
+from include.mirror.source.changes import Changes
+from include.mirror.source.clock import wait_until
+from include.mirror.source.session import Connection, run
+from include.mirror.source.snapshot import Snapshot, snapshot
+from include.mirror.source.table import SourceTable
+from include.mirror.source.transactions import Identity, open_transactions
+from include.mirror.spec import Column, TableSpec
+from include.mirror.warehouse import parts
+from include.mirror.warehouse.table import Stage, WarehouseTable
+from include.mirror.window import ceil_time
 
 if TYPE_CHECKING:
-    import psycopg
     import pyarrow as pa
     from clickhouse_connect.driver.client import Client
 
@@ -50,189 +65,372 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Observe = Callable[[str, Window], None]
-"""Told of each step as it is done: noted, snapshot, extracted, staged, verified, published, confirmed, recorded."""
-
 INSERTS_IN_FLIGHT = 3
 
+COPY_LOCK = 0x6D697272
+"""First half of the advisory lock that a copy holds; the second is the table's oid."""
 
-def _silent(_step: str, _window: Window) -> None:
-    return None
-
-
-@dataclass(frozen=True)
-class Mirror:
-    """Where from, where to, and which tables; `grace` is how long past a window's end the source's clock must be.
-
-    A session reports its transaction's start a moment after it took it, hence the grace. `queries` is the
-    folder with the ledger's SQL.
-    """
-
-    source: pg.Source
-    warehouse: ch.Warehouse
-    tables: Mapping[str, TableSpec]
-    queries: Path
-    grace: timedelta = timedelta(seconds=2)
-    observe: Observe = _silent
-
-    def ledger(self, client: Client) -> Ledger:
-        """Return the ledger, read and written through `client`."""
-        return Ledger(client, self.warehouse.database, self.queries, self.warehouse.cluster)
-
-    @contextmanager
-    def open(self) -> Iterator[Mover]:
-        """Connect both ends; raise SourceError or WarehouseError naming the one that refuses."""
-        with (
-            self.source.connect() as connection,
-            self.warehouse.client() as client,
-            self.warehouse.client() as inserting,
-        ):
-            pg.check_server(connection)
-            yield Mover(self, connection, client, inserting)
+SEEN_AT_MOST = 500
+"""How many transaction ids a scan remembers whose rows it had read while an older transaction was open."""
 
 
 @dataclass(frozen=True)
 class Load:
     """What one read brought: its tally, and the verified stage that holds it; no stage where there are no rows.
 
-    `finished_at` is when all of it stood there, verified, `seconds` after it was begun.
+    `rows` is how many are published. `finished_at` is when all of it stood there, verified, `seconds` after it was
+    begun. `seen` are the transactions from the snapshot's lowest id on of which a scan has read rows.
     """
 
-    read: Read
+    work: Work
     tally: Tally
-    stage: ch.Stage | None
+    rows: int
+    stage: Stage | None
     finished_at: datetime
     seconds: float
+    seen: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Mover:
-    """A mirror with its connections open: `connection` holds the snapshots, `inserting` has a thread of its own."""
+    """A mirror with its connections open: `connection` holds the snapshots, `inserting` has a thread of its own.
 
-    mirror: Mirror
-    connection: psycopg.Connection[Any]
+    `tables` are the mirrored tables as they stood when the task began, by name; `identity` is which source it is.
+    """
+
+    engine: Engine
+    connection: Connection
     client: Client
     inserting: Client
+    tables: Mapping[str, WarehouseTable]
+    identity: Identity
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return Ledger(self.engine.warehouse, self.client)
 
     @telemetry.step("pass")
-    def move(self, reads: Sequence[Read], attempt: Attempt) -> list[Entry]:
-        """Move windows that share one snapshot; return their ledger rows once they are written."""
-        mirror, connection = self.mirror, self.connection
+    def move(self, works: Sequence[Work], attempt: Attempt) -> list[Entry]:
+        """Move what shares one snapshot; return its ledger rows once they are written."""
         started_at = datetime.now(UTC)
-        specs = list({read.window.tabela: mirror.tables[read.window.tabela] for read in reads}.values())
-        for spec in specs:
-            pg.check_columns(connection, spec)
-        with telemetry.step("note"):
-            pg.wait_until(connection, max(read.window.fim for read in reads) + mirror.grace)
-            noted_at = pg.clock(connection)
-            now = pg.open_transactions(connection)
-        self._observe("noted", reads)
-        ledger = mirror.ledger(self.client)
-        with (
-            ExitStack() as stages,
-            pg.snapshot(mirror.source, connection, specs, ledger.newest_version) as snapshot,
-        ):
-            self._observe("snapshot", reads)
-            for spec in specs:
-                pg.check_columns(connection, spec)  # once more: now nobody can alter the table
-                ch.check_table(self.client, mirror.warehouse.database, spec)
-            loads = [self._stage(read, snapshot, attempt, stages) for read in reads]
-            self._publish(loads, snapshot.version)
+        specs = list({work.tabela: self.tables[work.tabela].spec for work in works}.values())
+        with ExitStack() as stack:
+            for name in dict.fromkeys(work.tabela for work in works if isinstance(work, Copy)):
+                stack.enter_context(self._alone(self.tables[name].spec))
+            now, noted_at = self._note(works)
+            current = stack.enter_context(
+                snapshot(self.engine.source, self.connection, specs, self.ledger.newest_version)
+            )
+            self._observe("snapshot", works)
+            # Now nobody can alter them.
+            refused = self.engine.changed(
+                self.connection, self.client, [self.tables[spec.name] for spec in specs]
+            )
+            # What began before this and has not ended may still write rows with times from then on.
+            behind = min((session.start for session in now.sessions), default=noted_at)
+            loads = self._stage_all(works, current, noted_at, attempt, stack, refused)
+            if refused:
+                self.set_aside(attempt, refused)
+            self._publish(loads, current.version)
+            published = {load.work.tabela for load in loads if load.stage is not None}
+            noted = parts.read(self.engine.warehouse, self.client, published)
             entries = [
                 Entry(
                     id=uuid4(),
-                    read=load.read,
+                    work=load.work,
                     attempt=attempt,
-                    version=snapshot.version,
-                    snapshot_xmin=snapshot.xmin,
-                    source_system=snapshot.system,
-                    notes=load.read.notes(now),
-                    rows=load.tally.rows,
-                    money=_money(mirror.tables[load.read.window.tabela], load.tally),
+                    version=current.version,
+                    snapshot_xmin=current.xmin,
+                    source_system=current.system,
+                    notes=self._notes(load.work, now),
+                    rows=load.rows,
+                    money=load.tally.money,
                     noted_at=noted_at,
                     started_at=started_at,
                     finished_at=load.finished_at,
+                    reason=self._spec(load.work).reason,
+                    seen=load.seen,
+                    source_database=self.identity.database,
+                    source_timeline=self.identity.timeline,
+                    behind=min(behind, noted_at),
+                    parts=tuple(noted.get(load.work.tabela, ())),
                 )
                 for load in loads
             ]
-            with telemetry.step("record"):
-                ledger.write(entries)
-            self._observe("recorded", reads)
+            if entries:
+                with telemetry.step("record"):
+                    self.ledger.write(entries)
+            self._observe("recorded", [load.work for load in loads])
         for load in loads:
-            telemetry.moved(load.read, load.tally.rows, load.seconds)
+            telemetry.moved(load.work, load.rows, load.seconds)
         return entries
 
-    def _observe(self, step: str, reads: Iterable[Read]) -> None:
-        for read in reads:
-            self.mirror.observe(step, read.window)
+    def _note(self, works: Sequence[Work]) -> tuple[OpenTransactions, datetime]:
+        """Return the open transactions, and the source's time before they were looked for.
 
-    def _stage(self, read: Read, snapshot: pg.Snapshot, attempt: Attempt, stages: ExitStack) -> Load:
-        """Load one window into a stage of its own and verify it there; nobody can see it yet."""
+        Windows have to be over by then, to the last time that their change columns can round.
+        """
+        with telemetry.step("note"):
+            ends = [
+                ceil_time(work.window.fim, self._spec(work).precision)
+                for work in works
+                if isinstance(work, Read)
+            ]
+            last = max(ends) + self.engine.options.grace if ends else EPOCH
+            noted_at = wait_until(self.connection, last)
+            windows = any(isinstance(work, Read | Sweep) for work in works)
+            now = open_transactions(self.connection) if windows else OpenTransactions()
+        self._observe("noted", works)
+        return now, noted_at
+
+    def _notes(self, work: Work, now: OpenTransactions) -> Notes:
+        return work.notes(now, self._spec(work).precision) if isinstance(work, Read) else Notes()
+
+    @contextmanager
+    def _alone(self, spec: TableSpec) -> Iterator[None]:
+        """Hold the lock of a table's copies while the block runs."""
+        # An oid is unsigned, and the function takes an integer.
+        oid = spec.oid - (1 << 32 if spec.oid >= 1 << 31 else 0)
+        try:
+            run(self.connection, "SELECT pg_advisory_lock($1::int, $2::int)", (COPY_LOCK, oid))
+        except psycopg.errors.LockNotAvailable:
+            raise SourceAwayError(
+                f"{spec.label} is being copied by another run, which has to end first: run this one again"
+            ) from None
+        try:
+            yield
+        finally:
+            if not self.connection.closed:
+                run(self.connection, "SELECT pg_advisory_unlock($1::int, $2::int)", (COPY_LOCK, oid))
+
+    def _spec(self, work: Work) -> TableSpec:
+        return self.tables[work.tabela].spec
+
+    def _observe(self, step: str, works: Iterable[Work]) -> None:
+        for work in works:
+            self.engine.observe(step, work)
+
+    def set_aside(self, attempt: Attempt, reasons: Mapping[str, str]) -> None:
+        """Note why tables are not moved; the check of the run raises it."""
+        for name, reason in reasons.items():
+            log.error("%s is set aside: %s", name, reason)
+        self.ledger.refuse(attempt, reasons)
+
+    def _stage_all(
+        self,
+        works: Sequence[Work],
+        current: Snapshot,
+        noted_at: datetime,
+        attempt: Attempt,
+        stack: ExitStack,
+        refused: dict[str, str],
+    ) -> list[Load]:
+        """Load what can be loaded. What is wrong with a table refuses it, and the others go on in the same snapshot."""
+        loads: list[Load] = []
+        for work in works:
+            if work.tabela in refused:
+                continue
+            try:
+                loads.append(self._stage(work, current, noted_at, attempt, stack))
+            except MirrorError as error:
+                if error.heals:
+                    raise
+                refused[work.tabela] = str(error)
+                current.renew()
+        # One read of a table is not published without the others: the run's plan stays undone as a whole.
+        return [load for load in loads if load.work.tabela not in refused]
+
+    def _stage(
+        self, work: Work, current: Snapshot, noted_at: datetime, attempt: Attempt, stack: ExitStack
+    ) -> Load:
+        """Load one read into a stage of its own and verify it there; nobody can see it yet."""
         from include.mirror import verify
 
-        spec, window = self.mirror.tables[read.window.tabela], read.window
+        table = self.tables[work.tabela]
+        source = current.table(table.spec)
         began = monotonic()
-        with telemetry.step("stage", read) as span:
-            batches = snapshot.stream(spec, read)
+        with telemetry.step("stage", work) as span:
+            wanted = self._wanted(work, current, noted_at, source)
+            if isinstance(work, Read):
+                source.warn_of_sequential_scan(wanted)
+            writers = _Writers(work, current) if isinstance(work, Scan) else None
+            batches = current.stream(source, wanted, with_writers=writers is not None and writers.asked)
             first = next(batches, None)
-            if first is None:
-                return Load(read, verify.Tally(spec), None, datetime.now(UTC), monotonic() - began)
-            stage = stages.enter_context(ch.stage(self.mirror.warehouse, self.client, spec, attempt.label))
-            tally = self._load(stage, window, chain([first], batches), snapshot)
-            self.mirror.observe("staged", window)
-            verify.compare(spec, tally.digest, stage.digest(), "the stage")
-            verify.compare_rows(
-                spec, tally.sample, snapshot.rows(spec, tally.sample), stage.rows(tally.sample), "the stage"
+            if first is None and not isinstance(work, Copy):
+                return Load(
+                    work,
+                    verify.Tally(table.spec),
+                    0,
+                    None,
+                    datetime.now(UTC),
+                    monotonic() - began,
+                    writers.seen if writers else (),
+                )
+            stage = stack.enter_context(table.stage(attempt.label))
+            batches = chain([first] if first is not None else [], batches)
+            if writers is not None:
+                batches = writers.watch(batches)
+            tally = self._load(stage, work, batches, current.version, source)
+            self.engine.observe("staged", work)
+            self._verify(stage, tally, source)
+            self.engine.observe("verified", work)
+            rows = tally.rows
+            if isinstance(work, Sweep):
+                _warn_of_times(table.spec, tally, source)
+            if isinstance(work, Copy):
+                whole, stage = stage, stack.enter_context(table.stage(attempt.label))
+                rows = stage.keep_changes(whole, current.version)
+            span.set_attribute("rows", rows)
+            seen = writers.seen if writers else ()
+            return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began, seen)
+
+    def _wanted(self, work: Work, current: Snapshot, noted_at: datetime, source: SourceTable) -> Changes:
+        """Return what a read asks for."""
+        if isinstance(work, Copy):
+            return changes.EVERYTHING
+        if isinstance(work, Scan):
+            if work.xmin is None or not current.comparable(work.xmin, work.system):
+                return changes.EVERYTHING
+            return changes.since(work.xmin, work.seen)
+        if isinstance(work, Sweep):
+            known = work.xmin is not None and current.comparable(work.xmin, work.system)
+            written = changes.since(work.xmin) if known and work.xmin is not None else None
+            return changes.outside(source.spec, noted_at, source.zone, work.behind, written)
+        window, again = source.in_window(work.window), work.reread
+        if again is not None and current.comparable(again.xmin_from, again.system):
+            return changes.both(window, changes.since(again.xmin_from))
+        return window
+
+    def _verify(self, stage: Stage, tally: Tally, source: SourceTable) -> None:
+        """Raise VerificationError unless what is staged is what was read, SchemaError unless each key is there once."""
+        from include.mirror import verify
+
+        spec = stage.table.spec
+        arrived, keys = stage.verify()
+        verify.compare(spec, tally.digest, arrived, "the stage")
+        if keys != arrived.rows:
+            doubled = "; ".join(", ".join(key) for key in stage.doubled_keys())
+            raise SchemaError(
+                f"{spec.label}: {arrived.rows} rows have only {keys} different keys ({', '.join(spec.key)}), such as "
+                f"{doubled}: the key does not tell the table's rows apart"
             )
-            self.mirror.observe("verified", window)
-            span.set_attribute("rows", tally.rows)
-            return Load(read, tally, stage, datetime.now(UTC), monotonic() - began)
+        sample = tally.sampled
+        if sample:
+            ours = source.texts(sample)
+            verify.compare_rows(spec, sample, ours, stage.texts(list(ours)), "the stage")
 
     def _publish(self, loads: Sequence[Load], version: int) -> None:
         """Attach what has been staged, and check that it stands in the tables that people read."""
         published: dict[str, Digest] = {}
         for load in loads:
-            stage, window = load.stage, load.read.window
+            stage, work = load.stage, load.work
             if stage is None:
                 continue
-            with telemetry.step("publish", load.read):
+            with telemetry.step("publish", work):
                 for partition in stage.partitions():
                     stage.publish(partition)
-                    self.mirror.observe("published", window)
-                before = published.get(window.tabela)
-                published[window.tabela] = load.tally.digest if before is None else before + load.tally.digest
-                stage.check_published(version, published[window.tabela])
-            self.mirror.observe("confirmed", window)
-            log.info("%s: %d rows, version %d", window, load.tally.rows, version)
+                    self.engine.observe("published", work)
+                if isinstance(work, Copy):
+                    self._check_copy(stage.table, load.tally, version)
+                else:
+                    before = published.get(work.tabela)
+                    both = load.tally.digest if before is None else before + load.tally.digest
+                    published[work.tabela] = both
+                    stage.check_published(version, both)
+            self.engine.observe("confirmed", work)
+            log.info("%s: %d rows, version %d", work, load.rows, version)
+
+    @staticmethod
+    def _check_copy(table: WarehouseTable, tally: Tally, version: int) -> None:
+        """Raise VerificationError unless the current rows are those that were read."""
+        from include.mirror import verify
+
+        current, newest = table.current()
+        # Of what another snapshot has published since, this one can say nothing.
+        if newest <= version:
+            verify.compare(table.spec, tally.digest, current, "the warehouse")
 
     def _load(
-        self, stage: ch.Stage, window: Window, batches: Iterator[pa.RecordBatch], snapshot: pg.Snapshot
+        self, stage: Stage, work: Work, batches: Iterator[pa.RecordBatch], version: int, source: SourceTable
     ) -> Tally:
         """Insert the batches while the next are being read; at most `INSERTS_IN_FLIGHT` are held."""
         from include.mirror import arrow, verify
 
-        spec = stage.spec
+        spec, own = stage.table.spec, stage.table.own
         tally = verify.Tally(spec)
 
-        def describe(column: Column, key: int) -> str:
-            return snapshot.value(spec, column, key)
+        def describe(column: Column, key: arrow.Key) -> str:
+            return source.value(column, key)
 
         with ThreadPoolExecutor(1, "insert") as pool:
             in_flight: deque[Future[None]] = deque()
             for batch in batches:
-                arrow.check_batch(spec, batch)
-                values = [arrow.integers(array) for array in batch.columns]
-                tally.add(batch, values)
-                converted = arrow.convert(spec, batch, values, snapshot.version, describe)
+                if not batch.num_rows:
+                    continue
+                rows = arrow.read_batch(spec, batch, describe)
+                tally.add(rows)
+                converted = arrow.convert(rows, version, own.version)
                 if len(in_flight) == INSERTS_IN_FLIGHT:
                     in_flight.popleft().result()
                 in_flight.append(pool.submit(stage.insert, self.inserting, converted))
-                self.mirror.observe("extracted", window)
+                self.engine.observe("extracted", work)
             for insert in in_flight:
                 insert.result()
         return tally
 
 
-def _money(spec: TableSpec, tally: Tally) -> dict[str, Decimal]:
-    scales = {column.name: column.decimal[1] for column in spec.columns if column.decimal}
-    return {name: Decimal(total).scaleb(-scales[name]) for name, total in tally.money.items()}
+def _warn_of_times(spec: TableSpec, tally: Tally, source: SourceTable) -> None:
+    keys = tally.sampled[:5]
+    column = next(column for column in spec.columns if column.name == spec.change_column)
+    found = "; ".join(
+        f"{', '.join(f'{name} = {part}' for name, part in zip(spec.key, key, strict=True))}:"
+        f" {source.value(column, key)}"
+        for key in keys
+    )
+    log.warning(
+        "%d rows of %s have a %s that no window finds, ahead of the source's clock or long before they were written: %s. "
+        "They are read all the same. Look for a session in another time zone, a clock of an application's own, or a "
+        "source_timezone (now %s) that is wrong",
+        tally.rows,
+        spec.label,
+        spec.change_column,
+        found,
+        source.zone.key,
+    )
+
+
+class _Writers:
+    """Which transactions a scan has read rows of, from its snapshot's lowest running id on.
+
+    A transaction that stays open holds that id back, so the next scan would read again whatever others have written
+    since. All rows of a transaction become visible at once: those of one that this scan has read need not be read again.
+    Any part of the true set is right, so only the largest are kept.
+    """
+
+    def __init__(self, scan: Scan, current: Snapshot) -> None:
+        self.xmin = current.xmin
+        self.asked = current.xmin < current.xmax
+        comparable = scan.xmin is not None and current.comparable(scan.xmin, scan.system)
+        before = np.array(scan.seen if comparable else (), dtype=np.int64)
+        # What was left out this time as seen has been read by an earlier scan, however much it was.
+        self.rows = {int(xid): sys.maxsize for xid in before[changes.at_least(before, self.xmin)]}
+
+    def watch(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Pass batches on without their last column, the writers' ids, and count those."""
+        for batch in batches:
+            if not self.asked:
+                yield batch
+                continue
+            xids = batch.column(batch.num_columns - 1).to_numpy(zero_copy_only=False)
+            for xid, count in zip(
+                *np.unique(xids[changes.at_least(xids, self.xmin)], return_counts=True), strict=True
+            ):
+                self.rows[int(xid)] = self.rows.get(int(xid), 0) + int(count)
+            yield batch.select(range(batch.num_columns - 1))
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """The transactions, those with the most rows if there are many."""
+        most = sorted(self.rows, key=lambda xid: self.rows[xid], reverse=True)
+        return tuple(sorted(most[:SEEN_AT_MOST]))

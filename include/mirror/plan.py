@@ -1,6 +1,6 @@
 """What a run has to read: a pure function of the ledger, the open transactions and the request.
 
-Two things are owed at any time:
+A table is read in one of three ways. Of one with windows, two things are owed at any time:
 
 * every stretch of time before the request's end that no ledger row covers (a first run, an outage, a run
   that failed for good, a table added today), and
@@ -9,18 +9,26 @@ Two things are owed at any time:
 
 A re-read writes its own ledger row, with its own notes, and names the rows that it settles. So the debt is
 always the rows with notes that no row settles, whatever died in between and in whatever order runs finish.
+
+Of a table that is scanned, what was written since the snapshot of its last scan is owed; of one that is copied, all
+of it. Neither needs notes: a transaction that a snapshot did not see holds back that snapshot's lowest id.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
-from include.mirror.window import Request, Window
+from include.mirror.window import MICROSECOND, Request, Window, ceil_time
+
+WINDOW, REREAD = "window", "reread"
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where what is read whole begins, in the ledger."""
 
 
 class Session(NamedTuple):
@@ -115,9 +123,26 @@ class Read:
     window: Window
     reread: Reread | None = None
 
-    def notes(self, now: OpenTransactions) -> Notes:
-        """Return which of the transactions open `now` this read must note."""
-        inicio, fim = self.window.inicio, self.window.fim
+    @property
+    def tabela(self) -> str:
+        """The table's name in the warehouse."""
+        return self.window.tabela
+
+    @property
+    def kind(self) -> str:
+        """What the ledger calls it."""
+        return WINDOW if self.reread is None else REREAD
+
+    def __str__(self) -> str:
+        return str(self.window)
+
+    def notes(self, now: OpenTransactions, precision: timedelta = MICROSECOND) -> Notes:
+        """Return which of the transactions open `now` this read must note.
+
+        `precision` is what the change column keeps of a time: one that began after the window's end may have a value
+        within it, once that is rounded.
+        """
+        inicio, fim = self.window.inicio, ceil_time(self.window.fim, precision)
         sessions = frozenset(session for session in now.sessions if session.start < fim)
         if self.reread is None:
             # Rows before the window are the business of the reads that covered them.
@@ -136,6 +161,82 @@ class Read:
 
 
 @dataclass(frozen=True)
+class Scan:
+    """One table to read by the transaction ids of its rows: those from `xmin` on, or all of them where it is None.
+
+    `xmin` is the lowest transaction id that was running in an earlier snapshot, of cluster `system`; what that one saw
+    was committed before `inicio`. `seen` are ids from `xmin` on whose rows it had read already: a transaction that stays
+    open holds `xmin` back, and the rows that others wrote since then would be read again and again.
+    """
+
+    tabela: str
+    inicio: datetime = EPOCH
+    xmin: int | None = None
+    system: int = 0
+    seen: tuple[int, ...] = ()
+    kind: Literal["scan"] = "scan"
+
+    def __str__(self) -> str:
+        return f"{self.tabela} {'whole' if self.xmin is None else f'since {self.inicio.isoformat()}'}"
+
+
+@dataclass(frozen=True)
+class Copy:
+    """One table to read whole, and to compare with what the warehouse has."""
+
+    tabela: str
+    kind: Literal["copy"] = "copy"
+
+    def __str__(self) -> str:
+        return f"{self.tabela} whole, by comparison"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One table with windows in which to look for rows that no window finds: their change column is ahead, or behind.
+
+    Ahead is what is not before the snapshot. Behind is what was written since an earlier sweep, by transactions from
+    `xmin` on of cluster `system`, and has a time before `behind`, when the oldest of them can have begun. `xmin` is None
+    at the first.
+    """
+
+    tabela: str
+    behind: datetime = EPOCH
+    xmin: int | None = None
+    system: int = 0
+    kind: Literal["sweep"] = "sweep"
+
+    def __str__(self) -> str:
+        return f"{self.tabela} for times that no window covers"
+
+
+Work = Read | Scan | Copy | Sweep
+"""Something that a run has to read."""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """A ledger row of a scan: what its snapshot saw, and of whom it had read rows from `xmin` on."""
+
+    tabela: str
+    taken_at: datetime
+    xmin: int
+    system: int
+    seen: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A ledger row of a sweep: what its snapshot saw, and when the oldest transaction that it did not see had begun."""
+
+    tabela: str
+    taken_at: datetime
+    behind: datetime
+    xmin: int
+    system: int
+
+
+@dataclass(frozen=True)
 class Pending:
     """A ledger row whose notes no other row settles."""
 
@@ -148,10 +249,13 @@ class Pending:
 
 @dataclass(frozen=True)
 class LedgerState:
-    """What planning needs of the ledger: what is covered, and what is owed."""
+    """What planning needs of the ledger: what is covered, what is owed, and of each table the scan and the sweep to go on
+    from."""
 
     coverage: Sequence[Window] = ()
     pending: Sequence[Pending] = ()
+    scans: Sequence[Scanned] = ()
+    sweeps: Sequence[Swept] = ()
 
 
 @dataclass
@@ -180,6 +284,29 @@ def plan(
         for window in missing(ledger.coverage, request, tabela, oldest)
     ]
     return reads + [read for tabela in tables for read in _rereads(ledger.pending, now, tabela)]
+
+
+def scan(ledger: LedgerState, tabela: str) -> Scan:
+    """Return what a scan of one table has to read: what was written since its last scan; all of it at the first.
+
+    Which scan is its last is the ledger's business: for a range that was asked for, the newest one before it begins.
+    """
+    for last in ledger.scans:
+        if last.tabela == tabela:
+            return Scan(tabela, last.taken_at, last.xmin, last.system, last.seen)
+    return Scan(tabela)
+
+
+def sweep(ledger: LedgerState, tabela: str, now: datetime, interval: timedelta) -> Sweep | None:
+    """Return the sweep of one table that is due: `interval` after its last; None where none is."""
+    for last in ledger.sweeps:
+        if last.tabela == tabela:
+            return (
+                Sweep(tabela, last.behind, last.xmin, last.system)
+                if now - last.taken_at >= interval
+                else None
+            )
+    return Sweep(tabela)
 
 
 def missing(

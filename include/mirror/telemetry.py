@@ -13,7 +13,7 @@ from datetime import datetime
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Span
 
-from include.mirror.plan import Read
+from include.mirror.plan import Read, Work
 
 _tracer = trace.get_tracer("mirror")
 _meter = metrics.get_meter("mirror")
@@ -33,24 +33,24 @@ _covered = _meter.create_gauge(
 
 
 @contextmanager
-def step(name: str, read: Read | None = None) -> Iterator[Span]:
+def step(name: str, read: Work | None = None) -> Iterator[Span]:
     """Be a span around one step of a pass, of one table where `read` is given; an error marks it as failed."""
     attributes = {} if read is None else _attributes(read)
-    title = f"mirror.{name}" if read is None else f"mirror.{name} {read.window.tabela}"
+    title = f"mirror.{name}" if read is None else f"mirror.{name} {read.tabela}"
     with _tracer.start_as_current_span(title, attributes=attributes) as span:
-        if read is not None:
+        if isinstance(read, Read):
             span.set_attribute("inicio", read.window.inicio.isoformat())
             span.set_attribute("fim", read.window.fim.isoformat())
         yield span
 
 
-def moved(read: Read, rows: int, seconds: float) -> None:
+def moved(read: Work, rows: int, seconds: float) -> None:
     """Count what one read moved, once its ledger row is written; `seconds` is what loading it took."""
     attributes = _attributes(read)
     _reads.add(1, attributes)
     _rows.add(rows, attributes)
     if rows:
-        _throughput.set(rows / seconds, {"table": read.window.tabela})
+        _throughput.set(rows / seconds, {"table": read.tabela})
 
 
 def covered(tabela: str, until: datetime, now: datetime) -> None:
@@ -60,5 +60,5 @@ def covered(tabela: str, until: datetime, now: datetime) -> None:
     _lag.set((now - until).total_seconds(), attributes)
 
 
-def _attributes(read: Read) -> dict[str, str]:
-    return {"table": read.window.tabela, "kind": "window" if read.reread is None else "reread"}
+def _attributes(read: Work) -> dict[str, str]:
+    return {"table": read.tabela, "kind": read.kind}

@@ -1,28 +1,30 @@
-"""Whether what arrived is what was read: counts, exact sums, key-weighted sums, and whole rows by sample.
+"""Whether what arrived is what was read: counts, sums, key-weighted sums, distinct keys, and whole rows by sample.
 
-The same digest is taken of the Arrow batches that left PostgreSQL and, in SQL, of the rows in ClickHouse.
-Per column it holds the number of NULLs, the sum, and the sum weighted by the key, both modulo 2^64: a changed
-cent changes the sum, two values swapped between rows the weighted one. Texts count by their length; their
-content is held against the source's by sampled rows, which take another way (another driver, other types).
+The same digest is taken of the Arrow batches that left PostgreSQL and, in SQL, of the rows in ClickHouse. Per column
+it holds the number of NULLs, the sum of the values' numbers, and the sum weighted by the key, both modulo 2^64: a
+changed cent or letter changes the sum, two values swapped between rows the weighted one. Sampled rows take another
+way (another driver, other expressions) and are compared as texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from include.mirror.arrow import Integers
+from include.mirror import names
+from include.mirror.arrow import KEY_FACTORS, Key, Rows
 from include.mirror.errors import VerificationError
-from include.mirror.table import Column, TableSpec
+from include.mirror.spec import TableSpec
 
 MODULUS = 2**64
 SAMPLE_PER_BATCH = 32
 SAMPLE_ROWS = 256
+SAMPLE_TEXT = 16_384
+"""Keys of texts may be long, and travel to ClickHouse in an address: about so many bytes of them."""
 
 
 @dataclass(frozen=True)
@@ -61,33 +63,52 @@ class Tally:
     spec: TableSpec
     random: np.random.Generator = field(default_factory=np.random.default_rng)
     rows: int = 0
-    money: dict[str, int] = field(default_factory=dict)
-    sample: list[int] = field(default_factory=list)
+    sample: list[Key] = field(default_factory=list)
+    _units: dict[str, int] = field(default_factory=dict)
     _sums: list[list[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.money = dict.fromkeys(self.spec.money, 0)
+        self._units = {column.name: 0 for column in self.spec.columns if column.carrier.scale is not None}
         self._sums = [[0, 0, 0] for _ in self.spec.columns]
-        self._key = [column.name for column in self.spec.columns].index(self.spec.key)
 
-    def add(self, batch: pa.RecordBatch, values: Sequence[Integers]) -> None:
-        """Count one batch in; `values` are the integers of its columns."""
-        self.rows += batch.num_rows
-        keys = values[self._key].view(np.uint64)
+    def add(self, rows: Rows) -> None:
+        """Count one batch in."""
+        self.rows += len(rows)
+        weights = rows.weights
         for column, array, numbers, sums in zip(
-            self.spec.columns, batch.columns, values, self._sums, strict=True
+            self.spec.columns, rows.arrays, rows.numbers, self._sums, strict=True
         ):
             unsigned = numbers.view(np.uint64)
             sums[0] += array.null_count
             sums[1] += int(unsigned.sum(dtype=np.uint64))
-            sums[2] += int(np.dot(unsigned, keys))
-            if column.decimal:
-                # Never wraps: a batch of 8 MB holds far fewer rows than 2^63 / 10^precision.
-                self.money[column.name] += int(numbers.sum(dtype=np.int64))
-        chosen = self.random.integers(0, batch.num_rows, min(SAMPLE_PER_BATCH, batch.num_rows))
-        self.sample += [int(values[self._key][place]) for place in chosen]
+            sums[2] += int(np.dot(unsigned, weights))
+            if column.carrier.scale is not None:
+                # In two halves, neither of which can wrap: a batch holds far fewer than 2^31 rows.
+                high, low = numbers >> 32, numbers & 0xFFFFFFFF
+                self._units[column.name] += (int(high.sum()) << 32) + int(low.sum())
+        count = min(SAMPLE_PER_BATCH, len(rows))
+        self.sample += [rows.key(int(place)) for place in self.random.integers(0, len(rows), count)]
         if len(self.sample) > SAMPLE_ROWS:
-            self.sample = [int(key) for key in self.random.choice(self.sample, SAMPLE_ROWS, replace=False)]
+            chosen = self.random.choice(len(self.sample), SAMPLE_ROWS, replace=False)
+            self.sample = [self.sample[place] for place in chosen]
+
+    @property
+    def sampled(self) -> list[Key]:
+        """Different keys of the sample, so many that an address holds them."""
+        keys: list[Key] = []
+        size = 0
+        for key in dict.fromkeys(self.sample):
+            size += sum(len(part.encode()) + 8 for part in key)
+            if keys and size > SAMPLE_TEXT:
+                break
+            keys.append(key)
+        return keys
+
+    @property
+    def money(self) -> dict[str, Decimal]:
+        """The exact sum of each decimal column that is counted in its smallest units."""
+        scales = {column.name: column.carrier.scale or 0 for column in self.spec.columns}
+        return {name: Decimal(units).scaleb(-scales[name]) for name, units in self._units.items()}
 
     @property
     def digest(self) -> Digest:
@@ -103,30 +124,16 @@ class Tally:
 
 def digest_expressions(spec: TableSpec) -> list[str]:
     """Return the ClickHouse expressions of a digest: the count, then three per column in the spec's order."""
-    key = f"toUInt64(`{spec.key}`)"
+    digests = [f"toUInt64({column.carrier.digest(names.ch(column.name))})" for column in spec.columns]
+    weight = " + ".join(
+        f"{digests[place]} * {KEY_FACTORS[number % len(KEY_FACTORS)]}"
+        for number, place in enumerate(spec.key_places)
+    )
     expressions = ["count()"]
-    for column in spec.columns:
-        number = f"ifNull({_integer_sql(column)}, 0)" if column.nullable else _integer_sql(column)
-        expressions += [
-            f"countIf(isNull(`{column.name}`))",
-            f"sum(toUInt64({number}))",
-            f"sum(toUInt64({number}) * {key})",
-        ]
+    for column, number in zip(spec.columns, digests, strict=True):
+        nulls = f"countIf(isNull({names.ch(column.name)}))" if column.carrier.nullable else "0"
+        expressions += [nulls, f"sum({number})", f"sum({number} * ({weight}))"]
     return expressions
-
-
-def _integer_sql(column: Column) -> str:
-    name = f"`{column.name}`"
-    if column.decimal:
-        # The integer inside: of 32 bits up to nine digits, else of 64.
-        return f"toInt64(reinterpretAsInt{32 if column.decimal[0] <= 9 else 64}({name}))"
-    if column.base_type == "String":
-        return f"length({name})"
-    if column.base_type == "Date32":
-        return f"toInt32({name})"
-    if column.base_type.startswith("DateTime64(6"):
-        return f"toUnixTimestamp64Micro({name})"
-    return f"toInt64({name})"
 
 
 def read_digest(spec: TableSpec, row: Sequence[Any]) -> Digest:
@@ -144,43 +151,41 @@ def read_digest(spec: TableSpec, row: Sequence[Any]) -> Digest:
 def compare(spec: TableSpec, read: Digest, arrived: Digest, place: str) -> None:
     """Raise VerificationError naming the first thing that differs; `place` says where the rows arrived."""
     if read.rows != arrived.rows:
-        raise VerificationError(f"{spec.name}: {read.rows} rows were read, {arrived.rows} are in {place}")
+        raise VerificationError(f"{spec.label}: {read.rows} rows were read, {arrived.rows} are in {place}")
     for column, ours, theirs in zip(spec.columns, read.columns, arrived.columns, strict=True):
         for what in ("nulls", "total", "weighted"):
             expected, found = getattr(ours, what), getattr(theirs, what)
             if expected != found:
                 raise VerificationError(
-                    f"{spec.name}.{column.name}: {_MEANING[what]} {expected} as read, {found} in {place}"
+                    f"{spec.label}.{column.name}: {_MEANING[what]} {expected} as read, {found} in {place}"
                 )
 
 
 _MEANING = {
     "nulls": "the number of NULLs is",
-    "total": "the sum is (in smallest units, modulo 2^64)",
-    "weighted": "the sum weighted by the key is (modulo 2^64)",
+    "total": "the sum of the values' numbers is (modulo 2^64)",
+    "weighted": "the sum of the values' numbers weighted by the key is (modulo 2^64)",
 }
 
 
 def compare_rows(
-    spec: TableSpec,
-    keys: Iterable[int],
-    source: Mapping[int, tuple[Any, ...]],
-    arrived: Mapping[int, tuple[Any, ...]],
-    place: str,
+    spec: TableSpec, sample: Sequence[Key], source: Mapping[Key, Key], arrived: Mapping[Key, Key], place: str
 ) -> None:
-    """Raise VerificationError naming key and column when a sampled row differs from the source's."""
-    for key in keys:
-        for rows, where in ((source, "the source"), (arrived, place)):
-            if key not in rows:
-                raise VerificationError(f"{spec.name}: the row with {spec.key} = {key} is not in {where}")
-        for column, ours, theirs in zip(spec.columns, source[key], arrived[key], strict=True):
-            if ours != _without_zone(theirs):
+    """Raise VerificationError naming key and column when a sampled row differs from the source's.
+
+    Rows are texts, by the texts of their keys.
+    """
+    if len(source) != len(sample):
+        raise VerificationError(
+            f"{spec.label}: of {len(sample)} rows that were read, {len(source)} are found in the source by their keys"
+        )
+    for key, ours in source.items():
+        where = ", ".join(f"{name} = {part}" for name, part in zip(spec.key, key, strict=True))
+        theirs = arrived.get(key)
+        if theirs is None:
+            raise VerificationError(f"{spec.label}: the row with {where} is not in {place}")
+        for column, our, their in zip(spec.columns, ours, theirs, strict=True):
+            if our != their:
                 raise VerificationError(
-                    f"{spec.name}.{column.name} is {ours!r} in the source and {theirs!r} in {place}, "
-                    f"where {spec.key} = {key}"
+                    f"{spec.label}.{column.name} is {our!r} in the source and {their!r} in {place}, where {where}"
                 )
-
-
-def _without_zone(value: Any) -> Any:
-    # The source's wall-clock time is stored unchanged under the label UTC.
-    return value.replace(tzinfo=None) if isinstance(value, datetime) else value

@@ -6,7 +6,7 @@ All bounds are aware datetimes in UTC, half open: `[inicio, fim)`. The source's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -72,8 +72,9 @@ class Window:
 class Request:
     """What a run was asked to mirror.
 
-    `fill_gaps` is True for runs of the schedule: they also read whatever before `interval.fim` the ledger
-    does not cover. A run with its own `inicio` and `fim` reads exactly that.
+    `tabelas` are the tables by name; empty where all are meant and their names are not known yet. `fill_gaps` is True
+    for runs of the schedule: they also read whatever before `interval.fim` the ledger does not cover. A run with its
+    own `inicio` and `fim` reads exactly that.
     """
 
     interval: Interval
@@ -100,22 +101,21 @@ def parse_instant(name: str, value: object) -> datetime:
 def resolve(
     conf: Mapping[str, Any],
     data_interval: tuple[datetime | None, datetime | None],
-    tables: tuple[str, ...],
+    tables: tuple[str, ...] | None,
 ) -> Request:
     """Turn a run's conf (or, without one, its data interval) into a Request.
 
     There is no fallback to the present time: a run that names no interval and has none is refused, because
-    guessing one would leave rows behind without a trace.
+    guessing one would leave rows behind without a trace. `tables` are the names that there are, None where only the
+    source knows them.
     """
     wanted = conf.get("tabelas")
-    if wanted is not None and not isinstance(wanted, list):
-        raise RequestError(f'tabelas must be a list like ["{tables[0]}"], not {wanted!r}')
-    unknown = [name for name in wanted or () if name not in tables]
-    if unknown:
-        raise RequestError(
-            f"unknown table {', '.join(map(repr, unknown))} in tabelas; there are {', '.join(tables)}"
-        )
-    chosen = tuple(name for name in tables if not wanted or name in wanted)
+    if wanted is not None and not (
+        isinstance(wanted, list) and all(isinstance(name, str) for name in wanted)
+    ):
+        example = tables[0] if tables else "tabela"
+        raise RequestError(f'tabelas must be a list like ["{example}"], not {wanted!r}')
+    chosen = tuple(wanted or ()) if tables is None else choose(wanted, tables)
     inicio, fim = conf.get("inicio"), conf.get("fim")
     if (inicio is None) != (fim is None):
         given, missing = ("inicio", "fim") if fim is None else ("fim", "inicio")
@@ -130,6 +130,31 @@ def resolve(
             f'give conf {{"inicio": "{EXAMPLE}", "fim": "…"}}'
         )
     return Request(Interval(start.astimezone(UTC), end.astimezone(UTC)), chosen, fill_gaps=True)
+
+
+def choose(wanted: Sequence[str] | None, tables: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of `tables` that are wanted, all for none; raise RequestError for a name that is not among them."""
+    if unknown := [name for name in wanted or () if name not in tables]:
+        raise RequestError(
+            f"unknown table {', '.join(map(repr, unknown))} in tabelas; there are {', '.join(tables)}"
+        )
+    return tuple(name for name in tables if not wanted or name in wanted)
+
+
+def floor_time(value: datetime, unit: timedelta) -> datetime:
+    """Return `value` without what is less than `unit`, which divides a second."""
+    return value - timedelta(microseconds=value.microsecond % max(unit // MICROSECOND, 1))
+
+
+def ceil_time(value: datetime, unit: timedelta) -> datetime:
+    """Return the first whole multiple of `unit`, which divides a second, that is not before `value`."""
+    floor = floor_time(value, unit)
+    return floor if floor == value else floor + unit
+
+
+def earliest_instant(wall: datetime, zone: ZoneInfo) -> datetime:
+    """Return the first instant at which clocks in `zone` showed `wall`."""
+    return min(wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
 
 
 def wall_bounds(inicio: datetime, fim: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:

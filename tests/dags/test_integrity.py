@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from include.airflow_mirror import settings
 from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.pools import AUTOMACOES, FONTE_VENDAS
@@ -21,7 +22,6 @@ from include.conventions.pools import load as load_pools
 from include.conventions.queues import Queue
 from include.conventions.tags import Tag
 from include.incidents import settings as incidents
-from include.vendas import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = {
@@ -84,7 +84,7 @@ def test_etl_vendas_reads_data_intervals(bag: Any) -> None:
 
     dag = bag.dags["etl_vendas"]
     assert type(dag.timetable) is CronDataIntervalTimetable
-    assert dag.timetable.expression == settings.load().schedule == "*/2 * * * *"
+    assert dag.timetable.expression == settings.load("vendas").schedule == "*/2 * * * *"
     assert dag.max_active_runs == 1
     assert not dag.catchup
 
@@ -250,6 +250,38 @@ def test_the_engine_imports_neither_airflow_nor_dags() -> None:
             assert not roots & {"airflow", "dags", "plugins", "local"}, f"{path.name} imports {roots}"
 
 
+def test_the_engine_names_no_customer_and_no_connection() -> None:
+    folders = [ROOT / "include" / "mirror", ROOT / "include" / "sql" / "mirror"]
+    for path in sorted(
+        path for folder in folders for path in folder.rglob("*.*") if path.suffix in (".py", ".sql")
+    ):
+        text = path.read_text()
+        if path.name == "declaration.py":
+            text = text.split('"""', 2)[2]  # what the module shows as an example
+        assert not re.search("vendas|postgres_vendas|clickhouse_dw", text), path
+
+
+def test_no_declaration_can_be_skipped_by_airflow(tmp_path: Path) -> None:
+    """Airflow leaves out files that lack two words; the import that each declaration needs holds both."""
+    from airflow.utils.file import might_contain_dag
+
+    path = tmp_path / "estoque.py"
+    path.write_text("from include.airflow_mirror import load, mirror_dag\n")
+    assert might_contain_dag(str(path), safe_mode=True)
+    path.write_text("import include\n")
+    assert not might_contain_dag(str(path), safe_mode=True)
+
+
+def test_a_declaration_that_is_wrong_still_loads() -> None:
+    from include.airflow_mirror import mirror_dag
+    from include.mirror.declaration import Mirror, Table
+
+    wrong = Mirror(
+        "errado", "postgres_x", "clickhouse_x", "same", "same", [Table("a..b", way="never"), Table("a..b")]
+    )
+    assert mirror_dag(wrong, settings.load("errado"), doc_md=None, tags=[]).dag_id == "etl_errado"
+
+
 def test_the_store_knows_airflow_only_where_it_meets_it() -> None:
     meets = {"connections.py", "consumer_dag.py", "failures.py", "messages_waiting.py"}
     for path in sorted((ROOT / "include" / "store").glob("*.py")):
@@ -372,4 +404,4 @@ def test_nothing_imports_local_but_local_and_tests() -> None:
 def test_settings_that_make_no_sense_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ETL_VENDAS_GRACE_SECONDS", "soon")
     with pytest.raises(ValueError, match="ETL_VENDAS_GRACE_SECONDS is 'soon'; it must be a whole number"):
-        settings.load()
+        settings.load("vendas")

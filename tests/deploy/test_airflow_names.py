@@ -21,7 +21,7 @@ from include.conventions import alerts
 from include.conventions.queues import Queue
 from include.incidents import connections as incidents
 from include.store import connections as store
-from include.vendas import connections
+from include.vendas.tables import VENDAS
 from local import airflow
 from local.compose import ComposeError, airflow_environment, interpolate
 from local.settings import Settings
@@ -160,10 +160,10 @@ def test_connections_are_those_that_the_project_asks_for(
     }
     optional = {alerts.SMTP, alerts.SLACK, mail.SMTP, store.SUPPLIER}
     assert set(ids) == {
-        *(connections.POSTGRES, connections.CLICKHOUSE, incidents.HTTP, jobs.POSTGRES, jobs.API),
+        *(VENDAS.source, VENDAS.warehouse, incidents.HTTP, jobs.POSTGRES, jobs.API),
         *(optional | STORE.keys()),
     }
-    assert incidents.CLICKHOUSE == connections.CLICKHOUSE
+    assert VENDAS.warehouse == incidents.CLICKHOUSE
     for conn_id, value in ids.items():
         if conn_id in optional:
             assert value == ""  # off, until somebody gives it an address

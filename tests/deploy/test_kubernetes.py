@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from deploy.prepare import USERS
+from include.airflow_mirror import settings
 from include.conventions.queues import Queue
-from include.vendas import settings
 from tests.deploy.conftest import ROOT, Compose
 
 VALUES = ROOT / "deploy" / "kubernetes" / "values.yaml"
@@ -78,4 +78,4 @@ def test_workers_serve_every_queue_and_the_autoscaler_counts_the_same(values: di
 
 def test_a_pod_that_is_taken_away_has_time_to_end_its_tasks(values: dict[str, Any]) -> None:
     grace = values["workers"]["celery"]["terminationGracePeriodSeconds"]
-    assert grace > settings.load().timeout.total_seconds()
+    assert grace > settings.load("vendas").timeout.total_seconds()

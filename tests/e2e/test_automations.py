@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from include.conventions.queues import Queue
+from include.vendas.tables import VENDAS
 from local.airflow import Worker
 from local.api import AirflowApi
 from local.compare import compare
@@ -49,7 +50,10 @@ def called(deployment: Deployment, api: AirflowApi) -> dict[str, str]:
     with closing(deployment.clickhouse.client()) as warehouse:
         until(deployment, lambda: warehouse.command("EXISTS VIEW vendas_dw.venda"))
         # Nobody sells anything meanwhile: the report can be held against the source.
-        until(deployment, lambda: all(one.same for one in compare(deployment.settings.source_dsn, warehouse)))
+        until(
+            deployment,
+            lambda: all(one.same for one in compare(deployment.settings.source_dsn, warehouse, VENDAS)),
+        )
     return {name: api.trigger(DAG_ID, conf) for name, conf in CALLS.items()}
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 
+from include.vendas.tables import VENDAS
 from local.api import AirflowApi, Run
 from local.compare import compare
 from local.demo import chain
@@ -53,7 +54,7 @@ def runs(deployment: Deployment, api: AirflowApi) -> list[Run]:
 
 def same_everywhere(deployment: Deployment) -> bool:
     with closing(deployment.clickhouse.client()) as warehouse:
-        differences = compare(deployment.settings.source_dsn, warehouse)
+        differences = compare(deployment.settings.source_dsn, warehouse, VENDAS)
     assert next(one.source.rows for one in differences if one.table == "venda") > HISTORY
     return all(one.same for one in differences)
 

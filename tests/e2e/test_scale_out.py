@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from include.conventions.pools import FONTE_VENDAS
+from include.vendas.tables import VENDAS
 from local.airflow import Scheduler, Worker
 from local.api import AirflowApi
 from local.compare import compare
@@ -119,7 +120,7 @@ def test_a_backfill_over_workers_is_exact_though_one_is_killed(
         for index in (index for index, name in busy.items() if name == lost.hostname):
             assert mirrored[index].tries > 1
             assert mirrored[index].hostname != lost.hostname
-        differences = compare(deployment.settings.source_dsn, warehouse)
+        differences = compare(deployment.settings.source_dsn, warehouse, VENDAS)
     assert [one for one in differences if not one.same] == []
 
 

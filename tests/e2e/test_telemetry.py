@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import yaml
 
-from include.vendas.tables import TABLES
+from include.vendas.tables import VENDAS
 from local.api import AirflowApi
 from local.stack import Deployment
 from tests.conftest import ROOT
@@ -92,7 +92,7 @@ def test_a_run_is_one_trace_of_its_tasks(trace):
 def test_a_trace_has_a_span_per_table(trace):
     moving = trace["mirror.pass"]
     assert moving.parent == trace["worker.mirror[0]"].id
-    for table in TABLES:
+    for table in VENDAS.names:
         stage = trace[f"mirror.stage {table}"]
         assert (stage.parent, stage.labels["table"], stage.labels["kind"]) == (moving.id, table, "window")
         assert moving.start <= stage.start <= stage.end <= moving.end
@@ -109,11 +109,11 @@ def test_the_mirror_tells_its_numbers_per_table(deployment, telemetry, trace):
             if point.name == name and labels.items() <= dict(point.labels).items()
         }
 
-    wait(deployment, lambda: set(TABLES) <= set(values("mirror.lag")), lambda: values("mirror.lag"))
-    assert set(values("mirror.covered_until.timestamp")) == set(TABLES)
+    wait(deployment, lambda: set(VENDAS.names) <= set(values("mirror.lag")), lambda: values("mirror.lag"))
+    assert set(values("mirror.covered_until.timestamp")) == set(VENDAS.names)
     assert all(lag > 0 for lag in values("mirror.lag").values())
-    assert set(values("mirror.rows", kind="window")) == set(TABLES)
-    assert set(values("mirror.reads", kind="window")) == set(TABLES)
+    assert set(values("mirror.rows", kind="window")) == set(VENDAS.names)
+    assert set(values("mirror.reads", kind="window")) == set(VENDAS.names)
     assert all(speed > 0 for speed in values("mirror.throughput").values())
 
 

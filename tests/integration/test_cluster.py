@@ -7,32 +7,44 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
-from include.mirror.cluster import Cluster
+from include.airflow_mirror import settings
+from include.mirror import contract
+from include.mirror.engine import Engine
 from include.mirror.errors import SchemaError, WarehouseError
-from include.mirror.move import Mirror
-from include.mirror.warehouse import Warehouse, create, create_view
-from include.vendas import settings
-from include.vendas.tables import CREATE_FIRST, SQL, TABLES
+from include.mirror.warehouse.client import Warehouse
+from include.mirror.warehouse.cluster import Cluster
+from include.vendas.tables import VENDAS
 from tests.lab import Lab
 
 CLUSTER = Cluster("vendas-2026")
-CREATED = sorted(SQL.glob("create_*.sql"))
+TABLES = VENDAS.names
 ON_CLUSTER = " ON CLUSTER `vendas-2026`"
 KEEPER = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'"
+
+
+@pytest.fixture
+def created(lab: Lab) -> list[str]:
+    """What a first run creates, stages apart, as a single server is told."""
+    statements: list[str] = []
+    connect = lambda: AsIfReplicated(lab.clickhouse.client(), statements, 0, (0, 0, 0))  # noqa: E731
+    lab.run(engine=lab.engine(warehouse=Warehouse(connect, VENDAS.storage, VENDAS.views)))
+    return [
+        one.split(" SETTINGS {")[0]
+        for one in statements
+        if re.match(r"CREATE ", one) and "`stage__" not in one
+    ]
 
 
 @pytest.fixture
 def engine(clickhouse: Any) -> Iterator[Any]:
     client = clickhouse.client()
     client.command("CREATE DATABASE IF NOT EXISTS replicated")
-    create(client, [*CREATE_FIRST, *(spec.create_table for spec in TABLES.values())])
     yield client
     client.close()
 
@@ -45,42 +57,38 @@ def parsed(client: Any, statement: str) -> str:
     return str(result.result_rows[0][0])
 
 
-def test_every_statement_that_creates_is_covered() -> None:
-    used = {
-        *CREATE_FIRST,
-        *(path for spec in TABLES.values() for path in (spec.create_table, spec.create_view)),
-    }
-    assert used == set(CREATED)
-
-
-@pytest.mark.parametrize("path", CREATED, ids=lambda path: path.stem)
-def test_the_engine_reads_the_rendered_statement_and_only_misses_the_cluster(engine: Any, path: Path) -> None:
-    rendered = CLUSTER.render(path.read_text())
-    assert parsed(engine, rendered).count(ON_CLUSTER) == 1
-    with pytest.raises(DatabaseError, match="Requested cluster 'vendas-2026' not found"):
-        engine.command(rendered)
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"), [("cargas", "MergeTree"), *((table, "ReplacingMergeTree") for table in sorted(TABLES))]
-)
-def test_the_engine_accepts_the_replicated_table_and_only_misses_a_keeper(
-    engine: Any, name: str, kind: str
+def test_the_engine_reads_every_rendered_statement_and_only_misses_the_cluster(
+    engine: Any, created: list[str]
 ) -> None:
-    rendered = CLUSTER.render((SQL / f"create_raw_{name}.sql").read_text())
-    assert f"ENGINE = Replicated{kind}({KEEPER}" in rendered
-    here = (
-        rendered.replace(ON_CLUSTER, "")
-        .replace("vendas_raw.", "replicated.")
-        .replace("{shard}", "1")
-        .replace("{replica}", "one")
-    )
-    with pytest.raises(DatabaseError, match="Can't create replicated table without ZooKeeper"):
-        engine.command(here)
-    # It has looked at the engine's arguments before it said so.
-    if kind == "ReplacingMergeTree":
-        with pytest.raises(DatabaseError, match="nowhere does not exist"):
-            engine.command(here.replace("version, is_deleted)", "version, nowhere)"))
+    assert len(created) == 2 + 2 * (1 + len(TABLES))
+    for statement in created:
+        rendered = CLUSTER.render(statement)
+        assert parsed(engine, rendered).count(ON_CLUSTER) == 1
+        with pytest.raises(DatabaseError, match="Requested cluster 'vendas-2026' not found"):
+            engine.command(rendered)
+
+
+def test_the_engine_accepts_the_replicated_tables_and_only_misses_a_keeper(
+    engine: Any, created: list[str]
+) -> None:
+    tables = [one for one in created if one.startswith("CREATE TABLE")]
+    assert len(tables) == 1 + len(TABLES)
+    for statement in tables:
+        kind = "MergeTree" if "`cargas`" in statement else "ReplacingMergeTree"
+        rendered = CLUSTER.render(statement)
+        assert f"ENGINE = Replicated{kind}({KEEPER}" in rendered
+        here = (
+            rendered.replace(ON_CLUSTER, "")
+            .replace("`vendas_raw`.", "replicated.")
+            .replace("{shard}", "1")
+            .replace("{replica}", "one")
+        )
+        with pytest.raises(DatabaseError, match="Can't create replicated table without ZooKeeper"):
+            engine.command(here)
+        # It has looked at the engine's arguments before it said so.
+        if kind == "ReplacingMergeTree":
+            with pytest.raises(DatabaseError, match="nowhere does not exist"):
+                engine.command(here.replace("`version`, `is_deleted`)", "version, nowhere)"))
 
 
 @pytest.mark.parametrize("name", ["", "1st", "a b", "a`b", "a'b", "ção", "a;b", "{cluster}", "a\n"])
@@ -90,15 +98,15 @@ def test_a_name_that_could_be_sql_is_refused(name: str, monkeypatch: pytest.Monk
     if name:
         monkeypatch.setenv("ETL_VENDAS_CLUSTER", name)
         with pytest.raises(ValueError, match="ETL_VENDAS_CLUSTER: the cluster's name is"):
-            settings.load()
+            settings.load(VENDAS.name)
 
 
 def test_the_setting_is_empty_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert settings.load().cluster is None
+    assert settings.load(VENDAS.name).cluster is None
     monkeypatch.setenv("ETL_VENDAS_CLUSTER", "")
-    assert settings.load().cluster is None
+    assert settings.load(VENDAS.name).cluster is None
     monkeypatch.setenv("ETL_VENDAS_CLUSTER", "vendas-2026")
-    assert settings.load().cluster == CLUSTER
+    assert settings.load(VENDAS.name).cluster == CLUSTER
 
 
 @pytest.mark.parametrize(
@@ -132,7 +140,7 @@ class AsIfReplicated:
     def command(self, statement: str, settings: dict[str, Any] | None = None, **more: Any) -> Any:
         self._keep(statement, settings)
         if statement.startswith("SYSTEM SYNC REPLICA "):
-            assert parsed(self.client, statement) == statement
+            assert parsed(self.client, statement) == statement.replace("`", "")
             return None
         plain = statement.replace(ON_CLUSTER, "").replace("ENGINE = Replicated", "ENGINE = ")
         plain = plain.replace(f"({KEEPER}, ", "(").replace(f"({KEEPER})", "")
@@ -156,13 +164,13 @@ class AsIfReplicated:
 
 
 @pytest.fixture
-def replica(lab: Lab) -> Callable[..., tuple[Mirror, list[str]]]:
+def replica(lab: Lab) -> Callable[..., tuple[Engine, list[str]]]:
     """Make a mirror into a pretended replica, and the list of the statements that it will have sent."""
 
-    def make(shards: int = 1, replicas: tuple[int, int, int] = (0, 2, 2)) -> tuple[Mirror, list[str]]:
+    def make(shards: int = 1, replicas: tuple[int, int, int] = (0, 2, 2)) -> tuple[Engine, list[str]]:
         statements: list[str] = []
         connect = lambda: AsIfReplicated(lab.clickhouse.client(), statements, shards, replicas)  # noqa: E731
-        return lab.mirror(warehouse=Warehouse(connect, cluster=CLUSTER)), statements
+        return lab.engine(warehouse=Warehouse(connect, VENDAS.storage, VENDAS.views, CLUSTER)), statements
 
     return make
 
@@ -171,14 +179,14 @@ def test_a_whole_run_sends_what_replicas_need(lab: Lab, replica: Callable[..., A
     with lab.connect() as connection:
         lab.sell(connection, "12.34")
     mirror, statements = replica()
-    planned = lab.plan((lab.now(), lab.now()), mirror=mirror)
+    planned = lab.plan((lab.now(), lab.now()), engine=mirror)
     assert lab.move(planned, mirror)["venda"] == 1
     lab.assert_equal()
 
     created = [one for one in statements if re.search(r"^CREATE ", one, re.M)]
     stages = [one for one in created if "stage__" in one]
     assert {ON_CLUSTER in one for one in created if one not in stages} == {True}
-    assert len(created) - len(stages) == len(CREATED)
+    assert len(created) - len(stages) == 2 + 2 * (1 + len(TABLES))
     assert stages
     for stage in stages:
         assert "ENGINE = MergeTree" in stage
@@ -191,28 +199,29 @@ def test_a_whole_run_sends_what_replicas_need(lab: Lab, replica: Callable[..., A
         assert "'alter_sync': 2" in one
     reads = 0
     for place, one in enumerate(statements):
-        if "FROM vendas_raw.cargas" in one and "VIEW" not in one:
-            assert statements[place - 1].startswith("SYSTEM SYNC REPLICA vendas_raw.cargas LIGHTWEIGHT")
+        if "FROM `vendas_raw`.`cargas`" in one and "VIEW" not in one:
+            assert statements[place - 1].startswith("SYSTEM SYNC REPLICA `vendas_raw`.`cargas` LIGHTWEIGHT")
             reads += 1
     assert reads >= 4  # coverage, debts, the newest version, what is done
 
 
 def test_the_next_run_creates_nothing_on_the_cluster(lab: Lab, replica: Callable[..., Any]) -> None:
-    lab.run(mirror=replica()[0])
+    lab.run(engine=replica()[0])
     mirror, statements = replica()
-    lab.run(mirror=mirror)
+    lab.run(engine=mirror)
     assert len(statements) > 10
     assert not [one for one in statements if "ON CLUSTER" in one]
 
 
 def test_a_view_that_lags_behind_is_replaced_on_all_replicas(lab: Lab, replica: Callable[..., Any]) -> None:
     mirror, statements = replica()
-    lab.run(mirror=mirror)
+    lab.run(engine=mirror)
     statements.clear()
     with mirror.warehouse.client() as client:
         client.command("CREATE OR REPLACE VIEW vendas_dw.pais AS SELECT pais_id FROM vendas_raw.pais FINAL")
-        create_view(client, "vendas_dw", "vendas_raw", TABLES["pais"], CLUSTER)
-    assert f"CREATE OR REPLACE VIEW vendas_dw.pais{ON_CLUSTER} AS" in statements[-1]
+        contents = contract.read(mirror.warehouse, client)
+        contract.create_view(mirror.warehouse, client, lab.spec("pais"), contents.views["pais"])
+    assert f"CREATE OR REPLACE VIEW `vendas_dw`.`pais`{ON_CLUSTER} AS" in statements[-1]
 
 
 @pytest.mark.parametrize(
@@ -228,19 +237,19 @@ def test_a_cluster_that_can_not_keep_the_guarantees_is_refused_before_anything_i
 ) -> None:
     mirror, statements = replica(**pretended)
     with pytest.raises(WarehouseError, match=message):
-        lab.plan((lab.now(), lab.now()), mirror=mirror)
+        lab.plan((lab.now(), lab.now()), engine=mirror)
     assert not [one for one in statements if "stage__" in one or "ATTACH" in one]
 
 
 def test_an_unknown_cluster_is_named(lab: Lab) -> None:
-    mirror = lab.mirror(warehouse=Warehouse(lab.clickhouse.client, cluster=CLUSTER))
+    mirror = lab.engine(warehouse=Warehouse(lab.clickhouse.client, VENDAS.storage, VENDAS.views, CLUSTER))
     with pytest.raises(WarehouseError, match="ClickHouse knows no cluster vendas-2026; it knows none"):
-        lab.plan((lab.now(), lab.now()), mirror=mirror)
+        lab.plan((lab.now(), lab.now()), engine=mirror)
 
 
 def test_tables_made_before_the_cluster_was_set_are_refused(lab: Lab) -> None:
     lab.run()
-    with Warehouse(lab.clickhouse.client).client() as client, pytest.raises(SchemaError) as refused:
+    with lab.engine().warehouse.client() as client, pytest.raises(SchemaError) as refused:
         CLUSTER.check_replicas(client, "vendas_raw", ["venda"])
     assert str(refused.value).startswith(
         "warehouse table vendas_raw.venda is not replicated, but the cluster"
@@ -250,10 +259,9 @@ def test_tables_made_before_the_cluster_was_set_are_refused(lab: Lab) -> None:
 def test_without_the_setting_not_one_statement_knows_of_a_cluster(lab: Lab) -> None:
     statements: list[str] = []
     connect = lambda: AsIfReplicated(lab.clickhouse.client(), statements, 0, (0, 0, 0))  # noqa: E731
-    mirror = lab.mirror(warehouse=Warehouse(connect))
-    lab.run(mirror=mirror)
+    lab.run(engine=lab.engine(warehouse=Warehouse(connect, VENDAS.storage, VENDAS.views)))
     text = "\n".join(statements)
-    assert "CREATE TABLE IF NOT EXISTS vendas_raw.venda\n" in text
+    assert "CREATE TABLE IF NOT EXISTS `vendas_raw`.`venda`\n" in text
     assert not re.search(
         "ON CLUSTER|Replicated|SYNC REPLICA|alter_sync|system.replicas|system.clusters", text
     )

@@ -17,10 +17,10 @@ import clickhouse_connect.driver.exceptions
 import psycopg
 import pytest
 
+from include.mirror import contract
 from include.mirror.batch import Batch
 from include.mirror.errors import SourceError
-from include.mirror.warehouse import drop_old_stages
-from include.mirror.window import Window
+from include.mirror.plan import Read, Work
 from local.clickhouse import ClickHouse
 from local.postgres import Postgres
 from tests.lab import Lab
@@ -113,34 +113,40 @@ def test_the_stage_of_a_killed_process_is_dropped_once_it_is_old(lab: Lab) -> No
     with lab.connect() as connection:
         lab.sell(connection)
     move_and_be_killed(lab, "staged")
-    client = lab.clickhouse.client()
-    assert drop_old_stages(client, "vendas_raw", timedelta(hours=1)) == []
+    client, warehouse = lab.clickhouse.client(), lab.engine().warehouse
+
+    def drop(age: timedelta) -> list[str]:
+        return contract.drop_old_stages(warehouse, client, contract.read(warehouse, client), age)
+
+    assert drop(timedelta(hours=1)) == []
     left = lab.query("SELECT name FROM system.tables WHERE name LIKE 'stage%' ORDER BY name")
     assert any(name.startswith("stage__venda__") for (name,) in left)
     # Two seconds on: ClickHouse keeps the time in whole ones.
     time.sleep(2.1)
-    assert sorted(drop_old_stages(client, "vendas_raw", timedelta(seconds=1))) == [name for (name,) in left]
+    assert sorted(drop(timedelta(seconds=1))) == [name for (name,) in left]
     client.close()
 
 
 def test_a_retry_moves_only_what_is_left(lab: Lab) -> None:
-    lab.settings = replace(lab.settings, max_rows=10, tasks=1)
+    lab.options = replace(lab.options, max_rows=10, tasks=1)
     lab.execute("INSERT INTO venda (valor_total) SELECT n FROM generate_series(1, 45) AS n")
     planned = plan_to_now(lab)
     assert len(planned[0].passes) > 4
-    recorded: list[Window] = []
+    recorded: list[Work] = []
 
-    def break_in_the_middle(step: str, window: Window) -> None:
+    def break_in_the_middle(step: str, window: Work) -> None:
         if step == "recorded":
             recorded.append(window)
-        if step == "snapshot" and any(earlier.key_from is not None for earlier in recorded):
+        if step == "snapshot" and any(
+            isinstance(one, Read) and one.window.key_from is not None for one in recorded
+        ):
             raise ConnectionError("the worker goes away")
 
     with pytest.raises(ConnectionError):
-        lab.move(planned, lab.mirror(observe=break_in_the_middle))
+        lab.move(planned, lab.engine(observe=break_in_the_middle))
     first_try = len(recorded)
     lab.move(
-        planned, lab.mirror(observe=lambda step, w: recorded.append(w) if step == "recorded" else None), 2
+        planned, lab.engine(observe=lambda step, w: recorded.append(w) if step == "recorded" else None), 2
     )
     assert 0 < first_try < len(recorded)
     assert len(recorded) == len(set(recorded)) == len(planned[0].reads)
@@ -159,7 +165,7 @@ def test_postgres_restarted_in_the_middle(lab: Lab, postgres: Postgres, step: st
         lab.sell(connection)
     planned = plan_to_now(lab)
     with pytest.raises((SourceError, psycopg.Error)):
-        lab.move(planned, lab.mirror(observe=once(step, postgres.restart)))
+        lab.move(planned, lab.engine(observe=once(step, postgres.restart)))
     lab.move(planned, try_number=2)
     lab.assert_equal()
 
@@ -179,17 +185,17 @@ def test_clickhouse_killed_in_the_middle(lab: Lab, clickhouse: ClickHouse, step:
         clickhouse.start()
 
     try:
-        lab.move(planned, lab.mirror(observe=once(step, crash)))
+        lab.move(planned, lab.engine(observe=once(step, crash)))
     except (clickhouse_connect.driver.exceptions.Error, OSError):
         lab.move(planned, try_number=2)
     assert crashed == [step]
     lab.assert_equal()
 
 
-def once(step: str, act: Callable[[], None]) -> Callable[[str, Window], None]:
+def once(step: str, act: Callable[[], None]) -> Callable[[str, Work], None]:
     done: list[str] = []
 
-    def observe(reached: str, _window: Window) -> None:
+    def observe(reached: str, _work: Work) -> None:
         if reached == step and not done:
             done.append(reached)
             act()

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from include.mirror import telemetry
-from include.mirror.window import Window
+from include.mirror.plan import Work
 
 
 @pytest.fixture
@@ -59,11 +59,11 @@ def test_a_re_read_says_that_it_is_one(lab, exporter):
 
 
 def test_a_step_that_fails_is_marked_and_so_is_its_pass(lab, exporter):
-    def break_off(step: str, window: Window) -> None:
+    def break_off(step: str, window: Work) -> None:
         if (step, window.tabela) == ("staged", "produto"):
             raise RuntimeError("no further")
 
     with pytest.raises(RuntimeError, match="no further"):
-        lab.run(mirror=lab.mirror(observe=break_off))
+        lab.run(engine=lab.engine(observe=break_off))
     failed = {name for name, span in spans(exporter).items() if not span.status.is_ok}
     assert failed == {"mirror.stage produto", "mirror.pass"}

@@ -8,13 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from include.mirror.window import Window
+from include.mirror.plan import Work
 from tests.lab import Lab
 
 
 def test_one_transaction_of_a_million_rows_is_split_and_resumes(lab: Lab) -> None:
     lab.run()
-    lab.settings = replace(lab.settings, max_rows=200_000, tasks=2)
+    lab.options = replace(lab.options, max_rows=200_000, tasks=2)
     lab.execute(
         "INSERT INTO venda (cliente_id, valor_total) SELECT 1, n / 100.0 FROM generate_series(1, 1000000) AS n"
     )
@@ -24,14 +24,14 @@ def test_one_transaction_of_a_million_rows_is_split_and_resumes(lab: Lab) -> Non
     assert len(keyed) == 4
     recorded = []
 
-    def stop_half_way(step: str, window: Window) -> None:
+    def stop_half_way(step: str, window: Work) -> None:
         if step == "recorded":
             recorded.append(window)
         if step == "staged" and len([w for w in recorded if w.tabela == "venda"]) == 2:
             raise ConnectionError("the worker goes away")
 
     with pytest.raises(ConnectionError):
-        lab.move(planned, lab.mirror(observe=stop_half_way))
+        lab.move(planned, lab.engine(observe=stop_half_way))
     there = lab.query("SELECT count() FROM vendas_dw.venda")[0][0]
     assert 0 < there < 1_000_000
     # That run is given up; the next one reads what is missing, not the whole.
@@ -44,7 +44,7 @@ def test_one_transaction_of_a_million_rows_is_split_and_resumes(lab: Lab) -> Non
 
 
 def test_history_is_split_by_time(lab: Lab) -> None:
-    lab.settings = replace(lab.settings, max_rows=100, tasks=3)
+    lab.options = replace(lab.options, max_rows=100, tasks=3)
     lab.execute(
         "INSERT INTO venda (valor_total, updated_at)"
         " SELECT n, timestamp '2020-01-01' + n * interval '1 hour' FROM generate_series(1, 1000) AS n"
@@ -63,7 +63,7 @@ def test_rows_around_the_end_of_summer_time_are_split_by_time_not_by_microsecond
     """Near it the range read on the wall clock begins an hour before the window."""
     lab.zone = ZoneInfo("America/Sao_Paulo")
     lab.execute("TRUNCATE pais, cidade, cliente, produto, venda, item_venda")
-    lab.settings = replace(lab.settings, max_rows=20)
+    lab.options = replace(lab.options, max_rows=20)
     lab.execute(
         "INSERT INTO venda (valor_total, updated_at)"
         " SELECT n, timestamp '2019-02-16 20:00' + n * interval '3 min' FROM generate_series(1, 200) AS n"

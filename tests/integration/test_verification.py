@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from include.mirror.errors import VerificationError
-from include.mirror.window import Window
+from include.mirror.plan import Work
 from tests.lab import Lab
 
 SALES = "INSERT INTO venda (cliente_id, entregue, valor_total) SELECT n % 2 + 1, 'N', n FROM generate_series(1, 500) AS n"
@@ -18,10 +18,10 @@ PRODUCTS = (
 )
 
 
-def damage(lab: Lab, statement: str, table: str, step: str) -> Callable[[str, Window], None]:
+def damage(lab: Lab, statement: str, table: str, step: str) -> Callable[[str, Work], None]:
     """Return an observer that runs `statement` on the table's stage (or the published table) at `step`."""
 
-    def observe(reached: str, window: Window) -> None:
+    def observe(reached: str, window: Work) -> None:
         if reached != step or window.tabela != table:
             return
         client = lab.clickhouse.client()
@@ -54,17 +54,17 @@ STAGED = {
     "two amounts swapped": (
         "venda",
         "ALTER TABLE {stage} UPDATE valor_total = if(venda_id = 3, 4, 3) WHERE venda_id IN (3, 4)",
-        "venda.valor_total: the sum weighted by the key",
+        "venda.valor_total: the sum of the values' numbers weighted by the key",
     ),
     "two texts of unequal length swapped": (
         "produto",
         "ALTER TABLE {stage} UPDATE nome = if(produto_id = 3, 'nome xx', 'nome x') WHERE produto_id IN (3, 4)",
-        "produto.nome: the sum weighted by the key",
+        "produto.nome: the sum of the values' numbers weighted by the key",
     ),
     "a text replaced by one of the same length everywhere": (
         "produto",
         "ALTER TABLE {stage} UPDATE nome = replaceAll(nome, 'x', 'y') WHERE 1",
-        "produto.nome is 'nome",
+        "produto.nome: the sum of the values' numbers is",
     ),
     "a value turned to NULL": (
         "venda",
@@ -87,7 +87,7 @@ def test_damage_in_the_stage_raises_and_is_not_published(lab: Lab, what: str) ->
     lab.execute(PRODUCTS)
     before = lab.query("SELECT count() FROM vendas_dw." + table)
     with pytest.raises(VerificationError) as raised:
-        lab.run(mirror=lab.mirror(observe=damage(lab, statement, table, "staged")))
+        lab.run(engine=lab.engine(observe=damage(lab, statement, table, "staged")))
     assert message in str(raised.value)
     assert lab.query("SELECT count() FROM vendas_dw." + table) == before
     lab.run()
@@ -101,7 +101,7 @@ def test_damage_in_what_was_published_raises_and_the_next_run_mends_it(lab: Lab)
         lab, "ALTER TABLE vendas_raw.venda UPDATE valor_total = 0 WHERE venda_id = 77", "venda", "published"
     )
     with pytest.raises(VerificationError, match="1 verified rows are not in the published table"):
-        lab.run(mirror=lab.mirror(observe=wrong))
+        lab.run(engine=lab.engine(observe=wrong))
     lab.run()
     lab.assert_equal()
 
@@ -112,7 +112,7 @@ def test_rows_superseded_meanwhile_are_no_damage(lab: Lab) -> None:
     lab.execute(SALES)
     entered: list[str] = []
 
-    def overtake(step: str, window: Window) -> None:
+    def overtake(step: str, window: Work) -> None:
         if step != "verified" or window.tabela != "venda" or entered:
             return
         entered.append(step)
@@ -120,14 +120,14 @@ def test_rows_superseded_meanwhile_are_no_damage(lab: Lab) -> None:
         end = lab.now()
         lab.run(end - timedelta(seconds=5), end)
 
-    def merge(step: str, window: Window) -> None:
+    def merge(step: str, window: Work) -> None:
         overtake(step, window)
         if step == "published" and window.tabela == "venda" and entered:
             client = lab.clickhouse.client()
             client.command("OPTIMIZE TABLE vendas_raw.venda FINAL")
             client.close()
 
-    lab.run(mirror=lab.mirror(observe=merge))
+    lab.run(engine=lab.engine(observe=merge))
     assert entered
     lab.run()
     lab.assert_equal()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 from tests.lab import Lab
@@ -105,11 +106,11 @@ def test_what_a_run_that_failed_for_good_left_behind_arrives_with_the_next(lab: 
 def test_a_table_added_later_arrives_whole(lab: Lab) -> None:
     with lab.connect() as connection:
         lab.sell(connection)
-    every = lab.tables
-    lab.tables = {name: spec for name, spec in every.items() if name != "item_venda"}
+    every = lab.declaration
+    lab.declaration = replace(every, tables=[one for one in every.declared if one.name != "item_venda"])
     lab.run()
     lab.assert_equal()
-    lab.tables = every
+    lab.declaration = every
     lab.run()
     lab.assert_equal()
 

@@ -7,7 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from local.bench import PATHS, Result, report
+from local.bench import PATHS, Result, Subject, report
+from tests.conftest import new_source
 
 
 @pytest.mark.parametrize("width", [80, 120])
@@ -22,3 +23,18 @@ def test_every_figure_is_whole_on_a_terminal(width):
     for path in PATHS:
         assert [*path.split(), *figures] in lines
     assert ["path", "rows", "median", "lowest", "highest", "CPU", "s", "peak", "MB"] in lines
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "columns"), [("item_venda", "item_id", 8), ("venda", "venda_id", 7)]
+)
+def test_a_table_of_the_sales_system_is_described_as_the_mirror_has_it(postgres, table, key, columns):
+    subject = Subject.find(table, new_source(postgres))
+    assert (subject.table, subject.key, subject.money, len(subject.columns)) == (
+        table,
+        key,
+        "valor_total",
+        columns,
+    )
+    assert subject.create.startswith(f"CREATE TABLE IF NOT EXISTS `bench`.`{table}`")
+    assert f"`{subject.version}` UInt64" in subject.create

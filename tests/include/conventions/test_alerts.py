@@ -303,3 +303,24 @@ def test_importing_the_conventions_loads_no_provider(tmp_path: Path):
         text=True,
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_file_that_does_not_load_is_told_of_once_in_a_window(
+    turns: redis.Redis, webhook: Webhook, caplog: pytest.LogCaptureFixture
+) -> None:
+    from airflow.listeners.listener import ListenerManager
+
+    from plugins.alerts_plugin import AlertsPlugin
+
+    manager = ListenerManager()
+    for listener in AlertsPlugin.listeners:
+        manager.add_listener(listener)
+    trace = "Traceback (most recent call last):\n  File …\nModuleNotFoundError: No module named 'include.vendas.tabels'"
+    manager.hook.on_new_dag_import_error(filename="/opt/dags/vendas/etl_vendas.py", stacktrace=trace)
+    manager.hook.on_existing_dag_import_error(filename="/opt/dags/vendas/etl_vendas.py", stacktrace=trace)
+    assert "no alert was sent" not in caplog.text
+    [(_, told)] = webhook.posts
+    text = json.dumps(told)
+    assert "etl_vendas.py does not load" in text
+    assert "ModuleNotFoundError: No module named 'include.vendas.tabels'" in text
+    assert turns.keys() == ["alertas:etl_vendas.py::import"]

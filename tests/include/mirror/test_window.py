@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.mirror.errors import RequestError
-from include.mirror.source import earliest_instant
-from include.mirror.window import MICROSECOND, Interval, resolve, wall_bounds
+from include.mirror.window import MICROSECOND, Interval, earliest_instant, resolve, wall_bounds
 
 TABLES = ("pais", "venda")
 ONE, TWO = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 0, 2, tzinfo=UTC)

@@ -1,0 +1,81 @@
+"""The two ends of a mirror, from the Airflow connections that its declaration names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from include.conventions.connections import conninfo, missing
+from include.mirror.errors import ConfigurationError, WarehouseAwayError, WarehouseError
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+    from include.airflow_mirror.settings import Settings
+    from include.mirror.declaration import Mirror
+    from include.mirror.engine import Engine
+    from include.mirror.source.session import Source
+
+ZONE = "source_timezone"
+"""Key in the extra of the source's connection: the zone of its timestamps without zone, UTC if absent."""
+
+
+def engine(declaration: Mirror, settings: Settings) -> Engine:
+    """Return the mirror between its two connections; ClickHouse's names one replica of a cluster."""
+    from include.mirror.engine import Engine, Options
+    from include.mirror.warehouse.client import Warehouse
+
+    return Engine(
+        declaration,
+        source(declaration.source, settings),
+        Warehouse(
+            lambda: _client(declaration.warehouse), declaration.storage, declaration.views, settings.cluster
+        ),
+        Options(settings.grace, settings.max_rows, settings.tasks, settings.timeout, settings.sweep),
+    )
+
+
+def source(name: str, settings: Settings) -> Source:
+    """Return a mirror's source. Extra keys other than `source_timezone` are libpq parameters."""
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from include.mirror.source.session import Source
+
+    try:
+        connection = BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        raise ConfigurationError(missing(name)) from None
+    extra = dict(connection.extra_dejson)
+    zone_name = extra.pop(ZONE, "UTC")
+    try:
+        zone = ZoneInfo(zone_name)
+    except (ZoneInfoNotFoundError, ValueError, TypeError):
+        raise ConfigurationError(
+            f"connection {name}: {ZONE} {zone_name!r} is not a time zone; write it like America/Sao_Paulo"
+        ) from None
+    try:
+        address = conninfo(connection, extra)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return Source(address, zone, settings.timeout, name)
+
+
+def _client(name: str) -> Client:
+    from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+    from clickhouse_connect.driver.exceptions import Error
+
+    from include.mirror.heals import clickhouse_heals
+
+    hook = ClickHouseHook(clickhouse_conn_id=name)
+    try:
+        return hook.get_client()
+    except AirflowNotFoundException:
+        raise ConfigurationError(missing(name)) from None
+    except Error as error:
+        connection = hook.get_connection(name)
+        kind = WarehouseAwayError if clickhouse_heals(error) else WarehouseError
+        raise kind(
+            f"ClickHouse at {connection.host}:{connection.port} (connection {name}) refused: {error}"
+        ) from None

@@ -1,0 +1,67 @@
+"""What can be set of a mirror's DAG, all from the environment, all read here.
+
+The variables begin with `ETL_` and the mirror's name in capitals. For the mirror `vendas`:
+
+| variable                    | default       | meaning                                                          |
+|-----------------------------|---------------|------------------------------------------------------------------|
+| `ETL_VENDAS_SCHEDULE`       | `*/2 * * * *` | cron expression in UTC; a sixth field, if there, is seconds       |
+| `ETL_VENDAS_GRACE_SECONDS`  | `2`           | how far past an interval's end the source's clock must be        |
+| `ETL_VENDAS_MAX_ROWS`       | `1000000`     | rows above which a window is split                               |
+| `ETL_VENDAS_TASKS`          | `4`           | at most this many tasks mirror at once in one run                |
+| `ETL_VENDAS_TIMEOUT_MINUTES`| `60`          | time limit of one task that mirrors                              |
+| `ETL_VENDAS_SWEEP_MINUTES`  | `60`          | how often to look for rows that no window finds; 0 for never      |
+| `ETL_VENDAS_CLUSTER`        |               | ClickHouse cluster whose replicas hold the tables; empty for none |
+| `ETL_VENDAS_LATE_SECONDS`   | `0`           | how long after it was queued a run that is not over is late; 0 for never |
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+
+from include.mirror.warehouse.cluster import Cluster
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings, parsed; see the module's table."""
+
+    schedule: str
+    grace: timedelta
+    max_rows: int
+    tasks: int
+    timeout: timedelta
+    late: timedelta
+    sweep: timedelta | None
+    cluster: Cluster | None = None
+
+
+def _number(name: str, default: int, lowest: int) -> int:
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or int(text) < lowest:
+        raise ValueError(f"{name} is {text!r}; it must be a whole number of at least {lowest}")
+    return int(text)
+
+
+def _cluster(name: str) -> Cluster | None:
+    text = os.environ.get(name, "")
+    try:
+        return Cluster(text) if text else None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def load(mirror: str) -> Settings:
+    """Read the settings of one mirror; raise ValueError naming the variable that makes no sense."""
+    prefix = f"ETL_{mirror.upper()}_"
+    return Settings(
+        schedule=os.environ.get(f"{prefix}SCHEDULE", "*/2 * * * *"),
+        grace=timedelta(seconds=_number(f"{prefix}GRACE_SECONDS", 2, 1)),
+        max_rows=_number(f"{prefix}MAX_ROWS", 1_000_000, 1),
+        tasks=_number(f"{prefix}TASKS", 4, 1),
+        timeout=timedelta(minutes=_number(f"{prefix}TIMEOUT_MINUTES", 60, 1)),
+        cluster=_cluster(f"{prefix}CLUSTER"),
+        sweep=timedelta(minutes=minutes) if (minutes := _number(f"{prefix}SWEEP_MINUTES", 60, 0)) else None,
+        late=timedelta(seconds=_number(f"{prefix}LATE_SECONDS", 0, 0)),
+    )

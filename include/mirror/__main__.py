@@ -1,0 +1,346 @@
+"""The engine from the command line, without Airflow and without a warehouse: `python -m include.mirror --help`."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from include.mirror import names
+from include.mirror.declaration import Mirror, Schema, Table, split_name
+
+if TYPE_CHECKING:
+    from include.mirror.survey import Finding, Survey, Surveyed
+
+REFUSED, CANNOT = 1, 2
+"""Exit codes: a run would end in an error; a wrong command line or a server that can't be reached."""
+
+SETTINGS = "-c row_security=off -c lock_timeout=5s -c statement_timeout=60s -c jit=off"
+"""A survey waits for nobody, and reads what a run would read."""
+
+SHORT_TYPES = (
+    (r"^timestamp(\(\d\))? without time zone", r"timestamp\1"),
+    (r"^timestamp(\(\d\))? with time zone", r"timestamptz\1"),
+    (r"^time(\(\d\))? without time zone", r"time\1"),
+    (r"^time(\(\d\))? with time zone", r"timetz\1"),
+    (r"^character varying", "varchar"),
+    (r"^character\b", "char"),
+    (r"^bit varying", "varbit"),
+)
+
+STYLES = {"refused": "bold red", "warning": "yellow", "note": "dim"}
+
+
+@click.group()
+def main() -> None:
+    """Mirror tables of PostgreSQL in ClickHouse."""
+
+
+@main.command()
+@click.option(
+    "--source",
+    envvar="SOURCE_DSN",
+    show_envvar=True,
+    metavar="DSN",
+    help="The PostgreSQL to look at: postgresql://… or host=… dbname=…; a password is better in $SOURCE_DSN, "
+    "$PGPASSWORD or ~/.pgpass.",
+)
+@click.option("--schema", help="All tables of this schema; public where no --table is given.")
+@click.option(
+    "--table", "tables", multiple=True, metavar="SCHEMA.TABLE", help="One table or view; repeatable."
+)
+@click.option("--ddl", is_flag=True, help="Print what the warehouse would get, and the findings to stderr.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+@click.option(
+    "--storage", default="mirror_raw", help="The ClickHouse database of the rows' versions, for --ddl."
+)
+@click.option("--views", default="mirror", help="The ClickHouse database of the current rows, for --ddl.")
+@click.argument("extra", nargs=-1, metavar="")
+def check(
+    source: str | None,
+    schema: str | None,
+    tables: tuple[str, ...],
+    ddl: bool,
+    as_json: bool,
+    storage: str,
+    views: str,
+    extra: tuple[str, ...],
+) -> None:
+    """Show how tables would be mirrored, and what would be refused and why; nothing is written.
+
+    Exits with 1 if a run would refuse something, with 2 if the command line is wrong or the server can't be reached.
+    """
+    if extra:
+        # Not repeated: it may hold a password.
+        raise click.UsageError(
+            "Arguments without an option. Give the connection as --source or in $SOURCE_DSN."
+        )
+    if not source:
+        raise click.UsageError("No source. Give a connection string as --source or in $SOURCE_DSN.")
+    mirror = _mirror(schema, tables, storage, views)
+    found = _survey(source, mirror)
+    if as_json:
+        click.echo(json.dumps(_document(found, mirror, ddl), ensure_ascii=False, indent=2))
+    elif ddl:
+        click.echo(_ddl(found, mirror), nl=False)
+        _print_findings(_console(stderr=True), found)
+    else:
+        console = _console()
+        _print_tables(console, found)
+        _print_findings(console, found)
+    if found.refused:
+        sys.exit(REFUSED)
+
+
+def _mirror(schema: str | None, tables: tuple[str, ...], storage: str, views: str) -> Mirror:
+    for table in tables:
+        if split_name(table) is None:
+            raise click.UsageError(f"--table {table!r} is no name of a table. Write table or schema.table.")
+    named = [Table(table) for table in tables]
+    if schema is None and named:
+        return Mirror("check", "source", "warehouse", storage, views, named)
+    return Mirror("check", "source", "warehouse", storage, views, Schema(schema or "public", tables=named))
+
+
+def _survey(source: str, mirror: Mirror) -> Survey:
+    from include.mirror.survey import survey
+
+    try:
+        with _connect(source) as connection:
+            return survey(connection, mirror)
+    except psycopg.Error as error:
+        _end(f"PostgreSQL gave up: {_one_line(error)}")
+
+
+def _connect(source: str) -> psycopg.Connection[Any]:
+    try:
+        parts = conninfo_to_dict(source)
+    except psycopg.Error:
+        parts = {"port": "?"}
+    ports = str(parts.get("port") or "5432").split(",")
+    if not all(port.isdigit() for port in ports) or "@" in str(parts.get("host", "")):
+        # A part of the password may have been taken for something else, so nothing of it is repeated.
+        _end(
+            "the source is no connection string of libpq: write postgresql://user@host:port/database or "
+            "host=… port=… dbname=… user=…, with special characters of a URI's password percent-encoded"
+        )
+    options = f"{parts.get('options') or ''} {SETTINGS}".strip()
+    password = str(parts.get("password") or "")
+    try:
+        return psycopg.connect(
+            make_conninfo(source, connect_timeout=10, client_encoding="UTF8", options=options),
+            autocommit=True,
+            cursor_factory=psycopg.RawCursor,
+        )
+    except psycopg.Error as error:
+        reason = _one_line(error)
+        _end(f"PostgreSQL can't be reached: {reason.replace(password, '***') if password else reason}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _end(message: str) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(CANNOT)
+
+
+# What is shown
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    # A file has no width; tables need this much.
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=140)
+
+
+def _plain(text: str) -> Text:
+    """Return a text as it is, but for what would control the terminal: names may hold anything."""
+    return Text("".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text))
+
+
+def _print_tables(console: Console, found: Survey) -> None:
+    if not found.tables:
+        return
+    grid = Grid(show_lines=True)
+    grid.add_column("table", ratio=4, overflow="fold")
+    grid.add_column("key", ratio=3, overflow="fold")
+    grid.add_column("way and why", ratio=6)
+    grid.add_column("types", ratio=8, overflow="fold")
+    for title in ("rows", "first load", "each run"):
+        grid.add_column(title, justify="right")
+    for table in found.tables:
+        refused = _is_refused(found, table)
+        label = _plain(table.label + (f"\n{_kind(table)}" if table.relation.kind != "r" else ""))
+        label.stylize("red" if refused else "", 0, len(table.label))
+        grid.add_row(
+            label,
+            _plain(", ".join(table.key) or "-"),
+            _plain(f"{table.way}: {table.reason}" if table.way else "-"),
+            _plain(_types(table)),
+            _plain("?" if table.relation.rows is None else f"{table.relation.rows:,}"),
+            _plain(_duration(table.first_load)),
+            _plain("what changed" if table.way == "window" else _duration(table.each_run)),
+        )
+    console.print(grid)
+
+
+def _kind(table: Surveyed) -> str:
+    from include.mirror.phrases import KINDS
+
+    return KINDS[table.relation.kind].split(" ", 1)[1]
+
+
+def _types(table: Surveyed) -> str:
+    """Return how many columns of which types become what, in the table's order."""
+    counts = Counter((_short(column.source.declared), column.warehouse_type) for column in table.columns)
+    return "\n".join(
+        f"{f'{count}x ' if count > 1 else ''}{source} → {warehouse}"
+        for (source, warehouse), count in counts.items()
+    )
+
+
+def _short(declared: str) -> str:
+    """Return PostgreSQL's long names by the short ones that everybody writes."""
+    for pattern, short in SHORT_TYPES:
+        declared = re.sub(pattern, short, declared)
+    return declared
+
+
+def _duration(duration: timedelta | None) -> str:
+    if duration is None:
+        return "?"
+    seconds = duration.total_seconds()
+    if seconds < 1:
+        return "< 1 s"
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _is_refused(found: Survey, table: Surveyed) -> bool:
+    return any(finding.table == table.label and finding.level == "refused" for finding in found.findings)
+
+
+def _print_findings(console: Console, found: Survey) -> None:
+    for level in STYLES:
+        for finding in found.findings:
+            if finding.level == level:
+                line = Text(f"{level}: ", style=STYLES[level])
+                # soft_wrap: a statement that is to be copied must not be broken into lines.
+                console.print(line.append_text(_plain(finding.text)), soft_wrap=True)
+    console.print(_plain(_summary(found)), soft_wrap=True)
+
+
+def _summary(found: Survey) -> str:
+    from include.mirror.survey import BYTES_A_SECOND, ROWS_A_SECOND, SCANNED_A_SECOND
+
+    refusals = [finding for finding in found.findings if finding.level == "refused"]
+    refused = {finding.table for finding in refusals if finding.table is not None}
+    general = [finding for finding in refusals if finding.table is None]
+    ways = Counter(table.way for table in found.tables if table.spec is not None)
+    parts = [f"{_count(sum(ways.values()), 'table')} can be mirrored"]
+    if ways:
+        parts[0] += f" ({', '.join(f'{count} by {way}' for way, count in sorted(ways.items()))})"
+    parts.append(f"{len(refused)} refused")
+    if general:
+        parts.append(f"{_count(len(general), 'reason')} against all of them")
+    loads = [table.first_load for table in found.tables if table.first_load is not None]
+    if loads:
+        rows = sum(table.relation.rows or 0 for table in found.tables)
+        parts.append(
+            f"about {rows:,} rows, first load {_duration(sum(loads, timedelta()))} at {ROWS_A_SECOND:,} rows or "
+            f"{BYTES_A_SECOND // 10**6} MB a second, whichever is slower, scans at {SCANNED_A_SECOND:,} rows a second"
+        )
+    return "; ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _statements(table: Surveyed, mirror: Mirror) -> list[str]:
+    from include.mirror.warehouse.ddl import storage_ddl, view_ddl
+
+    if table.spec is None:
+        return []
+    found = storage_ddl(table.spec, mirror.storage), view_ddl(table.spec, mirror.storage, mirror.views)
+    return [statement.strip() for statement in found]
+
+
+def _ddl(found: Survey, mirror: Mirror) -> str:
+    from include.mirror.templates import render
+
+    databases = [
+        render("create_database", database=names.ch(database)).strip()
+        for database in (mirror.storage, mirror.views)
+    ]
+    parts = [f"{statement};\n" for statement in databases]
+    for table in found.tables:
+        head = f"{table.label}: {f'{table.way}, {table.reason}' if table.spec else 'refused'}"
+        parts.append(f"\n-- {_plain(head)}\n")
+        parts += [f"{statement};\n" for statement in _statements(table, mirror)]
+    return "".join(parts)
+
+
+def _document(found: Survey, mirror: Mirror, ddl: bool) -> dict[str, Any]:
+    return {
+        "server": {
+            "version": found.server.version,
+            "role": found.server.role,
+            "standby": found.server.standby,
+            "sees_sessions": found.server.sees_sessions,
+        },
+        "tables": [
+            {
+                "table": table.label,
+                "name": table.name,
+                "kind": _kind(table),
+                "refused": _is_refused(found, table),
+                "key": list(table.key),
+                "way": table.way or None,
+                "reason": table.reason or None,
+                "columns": [
+                    {
+                        "name": column.name,
+                        "source": column.source.declared,
+                        "warehouse": column.warehouse_type,
+                    }
+                    for column in table.columns
+                ],
+                "partition_width": table.spec.partition_width if table.spec else None,
+                "rows": table.relation.rows,
+                "first_load_seconds": _seconds(table.first_load),
+                "each_run_seconds": _seconds(table.each_run),
+                **({"ddl": _statements(table, mirror)} if ddl else {}),
+            }
+            for table in found.tables
+        ],
+        "findings": [_finding(finding) for finding in found.findings],
+        "summary": _summary(found),
+        "refused": found.refused,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, str | None]:
+    return {"level": finding.level, "table": finding.table, "text": finding.text}
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else round(duration.total_seconds(), 1)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m include.mirror")

@@ -1,0 +1,196 @@
+"""PostgreSQL's catalog as values: everything about the tables of a mirror in one statement, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from include.mirror import names
+from include.mirror.relation import Index, KeyRange, Relation, SourceColumn, SourceType, Trigger
+from include.mirror.templates import render
+
+# Bits of pg_trigger.tgtype.
+ROW, BEFORE, INSERT, UPDATE = 1, 2, 4, 16
+
+
+@dataclass(frozen=True)
+class Server:
+    """`version` is the major one; `sees_sessions` is whether the role may look at other sessions' transactions."""
+
+    version: int
+    role: str
+    standby: bool
+    sees_sessions: bool
+    block: int
+
+
+def read(
+    connection: psycopg.Connection[Any], wanted: Sequence[tuple[str, str]] | None, schema: str | None = None
+) -> dict[tuple[str, str], Relation]:
+    """Return the tables `wanted`, given as schema and name, and all tables of `schema`, by schema and name.
+
+    All tables of a schema are its ordinary and partitioned ones, without partitions and temporary ones; views and
+    foreign tables have to be wanted. A name that does not exist is absent from the result. The role needs no right on
+    a table to learn about it.
+    """
+    schemas, tables = [name for name, _ in wanted or ()], [name for _, name in wanted or ()]
+    document = _one(connection, render("read_catalog"), (schemas, tables, schema))
+    types = document["types"] or {}
+    relations = (_relation(found, types) for found in document["relations"] or ())
+    return {(relation.schema, relation.name): relation for relation in relations}
+
+
+def key_ranges(
+    connection: psycopg.Connection[Any], keys: Iterable[tuple[Relation, str]]
+) -> dict[tuple[str, str], KeyRange]:
+    """Return the range of each table's integer key, by schema and name; absent where the table is empty.
+
+    `keys` are tables, each with the one column of its key. All are read in one statement, each value by the end of
+    the index of its key. Tables that the role can't read are left out. Where the planner knows of no rows, their number
+    follows from how far apart the first and the last keys are.
+    """
+    readable = [
+        (relation, key)
+        for relation, key in keys
+        if relation.reachable and relation.readable and not relation.row_security
+    ]
+    if not readable:
+        return {}
+    query = render(
+        "read_key_ranges",
+        tables=[
+            {
+                "key": names.pg(key),
+                # Its own rows: the index knows nothing of those that inherit from it.
+                "relation": ("ONLY " if relation.kind == "r" else "")
+                + names.pg(relation.schema, relation.name),
+                "counted": bool(relation.rows),
+            }
+            for relation, key in readable
+        ],
+    )
+    found = {}
+    for number, lowest, highest, rows in _execute(connection, query):
+        if lowest is not None:
+            relation, _ = readable[number]
+            found[relation.schema, relation.name] = KeyRange(lowest, highest, rows or relation.rows or 1)
+    return found
+
+
+def relation_names(connection: psycopg.Connection[Any]) -> list[tuple[str, str, str]]:
+    """Return schema, name and `relkind` of everything in the database that could be mirrored, without partitions."""
+    return [
+        (schema, name, kind) for schema, name, kind in _execute(connection, render("read_relation_names"))
+    ]
+
+
+def server(connection: psycopg.Connection[Any]) -> Server:
+    """Return what the server and the role are."""
+    ((version, role, standby, sees_sessions, block),) = _execute(connection, render("read_server"))
+    return Server(version, role, standby, sees_sessions, block)
+
+
+def declared_name(schema: str, name: str) -> str:
+    """Return `schema.name` as a declaration would write it: quoted where a dot or a quote would be misread."""
+    return ".".join(names.pg(part) if set(part) & set('."') else part for part in (schema, name))
+
+
+def _execute(
+    connection: psycopg.Connection[Any], query: str, values: Sequence[object] = ()
+) -> list[tuple[Any, ...]]:
+    # A cursor of its own: what the connection's cursors return and how they read placeholders is not known here. Run
+    # once, so not worth a prepared statement, which some poolers would refuse.
+    with psycopg.RawCursor(connection, row_factory=tuple_row) as cursor:
+        return cursor.execute(query.encode(), values, prepare=False).fetchall()
+
+
+def _one(connection: psycopg.Connection[Any], query: str, values: Sequence[object]) -> Any:
+    ((document,),) = _execute(connection, query, values)
+    return document
+
+
+def _relation(found: Mapping[str, Any], types: Mapping[str, Any]) -> Relation:
+    return Relation(
+        oid=found["oid"],
+        schema=found["schema"],
+        name=found["name"],
+        kind=found["kind"],
+        columns=tuple(_column(column, types) for column in found["columns"] or ()),
+        indexes=tuple(
+            Index(
+                name=index["name"],
+                columns=tuple(index["columns"]),
+                unique=index["unique"],
+                primary=index["primary"],
+                partial=index["partial"],
+                method=index["method"],
+            )
+            for index in found["indexes"] or ()
+        ),
+        triggers=tuple(_trigger(trigger) for trigger in found["triggers"] or ()),
+        rows=None if found["rows"] is None else int(found["rows"]),
+        pages=int(found["pages"]),
+        partitions=tuple(found["partitions"] or ()),
+        foreign_partitions=found["foreign_partitions"],
+        children=tuple(declared_name(*child) for child in found["children"] or ()),
+        is_partition=found["is_partition"],
+        readable=found["readable"],
+        reachable=found["reachable"],
+        row_security=found["row_security"],
+        fed=found["fed"],
+    )
+
+
+def _column(found: Mapping[str, Any], types: Mapping[str, Any]) -> SourceColumn:
+    return SourceColumn(
+        name=found["name"],
+        number=found["number"],
+        type=_type(found["type"], found["modifier"], found["declared"], types),
+        not_null=found["not_null"],
+        default=found["default"],
+        generated=found["generated"],
+        identity=found["identity"],
+        missing_value=found["missing_value"],
+    )
+
+
+def _type(oid: int, modifier: int, declared: str | None, types: Mapping[str, Any]) -> SourceType:
+    """Return the type behind the domains of `oid`; a domain's own modifier counts where the column gives none."""
+    found = types[str(oid)]
+    declared = declared or found["declared"]
+    while found["kind"] == "d":
+        modifier = found["modifier"] if modifier == -1 else modifier
+        found = types[str(found["base"])]
+    return SourceType(
+        declared=declared,
+        name=found["name"],
+        schema=found["schema"],
+        modifier=modifier,
+        kind=found["kind"],
+        # An array's modifier is that of its elements: numeric(10,2)[].
+        element=None if found["element"] is None else _type(found["element"], modifier, None, types),
+        labels=tuple(found["labels"] or ()),
+    )
+
+
+def _trigger(found: Mapping[str, Any]) -> Trigger:
+    bits = found["type"]
+    return Trigger(
+        name=found["name"],
+        before=bool(bits & BEFORE),
+        row=bool(bits & ROW),
+        insert=bool(bits & INSERT),
+        update=bool(bits & UPDATE),
+        conditional=found["conditional"],
+        columns=tuple(found["columns"] or ()),
+        function=found["function"],
+        body=found["body"],
+        # Each of them ends with a zero byte.
+        arguments=tuple(
+            part.decode("utf-8", "replace") for part in bytes.fromhex(found["arguments"]).split(b"\0")[:-1]
+        ),
+    )

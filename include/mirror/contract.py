@@ -1,0 +1,394 @@
+"""What the source and the warehouse agree on: what is created, what is taken over, and when a run raises.
+
+The table in the warehouse is the contract. Its columns' types are kept as long as they can carry what the source has.
+Its comment says which table of the source it was made for, by oid, and those of its columns which column, by attribute
+number, and of which type. Columns that are new are added; a column of the same name that is another one has the table
+read again; what can't be mended so raises, and sets the table aside.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from include.mirror import names
+from include.mirror.declaration import STAGE_PREFIX
+from include.mirror.errors import SchemaError
+from include.mirror.spec import Column, TableSpec
+from include.mirror.templates import render
+from include.mirror.types import carrier
+from include.mirror.warehouse.client import SETTINGS, Warehouse
+from include.mirror.warehouse.ddl import (
+    Bookkeeping,
+    comment,
+    left_out_comment,
+    read_comment,
+    read_table_comment,
+    storage_ddl,
+    table_comment,
+    view_ddl,
+)
+from include.mirror.warehouse.table import WarehouseTable
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+log = logging.getLogger(__name__)
+
+# A replicated one has two texts in front. What follows, such as ORDER BY, may look like more arguments.
+_ENGINE = re.compile(
+    r"(?P<family>\w*)MergeTree\((?:'(?:[^'\\]|\\.)*', )*(?P<version>\w+), (?P<deleted>\w+)\)"
+)
+
+_ESCAPED = str.maketrans({"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"})
+
+
+@dataclass(frozen=True)
+class StoredColumn:
+    """A column of the warehouse: its type as ClickHouse prints it, and its comment."""
+
+    type: str
+    comment: str
+
+
+@dataclass
+class Stored:
+    """A table or a view of the warehouse as `system.tables` and `system.columns` describe it; `age` is in seconds.
+
+    `rows` counts all versions of rows.
+    """
+
+    engine: str
+    engine_full: str
+    partition_key: str
+    sorting_key: str
+    as_select: str
+    comment: str
+    rows: int
+    age: int
+    columns: dict[str, StoredColumn] = field(default_factory=dict)
+
+
+@dataclass
+class Contents:
+    """What is in the mirror's two databases, by name."""
+
+    storage: dict[str, Stored] = field(default_factory=dict)
+    views: dict[str, Stored] = field(default_factory=dict)
+
+
+def read(warehouse: Warehouse, client: Client) -> Contents:
+    """Return what is in the warehouse, in two statements however many tables there are."""
+    parameters = {"storage": warehouse.storage, "views": warehouse.views}
+    contents = Contents()
+    databases = {warehouse.storage: contents.storage, warehouse.views: contents.views}
+    for database, name, *rest in client.query(
+        render("read_warehouse_tables"), parameters=parameters
+    ).result_rows:
+        databases[database][name] = Stored(*rest)
+    for database, table, name, kind, text in client.query(
+        render("read_warehouse_columns"), parameters=parameters
+    ).result_rows:
+        if table in databases[database]:
+            databases[database][table].columns[name] = StoredColumn(kind, text)
+    return contents
+
+
+def drop_old_stages(warehouse: Warehouse, client: Client, contents: Contents, age: timedelta) -> list[str]:
+    """Drop the stages that no living attempt can own any more, being older than `age`; return their names."""
+    old = [
+        name
+        for name, stored in contents.storage.items()
+        if name.startswith(STAGE_PREFIX) and stored.age > age.total_seconds()
+    ]
+    for name in old:
+        log.warning("dropping stage %s, left behind by an attempt that was killed", name)
+        client.command(f"DROP TABLE IF EXISTS {names.ch(warehouse.storage, name)} SYNC")
+    return old
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the two sides agree on of one table.
+
+    `new` are columns that the warehouse's table lacks, `attached` and `detached` partitions of the source's table that
+    are other ones than before. `again` says why everything has to be read again, None where nothing has to; `exchanged`
+    is whether rows may be in the warehouse whose keys the source's table does not have any more.
+    """
+
+    spec: TableSpec
+    stored: Stored | None
+    new: tuple[Column, ...] = ()
+    again: str | None = None
+    attached: frozenset[int] = frozenset()
+    detached: frozenset[int] = frozenset()
+    exchanged: bool = False
+
+
+def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agreement:
+    """Hold a table of the source against the warehouse's.
+
+    Raises SchemaError naming what can't be agreed on. Another engine would keep the wrong one of two versions, another
+    sorting key would not know them as one row, and a partition by anything but the key would part them.
+    """
+    if stored is None:
+        return Agreement(spec, None, again="the warehouse has no table for it")
+    table = f"{warehouse.storage}.{spec.name}"
+    own = _bookkeeping(table, stored)
+    noted = read_table_comment(stored.comment)
+    replaced = noted is not None and noted.oid != spec.oid
+    new = [
+        column
+        for column in spec.columns
+        if column.name not in stored.columns
+        and (noted is None or replaced or column.number > noted.attributes)
+    ]
+    if not replaced:
+        _check_names(warehouse, spec, stored)
+    columns = tuple(
+        column if column in new else _agree_on_column(warehouse, spec, column, stored.columns, replaced)
+        for column in spec.columns
+    )
+    known = {column.name for column in spec.columns} | set(spec.not_mirrored)
+    expected = {own.version: "UInt64", own.deleted: "UInt8"}
+    for name, kind in expected.items():
+        if name in {column.name for column in spec.columns}:
+            raise SchemaError(
+                f"source column {spec.label}.{name} has the name of a column that the mirror keeps in {table} for "
+                f"itself: leave it out of the declaration, or {_anew(warehouse, spec)}"
+            )
+        if (found := stored.columns.get(name)) is None or found.type != kind:
+            raise SchemaError(
+                f"warehouse column {table}.{name} is {found.type if found else 'missing'}, expected {kind}"
+            )
+    if unknown := [name for name in stored.columns if name not in expected and name not in known]:
+        raise SchemaError(
+            f"warehouse table {table} has columns that {spec.label} does not: {', '.join(sorted(unknown))}; drop them, "
+            f"or {_anew(warehouse, spec)}"
+        )
+    _check_keys(table, spec, stored, own)
+    again = None
+    if replaced:
+        again = "the source's table is another one than before"
+    elif back := [name for name in stored.columns if _is_back(name, spec, stored)]:
+        again = f"{', '.join(back)} had been left out, and is mirrored again"
+    elif other := [how for column in spec.columns if (how := _other_than_before(column, stored))]:
+        again = f"{', '.join(other)} in the source"
+    elif late := [column.name for column in new if column.late or noted is None]:
+        again = f"older rows have values in the new column {', '.join(late)}"
+    keys = [column for column in spec.key_columns if _other_than_before(column, stored)]
+    partitions = frozenset(spec.partitions)
+    before = partitions if noted is None or replaced else noted.partitions
+    return Agreement(
+        replace(spec, columns=columns),
+        stored,
+        tuple(new),
+        again,
+        partitions - before,
+        before - partitions,
+        exchanged=replaced or bool(keys),
+    )
+
+
+def prepare(warehouse: Warehouse, client: Client, one: Agreement) -> bool:
+    """Create or alter what the agreement on a table asks for; return whether anything was.
+
+    The ledger has to know before that what is to be read again: a crash in between costs a read, not a row.
+    """
+    spec, stored = one.spec, one.stored
+    if stored is None:
+        log.info("creating %s.%s", warehouse.storage, spec.name)
+        warehouse.create(client, storage_ddl(spec, warehouse.storage))
+        return True
+    changes = _alterations(spec, stored, one.new)
+    if changes:
+        log.info("altering %s.%s: %s", warehouse.storage, spec.name, "; ".join(changes))
+        client.command(
+            f"ALTER TABLE {names.ch(warehouse.storage, spec.name)} {', '.join(changes)}", settings=SETTINGS
+        )
+    return bool(changes)
+
+
+def _alterations(spec: TableSpec, stored: Stored, new: Sequence[Column]) -> list[str]:
+    changes = []
+    for before, column in zip((None, *spec.columns), spec.columns, strict=False):
+        name, text = names.ch(column.name), names.ch_text(comment(column))
+        if column in new:
+            place = f"AFTER {names.ch(before.name)}" if before else "FIRST"
+            changes.append(f"ADD COLUMN IF NOT EXISTS {name} {column.warehouse_type} COMMENT {text} {place}")
+        elif stored.columns[column.name].comment != comment(column):
+            changes.append(f"COMMENT COLUMN {name} {text}")
+    for name in spec.not_mirrored:
+        agreed = read_comment(stored.columns[name].comment) if name in stored.columns else None
+        if agreed is not None and not agreed.left_out:
+            text = names.ch_text(left_out_comment(agreed))
+            changes.append(f"COMMENT COLUMN {names.ch(name)} {text}")
+    if stored.comment != table_comment(spec):
+        changes.append(f"MODIFY COMMENT {names.ch_text(table_comment(spec))}")
+    return changes
+
+
+def create_view(warehouse: Warehouse, client: Client, spec: TableSpec, stored: Stored | None) -> None:
+    """Create the view that people query, or bring it in line with its spec, unless it is as it has to be."""
+    if lacks_view(warehouse, stored, spec):
+        warehouse.create(client, view_ddl(spec, warehouse.storage, warehouse.views))
+
+
+def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Contents) -> WarehouseTable:
+    """Return one table as it stands in the warehouse; raise SchemaError where it is not what the mirror needs."""
+    agreement = agree(warehouse, spec, contents.storage.get(spec.name))
+    stored = agreement.stored
+    if stored is None:
+        raise SchemaError(f"warehouse table {warehouse.storage}.{spec.name} does not exist")
+    if agreement.new:
+        raise SchemaError(
+            f"warehouse table {warehouse.storage}.{spec.name} lacks {', '.join(c.name for c in agreement.new)}, which "
+            f"{spec.label} has got since the run was planned: the next run adds them"
+        )
+    return WarehouseTable(
+        warehouse,
+        client,
+        agreement.spec,
+        _bookkeeping(f"{warehouse.storage}.{spec.name}", stored),
+        stored.partition_key,
+        stored.sorting_key,
+    )
+
+
+def _anew(warehouse: Warehouse, spec: TableSpec) -> str:
+    """Return how a table that does not fit any more is made anew, for the end of a message."""
+    return (
+        f"to build the warehouse's table anew, run DROP TABLE {names.ch(warehouse.storage, spec.name)} SYNC: the next "
+        "run creates it and reads all of it"
+    )
+
+
+def _check_names(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> None:
+    """Raise SchemaError where a column of the source has another name than before, or is there no more."""
+    now = {column.number: column.name for column in spec.columns}
+    for name, column in stored.columns.items():
+        agreed = read_comment(column.comment)
+        if agreed is None or name in now.values() or name in spec.not_mirrored:
+            continue
+        renamed = now.get(agreed.number)
+        what = f"is called {renamed} now; rename it back" if renamed else "is gone; bring it back"
+        raise SchemaError(f"source column {spec.label}.{name} {what}, or, {_anew(warehouse, spec)}")
+
+
+def _other_than_before(column: Column, stored: Stored) -> str | None:
+    """Return how a column of the source differs from the one that the warehouse's was made for, None where it does not.
+
+    By its name alone it would seem the same: columns were renamed, dropped and added, or given another type that
+    ClickHouse stores alike, perhaps with other values.
+    """
+    found = stored.columns.get(column.name)
+    agreed = read_comment(found.comment) if found else None
+    if agreed is None:
+        return None
+    if agreed.number != column.number:
+        return f"{column.name} is another column than before (attribute {column.number}, was {agreed.number})"
+    if agreed.type != column.source.declared:
+        return f"{column.name} is {column.source.declared} and was {agreed.type}"
+    return None
+
+
+def _inner(kind: str) -> str:
+    """Return a ClickHouse type without Nullable and LowCardinality."""
+    while match := re.fullmatch(r"(?:Nullable|LowCardinality)\((.*)\)", kind):
+        kind = match[1]
+    return kind
+
+
+def _is_back(name: str, spec: TableSpec, stored: Stored) -> bool:
+    agreed = read_comment(stored.columns[name].comment)
+    return agreed is not None and agreed.left_out and name in {column.name for column in spec.columns}
+
+
+def _agree_on_column(
+    warehouse: Warehouse, spec: TableSpec, column: Column, stored: Mapping[str, StoredColumn], replaced: bool
+) -> Column:
+    table, anew = f"{warehouse.storage}.{spec.name}", _anew(warehouse, spec)
+    found = stored.get(column.name)
+    if found is None:
+        raise SchemaError(
+            f"warehouse column {table}.{column.name} is missing, expected {column.warehouse_type}"
+        )
+    agreed = read_comment(found.comment)
+    if agreed is not None and agreed.type != column.source.declared:
+        plain = carrier(column.source, not_null=column.not_null, key=column.name in spec.key)
+        if _inner(plain.warehouse_type) != _inner(found.type):
+            raise SchemaError(
+                f"source column {spec.label}.{column.name} is {column.source.declared}, expected {agreed.type}: its type "
+                f"has changed since the warehouse's table was made; change it back, or, {anew}"
+            )
+    if found.type == column.warehouse_type:
+        return column
+    wrong = f"warehouse column {table}.{column.name} is {found.type}, expected {column.warehouse_type}"
+    if column.declared_type is not None:
+        raise SchemaError(f"{wrong}; change the declaration, or, {anew}")
+    try:
+        adopted = carrier(
+            column.source, not_null=column.not_null, key=column.name in spec.key, wanted=found.type
+        )
+    except SchemaError as error:
+        raise SchemaError(f"{wrong}: {error}") from None
+    return replace(column, carrier=adopted)
+
+
+def _bookkeeping(table: str, stored: Stored) -> Bookkeeping:
+    match = _ENGINE.match(stored.engine_full)
+    if match is None or not match["family"].endswith("Replacing"):
+        raise SchemaError(
+            f"warehouse table {table} has engine {stored.engine_full.split(' ')[0]}, expected "
+            "ReplacingMergeTree(version, is_deleted)"
+        )
+    return Bookkeeping(match["version"], match["deleted"])
+
+
+def _check_keys(table: str, spec: TableSpec, stored: Stored, own: Bookkeeping) -> None:
+    if _bare(stored.sorting_key) != ", ".join(map(_bare, spec.key)):
+        raise SchemaError(
+            f"warehouse table {table} is ordered by {stored.sorting_key or 'nothing'}, expected {', '.join(spec.key)}"
+        )
+    partition = _bare(stored.partition_key)
+    if not partition or (
+        spec.integer_key and re.fullmatch(rf"intDiv\({re.escape(_bare(spec.integer_key))}, \d+\)", partition)
+    ):
+        return
+    others = [column.name for column in spec.columns if column.name not in spec.key]
+    others += [own.version, own.deleted]
+    if wrong := [name for name in others if re.search(rf"\b{re.escape(_bare(name))}\b", partition)]:
+        raise SchemaError(
+            f"warehouse table {table} is partitioned by {stored.partition_key}, which changes with {wrong[0]}: the "
+            f"versions of one row would stand in several partitions; partition by a range of {', '.join(spec.key)}"
+        )
+
+
+def lacks_view(warehouse: Warehouse, stored: Stored | None, spec: TableSpec) -> bool:
+    """Return whether the view that people query has to be made, or made anew.
+
+    Raises SchemaError when something else has its name: a table there would hide that nothing arrives in it, and
+    replacing it would destroy what it holds.
+    """
+    if stored is None:
+        return True
+    if stored.engine != "View" or _bare(f"{warehouse.storage}.{spec.name} FINAL") not in _bare(
+        stored.as_select
+    ):
+        view = names.ch(warehouse.views, spec.name)
+        raise SchemaError(
+            f"{warehouse.views}.{spec.name} is already there and is not the mirror's view (engine {stored.engine}): make "
+            f"room for it, such as RENAME TABLE {view} TO {names.ch(warehouse.views, spec.name + '_old')}"
+        )
+    return {name: column.type for name, column in stored.columns.items()} != {
+        column.name: column.warehouse_type for column in spec.columns
+    }
+
+
+def _bare(text: str) -> str:
+    """Return SQL without what quotes a name: ClickHouse quotes only where it has to, and writes a line break as `\\n`."""
+    return re.sub(r"[`\\]", "", text).translate(_ESCAPED)

@@ -1,0 +1,228 @@
+"""What a person writes: which tables of which PostgreSQL are mirrored into which ClickHouse.
+
+    VENDAS = Mirror(
+        name="vendas",
+        source="postgres_vendas",          # Airflow connections
+        warehouse="clickhouse_dw",
+        storage="vendas_raw",              # ClickHouse databases
+        views="vendas_dw",
+        tables=[Table("pais"), Table("filial.Pedido", leave_out=["foto"])],    # or Schema("public")
+    )
+
+Nothing is checked against a server here, and nothing that is wrong raises here: a DAG file that does not load
+disappears from Airflow's list, which nobody notices. `problems` lists what is wrong with a declaration by itself, and
+the first task of a run raises it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from include.mirror import names
+
+WAYS = ("window", "scan", "copy")
+"""How changes are found; see docs/architecture.md."""
+
+OWN_NAMES = ("cargas",)
+"""Names in the database of the storage and in that of the views that the mirror itself uses."""
+
+STAGE_PREFIX = "stage__"
+"""What the names of its temporary tables begin with."""
+
+_PART = r'"(?:[^"]|"")+"|[^".]+'
+_QUALIFIED = re.compile(rf"(?:(?P<schema>{_PART})\.)?(?P<name>{_PART})", re.DOTALL)
+_DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def split_name(text: str) -> tuple[str | None, str] | None:
+    """Return schema (None where not given) and name of `esquema.Tabela`; None where it can't be read as that.
+
+    Upper case is kept, as if quoted: `Pedido` is the table "Pedido". A name with a dot or a double quote in it is
+    written with quotes, as in SQL: `public."a.b"`.
+    """
+    match = _QUALIFIED.fullmatch(text)
+    if match is None:
+        return None
+    schema, name = (
+        part[1:-1].replace('""', '"') if part and part.startswith('"') else part
+        for part in (match["schema"], match["name"])
+    )
+    return schema, name or ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table, view or foreign table by its name in PostgreSQL, `"pais"` or `"esquema.Tabela"`.
+
+    Everything else has a default that is found in the catalog: `key`, the columns that tell rows apart;
+    `change_column`, by which windows select; `way`, how changes are found (see WAYS); `partition_width`, how many
+    values of an integer key share a partition of the warehouse, 0 for a single partition. `columns` gives ClickHouse
+    types to columns, `leave_out` names columns that are not mirrored. `only` reads a table without those that inherit
+    from it. `to` is its name in the warehouse.
+    """
+
+    name: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    leave_out: Sequence[str] = ()
+    key: str | Sequence[str] | None = None
+    change_column: str | None = None
+    way: str | None = None
+    partition_width: int | None = None
+    only: bool = False
+    to: str | None = None
+
+    @property
+    def qualified(self) -> tuple[str, str]:
+        """Schema and name; `public` where no schema was given."""
+        schema, name = split_name(self.name) or (None, self.name)
+        return schema or "public", name
+
+    @property
+    def key_columns(self) -> tuple[str, ...] | None:
+        """The declared key as a tuple, None where none is declared."""
+        if self.key is None:
+            return None
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Every ordinary and partitioned table of one schema, those created later as well.
+
+    `leave_out` names tables that are not mirrored. `tables` says more about some of them, by the same names; also
+    views and foreign tables, which are mirrored only when they are named.
+    """
+
+    name: str = "public"
+    leave_out: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """One PostgreSQL database and its copy. `source` and `warehouse` are Airflow connections.
+
+    `storage` is the ClickHouse database with the versions of the rows and the ledger, `views` that with the current
+    rows, which people query.
+    """
+
+    name: str
+    source: str
+    warehouse: str
+    storage: str
+    views: str
+    tables: Sequence[Table] | Schema
+
+    @property
+    def declared(self) -> Sequence[Table]:
+        """The tables that are named."""
+        return self.tables.tables if isinstance(self.tables, Schema) else self.tables
+
+    @property
+    def schema(self) -> Schema | None:
+        """The schema that is mirrored as a whole, None where tables are listed."""
+        return self.tables if isinstance(self.tables, Schema) else None
+
+    def qualified(self, table: Table) -> tuple[str, str]:
+        """Return schema and name of a declared table; within a Schema that is where a bare name belongs."""
+        schema, name = split_name(table.name) or (None, table.name)
+        return schema or (self.schema.name if self.schema else "public"), name
+
+    def name_in_warehouse(self, schema: str, name: str, to: str | None = None) -> str:
+        """Return what a source's table is called in the warehouse, in the ledger and in conf.
+
+        That is its own name. In front of it stands its schema where that is neither `public` nor the mirror's only one,
+        and where the mirror itself uses the name: `filial_pedido`, `public_cargas`.
+        """
+        if to is not None:
+            return to
+        home = self.schema.name if self.schema else "public"
+        taken = name in OWN_NAMES or name.startswith(STAGE_PREFIX)
+        return f"{schema}_{name}" if taken or schema != home else name
+
+    def fits(self, name: str) -> bool:
+        """Return whether a name in the warehouse is short enough for both databases there."""
+        return all(names.fits_ch(database, name) for database in (self.storage, self.views))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names in the warehouse of the declared tables, in order."""
+        return tuple(self.name_in_warehouse(*self.qualified(table), table.to) for table in self.declared)
+
+
+def problems(mirror: Mirror) -> list[str]:
+    """Return what is wrong with a declaration by itself, one sentence each, each with what would be right."""
+    return general_problems(mirror) + [text for texts in table_problems(mirror).values() for text in texts]
+
+
+def general_problems(mirror: Mirror) -> list[str]:
+    """Return what is wrong with a declaration as a whole."""
+    found = []
+    for what in ("storage", "views"):
+        if not _DATABASE.fullmatch(value := getattr(mirror, what)):
+            found.append(f"{what} is {value!r}; it must be letters, digits and _, and begin with no digit")
+    if mirror.storage == mirror.views:
+        found.append(f"storage and views are both {mirror.storage!r}; give two databases")
+    if not mirror.declared and mirror.schema is None:
+        found.append('tables is empty; name some, such as [Table("pais")], or give Schema("public")')
+    return found
+
+
+def table_problems(mirror: Mirror) -> dict[str, list[str]]:
+    """Return what is wrong with the declaration of single tables, by their names in the warehouse."""
+    found: dict[str, list[str]] = {}
+    for table, name in zip(mirror.declared, mirror.names, strict=True):
+        found.setdefault(name, []).extend(_problems(table))
+    places = [mirror.qualified(table) for table in mirror.declared]
+    for place in dict.fromkeys(place for place in places if places.count(place) > 1):
+        name = mirror.names[places.index(place)]
+        found[name].append(f"table {'.'.join(place)} is declared more than once; keep one of them")
+    for name in _repeated(mirror.names):
+        found[name].append(
+            f'two tables would both be called {name} in the warehouse; give one another name: Table(…, to="…")'
+        )
+    return {name: texts for name, texts in found.items() if texts}
+
+
+def _problems(table: Table) -> list[str]:
+    found = []
+    if split_name(table.name) is None:
+        found.append(
+            f'{table.name!r} is not the name of a table; write "tabela" or "esquema.tabela", and a name that holds a dot '
+            'or a quote as in SQL: "esquema.\\"a.b\\""'
+        )
+    if table.way is not None and table.way not in WAYS:
+        found.append(f"table {table.name}: way is {table.way!r}; it must be one of {', '.join(WAYS)}")
+    if table.change_column is not None and table.way not in (None, "window"):
+        found.append(
+            f"table {table.name}: change_column {table.change_column!r} is for windows, and way is {table.way!r}; "
+            "leave one of both out"
+        )
+    if table.key_columns is not None and not table.key_columns:
+        found.append(f"table {table.name}: key is empty; name the columns that tell its rows apart")
+    if table.partition_width is not None and table.partition_width < 0:
+        found.append(
+            f"table {table.name}: partition_width is {table.partition_width}; it must be a number of keys, or 0"
+        )
+    needed = set(table.key_columns or ()) | ({table.change_column} if table.change_column else set())
+    if missing := sorted(needed & set(table.leave_out)):
+        found.append(f"table {table.name}: {missing[0]} is left out, and is its key or change column")
+    if both := sorted(set(table.columns) & set(table.leave_out)):
+        found.append(f"table {table.name}: {both[0]} is left out and has a type; keep one of both")
+    if table.to is not None and (table.to in OWN_NAMES or table.to.startswith(STAGE_PREFIX) or not table.to):
+        found.append(
+            f"table {table.name}: to is {table.to!r}, which the mirror itself uses; choose another name"
+        )
+    return found
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    repeated = []
+    for name in names:
+        if name in seen and name not in repeated:
+            repeated.append(name)
+        seen.add(name)
+    return repeated

@@ -1,0 +1,195 @@
+"""A declaration with both of its ends: what every step of a run is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from include.mirror import catalog, contract
+from include.mirror.declaration import Mirror, Table, general_problems, table_problems
+from include.mirror.errors import MirrorError, SchemaError
+from include.mirror.plan import Work
+from include.mirror.relation import KeyRange, Relation
+from include.mirror.source.session import Connection, Source
+from include.mirror.spec import TableSpec, did_you_mean, integer_key, resolve
+from include.mirror.warehouse.client import Warehouse
+from include.mirror.warehouse.table import WarehouseTable
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+Observe = Callable[[str, Work], None]
+"""Told of each step as it is done: noted, snapshot, extracted, staged, verified, published, confirmed, recorded."""
+
+
+def _silent(_step: str, _work: Work) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run goes about it.
+
+    `grace` is how long past a window's end the source's clock must be: a session reports its transaction's start a
+    moment after it took it. A window of more than `max_rows` is split; at most `tasks` tasks move at once. `timeout`
+    bounds one of them. `sweep` is how often a table with windows is searched for rows that no window finds,
+    None for never.
+    """
+
+    grace: timedelta = timedelta(seconds=2)
+    max_rows: int = 1_000_000
+    tasks: int = 4
+    timeout: timedelta = timedelta(hours=1)
+    sweep: timedelta | None = timedelta(hours=1)
+
+
+@dataclass
+class Resolved:
+    """The tables that can be mirrored as declared, and why the others can't, by their names in the warehouse."""
+
+    specs: dict[str, TableSpec] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One table: how it is declared, what the catalog says of it, its name in the warehouse."""
+
+    table: Table
+    relation: Relation
+    name: str
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A declaration between its two ends."""
+
+    declaration: Mirror
+    source: Source
+    warehouse: Warehouse
+    options: Options = Options()
+    observe: Observe = _silent
+
+    @contextmanager
+    def clients(self) -> Iterator[tuple[Connection, Client]]:
+        """Connect both ends; raise SourceError or WarehouseError naming the one that refuses."""
+        with self.source.connect() as connection, self.warehouse.client() as client:
+            yield connection, client
+
+    def specs(
+        self, connection: Connection, tables: Collection[str] | None = None, *, new: bool = False
+    ) -> Resolved:
+        """Return the mirrored tables by their names in the warehouse, or those of `tables`.
+
+        With `new`, look also for how dense integer keys are: tables are about to be created. What can't be mirrored as
+        declared is among the refused; SchemaError is raised for what is wrong with the declaration as a whole.
+        """
+        if wrong := general_problems(self.declaration):
+            raise SchemaError(f"mirror {self.declaration.name}: {'; '.join(wrong)}")
+        resolved = Resolved()
+        for name, texts in table_problems(self.declaration).items():
+            resolved.refused[name] = "; ".join(texts)
+        found = [one for one in self._relations(connection, resolved) if tables is None or one.name in tables]
+        ranges: Mapping[tuple[str, str], KeyRange] = {}
+        if new:
+            keys = [(one.relation, key) for one in found if (key := integer_key(one.table, one.relation))]
+            ranges = catalog.key_ranges(connection, keys)
+        for one in found:
+            place = (one.relation.schema, one.relation.name)
+            try:
+                resolved.specs[one.name] = resolve(
+                    one.table, one.relation, one.name, ranges.get(place), role=connection.info.user
+                )
+            except MirrorError as error:
+                resolved.refused[one.name] = str(error)
+        return resolved
+
+    def _relations(self, connection: Connection, resolved: Resolved) -> list[_Found]:
+        """Return what is mirrored and is there, and refuse what is not there or not clear."""
+        declaration, schema = self.declaration, self.declaration.schema
+        declared = {declaration.qualified(table): table for table in declaration.declared}
+        relations = catalog.read(connection, list(declared), schema.name if schema else None)
+        left_out = set(schema.leave_out) if schema else set()
+        for schema_name, name in declared:
+            if (schema_name, name) not in relations:
+                known = [other for in_schema, other in relations if in_schema == schema_name]
+                resolved.refused[
+                    declaration.name_in_warehouse(schema_name, name, declared[schema_name, name].to)
+                ] = (
+                    f"source table {schema_name}.{name} does not exist, or the role has no USAGE on its schema"
+                    f"{did_you_mean(name, known) if schema else ''}"
+                )
+        for name in left_out - {name for in_schema, name in relations if schema and in_schema == schema.name}:
+            resolved.refused[name] = (
+                f"schema {schema.name if schema else ''} has no table {name}, which leave_out names"
+            )
+        found = []
+        for (schema_name, name), relation in relations.items():
+            table = declared.get((schema_name, name))
+            if table is None and name in left_out:
+                continue
+            to = declaration.name_in_warehouse(schema_name, name, table.to if table else None)
+            found.append(_Found(table or Table(f"{schema_name}.{name}"), relation, to))
+        order = {name: number for number, name in enumerate(declaration.names)}
+        found.sort(key=lambda one: (order.get(one.name, len(order)), one.name))
+        places: dict[str, list[str]] = {}
+        for one in found:
+            places.setdefault(one.name, []).append(f"{one.relation.schema}.{one.relation.name}")
+        for name, labels in places.items():
+            if not declaration.fits(name):
+                resolved.refused[name] = (
+                    f"{labels[0]} would be called {name} in the warehouse, which is too long for ClickHouse; give it "
+                    'another name: Table(…, to="…")'
+                )
+            if len(labels) > 1:
+                resolved.refused[name] = (
+                    f"{' and '.join(labels)} would both be called {name} in the warehouse; give one of them another "
+                    'name: Table(…, to="…")'
+                )
+        return [one for one in found if one.name not in resolved.refused]
+
+    def tables(
+        self, connection: Connection, client: Client, names: Collection[str]
+    ) -> tuple[dict[str, WarehouseTable], dict[str, str]]:
+        """Return these tables as they stand on both sides, and why others can't be mirrored, both by name."""
+        contents = contract.read(self.warehouse, client)
+        resolved = self.specs(connection, names)
+        refused = {
+            name: resolved.refused.get(name)
+            or f"{name} was planned, and the declaration of {self.declaration.name} has no such table any more: it "
+            "changed while the run was under way, and the next run goes by what it says now"
+            for name in names
+            if name not in resolved.specs
+        }
+        tables = {}
+        for name, spec in resolved.specs.items():
+            try:
+                tables[name] = contract.bind(self.warehouse, client, spec, contents)
+            except SchemaError as error:
+                refused[name] = str(error)
+        return tables, refused
+
+    def changed(
+        self, connection: Connection, client: Client, tables: Iterable[WarehouseTable]
+    ) -> dict[str, str]:
+        """Return which tables are no longer what they were, on either side, and how that is said."""
+        before = {table.spec.name: table for table in tables}
+        now, refused = self.tables(connection, client, before)
+        for name, table in now.items():
+            if _shape(table.spec) != _shape(before[name].spec):
+                refused[name] = (
+                    f"source table {table.spec.label} was altered while the run was under way: the next run reads it as "
+                    "it is now"
+                )
+        return refused
+
+
+def _shape(spec: TableSpec) -> object:
+    """Return what of a spec a run rests on."""
+    columns = [
+        (column.name, column.number, column.source.declared, column.warehouse_type) for column in spec.columns
+    ]
+    return spec.oid, spec.kind, spec.key, spec.way, spec.change_column, spec.precision, columns

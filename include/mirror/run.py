@@ -1,0 +1,412 @@
+"""What the tasks of a run do: plan, move a batch, check that nothing planned is missing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from clickhouse_connect.driver.exceptions import Error as ClickHouseError
+
+from include.mirror import batch as batches
+from include.mirror import contract, names, telemetry
+from include.mirror.batch import Batch
+from include.mirror.declaration import STAGE_PREFIX, Mirror
+from include.mirror.engine import Engine, Resolved
+from include.mirror.errors import (
+    RefusedError,
+    RequestError,
+    SchemaError,
+    SourceError,
+    VerificationError,
+    WarehouseError,
+)
+from include.mirror.heals import clickhouse_heals
+from include.mirror.ledger import ALWAYS, TABLE, Attempt, Ledger
+from include.mirror.ledger import identity as identity_of
+from include.mirror.move import Mover
+from include.mirror.plan import Copy, LedgerState, OpenTransactions, Work, covered_until, plan, scan, sweep
+from include.mirror.source.clock import clock, refuse_future
+from include.mirror.source.partitions import attached_with_rows
+from include.mirror.source.session import Connection
+from include.mirror.source.table import SourceTable, oldest_changes
+from include.mirror.source.transactions import (
+    Identity,
+    check_server,
+    open_transactions,
+    warn_of_subscriptions,
+)
+from include.mirror.spec import TableSpec
+from include.mirror.templates import render
+from include.mirror.types import is_known
+from include.mirror.warehouse import parts
+from include.mirror.warehouse.client import Warehouse
+from include.mirror.warehouse.ddl import is_mirrored, is_mirrored_table
+from include.mirror.warehouse.table import WarehouseTable
+from include.mirror.window import Interval, Window, choose, resolve
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+log = logging.getLogger(__name__)
+
+CONF_KEYS = ("inicio", "fim", "tabelas", "aceitar_fonte")
+
+
+def plan_run(
+    engine: Engine,
+    conf: Mapping[str, Any],
+    data_interval: tuple[datetime | None, datetime | None],
+    run_id: str = "",
+) -> list[Batch]:
+    """Return everything that is owed, in batches; raise before anything is loaded when something is wrong.
+
+    What is wrong with one table sets it aside: its reason stands in the ledger, `check_run` raises it, and all other
+    tables are moved.
+    """
+    if unknown := [key for key in conf if key not in CONF_KEYS]:
+        raise RequestError(
+            f"unknown conf key {', '.join(map(repr, unknown))}; there are {', '.join(CONF_KEYS)}"
+        )
+    declaration = engine.declaration
+    request = resolve(conf, data_interval, None if declaration.schema else declaration.names)
+    plan_id = uuid4()
+    with engine.clients() as (source, client):
+        resolved = engine.specs(source)
+        specs, refused = resolved.specs, resolved.refused
+        chosen = choose(request.tabelas, (*specs, *refused))
+        identity = check_server(source, sessions=any(spec.way == "window" for spec in specs.values()))
+        warn_of_subscriptions(specs.values())
+        now = clock(source)
+        if not request.fill_gaps:
+            refuse_future(now, request.interval.fim)
+        oldest, wrong = oldest_changes(source, specs.values(), engine.source.zone)
+        refused |= wrong
+        ledger = Ledger(engine.warehouse, client, identity.timeline)
+        prepared = _prepare(
+            engine, source, client, ledger, resolved, identity, accept=conf.get("aceitar_fonte") is True
+        )
+        tables = prepared.tables
+        # The ledger first: a transaction that ends between the two is then found gone, not overlooked.
+        state = ledger.state(ALWAYS if request.fill_gaps else request.interval.inicio)
+        _report_lag(state, oldest, specs.values(), now)
+        windows = [name for name in tables if specs[name].way == "window"]
+        open_now = open_transactions(source) if windows else OpenTransactions()
+        asked = replace(request, tabelas=tuple(name for name in chosen if name in windows))
+        reads: list[Work] = [*plan(state, open_now, asked, oldest, windows)]
+        if request.fill_gaps and now > request.interval.fim:
+            # What is read from the start is read up to now: nobody should see half of it until the next run.
+            late = tuple(name for name in asked.tabelas if name in prepared.again)
+            rest = replace(asked, interval=Interval(request.interval.fim, now), tabelas=late)
+            reads += plan(LedgerState(), open_now, rest, {}, ())
+        reads += [Copy(name) for name in ledger.exchanged() if name in tables and specs[name].way != "copy"]
+        for name in chosen:
+            if name in tables and specs[name].way != "window":
+                reads.append(scan(state, name) if specs[name].way == "scan" else Copy(name))
+            elif name in tables and request.fill_gaps and engine.options.sweep is not None:
+                due = sweep(state, name, now, engine.options.sweep)
+                reads += [due] if due else []
+
+        def split(window: Window) -> list[Window]:
+            table = SourceTable(source, tables[window.tabela].spec, engine.source.zone)
+            return table.split(window, engine.options.max_rows)
+
+        def is_small(name: str) -> bool:
+            rows = specs[name].rows
+            # However many of them travel together, that is no long snapshot.
+            return rows is not None and 20 * rows <= engine.options.max_rows
+
+        planned = batches.group(reads, split, plan_id, engine.options.tasks, is_small)
+        everything = not conf.get("tabelas")
+        asked_in_vain = {name: text for name, text in refused.items() if everything or name in chosen}
+        if asked_in_vain:
+            ledger.refuse(Attempt(plan_id, run_id, 1), asked_in_vain)
+    for name in tables:
+        log.info("%s is read by %s: %s", specs[name].label, specs[name].way, specs[name].reason)
+    for name, reason in refused.items():
+        log.error("%s is set aside: %s", name, reason)
+    for read in reads:
+        log.info("%s %s", read.kind, read)
+    # A plan without reads is one that is to be checked all the same.
+    return [replace(batch, timeline=identity.timeline) for batch in planned or [Batch(plan_id, ())]]
+
+
+def _prepare(
+    engine: Engine,
+    source: Connection,
+    client: Client,
+    ledger: Ledger,
+    resolved: Resolved,
+    identity: Identity,
+    *,
+    accept: bool,
+) -> _Prepared:
+    """Bring the warehouse in line with the source, and return every table as it stands there.
+
+    A table that does not fit is added to the refused ones. With `accept`, another source than before is taken.
+    """
+    warehouse, refused = engine.warehouse, resolved.refused
+    if warehouse.cluster is not None:
+        warehouse.cluster.check(client)
+    contents = contract.read(warehouse, client)
+    known = TABLE in contents.storage
+    _check_ledger(warehouse, contents, resolved)
+    _refuse_what_is_gone(engine.declaration, contents, resolved, warehouse)
+    if not known:
+        for database in (warehouse.storage, warehouse.views):
+            warehouse.create(client, render("create_database", database=names.ch(database)))
+        ledger.create()
+    elif "reason" not in contents.storage[TABLE].columns:
+        ledger.upgrade()
+    elif TABLE not in contents.views:
+        ledger.create_view()
+    specs, exchanged = resolved.specs, _check_source(warehouse, ledger, identity, accept=accept)
+    if any(name not in contents.storage for name in specs):
+        specs = engine.specs(source, new=True).specs
+    agreements: dict[str, contract.Agreement] = {}
+    for name, spec in specs.items():
+        if name in refused:
+            continue
+        try:
+            agreed = contract.agree(warehouse, spec, contents.storage.get(name))
+            contract.lacks_view(warehouse, contents.views.get(name), agreed.spec)
+        except SchemaError as error:
+            refused[name] = str(error)
+            continue
+        agreements[name] = agreed
+        for column in agreed.new if agreed.stored else agreed.spec.columns:
+            if not is_known(column.source):
+                log.info(
+                    "%s.%s (%s) travels as PostgreSQL's own text: its type has no entry in docs/types.md",
+                    spec.label,
+                    column.name,
+                    column.source.declared,
+                )
+    noted = ledger.noted_parts()
+    now = parts.read(warehouse, client, noted.keys() & agreements.keys())
+    again = {
+        name: reason
+        for name, one in agreements.items()
+        if (
+            reason := exchanged
+            or one.again
+            or parts.lost(noted.get(name, ()), now.get(name, ()))
+            or _attached(source, one)
+        )
+    }
+    if exchanged:
+        # Those that are set aside today, or are not declared, must not go on where the other source was.
+        again |= {
+            name: exchanged for name in contents.storage if is_mirrored_table(contents.storage[name].comment)
+        }
+    there = {name for name in again if name in contents.storage}
+    if known and again:
+        for name, reason in again.items():
+            level = logging.WARNING if name in there else logging.INFO
+            log.log(level, "%s is read from the start: %s", name, reason)
+        # The clock after the catalog: a snapshot that is older than this may be older than what has changed.
+        ledger.forget(
+            again, clock(source), [name for name in again if exchanged or agreements[name].exchanged]
+        )
+    changed = False
+    for name, one in agreements.items():
+        try:
+            changed |= contract.prepare(warehouse, client, one)
+            if name not in again or name not in contents.views:
+                # Until old rows are read again, a new column would show what they do not have; see refresh_views.
+                contract.create_view(warehouse, client, one.spec, contents.views.get(name))
+        except ClickHouseError as error:
+            if clickhouse_heals(error):
+                raise
+            refused[name] = (
+                f"ClickHouse refused what {specs[name].label} needs: {' '.join(str(error).split())}"
+            )
+    if changed:
+        contents = contract.read(warehouse, client)
+    if warehouse.cluster is not None:
+        warehouse.cluster.check_replicas(client, warehouse.storage, (TABLE, *agreements))
+    # Twice the limit: an attempt that Airflow gave up on may take a moment to end.
+    contract.drop_old_stages(warehouse, client, contents, 2 * engine.options.timeout)
+    tables = {
+        name: contract.bind(warehouse, client, spec, contents)
+        for name, spec in specs.items()
+        if name in agreements and name not in refused
+    }
+    return _Prepared(tables, frozenset(there))
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """The tables as they stand in the warehouse, and the names of those that were there and are read from the start."""
+
+    tables: dict[str, WarehouseTable]
+    again: frozenset[str]
+
+
+def _refuse_what_is_gone(
+    declaration: Mirror, contents: contract.Contents, resolved: Resolved, warehouse: Warehouse
+) -> None:
+    """Refuse the mirrored tables of a schema that the source does not have any more: their views show old rows."""
+    schema = declaration.schema
+    if schema is None:
+        return
+    left_out = {declaration.name_in_warehouse(schema.name, name) for name in schema.leave_out}
+    for name, stored in contents.storage.items():
+        mirrored = is_mirrored_table(stored.comment) and not name.startswith(STAGE_PREFIX)
+        if mirrored and name not in resolved.specs and name not in left_out:
+            drop = f"DROP TABLE {names.ch(warehouse.storage, name)} SYNC"
+            resolved.refused.setdefault(
+                name,
+                f"the source has no table for {warehouse.views}.{name} any more, which shows what it last held: bring it "
+                f"back, or run DROP VIEW {names.ch(warehouse.views, name)} and {drop}",
+            )
+
+
+def refresh_views(engine: Engine, tables: Collection[str]) -> None:
+    """Bring the views of these tables in line, where a column was waiting until old rows had been read again."""
+    warehouse = engine.warehouse
+    with warehouse.client() as client:
+        contents = contract.read(warehouse, client)
+        behind = {
+            name
+            for name in tables
+            if (view := contents.views.get(name))
+            and (stored := contents.storage.get(name))
+            and {column for column, noted in stored.columns.items() if is_mirrored(noted.comment)}
+            != view.columns.keys()
+        }
+        if not behind:
+            return
+        with engine.source.connect() as source:
+            current, _ = engine.tables(source, client, behind)
+        for name, table in current.items():
+            contract.create_view(warehouse, client, table.spec, contents.views[name])
+
+
+def _attached(source: Connection, one: contract.Agreement) -> str | None:
+    """Return why a table is to be read again for a partition that was attached, None where none is."""
+    if one.detached:
+        log.warning(
+            "%d partitions of %s were detached or dropped; what they held stays in the warehouse",
+            len(one.detached),
+            one.spec.label,
+        )
+    if one.attached and (filled := attached_with_rows(source, one.attached)):
+        return f"{', '.join(filled)} was attached as a partition, with rows in it"
+    return None
+
+
+def _check_ledger(warehouse: Warehouse, contents: contract.Contents, resolved: Resolved) -> None:
+    """Raise WarehouseError where tables hold rows and the ledger knows nothing of them."""
+    ledger = contents.storage.get(TABLE)
+    if ledger is not None and ledger.rows:
+        return
+    if filled := [name for name in resolved.specs if (there := contents.storage.get(name)) and there.rows]:
+        name = f"{warehouse.storage}.{TABLE}"
+        raise WarehouseError(
+            f"the ledger {name} is {'empty' if ledger else 'gone'}, while {', '.join(filled)} hold rows: nobody knows "
+            "from when they are. Bring the ledger back from a backup; or, to read everything again, drop these tables: "
+            + "; ".join(f"DROP TABLE {names.ch(warehouse.storage, one)} SYNC" for one in filled)
+        )
+
+
+def _check_source(warehouse: Warehouse, ledger: Ledger, identity: Identity, *, accept: bool) -> str | None:
+    """Return why everything is to be read again because the source is another one, None where it is the same.
+
+    Raises SourceError for another one that nobody has accepted.
+    """
+    before = ledger.source()
+    if before is None or before == identity:
+        return None
+    if not before.database and before.system == identity.system:
+        return None
+    if not accept:
+        raise SourceError(
+            f"the warehouse {warehouse.storage} belongs to another source: it holds {before}, and this is {identity}. If "
+            "this is the same data after a restore, a move or an upgrade, run it once with conf "
+            '{"aceitar_fonte": true}: everything is read again. Another database needs a mirror with storage and views '
+            "of its own"
+        )
+    return f"the source is {identity} now, and was {before}"
+
+
+def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> dict[str, int]:
+    """Move a batch, pass by pass, leaving out what an earlier try has done; return rows moved per table."""
+    attempt = Attempt(batch.plan, run_id, try_number)
+    moved: dict[str, int] = {}
+    with engine.clients() as (source, client), engine.warehouse.client() as inserting:
+        wanted = {read.tabela for read in batch.reads}
+        tables, refused = engine.tables(source, client, wanted)
+        identity = check_server(source, sessions=any(table.spec.way == "window" for table in tables.values()))
+        if batch.timeline not in (0, identity.timeline):
+            raise SourceError(
+                f"{identity} was promoted or restored since the run was planned: the next run plans anew, because "
+                "transaction ids may have been given twice"
+            )
+        mover = Mover(engine, source, client, inserting, tables, identity)
+        if refused:
+            mover.set_aside(attempt, refused)
+        done = mover.ledger.done(batch.plan)
+        for reads in batch.passes:
+            remaining = [read for read in reads if identity_of(read) not in done and read.tabela in tables]
+            if len(remaining) < len(reads):
+                log.info(
+                    "%d reads were done by an earlier try of this plan, or set aside",
+                    len(reads) - len(remaining),
+                )
+            if remaining:
+                for entry in mover.move(remaining, attempt):
+                    name = entry.work.tabela
+                    moved[name] = moved.get(name, 0) + entry.rows
+        specs = [table.spec for table in tables.values()]
+        oldest, _ = oldest_changes(source, specs, engine.source.zone)
+        state = LedgerState(mover.ledger.coverage(), scans=mover.ledger.scans())
+        _report_lag(state, oldest, specs, clock(source))
+    return moved
+
+
+def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
+    """Raise for anything planned without its ledger row; return how many reads there are.
+
+    RefusedError names the tables that were set aside, each with its reason; VerificationError is for what nobody has
+    a reason for.
+    """
+    count = 0
+    refused: dict[str, str] = {}
+    planned = list(planned)
+    with engine.warehouse.client() as client:
+        ledger = Ledger(engine.warehouse, client)
+        for batch in planned:
+            done, aside = ledger.done(batch.plan), ledger.refused(batch.plan)
+            missing = [read for read in batch.reads if identity_of(read) not in done]
+            # A later try may have moved what an earlier one had set aside.
+            unmoved = {read.tabela for read in missing} | (
+                aside.keys() - {read.tabela for read in batch.reads}
+            )
+            refused |= {name: reason for name, reason in aside.items() if name in unmoved}
+            if nameless := [read for read in missing if read.tabela not in aside]:
+                raise VerificationError(
+                    f"{len(nameless)} planned reads have no ledger row, the first {nameless[0]}"
+                )
+            count += len(batch.reads)
+    refresh_views(engine, {read.tabela for batch in planned for read in batch.reads} - refused.keys())
+    if refused:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items()))
+        raise RefusedError(f"{len(refused)} of the tables were set aside, all others were moved. {reasons}")
+    return count
+
+
+def _report_lag(
+    state: LedgerState, oldest: Mapping[str, datetime], specs: Iterable[TableSpec], now: datetime
+) -> None:
+    scans = {one.tabela: one.taken_at for one in state.scans}
+    for spec in specs:
+        if spec.way == "window":
+            until = covered_until(state.coverage, spec.name, oldest.get(spec.name), now)
+        else:
+            until = scans.get(spec.name)
+        if until is not None:
+            telemetry.covered(spec.name, until, now)

@@ -1,0 +1,50 @@
+"""The database's own time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from include.mirror.errors import RequestError, SourceAwayError
+from include.mirror.source.session import Connection, one
+
+
+def clock(connection: Connection) -> datetime:
+    """Return the database's own time, in UTC."""
+    now: datetime = one(connection, "SELECT clock_timestamp()")[0]
+    return now.astimezone(UTC)
+
+
+def wait_until(
+    connection: Connection,
+    instant: datetime,
+    *,
+    limit: timedelta = timedelta(minutes=2),
+    sleep: Callable[[float], None] = time.sleep,
+) -> datetime:
+    """Wait until the database's clock has passed `instant`, and return what it shows then.
+
+    Raises SourceAwayError if that takes more than `limit`.
+    """
+    now = clock(connection)
+    remaining = instant - now
+    if remaining > limit:
+        raise SourceAwayError(
+            f"the source's clock is {remaining.total_seconds():.0f} s short of {instant.isoformat()}, more than the "
+            f"{limit.total_seconds():.0f} s that a run waits: compare the clocks of the source and the scheduler"
+        )
+    while remaining > timedelta():
+        sleep(min(remaining.total_seconds(), 1.0))
+        now = clock(connection)
+        remaining = instant - now
+    return now
+
+
+def refuse_future(now: datetime, fim: datetime) -> None:
+    """Raise RequestError when `fim` has not passed yet by the database's clock, which shows `now`."""
+    if fim > now:
+        raise RequestError(
+            f"fim {fim.isoformat()} is in the future (the source's clock shows {now.isoformat()}); "
+            "give an interval that is over"
+        )

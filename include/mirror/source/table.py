@@ -1,0 +1,237 @@
+"""One table of the source, on one session."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+
+from include.mirror import names
+from include.mirror.heals import postgres_heals
+from include.mirror.source import changes
+from include.mirror.source.changes import Changes
+from include.mirror.source.session import Connection, run
+from include.mirror.spec import Column, TableSpec
+from include.mirror.templates import render
+from include.mirror.window import Window
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, ...]
+"""A key as PostgreSQL reads it: the text of each of its columns."""
+
+_NAMED = 5
+"""How many keys an error names."""
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A table with the session that reads it, and the zone of its timestamps without zone."""
+
+    connection: Connection
+    spec: TableSpec
+    zone: ZoneInfo
+
+    @property
+    def relation(self) -> str:
+        """What stands behind FROM."""
+        return f"ONLY {self.spec.source_name}" if self.spec.only else self.spec.source_name
+
+    def in_window(self, window: Window) -> Changes:
+        """Return what selects the rows of a window."""
+        return changes.in_window(self.spec, window, self.zone)
+
+    def extraction(self, wanted: Changes, *, with_writers: bool = False) -> str:
+        """Return the SELECT that reads these rows: the columns in the spec's order, then one flag per column that can
+        have values which would not arrive as they are, and last, if asked for, the id of each row's writer."""
+        columns = self.spec.columns
+        return render(
+            "extract",
+            columns=[column.carrier.read(names.pg(column.name)) for column in columns],
+            flags=[
+                column.carrier.altered(names.pg(column.name)) for column in columns if column.carrier.altered
+            ],
+            writer=changes.XID if with_writers else None,
+            relation=self.relation,
+            changed=wanted.condition,
+        )
+
+    def split(self, window: Window, max_rows: int) -> list[Window]:
+        """Cut `window` into windows of about `max_rows` rows, by time, and by an integer key where one instant holds more.
+
+        Each cut is one index-only scan forward from the last, so the whole costs one pass over the window's index
+        entries. A window that is small enough comes back alone. The search goes along the change column's own values,
+        which only rise; where the zone repeats an hour, some cuts have no instant of their own and are left out.
+        """
+        pieces: list[Window] = []
+        start, unit = window.inicio, changes.unit(self.spec)
+        position, end = changes.wall_range(self.spec, window.inicio, window.fim, self.zone)
+        while (cut := self._nth_value(window, (position, end), max_rows)) is not None:
+            instant = max(start, changes.as_instant(self.spec, cut, self.zone))
+            if instant >= window.fim:
+                break
+            if instant > start:
+                pieces.append(_with_time(window, start, instant))
+                start = instant
+            if cut == position:
+                after = min(start + unit, window.fim)
+                cuts = self._key_cuts(window, (cut, cut + unit), max_rows)
+                bounds = [window.key_from, *cuts, window.key_to]
+                pieces += [Window(window.tabela, start, after, low, high) for low, high in pairwise(bounds)]
+                start = after
+                position = cut + unit
+            else:
+                position = cut
+        return [*pieces, _with_time(window, start, window.fim)] if start < window.fim else pieces
+
+    def _nth_value(self, window: Window, wall: tuple[datetime, datetime], n: int) -> datetime | None:
+        """Return the change column of row number `n` (from 0) in the range, None beyond the last."""
+        column = names.pg(self.spec.change_column or "")
+        wanted = self._bind(changes.between(self.spec, wall, window.key_from, window.key_to))
+        row = run(
+            self.connection,
+            f"SELECT {column} FROM {self.relation} WHERE {wanted} ORDER BY {column} OFFSET $1 LIMIT 1",  # noqa: S608
+            (n,),
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def _key_cuts(self, window: Window, wall: tuple[datetime, datetime], n: int) -> list[int]:
+        """Return the keys that begin a new piece when rows of one instant are counted off by `n`, in order of key."""
+        if self.spec.integer_key is None:
+            return []
+        key = names.pg(self.spec.integer_key)
+        wanted = self._bind(changes.between(self.spec, wall, window.key_from, window.key_to))
+        found = run(
+            self.connection,
+            f"SELECT key FROM (SELECT {key} AS key, row_number() OVER (ORDER BY {key}) - 1 AS place"  # noqa: S608
+            f" FROM {self.relation} WHERE {wanted}) AS numbered WHERE place > 0 AND place % $1 = 0 ORDER BY key",
+            (n,),
+        )
+        return [key for (key,) in found]
+
+    def _bind(self, wanted: Changes) -> str:
+        if wanted.values:
+            run(self.connection, *changes.binding(wanted.values))
+        return wanted.condition
+
+    def warn_of_sequential_scan(self, wanted: Changes) -> None:
+        """Warn of a window that scans the whole table because nothing indexes the change column."""
+        if self.spec.indexed:
+            # PostgreSQL scans a table that is small, or of which the window holds most.
+            return
+        self._bind(wanted)
+        plan = "\n".join(line for (line,) in run(self.connection, f"EXPLAIN {self.extraction(wanted)}"))
+        column = self.spec.change_column or ""
+        log.warning(
+            "the extraction of %s scans the whole table because nothing indexes %s: run "
+            "CREATE INDEX CONCURRENTLY ON %s (%s) on the source\n%s",
+            self.spec.label,
+            column,
+            self.spec.source_name,
+            names.pg(column),
+            plan,
+        )
+
+    def value(self, column: Column, key: Key) -> str:
+        """Return the text of one value, as PostgreSQL prints it."""
+        rows = self._with_keys(f"{names.pg(column.name)}::text", [key])
+        if not rows:
+            return "gone"
+        return "NULL" if rows[0][0] is None else str(rows[0][0])
+
+    def texts(self, keys: Sequence[Key]) -> dict[Key, Key]:
+        """Return the rows with these keys: by the texts of their key columns, the text of each column.
+
+        This goes through another driver and other expressions than the extraction, so that the two can be held
+        against each other.
+        """
+        texts = [column.carrier.source_text(names.pg(column.name)) for column in self.spec.columns]
+        places = self.spec.key_places
+        rows = self._with_keys(", ".join(texts), keys)
+        return {tuple(row[place] for place in places): tuple(row) for row in rows}
+
+    def _with_keys(self, selected: str, keys: Sequence[Key]) -> list[tuple[str, ...]]:
+        key = self.spec.key_columns
+        wanted = ", ".join(f"CAST(wanted.k{n} AS {column.source.declared})" for n, column in enumerate(key))
+        arrays = ", ".join(f"${n + 1}::text[]" for n in range(len(key)))
+        columns = ", ".join(f"k{n}" for n in range(len(key)))
+        own = ", ".join(names.pg(column.name) for column in key)
+        return run(
+            self.connection,
+            f"SELECT {selected} FROM {self.relation} WHERE ({own}) IN"  # noqa: S608
+            f" (SELECT {wanted} FROM unnest({arrays}) AS wanted({columns}))",
+            [list(part) for part in zip(*keys, strict=True)],
+        ).fetchall()
+
+
+def oldest_changes(
+    connection: Connection, specs: Iterable[TableSpec], zone: ZoneInfo
+) -> tuple[dict[str, datetime], dict[str, str]]:
+    """Return the instant of the oldest row of each of these tables that has rows, and what is wrong with others.
+
+    All of them are asked in one statement. A table is wrong that has rows with a change column which no window can
+    match: NULL, infinity, or a year that the warehouse's timestamps can't hold. The text has their count, and keys.
+    """
+    windows = [spec for spec in specs if spec.change_column is not None]
+    try:
+        found = _ask_changes(connection, windows)
+    except psycopg.Error as error:
+        if postgres_heals(error) or len(windows) == 1:
+            return {}, _reason(windows, error)
+        # One of them is at fault: each by itself, and the others go on.
+        oldest: dict[str, datetime] = {}
+        wrong: dict[str, str] = {}
+        for spec in windows:
+            ours, theirs = oldest_changes(connection, [spec], zone)
+            oldest |= ours
+            wrong |= theirs
+        return oldest, wrong
+    oldest, wrong = {}, {}
+    for spec, (value, count, keys) in zip(windows, found, strict=True):
+        if count:
+            wrong[spec.name] = (
+                f"{count} rows of {spec.label} have {spec.change_column} NULL or outside the years 1900 to "
+                f"2299, so no window would ever read them: {', '.join(spec.key)} {'; '.join(keys)}"
+                f"{' …' if count > len(keys) else ''}. Give them one, such as {spec.change_column} = DEFAULT"
+            )
+        elif value is not None:
+            oldest[spec.name] = changes.as_instant(
+                spec, value if spec.zoned else value.replace(tzinfo=None), zone
+            )
+    return oldest, wrong
+
+
+def _reason(windows: Iterable[TableSpec], error: psycopg.Error) -> dict[str, str]:
+    if postgres_heals(error):
+        raise error
+    return {spec.name: f"{spec.label}: PostgreSQL: {' '.join(str(error).split())}" for spec in windows}
+
+
+def _ask_changes(connection: Connection, windows: Sequence[TableSpec]) -> list[tuple[Any, int, list[str]]]:
+    """Return, per table, the oldest value of its change column, and the number and keys of rows without a usable one."""
+    if not windows:
+        return []
+    tables = [
+        {
+            "number": number,
+            "relation": f"ONLY {spec.source_name}" if spec.only else spec.source_name,
+            "column": names.pg(spec.change_column or ""),
+            "zone": "Z" if spec.zoned else "",
+            "key": " || ', ' || ".join(f"{names.pg(name)}::text" for name in spec.key),
+            "order": ", ".join(names.pg(name) for name in spec.key),
+            "named": _NAMED,
+        }
+        for number, spec in enumerate(windows)
+    ]
+    rows = run(connection, render("read_change_columns", tables=tables)).fetchall()
+    return [tuple(rest) for _, *rest in sorted(rows, key=lambda row: row[0])]
+
+
+def _with_time(window: Window, inicio: datetime, fim: datetime) -> Window:
+    return Window(window.tabela, inicio, fim, window.key_from, window.key_to)

@@ -1,0 +1,101 @@
+"""Which transactions are open, and whether this server and role can show all of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from include.mirror import names
+from include.mirror.errors import SourceError
+from include.mirror.plan import OpenTransactions, Prepared, Session
+from include.mirror.source.session import APPLICATION_NAME, Connection, one
+from include.mirror.spec import TableSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which database of which cluster a source is; a standby that is promoted keeps both.
+
+    `timeline` counts promotions and restores to a point in time: transaction ids before one may be given again after it.
+    """
+
+    system: int
+    database: str
+    timeline: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        return f"database {self.database} of cluster {self.system}"
+
+
+def check_server(connection: Connection, *, sessions: bool) -> Identity:
+    """Return which source this is; raise SourceError unless server and role can give what the guarantees rest on.
+
+    A standby knows nothing of its primary's transactions, and a role without pg_read_all_stats sees the sessions of
+    others as NULLs: with either, rows of a window that are committed late would be lost in silence. Only windows need
+    to see `sessions`.
+    """
+    standby, sees_sessions, role, system, database, timeline = one(
+        connection,
+        "SELECT pg_is_in_recovery(), pg_has_role(current_user, 'pg_read_all_stats', 'usage'), current_user::text,"
+        " (SELECT system_identifier FROM pg_control_system()), current_database()::text,"
+        # The control file learns of a promotion only with the next checkpoint.
+        " CASE WHEN pg_is_in_recovery() THEN 0"
+        " ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END",
+    )
+    if standby:
+        raise SourceError(
+            "the source is a standby, which does not show the primary's open transactions: read the primary"
+        )
+    if sessions and not sees_sessions:
+        raise SourceError(
+            f"role {role} can't see the transactions of other sessions: run "
+            f"GRANT pg_read_all_stats TO {names.pg(role)} on the source"
+        )
+    return Identity(system, database, timeline)
+
+
+def warn_of_subscriptions(specs: Iterable[TableSpec]) -> None:
+    """Warn of tables whose change column another server sets: its open transactions don't show here."""
+    if fed := [spec.label for spec in specs if spec.fed and spec.way == "window"]:
+        log.warning(
+            "fed by a subscription: %s. Their change columns were set on another server, so rows that commit late are "
+            "found only by reconciliation; way='scan' in the declaration finds them here",
+            ", ".join(fed),
+        )
+
+
+def open_transactions(connection: Connection) -> OpenTransactions:
+    """Return every transaction of this database that may still commit rows.
+
+    Sessions are read before prepared transactions, each in a transaction of its own: the other order would miss one
+    that prepares in between.
+    """
+    sessions = connection.execute(
+        b"""
+        SELECT pid, backend_start, coalesce(xact_start, query_start), state, usename::text, application_name
+        FROM pg_stat_activity
+        WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND pid <> pg_backend_pid()
+          AND backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender')
+          AND NOT (application_name = $1 AND usename = current_user)
+          AND (state IS DISTINCT FROM 'idle' OR xact_start IS NOT NULL)
+        """,
+        (APPLICATION_NAME,),
+    ).fetchall()
+    prepared = connection.execute(
+        b"SELECT transaction::text::bigint, gid FROM pg_prepared_xacts WHERE database = current_database()"
+    ).fetchall()
+    found = set()
+    for pid, connected_at, start, state, user, application in sessions:
+        if state == "disabled":
+            raise SourceError(
+                f"session {pid} of user {user} ({application or 'no application name'}) hides its transactions: "
+                "track_activities is off there; turn it on (it is by default)"
+            )
+        # Without a start there is neither a transaction nor a statement: a worker between two of them.
+        if start is not None:
+            found.add(Session(pid, connected_at, start))
+    return OpenTransactions(frozenset(found), frozenset(Prepared(xid, gid) for xid, gid in prepared))

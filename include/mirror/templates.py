@@ -1,0 +1,28 @@
+"""The SQL texts of the mirror, `include/sql/mirror/`: Jinja fills in identifiers and expressions, never values."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+FOLDER = Path(__file__).resolve().parent.parent / "sql" / "mirror"
+
+
+@cache
+def _template(name: str) -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - SQL; identifiers come quoted from `names`
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(f"{name}.sql")
+
+
+def render(name: str, **values: Any) -> str:
+    """Return the text of `include/sql/mirror/{name}.sql`; a value that is missing raises."""
+    return _template(name).render(values)

@@ -1,0 +1,137 @@
+"""The statements that make a mirrored table and its view, from its spec."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from include.mirror import names
+from include.mirror.spec import Column, TableSpec
+from include.mirror.templates import render
+
+
+@dataclass(frozen=True)
+class Bookkeeping:
+    """The two columns that every mirrored table has beside its own: the row's version, and whether it is gone."""
+
+    version: str = "version"
+    deleted: str = "is_deleted"
+
+
+def bookkeeping(spec: TableSpec) -> Bookkeeping:
+    """Return names for a new table's bookkeeping that none of its own columns has."""
+    taken = {column.name for column in spec.columns}
+    prefix = ""
+    while {prefix + name for name in ("version", "is_deleted")} & taken:
+        prefix = "mirror_" + prefix
+    return Bookkeeping(f"{prefix}version", f"{prefix}is_deleted")
+
+
+def storage_ddl(spec: TableSpec, storage: str) -> str:
+    """Return the CREATE TABLE of the table's storage."""
+    own = bookkeeping(spec)
+    return render(
+        "create_storage",
+        table=names.ch(storage, spec.name),
+        columns=[
+            {
+                "name": names.ch(column.name),
+                "type": column.warehouse_type,
+                "comment": names.ch_text(comment(column)),
+            }
+            for column in spec.columns
+        ],
+        version=names.ch(own.version),
+        deleted=names.ch(own.deleted),
+        partition=partition(spec),
+        key=[names.ch(name) for name in spec.key],
+        comment=names.ch_text(table_comment(spec)),
+    )
+
+
+def partition(spec: TableSpec) -> str:
+    """Return the partition's expression, empty where there is a single one."""
+    if not spec.partition_width or spec.integer_key is None:
+        return ""
+    return f"intDiv({names.ch(spec.integer_key)}, {spec.partition_width})"
+
+
+def view_ddl(spec: TableSpec, storage: str, views: str) -> str:
+    """Return the CREATE VIEW of the table's current rows."""
+    return render(
+        "create_view",
+        view=names.ch(views, spec.name),
+        columns=[names.ch(column.name) for column in spec.columns],
+        table=names.ch(storage, spec.name),
+    )
+
+
+_TABLE_COMMENT = re.compile(
+    r".* \(oid (?P<oid>\d+), attributes up to (?P<attributes>\d+)(?:, partitions (?P<partitions>[\d ]+))?\)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class TableIdentity:
+    """Which table of the source a table was made for: its oid, the highest attribute number and the oids of the
+    partitions that were known."""
+
+    oid: int
+    attributes: int
+    partitions: frozenset[int] = frozenset()
+
+
+def table_comment(spec: TableSpec) -> str:
+    """Return what is noted at a table of the warehouse: which table of the source it mirrors."""
+    attributes = max(spec.attributes, *(column.number for column in spec.columns))
+    partitions = f", partitions {' '.join(map(str, spec.partitions))}" if spec.partitions else ""
+    return f"{spec.source_name} (oid {spec.oid}, attributes up to {attributes}{partitions})"
+
+
+def read_table_comment(text: str) -> TableIdentity | None:
+    """Return the identity from a table's comment, None where it says nothing of one."""
+    match = _TABLE_COMMENT.fullmatch(text)
+    if match is None:
+        return None
+    partitions = frozenset(map(int, (match["partitions"] or "").split()))
+    return TableIdentity(int(match["oid"]), int(match["attributes"]), partitions)
+
+
+def is_mirrored_table(text: str) -> bool:
+    """Return whether a table with this comment was made by the mirror."""
+    return read_table_comment(text) is not None
+
+
+_COMMENT = re.compile(r"(?P<type>.*) \(attribute (?P<number>\d+)(?P<out>, left out)?\)", re.DOTALL)
+
+
+class ColumnIdentity(NamedTuple):
+    """Which column of the source a column was made for; one that is `left_out` now gets no values any more."""
+
+    type: str
+    number: int
+    left_out: bool
+
+
+def comment(column: Column) -> str:
+    """Return what is noted at a column of the warehouse: which column of the source it is, and of which type."""
+    return f"{column.source.declared} (attribute {column.number})"
+
+
+def left_out_comment(identity: ColumnIdentity) -> str:
+    """Return what is noted at a column that the declaration leaves out now."""
+    return f"{identity.type} (attribute {identity.number}, left out)"
+
+
+def is_mirrored(text: str) -> bool:
+    """Return whether a column with this comment gets values of the source."""
+    identity = read_comment(text)
+    return identity is not None and not identity.left_out
+
+
+def read_comment(text: str) -> ColumnIdentity | None:
+    """Return the identity from a column's comment, None where it says nothing of one."""
+    match = _COMMENT.fullmatch(text)
+    return None if match is None else ColumnIdentity(match["type"], int(match["number"]), bool(match["out"]))

@@ -1,0 +1,229 @@
+"""One mirrored table of the warehouse, on one client: its digest, and its stages."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from include.mirror import names
+from include.mirror.arrow import Key
+from include.mirror.declaration import STAGE_PREFIX
+from include.mirror.errors import SchemaError, VerificationError
+from include.mirror.spec import TableSpec
+from include.mirror.verify import Digest, digest_expressions, read_digest
+from include.mirror.warehouse.client import SETTINGS, WIDE, Warehouse
+from include.mirror.warehouse.cluster import PUBLISH_SETTINGS
+from include.mirror.warehouse.ddl import Bookkeeping
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from clickhouse_connect.driver.client import Client
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WarehouseTable:
+    """A mirrored table as it stands in the warehouse, and the client that asks about it.
+
+    `partition_key` and `sorting_key` are what `system.tables` prints of it.
+    """
+
+    warehouse: Warehouse
+    client: Client
+    spec: TableSpec
+    own: Bookkeeping
+    partition_key: str
+    sorting_key: str
+
+    @property
+    def name(self) -> str:
+        """Its quoted name."""
+        return names.ch(self.warehouse.storage, self.spec.name)
+
+    @property
+    def columns(self) -> str:
+        """Its quoted columns, without the bookkeeping."""
+        return ", ".join(names.ch(column.name) for column in self.spec.columns)
+
+    @property
+    def key(self) -> str:
+        """Its quoted key columns, in brackets."""
+        return f"({', '.join(names.ch(name) for name in self.spec.key)})"
+
+    def digest(self, version: int) -> Digest:
+        """Return the digest of the rows with one version."""
+        condition = f"{names.ch(self.own.version)} = {{version:UInt64}}"
+        row = self.client.query(
+            f"SELECT {', '.join(digest_expressions(self.spec))} FROM {self.name} WHERE {condition}",  # noqa: S608
+            parameters={"version": version},
+            settings=WIDE,
+        ).result_rows[0]
+        return read_digest(self.spec, row)
+
+    def current(self) -> tuple[Digest, int]:
+        """Return the digest of the current rows, and the newest version among all rows."""
+        row = self.client.query(
+            f"SELECT {', '.join(digest_expressions(self.spec))}, (SELECT max({names.ch(self.own.version)})"  # noqa: S608
+            f" FROM {self.name}) FROM {self.name} FINAL SETTINGS do_not_merge_across_partitions_select_final = 1",
+            settings=WIDE,
+        ).result_rows[0]
+        return read_digest(self.spec, row[:-1]), int(row[-1])
+
+    @contextmanager
+    def stage(self, label: str) -> Iterator[Stage]:
+        """Create a stage of this table and drop it when the block ends.
+
+        `label` tells whose it is: the run and the try. A random suffix keeps two attempts apart in any case.
+
+        On a cluster it is on one replica and is not replicated: attaching takes what the replica that runs it has of
+        the stage at that moment, which of a replicated one may be a part.
+        """
+        parts = [re.sub(r"[^0-9A-Za-z]+", "_", part) for part in (self.spec.name, label)]
+        name = f"{STAGE_PREFIX}{parts[0][:60]}__{parts[1][:80]}__{token_hex(4)}"
+        quoted = names.ch(self.warehouse.storage, name)
+        # To attach from it, both have to have the very same partition key, or none.
+        partition = f" PARTITION BY {self.partition_key}" if self.partition_key else ""
+        self.client.command(
+            f"CREATE TABLE {quoted} AS {self.name} ENGINE = MergeTree{partition} ORDER BY ({self.sorting_key})",
+            settings=SETTINGS,
+        )
+        try:
+            yield Stage(self, name)
+        finally:
+            # SYNC: the disk space is free when the block ends. A stage whose dropping fails is found later.
+            try:
+                self.client.command(f"DROP TABLE IF EXISTS {quoted} SYNC")
+            except Exception:
+                log.warning("stage %s could not be dropped; a later run will", name, exc_info=True)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One attempt's private copy of a table's shape, not visible to readers."""
+
+    table: WarehouseTable
+    stage: str
+
+    @property
+    def name(self) -> str:
+        """Its quoted name."""
+        return names.ch(self.table.warehouse.storage, self.stage)
+
+    def insert(self, client: Client, batch: pa.RecordBatch) -> None:
+        """Insert one Arrow batch, as one request."""
+        import pyarrow as pa
+
+        compression = client.write_compression if client.write_compression in ("zstd", "lz4") else None
+        options = pa.ipc.IpcWriteOptions(compression=compression) if compression else None
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
+            writer.write_batch(batch)
+        # Without names of columns: those of the batch are taken as they are, whatever stands in them.
+        client.raw_insert(self.name, insert_block=sink.getvalue(), settings=SETTINGS, fmt="Arrow")
+
+    def verify(self) -> tuple[Digest, int]:
+        """Return the digest of the staged rows, and how many different keys they have."""
+        spec = self.table.spec
+        keys = f"uniqExact({', '.join(names.ch(name) for name in spec.key)})"
+        row = self.table.client.query(
+            f"SELECT {', '.join(digest_expressions(spec))}, {keys} FROM {self.name}",  # noqa: S608
+            settings=WIDE,
+        ).result_rows[0]
+        return read_digest(spec, row[:-1]), int(row[-1])
+
+    def doubled_keys(self) -> list[Key]:
+        """Return some keys that more than one staged row has, as texts."""
+        spec = self.table.spec
+        texts = ", ".join(column.carrier.warehouse_text(names.ch(column.name)) for column in spec.key_columns)
+        rows = self.table.client.query(
+            f"SELECT {texts} FROM {self.name} GROUP BY {self.table.key[1:-1]} HAVING count() > 1 LIMIT 5"  # noqa: S608
+        ).result_rows
+        return [tuple(row) for row in rows]
+
+    def texts(self, keys: Sequence[Key]) -> dict[Key, Key]:
+        """Return the staged rows with these keys, all as texts: by those of their key columns, that of each column."""
+        spec = self.table.spec
+        texts = [column.carrier.warehouse_text(names.ch(column.name)) for column in spec.columns]
+        key = ", ".join(texts[place] for place in spec.key_places)
+        arrays = ", ".join(f"{{k{number}:Array(String)}}" for number in range(len(spec.key)))
+        parts = ", ".join(f"wanted.{number + 1}" for number in range(len(spec.key)))
+        rows = self.table.client.query(
+            f"SELECT {', '.join(texts)} FROM {self.name} WHERE ({key}) IN"  # noqa: S608
+            f" (SELECT {parts} FROM (SELECT arrayJoin(arrayZip({arrays})) AS wanted))",
+            parameters={f"k{number}": [key[number] for key in keys] for number in range(len(spec.key))},
+        ).result_rows
+        return {tuple(row[place] for place in spec.key_places): tuple(row) for row in rows}
+
+    def partitions(self) -> list[str]:
+        """Return the ids of the partitions that hold staged rows."""
+        rows = self.table.client.query(
+            "SELECT DISTINCT partition_id FROM system.parts WHERE active AND rows > 0"
+            " AND database = {database:String} AND table = {table:String} ORDER BY partition_id",
+            parameters={"database": self.table.warehouse.storage, "table": self.stage},
+        ).result_rows
+        return [row[0] for row in rows]
+
+    def publish(self, partition: str) -> None:
+        """Attach one staged partition to the table that people read: atomic, and nothing is copied."""
+        if not re.fullmatch(r"[0-9A-Za-z_-]+", partition):
+            raise SchemaError(
+                f"partition id {partition!r} of {self.table.spec.name} is not one that ClickHouse makes"
+            )
+        cluster = self.table.warehouse.cluster
+        self.table.client.command(
+            f"ALTER TABLE {self.table.name} ATTACH PARTITION ID '{partition}' FROM {self.name}",
+            settings=SETTINGS if cluster is None else SETTINGS | PUBLISH_SETTINGS,
+        )
+
+    def keep_changes(self, loaded: Stage, version: int) -> int:
+        """Fill this stage with what differs between `loaded`, a whole table, and the current rows; return how many.
+
+        Rows that the table has no longer become tombstones of this version. Compared by a 128-bit hash of all columns.
+        """
+        table, own = self.table, self.table.own
+        row = f"sipHash128(tuple({table.columns}))"
+        settings = {**SETTINGS, "do_not_merge_across_partitions_select_final": 1, "transform_null_in": 1}
+        columns = f"{table.columns}, {names.ch(own.version)}, {names.ch(own.deleted)}"
+        table.client.command(
+            f"INSERT INTO {self.name} ({columns}) SELECT {table.columns}, {version}, 0 FROM {loaded.name}"  # noqa: S608
+            f" WHERE {row} NOT IN (SELECT {row} FROM {table.name} FINAL)",
+            settings=settings,
+        )
+        table.client.command(
+            f"INSERT INTO {self.name} ({columns}) SELECT {table.columns}, {version}, 1 FROM {table.name} FINAL"  # noqa: S608
+            f" WHERE {table.key} NOT IN (SELECT {table.key[1:-1]} FROM {loaded.name})",
+            settings=settings,
+        )
+        return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
+
+    def check_published(self, version: int, expected: Digest) -> None:
+        """Raise VerificationError unless every staged row is published, or superseded by a newer version.
+
+        `expected` is the digest of all that should stand in the table with this version.
+        """
+        table = self.table
+        if table.digest(version) == expected:
+            return
+        # A run that read later may have published the same keys meanwhile, and a merge have dropped ours.
+        row, column = f"cityHash64(tuple({table.columns}))", names.ch(table.own.version)
+        missing = table.client.query(
+            f"SELECT count(), min({table.key}) FROM {self.name}"  # noqa: S608
+            f" WHERE {row} NOT IN (SELECT {row} FROM {table.name} WHERE {column} = {{version:UInt64}})"
+            f" AND {table.key} NOT IN (SELECT {table.key[1:-1]} FROM {table.name}"
+            f" WHERE {column} > {{version:UInt64}})",
+            parameters={"version": version},
+            settings=WIDE,
+        ).result_rows[0]
+        if missing[0]:
+            first = missing[1] if isinstance(missing[1], tuple) else (missing[1],)
+            where = ", ".join(f"{name} = {part}" for name, part in zip(table.spec.key, first, strict=False))
+            raise VerificationError(
+                f"{table.spec.label}: {missing[0]} verified rows are not in the published table, "
+                f"the first with {where}"
+            )

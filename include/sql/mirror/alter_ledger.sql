@@ -1,0 +1,13 @@
+{# What a ledger of an earlier version of the mirror lacks. #}
+ALTER TABLE {{ ledger }}
+    ADD COLUMN IF NOT EXISTS `reason` String COMMENT 'why the table is read in this way',
+    ADD COLUMN IF NOT EXISTS `seen` Array(UInt64)
+        COMMENT 'of a scan: transaction ids from snapshot_xmin on whose rows it had read',
+    ADD COLUMN IF NOT EXISTS `source_database` LowCardinality(String) COMMENT 'the database of that cluster'
+        AFTER `source_system`,
+    ADD COLUMN IF NOT EXISTS `source_timeline` UInt32
+        COMMENT 'the timeline of that cluster: ids of another one can not be compared; 0 is not known'
+        AFTER `source_database`,
+    ADD COLUMN IF NOT EXISTS `parts` Array(Tuple(partition String, low Int64, high Int64, mutation Int64))
+        COMMENT 'the parts of the table when its rows were published: blocks from low to high, changed by mutation',
+    MODIFY COLUMN `money` Map(LowCardinality(String), Decimal(76, 38))

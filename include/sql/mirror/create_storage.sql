@@ -1,0 +1,17 @@
+{# The versions of a table's rows. Where it is partitioned, then by a range of the key: a row can never move to another
+   partition, so FINAL within partitions is right. The comments of the columns are what the source agreed to. #}
+CREATE TABLE IF NOT EXISTS {{ table }}
+(
+{% for column in columns %}
+    {{ column.name }} {{ column.type }} COMMENT {{ column.comment }},
+{% endfor %}
+    {{ version }} UInt64 COMMENT 'order of the snapshot that the row was read in',
+    {{ deleted }} UInt8 DEFAULT 0 COMMENT '1 where the row is gone',
+    INDEX version_range {{ version }} TYPE minmax GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree({{ version }}, {{ deleted }})
+{% if partition %}
+PARTITION BY {{ partition }}
+{% endif %}
+ORDER BY {{ key[0] if key | length == 1 else "(" ~ key | join(", ") ~ ")" }}
+COMMENT {{ comment }}

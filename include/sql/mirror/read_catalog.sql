@@ -1,0 +1,188 @@
+{# Everything that the catalog says about the tables named ($1: schemas, $2: their names, side by side) and about all
+   ordinary and partitioned tables of the schema $3 (NULL for none). One row with one JSON document: `types` by oid, as
+   many tables share them, and `relations`.
+
+   Takes no lock on any table, so that it does not wait for one that somebody is altering. That is why the text of a
+   default is asked for with relation 0 (a default names no column), and why sizes are the planner's. #}
+WITH RECURSIVE target AS MATERIALIZED (
+    -- By pg_class_relname_nsp_index: `name = text` does not cut a text off at 63 bytes, as a cast to name would.
+    SELECT c.oid, n.oid AS namespace, n.nspname, c.relname, c.relkind, c.relispartition, c.reltuples, c.relpages
+    FROM unnest($1::text[], $2::text[]) AS wanted (nspname, relname)
+    JOIN pg_namespace n ON n.nspname = wanted.nspname
+    JOIN pg_class c ON c.relname = wanted.relname AND c.relnamespace = n.oid
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    UNION
+    SELECT c.oid, n.oid, n.nspname, c.relname, c.relkind, c.relispartition, c.reltuples, c.relpages
+    FROM pg_namespace n
+    JOIN pg_class c ON c.relnamespace = n.oid
+    WHERE n.nspname = $3::text AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+),
+-- Partitions and inheritance children at any depth. UNION, as a table may inherit from two that share a parent.
+descendant AS (
+    SELECT target.oid AS root, i.inhrelid AS oid
+    FROM target JOIN pg_inherits i ON i.inhparent = target.oid AND NOT i.inhdetachpending
+    UNION
+    SELECT descendant.root, i.inhrelid
+    FROM descendant JOIN pg_inherits i ON i.inhparent = descendant.oid AND NOT i.inhdetachpending
+),
+family AS (
+    SELECT
+        d.root,
+        json_agg(d.oid::bigint ORDER BY d.oid) FILTER (WHERE c.relispartition) AS partitions,
+        bool_or(c.relispartition AND c.relkind = 'f') AS foreign_partitions,
+        json_agg(json_build_array(n.nspname, c.relname) ORDER BY n.nspname, c.relname)
+            FILTER (WHERE NOT c.relispartition) AS children,
+        sum(c.reltuples::float8) FILTER (WHERE c.relispartition AND c.relkind <> 'p' AND c.reltuples >= 0) AS rows,
+        sum(c.relpages::bigint) FILTER (WHERE c.relispartition AND c.relkind <> 'p') AS pages
+    FROM descendant d
+    JOIN pg_class c ON c.oid = d.oid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    GROUP BY d.root
+),
+-- What only the partitions of a partitioned table know of it, as it stores no rows itself.
+late_column AS (
+    SELECT DISTINCT d.root, a.attname
+    FROM descendant d JOIN pg_attribute a ON a.attrelid = d.oid AND a.atthasmissing AND NOT a.attisdropped
+),
+disabled_trigger AS (
+    SELECT DISTINCT d.root, t.tgname
+    FROM descendant d JOIN pg_trigger t ON t.tgrelid = d.oid AND t.tgenabled NOT IN ('O', 'A')
+),
+fed AS (
+    SELECT s.srrelid AS root FROM pg_subscription_rel s
+    UNION
+    SELECT d.root FROM descendant d JOIN pg_subscription_rel s ON s.srrelid = d.oid
+),
+columns AS (
+    SELECT
+        a.attrelid,
+        json_agg(json_build_object(
+            'name', a.attname,
+            'number', a.attnum,
+            'type', a.atttypid::bigint,
+            'modifier', a.atttypmod,
+            'declared', format_type(a.atttypid, a.atttypmod),
+            -- Since PostgreSQL 18 attnotnull is also set by a constraint that old rows were never checked against. A
+            -- domain's NOT NULL does not count: a column of such a domain can hold NULL (CREATE DOMAIN, Notes).
+            'not_null', a.attnotnull AND NOT EXISTS (
+                SELECT FROM pg_constraint k
+                WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum] AND NOT k.convalidated
+            ),
+            -- A domain's own default counts where the column has none; the expression of a generated column is none.
+            'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(coalesce(d.adbin, t.typdefaultbin), 0) END,
+            'generated', a.attgenerated,
+            'identity', a.attidentity,
+            'missing_value', a.atthasmissing OR late_column.root IS NOT NULL
+        ) ORDER BY a.attnum) AS list
+    FROM target
+    JOIN pg_attribute a ON a.attrelid = target.oid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    LEFT JOIN late_column ON late_column.root = a.attrelid AND late_column.attname = a.attname
+    GROUP BY a.attrelid
+),
+indexes AS (
+    SELECT
+        i.indrelid,
+        json_agg(json_build_object(
+            'name', c.relname,
+            -- The key columns, without those of INCLUDE; an expression has number 0 and no name.
+            'columns', (
+                SELECT json_agg(a.attname ORDER BY k.place)
+                FROM unnest(i.indkey) WITH ORDINALITY AS k (number, place)
+                LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number AND k.number <> 0
+                WHERE k.place <= i.indnkeyatts
+            ),
+            'unique', i.indisunique,
+            'primary', i.indisprimary,
+            'partial', i.indpred IS NOT NULL,
+            'method', am.amname
+        ) ORDER BY c.relname) AS list
+    FROM target
+    JOIN pg_index i ON i.indrelid = target.oid AND i.indisvalid AND i.indisready AND i.indislive
+    JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_am am ON am.oid = c.relam
+    GROUP BY i.indrelid
+),
+triggers AS (
+    SELECT
+        t.tgrelid,
+        json_agg(json_build_object(
+            'name', t.tgname,
+            'type', t.tgtype,
+            -- A WHEN that only holds back updates that change nothing lets no change pass.
+            'conditional', t.tgqual IS NOT NULL
+                AND position('WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE' IN pg_get_triggerdef(t.oid)) = 0,
+            'columns', (
+                SELECT json_agg(a.attname ORDER BY a.attnum)
+                FROM pg_attribute a WHERE a.attrelid = t.tgrelid AND a.attnum = ANY (t.tgattr)
+            ),
+            'function', p.proname,
+            'body', p.prosrc,
+            'arguments', encode(t.tgargs, 'hex')
+        ) ORDER BY t.tgname) AS list
+    FROM target
+    JOIN pg_trigger t ON t.tgrelid = target.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+    JOIN pg_proc p ON p.oid = t.tgfoid
+    -- A partitioned table's row trigger is copied to each partition, and may be disabled there.
+    WHERE (t.tgrelid, t.tgname) NOT IN (SELECT root, tgname FROM disabled_trigger)
+    GROUP BY t.tgrelid
+),
+-- The columns' types, what is behind domains, and what is in arrays.
+used_type AS (
+    SELECT DISTINCT a.atttypid AS oid
+    FROM target JOIN pg_attribute a ON a.attrelid = target.oid AND a.attnum > 0 AND NOT a.attisdropped
+    UNION
+    SELECT CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END
+    FROM used_type u JOIN pg_type t ON t.oid = u.oid
+    WHERE t.typtype = 'd' OR t.typelem <> 0
+)
+SELECT json_build_object(
+    'types', (
+        SELECT json_object_agg(t.oid::bigint, json_build_object(
+            'name', t.typname,
+            'schema', n.nspname,
+            'declared', format_type(t.oid, NULL),
+            'kind', t.typtype,
+            'base', t.typbasetype::bigint,
+            'modifier', t.typtypmod,
+            -- int2vector and the like have elements too, and are no arrays.
+            'element', (SELECT e.oid::bigint FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid),
+            'labels', (
+                SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)
+                FROM pg_enum e WHERE e.enumtypid = t.oid
+            )
+        ))
+        FROM used_type u
+        JOIN pg_type t ON t.oid = u.oid
+        JOIN pg_namespace n ON n.oid = t.typnamespace
+    ),
+    'relations', (
+        SELECT json_agg(json_build_object(
+            'oid', t.oid::bigint,
+            'schema', t.nspname,
+            'name', t.relname,
+            'kind', t.relkind,
+            'is_partition', t.relispartition,
+            'columns', columns.list,
+            'indexes', indexes.list,
+            'triggers', triggers.list,
+            'rows', CASE t.relkind WHEN 'p' THEN family.rows ELSE nullif(t.reltuples, -1)::float8 END,
+            'pages', CASE t.relkind WHEN 'p' THEN coalesce(family.pages, 0) ELSE t.relpages END,
+            'partitions', family.partitions,
+            'foreign_partitions', coalesce(family.foreign_partitions, false),
+            'children', family.children,
+            -- Of the whole table: rights on columns suffice neither for LOCK TABLE nor for xmin. NULL: it was dropped
+            -- meanwhile.
+            'readable', coalesce(has_table_privilege(t.oid, 'SELECT'), false),
+            'reachable', coalesce(has_schema_privilege(t.namespace, 'USAGE'), false),
+            'row_security', coalesce(row_security_active(t.oid), false),
+            'fed', t.oid IN (SELECT root FROM fed)
+        ) ORDER BY t.nspname, t.relname)
+        FROM target t
+        LEFT JOIN family ON family.root = t.oid
+        LEFT JOIN columns ON columns.attrelid = t.oid
+        LEFT JOIN indexes ON indexes.indrelid = t.oid
+        LEFT JOIN triggers ON triggers.tgrelid = t.oid
+    )
+)

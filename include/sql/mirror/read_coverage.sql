@@ -1,0 +1,29 @@
+{# What is covered: windows of whole tables joined where they touch, and windows of key ranges one by one. #}
+WITH valid AS
+(
+    SELECT tabela, inicio, fim, key_from, key_to
+    FROM {{ ledger }} AS carga
+    LEFT JOIN (SELECT tabela, max(version) AS until FROM {{ ledger }} WHERE kind = 'forget' GROUP BY tabela) AS forgotten
+        USING (tabela)
+    WHERE kind = 'window' AND version > ifNull(until, 0)
+)
+SELECT tabela, min(inicio), max(fim), NULL AS key_from, NULL AS key_to
+FROM
+(
+    SELECT tabela, inicio, fim, sum(starts) OVER (PARTITION BY tabela ORDER BY inicio, fim) AS island
+    FROM
+    (
+        SELECT
+            tabela, inicio, fim,
+            inicio > max(fim) OVER (
+                PARTITION BY tabela ORDER BY inicio, fim ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) AS starts
+        FROM valid
+        WHERE key_from IS NULL AND key_to IS NULL
+    )
+)
+GROUP BY tabela, island
+UNION ALL
+SELECT DISTINCT tabela, inicio, fim, key_from, key_to
+FROM valid
+WHERE key_from IS NOT NULL OR key_to IS NOT NULL

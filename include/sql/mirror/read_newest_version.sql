@@ -1,0 +1,1 @@
+SELECT ifNull(max(version), 0) FROM {{ ledger }}

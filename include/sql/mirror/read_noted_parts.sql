@@ -1,0 +1,7 @@
+{# Per table, the parts that it had when rows of it were published last. #}
+SELECT tabela, argMax(parts, version)
+FROM {{ ledger }} AS carga
+LEFT JOIN (SELECT tabela, max(version) AS until FROM {{ ledger }} WHERE kind = 'forget' GROUP BY tabela) AS forgotten
+    USING (tabela)
+WHERE notEmpty(parts) AND version > ifNull(until, 0)
+GROUP BY tabela

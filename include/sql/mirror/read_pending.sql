@@ -1,0 +1,9 @@
+{# What is owed: rows that noted a transaction which may write into their window, and that no re-read settles. #}
+SELECT id, tabela, inicio, fim, key_from, key_to, snapshot_xmin,
+    if(source_timeline IN (0, {timeline:UInt32}), source_system, 0), open_sessions, prepared
+FROM {{ ledger }} AS carga
+LEFT JOIN (SELECT tabela, max(version) AS until FROM {{ ledger }} WHERE kind = 'forget' GROUP BY tabela) AS forgotten
+    USING (tabela)
+WHERE (notEmpty(open_sessions) OR arrayExists(p -> isNotNull(p.since), prepared))
+  AND version > ifNull(until, 0)
+  AND id NOT IN (SELECT arrayJoin(settles) FROM {{ ledger }})

@@ -1,0 +1,5 @@
+-- Their columns, in order.
+SELECT database, table, name, type, comment
+FROM system.columns
+WHERE database IN ({storage:String}, {views:String})
+ORDER BY database, table, position

@@ -1,0 +1,481 @@
+"""No run is green while the two sides differ: what happens behind the mirror's back is noticed, and mended or named."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from include.mirror.declaration import Schema, Table
+from include.mirror.errors import RefusedError, SourceError, WarehouseError
+from include.mirror.source.session import Source
+from include.mirror.warehouse.parts import Part, lost
+from local.postgres import Postgres
+from tests.conftest import new_source
+from tests.lab import Lab
+
+
+@pytest.fixture
+def lab(lab: Lab) -> Lab:
+    """A lab in which fifty sales have been read."""
+    lab.execute("INSERT INTO venda (valor_total) SELECT n FROM generate_series(1, 50) AS n")
+    lab.run()
+    return lab
+
+
+def in_warehouse(lab: Lab, statement: str) -> None:
+    with closing(lab.clickhouse.client()) as client:
+        client.command(statement, settings={"mutations_sync": 2})
+
+
+# The warehouse, behind the ledger's back.
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TRUNCATE TABLE vendas_raw.venda SYNC",
+        "DROP TABLE vendas_raw.venda SYNC",
+        "ALTER TABLE vendas_raw.venda DROP PARTITION ID '0'",
+        "ALTER TABLE vendas_raw.venda DELETE WHERE venda_id = 7",
+        "DELETE FROM vendas_raw.venda WHERE venda_id = 7",
+        "ALTER TABLE vendas_raw.venda UPDATE valor_total = 0 WHERE venda_id = 7",
+    ],
+)
+def test_rows_that_are_gone_or_changed_in_the_warehouse_are_read_again(lab: Lab, statement: str) -> None:
+    in_warehouse(lab, statement)
+    with lab.connect() as connection:
+        lab.sell(connection)
+    assert lab.run()["venda"] == 51
+    lab.assert_equal()
+    assert lab.run()["venda"] == 0
+    with lab.connect() as connection:
+        lab.sell(connection)
+    assert lab.run()["venda"] == 1
+
+
+def test_merges_and_other_runs_are_not_taken_for_losses(lab: Lab) -> None:
+    for _ in range(3):
+        with lab.connect() as connection:
+            lab.sell(connection)
+        lab.run()
+    in_warehouse(lab, "OPTIMIZE TABLE vendas_raw.venda FINAL")
+    assert lab.run()["venda"] == 0
+    with lab.connect() as connection:
+        lab.sell(connection)
+    assert lab.run()["venda"] == 1
+
+
+def test_parts_that_hold_what_was_noted() -> None:
+    noted = [Part("0", 1, 1, 0), Part("0", 3, 5, 0), Part("7", 2, 2, 9)]
+    assert lost(noted, [Part("0", 1, 8, 0), Part("7", 2, 2, 9)]) is None
+    assert lost(noted, [Part("0", 1, 4, 0), Part("0", 6, 8, 0), Part("7", 2, 2, 9)]) is not None
+    assert lost(noted, [Part("0", 1, 8, 0)]) == (
+        "rows of partition 7 are gone that were in the warehouse's table"
+    )
+    assert lost(noted, [Part("0", 1, 8, 11), Part("7", 2, 2, 9)]) == (
+        "somebody has changed or deleted rows in partition 0 of the warehouse's table"
+    )
+    assert lost([], []) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [("TRUNCATE TABLE vendas_raw.cargas SYNC", "empty"), ("DROP TABLE vendas_raw.cargas SYNC", "gone")],
+)
+def test_a_ledger_that_is_empty_while_tables_hold_rows_is_refused(
+    lab: Lab, statement: str, what: str
+) -> None:
+    in_warehouse(lab, statement)
+    with pytest.raises(WarehouseError) as refused:
+        lab.run()
+    assert (
+        f"the ledger vendas_raw.cargas is {what}, while pais, cidade, cliente, produto, venda hold rows"
+        in str(refused.value)
+    )
+    for table in ("pais", "cidade", "cliente", "produto", "venda"):
+        assert f"DROP TABLE `vendas_raw`.`{table}` SYNC" in str(refused.value)
+        in_warehouse(lab, f"DROP TABLE `vendas_raw`.`{table}` SYNC")
+    lab.run()
+    lab.assert_equal()
+
+
+# A warehouse belongs to its source.
+
+
+def test_another_source_on_the_same_warehouse_is_refused_before_anything_is_loaded(
+    lab: Lab, postgres: Postgres
+) -> None:
+    other = replace(lab, dsn=new_source(postgres), reached=None)
+    other.execute("INSERT INTO venda (valor_total) VALUES (99)")
+    with pytest.raises(SourceError, match="belongs to another source: it holds database vendas_") as refused:
+        other.run()
+    assert '{"aceitar_fonte": true}' in str(refused.value)
+    lab.assert_equal()
+    other.run(accept=True)
+    assert other.query("SELECT valor_total FROM vendas_dw.venda WHERE venda_id = 1") == [(99,)]
+    with pytest.raises(SourceError, match="belongs to another source"):
+        lab.run()
+
+
+def test_two_mirrors_share_a_server(lab: Lab, postgres: Postgres) -> None:
+    other = replace(lab, dsn=new_source(postgres), reached=None)
+    other.declaration = replace(lab.declaration, name="filial", storage="filial_raw", views="filial_dw")
+    other.execute("INSERT INTO venda (valor_total) VALUES (99)")
+    try:
+        other.run()
+        other.assert_equal()
+        lab.assert_equal()
+    finally:
+        for database in ("filial_dw", "filial_raw"):
+            in_warehouse(lab, f"DROP DATABASE IF EXISTS {database} SYNC")
+
+
+# Sessions.
+
+
+class Pooler:
+    """A pooler as it stands between client and server: it drops startup options, or changes the server session
+    with every transaction."""
+
+    def __init__(self, dsn: str, *, moves: bool) -> None:
+        parts = conninfo_to_dict(dsn)
+        self.server = (str(parts["host"]), int(parts["port"]))
+        self.dsn, self.moves = dsn, moves
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = make_conninfo(
+            dsn, port=self.listener.getsockname()[1], sslmode="disable", gssencmode="disable"
+        )
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError, struct.error):
+            (length,) = struct.unpack("!I", _exactly(client, 4))
+            body = _exactly(client, length - 4)
+            pairs = body[4:].rstrip(b"\0").split(b"\0")
+            kept = b"".join(
+                pairs[n] + b"\0" + pairs[n + 1] + b"\0"
+                for n in range(0, len(pairs) - 1, 2)
+                if pairs[n] != b"options"
+            )
+            start = body[:4] + kept + b"\0"
+            server = socket.create_connection(self.server)
+            server.sendall(struct.pack("!I", len(start) + 4) + start)
+            threading.Thread(target=_pipe, args=(server, client), daemon=True).start()
+            _pipe(client, server)
+
+    def close(self) -> None:
+        self.listener.close()
+
+
+def _exactly(source: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = source.recv(size - len(data))
+        if not more:
+            raise OSError("closed")
+        data += more
+    return data
+
+
+def _pipe(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for one in (source, target):
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def pooler(lab: Lab) -> Iterator[Source]:
+    between = Pooler(lab.dsn, moves=False)
+    try:
+        yield Source(between.address, lab.zone, name="postgres_vendas")
+    finally:
+        between.close()
+
+
+def test_a_pooler_that_drops_startup_options_changes_nothing(lab: Lab) -> None:
+    """Everything is set once the session is open, and read back in the snapshot."""
+    lab.execute("INSERT INTO venda (valor_total) VALUES (99)")
+    with pooler(lab) as source:
+        lab.run(engine=lab.engine(source=source))
+    lab.assert_equal()
+
+
+def test_with_such_a_pooler_a_policy_that_hides_rows_is_refused_all_the_same(lab: Lab) -> None:
+    name = f"hidden_{lab.dsn.rsplit('_', 1)[1]}"
+    lab.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'; GRANT pg_read_all_stats TO {name}")
+    lab.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
+    lab.execute("ALTER TABLE venda ENABLE ROW LEVEL SECURITY")
+    lab.execute("CREATE POLICY half ON venda USING (venda_id % 2 = 0)")
+    lab.execute("UPDATE venda SET entregue = 'S'")
+    with pooler(lab) as source:
+        limited = replace(source, conninfo=make_conninfo(source.conninfo, user=name, password="x"))
+        with pytest.raises(RefusedError, match="row-level security"):
+            lab.run(engine=lab.engine(source=limited))
+
+
+def test_a_session_that_lost_its_settings_is_refused_by_name(lab: Lab) -> None:
+    def forget(step: str, _work: object) -> None:
+        if step == "noted":
+            connections[0].execute("DISCARD ALL")
+
+    connections: list[psycopg.Connection] = []
+
+    class Remembering(Source):
+        @contextmanager
+        def connect(self) -> Iterator[psycopg.Connection]:
+            with super().connect() as connection:
+                connections.insert(0, connection)
+                yield connection
+
+    source = Remembering(lab.dsn, lab.zone, name="postgres_vendas")
+    with pytest.raises(
+        SourceError, match=r"\(connection postgres_vendas\) was moved to another one between two transactions"
+    ):
+        lab.run(engine=lab.engine(source=source, observe=forget))
+    lab.run()
+    lab.assert_equal()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["transaction_timeout = '200ms'", "idle_session_timeout = '100ms'", "statement_timeout = '1ms'"],
+)
+def test_limits_of_the_server_do_not_end_the_mirrors_sessions(lab: Lab, setting: str) -> None:
+    import time
+
+    lab.execute("INSERT INTO venda (valor_total) VALUES (99)")
+    database = conninfo_to_dict(lab.dsn)["dbname"]
+    lab.execute(f"ALTER DATABASE {database} SET {setting}")
+    try:
+        lab.run(engine=lab.engine(observe=lambda step, _work: time.sleep(0.4) if step == "staged" else None))
+    finally:
+        with psycopg.connect(lab.dsn, options="-c statement_timeout=0", autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {database} RESET {setting.split()[0]}".encode())
+    lab.assert_equal()
+
+
+# One bad table stops no other.
+
+
+def test_a_table_that_is_gone_does_not_stop_the_one_that_was_asked_for(lab: Lab) -> None:
+    lab.execute("DROP TABLE item_venda")
+    lab.execute("INSERT INTO pais (pais) VALUES ('Chile')")
+    end = lab.now().isoformat()
+    conf = {"inicio": "2000-01-01T00:00:00Z", "fim": end, "tabelas": ["pais"]}
+    assert lab.run(conf=conf) == {"pais": 3}
+    with pytest.raises(RefusedError, match=r"item_venda: source table public\.item_venda does not exist"):
+        lab.run()
+
+
+def test_a_value_that_can_not_be_carried_stops_one_table_in_the_middle_of_a_pass(lab: Lab) -> None:
+    lab.execute("UPDATE cliente SET data_nasc = '0044-03-15 BC' WHERE cliente_id = 1")
+    lab.execute("INSERT INTO venda (valor_total) VALUES (7)")
+    with pytest.raises(RefusedError) as refused:
+        lab.run()
+    assert (
+        "cliente: public.cliente.data_nasc is 0044-03-15 BC where cliente_id = 1: Nullable(Date32) can't hold that"
+        in str(refused.value)
+    )
+    assert lab.query("SELECT count() FROM vendas_dw.venda") == [(51,)]
+    lab.execute("UPDATE cliente SET data_nasc = '1944-03-15' WHERE cliente_id = 1")
+    lab.run()
+    lab.assert_equal()
+    assert lab.query("SELECT tabela FROM vendas_dw.cargas WHERE kind = 'refused'") == [("cliente",)]
+
+
+def test_what_is_declared_wrongly_is_set_aside_with_what_would_be_right(lab: Lab) -> None:
+    right = lab.declaration
+    lab.declaration = replace(
+        right,
+        tables=[
+            *(one for one in right.declared if one.name not in ("pais", "produto")),
+            Table("pais", way="never"),
+            Table("produto", columns={"nome": "UInt32"}),
+            Table("pedidos"),
+        ],
+    )
+    lab.execute("INSERT INTO venda (valor_total) VALUES (7)")
+    with pytest.raises(RefusedError) as refused:
+        lab.run()
+    text = str(refused.value)
+    assert text.startswith("3 of the tables were set aside, all others were moved.")
+    assert "pais: table pais: way is 'never'; it must be one of window, scan, copy" in text
+    assert "produto: public.produto.nome: character varying(100) can't travel into UInt32" in text
+    assert "pedidos: source table public.pedidos does not exist" in text
+    lab.declaration = right
+    lab.run()
+    lab.assert_equal()
+
+
+def test_a_table_dropped_while_the_run_is_under_way(lab: Lab) -> None:
+    lab.execute("INSERT INTO venda (valor_total) VALUES (7)")
+    end = lab.now()
+    planned = lab.plan((lab.reached, end))
+    lab.execute("DROP TABLE item_venda")
+    with pytest.raises(RefusedError, match=r"item_venda: source table public\.item_venda does not exist"):
+        lab.move(planned)
+    assert lab.query("SELECT count() FROM vendas_dw.venda") == [(51,)]
+
+
+def test_a_declaration_that_changes_while_the_run_is_under_way(lab: Lab) -> None:
+    planned = lab.plan((lab.reached, lab.now()))
+    lab.declaration = replace(
+        lab.declaration, tables=[one for one in lab.declaration.declared if one.name != "venda"]
+    )
+    with pytest.raises(
+        RefusedError, match="venda was planned, and the declaration of vendas has no such table any more"
+    ):
+        lab.move(planned)
+
+
+def test_a_schema_goes_on_when_a_table_without_key_appears(lab: Lab) -> None:
+    lab.mirror_only(Schema("public"))
+    lab.run()
+    lab.execute("CREATE TABLE sem_chave (a int)")
+    lab.execute("CREATE TABLE com_chave (a int PRIMARY KEY); INSERT INTO com_chave VALUES (1)")
+    with pytest.raises(RefusedError, match=r"sem_chave: public\.sem_chave has no key"):
+        lab.run()
+    assert lab.query("SELECT a FROM vendas_dw.com_chave") == [(1,)]
+
+
+# Columns.
+
+
+def test_a_column_dropped_from_the_declaration_while_its_table_is_empty(lab: Lab) -> None:
+    assert lab.query("SELECT count() FROM vendas_raw.item_venda") == [(0,)]
+    lab.declaration = replace(
+        lab.declaration,
+        tables=[
+            replace(one, leave_out=("quantidade",)) if one.name == "item_venda" else one
+            for one in lab.declaration.declared
+        ],
+    )
+    lab.execute("INSERT INTO item_venda (venda_id, valor_total) VALUES (1, 7)")
+    lab.run()
+    lab.assert_equal()
+
+
+def test_results_do_not_depend_on_the_users_profile(lab: Lab) -> None:
+    client = lab.clickhouse.client
+
+    def profiled() -> object:
+        session = client()
+        session.set_client_setting("aggregate_functions_null_for_empty", 1)
+        session.set_client_setting("join_use_nulls", 1)
+        session.set_client_setting("transform_null_in", 1)
+        return session
+
+    in_warehouse(lab, "DROP DATABASE vendas_dw SYNC")
+    in_warehouse(lab, "DROP DATABASE vendas_raw SYNC")
+    engine = lab.engine()
+    engine = replace(engine, warehouse=replace(engine.warehouse, connect=profiled))
+    lab.run(engine=engine)
+    lab.execute("INSERT INTO venda (valor_total) VALUES (7)")
+    lab.run(engine=engine)
+    lab.assert_equal()
+
+
+def test_a_column_that_comes_back_is_read_for_all_rows(lab: Lab) -> None:
+    whole = lab.declaration
+    lab.declaration = replace(
+        whole,
+        tables=[
+            replace(one, leave_out=("entregue",), columns={}) if one.name == "venda" else one
+            for one in whole.declared
+        ],
+    )
+    lab.execute("UPDATE venda SET entregue = 'S'")
+    lab.run()
+    lab.assert_equal()
+    lab.declaration = whole
+    assert lab.run()["venda"] == 50
+    lab.assert_equal()
+    assert lab.run()["venda"] == 0
+
+
+def test_a_table_that_comes_back_goes_on_where_it_was(lab: Lab) -> None:
+    whole = lab.declaration
+    lab.declaration = replace(whole, tables=[one for one in whole.declared if one.name != "venda"])
+    lab.execute("INSERT INTO venda (valor_total) VALUES (7)")
+    lab.run()
+    lab.declaration = whole
+    assert lab.run()["venda"] == 1
+    lab.assert_equal()
+
+
+# Partitions.
+
+MEASURES = """
+CREATE TABLE medida (dia date, id int, valor int, {change} PRIMARY KEY (dia, id)) PARTITION BY RANGE (dia);
+CREATE TABLE medida_1 PARTITION OF medida FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE medida_2 (LIKE medida INCLUDING ALL);
+INSERT INTO medida (dia, id, valor) VALUES ('2026-01-05', 1, 1);
+INSERT INTO medida_2 (dia, id, valor) VALUES ('2026-02-05', 1, 2), ('2026-02-05', 2, 3);
+"""
+
+
+@pytest.mark.parametrize("change", ["", "updated_at timestamptz DEFAULT now(),"])
+def test_a_partition_that_is_attached_with_rows_is_read(lab: Lab, change: str) -> None:
+    for statement in MEASURES.format(change=change).strip().split("\n"):
+        lab.execute(statement)
+    lab.mirror_only(Table("medida", change_column="updated_at" if change else None))
+    assert lab.run() == {"medida": 1}
+    assert lab.run() == {"medida": 0}
+    lab.execute(
+        "ALTER TABLE medida ATTACH PARTITION medida_2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')"
+    )
+    assert lab.run() == {"medida": 3}
+    lab.assert_equal()
+    assert lab.run() == {"medida": 0}
+
+
+def test_a_new_partition_is_no_reason_to_read_everything_again(lab: Lab) -> None:
+    for statement in MEASURES.format(change="").strip().split("\n"):
+        lab.execute(statement)
+    lab.mirror_only("medida")
+    lab.run()
+    lab.execute("CREATE TABLE medida_3 PARTITION OF medida FOR VALUES FROM ('2026-03-01') TO ('2026-04-01')")
+    lab.execute("INSERT INTO medida (dia, id, valor) VALUES ('2026-03-05', 1, 1)")
+    assert lab.run() == {"medida": 1}
+    lab.assert_equal()
+
+
+def test_a_table_of_a_schema_that_is_gone_is_named(lab: Lab) -> None:
+    lab.mirror_only(Schema("public"))
+    lab.run()
+    lab.execute("ALTER TABLE item_venda RENAME TO itens")
+    with pytest.raises(
+        RefusedError, match=r"item_venda: the source has no table for vendas_dw\.item_venda any more"
+    ):
+        lab.run()
+    in_warehouse(lab, "DROP VIEW vendas_dw.item_venda")
+    in_warehouse(lab, "DROP TABLE vendas_raw.item_venda SYNC")
+    lab.run()
+    lab.assert_equal()
+
+
+def test_a_new_column_is_not_shown_before_old_rows_have_it(lab: Lab) -> None:
+    lab.execute("ALTER TABLE venda ADD COLUMN regiao text NOT NULL DEFAULT 'SUL'")
+    planned = lab.plan((lab.reached, lab.now()))
+    columns = "SELECT count() FROM system.columns WHERE database = 'vendas_dw' AND table = 'venda' AND name = 'regiao'"
+    assert lab.query(columns) == [(0,)]
+    lab.move(planned)
+    assert lab.query(columns) == [(1,)]
+    lab.assert_equal()
