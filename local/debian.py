@@ -43,11 +43,10 @@ class Unpacked:
     def environment(self) -> Mapping[str, str]:
         """Return the variables with which the dynamic linker finds the unpacked libraries."""
         triplet = sysconfig.get_config_var("MULTIARCH") or f"{os.uname().machine}-linux-gnu"
-        folders = [
-            self.root / "usr" / "lib" / triplet,
-            self.root / "lib" / triplet,
-            self.root / "usr" / "lib",
-        ]
+        shared = self.root / "usr" / "lib" / triplet
+        # Libraries of one package's own, such as libpulse's: it looks for them where they would be installed.
+        own = sorted({library.parent for library in shared.glob("*/lib*.so*")})
+        folders = [shared, self.root / "lib" / triplet, self.root / "usr" / "lib", *own]
         return {"LD_LIBRARY_PATH": os.pathsep.join(map(str, folders))}
 
 
