@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-INSERTS_IN_FLIGHT = 3
+BATCHES_IN_FLIGHT = 4
 
 COPY_LOCK = 0x6D697272
 """First half of the advisory lock that a copy holds; the second is the table's oid."""
@@ -354,7 +354,7 @@ class Mover:
     def _load(
         self, stage: Stage, work: Work, batches: Iterator[pa.RecordBatch], version: int, source: SourceTable
     ) -> Tally:
-        """Insert the batches while the next are being read; at most `INSERTS_IN_FLIGHT` are held."""
+        """Check, then insert the batches while the next are being read; at most `BATCHES_IN_FLIGHT` are held."""
         from include.mirror import arrow, verify
 
         spec, own = stage.table.spec, stage.table.own
@@ -363,20 +363,26 @@ class Mover:
         def describe(column: Column, key: arrow.Key) -> str:
             return source.value(column, key)
 
-        with ThreadPoolExecutor(1, "insert") as pool:
+        def check(batch: pa.RecordBatch) -> pa.RecordBatch:
+            rows = arrow.read_batch(spec, batch, describe)
+            tally.add(rows)
+            return arrow.convert(rows, version, own.version)
+
+        def insert(checked: Future[pa.RecordBatch]) -> None:
+            stage.insert(self.inserting, checked.result())
+
+        # PostgreSQL, the checks and ClickHouse work at the same time: each has a thread that mostly runs outside of Python.
+        with ThreadPoolExecutor(1, "check") as checking, ThreadPoolExecutor(1, "insert") as inserting:
             in_flight: deque[Future[None]] = deque()
             for batch in batches:
                 if not batch.num_rows:
                     continue
-                rows = arrow.read_batch(spec, batch, describe)
-                tally.add(rows)
-                converted = arrow.convert(rows, version, own.version)
-                if len(in_flight) == INSERTS_IN_FLIGHT:
+                if len(in_flight) == BATCHES_IN_FLIGHT:
                     in_flight.popleft().result()
-                in_flight.append(pool.submit(stage.insert, self.inserting, converted))
+                in_flight.append(inserting.submit(insert, checking.submit(check, batch)))
                 self.engine.observe("extracted", work)
-            for insert in in_flight:
-                insert.result()
+            for done in in_flight:
+                done.result()
         return tally
 
 
