@@ -42,7 +42,7 @@ def mirror_dag(
     warehouse = Asset(declaration.views, uri=f"x-clickhouse://{declaration.warehouse}/{declaration.views}")
 
     @dag(
-        dag_id=f"etl_{declaration.name}",
+        dag_id=f"etl_{declaration.label}",
         schedule=CronDataIntervalTimetable(settings.schedule, timezone="UTC"),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,  # what an outage left out is planned by the next run itself

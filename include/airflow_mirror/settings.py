@@ -54,7 +54,7 @@ def _cluster(name: str) -> Cluster | None:
 
 def load(mirror: str) -> Settings:
     """Read the settings of one mirror; raise ValueError naming the variable that makes no sense."""
-    prefix = f"ETL_{mirror.upper()}_"
+    prefix = f"ETL_{mirror}_".upper()
     return Settings(
         schedule=os.environ.get(f"{prefix}SCHEDULE", "*/2 * * * *"),
         grace=timedelta(seconds=_number(f"{prefix}GRACE_SECONDS", 2, 1)),

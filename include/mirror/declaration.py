@@ -17,8 +17,9 @@ the first task of a run raises it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from include.mirror import names
 
@@ -34,6 +35,7 @@ STAGE_PREFIX = "stage__"
 _PART = r'"(?:[^"]|"")+"|[^".]+'
 _QUALIFIED = re.compile(rf"(?:(?P<schema>{_PART})\.)?(?P<name>{_PART})", re.DOTALL)
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
 def split_name(text: str) -> tuple[str | None, str] | None:
@@ -116,9 +118,17 @@ class Mirror:
     tables: Sequence[Table] | Schema
 
     @property
+    def label(self) -> str:
+        """Its name with nothing but letters, digits and _: what the DAG and its settings are called after."""
+        return re.sub(r"[^A-Za-z0-9_]", "_", str(self.name)) or "_"
+
+    @property
     def declared(self) -> Sequence[Table]:
-        """The tables that are named."""
-        return self.tables.tables if isinstance(self.tables, Schema) else self.tables
+        """The tables that are named; none of what is no Table, which `problems` tells."""
+        listed = self.tables.tables if isinstance(self.tables, Schema) else self.tables
+        if not _is_list(listed):
+            return []
+        return [table for table in listed if isinstance(table, Table) and isinstance(table.name, str)]
 
     @property
     def schema(self) -> Schema | None:
@@ -137,7 +147,7 @@ class Mirror:
         and where the mirror itself uses the name: `filial_pedido`, `public_cargas`.
         """
         if to is not None:
-            return to
+            return str(to)
         home = self.schema.name if self.schema else "public"
         taken = name in OWN_NAMES or name.startswith(STAGE_PREFIX)
         return f"{schema}_{name}" if taken or schema != home else name
@@ -159,7 +169,13 @@ def problems(mirror: Mirror) -> list[str]:
 
 def general_problems(mirror: Mirror) -> list[str]:
     """Return what is wrong with a declaration as a whole."""
-    found = []
+    if found := _wrong_types(mirror):
+        return found
+    if not _NAME.fullmatch(mirror.name):
+        found.append(
+            f"name is {mirror.name!r}; it must be letters, digits and _, because the DAG and its settings are called "
+            "after it"
+        )
     for what in ("storage", "views"):
         if not _DATABASE.fullmatch(value := getattr(mirror, what)):
             found.append(f"{what} is {value!r}; it must be letters, digits and _, and begin with no digit")
@@ -167,6 +183,74 @@ def general_problems(mirror: Mirror) -> list[str]:
         found.append(f"storage and views are both {mirror.storage!r}; give two databases")
     if not mirror.declared and mirror.schema is None:
         found.append('tables is empty; name some, such as [Table("pais")], or give Schema("public")')
+    return found
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+_TEXT = ("a text", lambda value: isinstance(value, str))
+_MAYBE = ("a text or None", lambda value: value is None or isinstance(value, str))
+_TEXTS = (
+    'a list of texts, such as ["foto"]',
+    lambda value: _is_list(value) and all(isinstance(one, str) for one in value),
+)
+_KEY = (
+    'a text, or a list of texts such as ["pedido", "linha"]',
+    lambda value: value is None or isinstance(value, str) or _TEXTS[1](value),
+)
+_TYPES = (
+    'ClickHouse types by columns, such as {"uf": "LowCardinality(String)"}',
+    lambda value: (
+        isinstance(value, Mapping) and all(isinstance(one, str) for one in (*value, *value.values()))
+    ),
+)
+_WIDTH = (
+    "a whole number of keys",
+    lambda value: value is None or (isinstance(value, int) and not isinstance(value, bool)),
+)
+_BOOL = ("True or False", lambda value: isinstance(value, bool))
+_TABLES = (
+    'a list of tables, such as [Table("pais")]',
+    lambda value: (
+        _is_list(value) and all(isinstance(one, Table) and isinstance(one.name, str) for one in value)
+    ),
+)
+_TABLES_OR_SCHEMA = (
+    f'{_TABLES[0]}, or Schema("public")',
+    lambda value: isinstance(value, Schema) or _TABLES[1](value),
+)
+_SHAPES: Mapping[type, Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
+    Mirror: {
+        **dict.fromkeys(("name", "source", "warehouse", "storage", "views"), _TEXT),
+        "tables": _TABLES_OR_SCHEMA,
+    },
+    Schema: {"name": _TEXT, "leave_out": _TEXTS, "tables": _TABLES},
+    Table: {
+        "name": _TEXT,
+        "columns": _TYPES,
+        "leave_out": _TEXTS,
+        "key": _KEY,
+        "change_column": _MAYBE,
+        "way": _MAYBE,
+        "partition_width": _WIDTH,
+        "only": _BOOL,
+        "to": _MAYBE,
+    },
+}
+"""What each part of a declaration must be, in words and as a check. Nothing raises when an object is made."""
+
+
+def _wrong_types(part: object, where: str = "") -> list[str]:
+    """Return what is given as another type than its class says. What is wrong with one table is that table's."""
+    found = []
+    for name, (right, fits) in _SHAPES[type(part)].items():
+        value = getattr(part, name)
+        if not fits(value):
+            found.append(f"{where}{name} is {value!r}; it must be {right}")
+        elif isinstance(value, Schema):
+            found += _wrong_types(value, "the schema's ")
     return found
 
 
@@ -187,7 +271,8 @@ def table_problems(mirror: Mirror) -> dict[str, list[str]]:
 
 
 def _problems(table: Table) -> list[str]:
-    found = []
+    if found := _wrong_types(table, f"table {table.name}: "):
+        return found
     if split_name(table.name) is None:
         found.append(
             f'{table.name!r} is not the name of a table; write "tabela" or "esquema.tabela", and a name that holds a dot '
