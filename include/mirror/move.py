@@ -163,7 +163,7 @@ class Mover:
                     self.ledger.write(entries)
             self._observe("recorded", [load.work for load in loads])
         for load in loads:
-            telemetry.moved(load.work, load.rows, load.seconds)
+            telemetry.moved(self.engine.declaration.name, load.work, load.rows, load.seconds)
         return entries
 
     def _note(self, works: Sequence[Work]) -> tuple[OpenTransactions, datetime]:

@@ -92,7 +92,7 @@ def plan_run(
         tables = prepared.tables
         # The ledger first: a transaction that ends between the two is then found gone, not overlooked.
         state = ledger.state(ALWAYS if request.fill_gaps else request.interval.inicio)
-        _report_lag(state, oldest, specs.values(), now)
+        _report_lag(declaration.name, state, oldest, specs.values(), now)
         windows = [name for name in tables if specs[name].way == "window"]
         open_now = open_transactions(source) if windows else OpenTransactions()
         asked = replace(request, tabelas=tuple(name for name in chosen if name in windows))
@@ -364,7 +364,7 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
         specs = [table.spec for table in tables.values()]
         oldest, _ = oldest_changes(source, specs, engine.source.zone)
         state = LedgerState(mover.ledger.coverage(), scans=mover.ledger.scans())
-        _report_lag(state, oldest, specs, clock(source))
+        _report_lag(engine.declaration.name, state, oldest, specs, clock(source))
     return moved
 
 
@@ -400,6 +400,7 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
 
 
 def _report_lag(
+    mirror: str,
     state: LedgerState, oldest: Mapping[str, datetime], specs: Iterable[TableSpec], now: datetime
 ) -> None:
     scans = {one.tabela: one.taken_at for one in state.scans}
@@ -409,4 +410,4 @@ def _report_lag(
         else:
             until = scans.get(spec.name)
         if until is not None:
-            telemetry.covered(spec.name, until, now)
+            telemetry.covered(mirror, spec.name, until, now)

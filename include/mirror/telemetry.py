@@ -44,18 +44,18 @@ def step(name: str, read: Work | None = None) -> Iterator[Span]:
         yield span
 
 
-def moved(read: Work, rows: int, seconds: float) -> None:
-    """Count what one read moved, once its ledger row is written; `seconds` is what loading it took."""
-    attributes = _attributes(read)
+def moved(mirror: str, read: Work, rows: int, seconds: float) -> None:
+    """Count what one read of a mirror moved, once its ledger row is written; `seconds` is what loading it took."""
+    attributes = {"mirror": mirror, **_attributes(read)}
     _reads.add(1, attributes)
     _rows.add(rows, attributes)
     if rows:
-        _throughput.set(rows / seconds, {"table": read.tabela})
+        _throughput.set(rows / seconds, {"mirror": mirror, "table": read.tabela})
 
 
-def covered(tabela: str, until: datetime, now: datetime) -> None:
+def covered(mirror: str, tabela: str, until: datetime, now: datetime) -> None:
     """Tell up to which instant a table is in the warehouse, and how far that lies behind the source's clock."""
-    attributes = {"table": tabela}
+    attributes = {"mirror": mirror, "table": tabela}
     _covered.set(until.timestamp(), attributes)
     _lag.set((now - until).total_seconds(), attributes)
 
