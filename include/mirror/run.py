@@ -400,8 +400,7 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
 
 
 def _report_lag(
-    mirror: str,
-    state: LedgerState, oldest: Mapping[str, datetime], specs: Iterable[TableSpec], now: datetime
+    mirror: str, state: LedgerState, oldest: Mapping[str, datetime], specs: Iterable[TableSpec], now: datetime
 ) -> None:
     scans = {one.tabela: one.taken_at for one in state.scans}
     for spec in specs:
