@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.abc import InspectLoader
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from include.automations.errors import CatalogError
@@ -23,6 +24,10 @@ from include.automations.schema import Names, origin, schema_of
 DECORATORS = ("include.automations.tarefa", "include.automations.task.tarefa")
 LARGEST_FILE = 1_000_000
 MARKUP = re.compile(r"[\\`*_\[\]<>]")
+
+_PARSING = Lock()
+"""Python 3.11 counts the depth of a tree for all threads in one place, and two at once raise SystemError
+(python/cpython#106905); what becomes of warnings is set for all threads, too."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,10 @@ def load(folder: Path) -> Catalog:
         ) from None
     if not root.is_dir():
         raise CatalogError(f"AUTOMACOES_MODULES_PATH: {folder} is not a folder")
-    return Catalog(
-        [_module(path) for path in paths if not path.name.startswith("_") and _is_inside(path, root)]
-    )
+    with _PARSING:
+        return Catalog(
+            [_module(path) for path in paths if not path.name.startswith("_") and _is_inside(path, root)]
+        )
 
 
 def _is_inside(path: Path, root: Path) -> bool:

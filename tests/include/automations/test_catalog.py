@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
@@ -309,3 +312,19 @@ def test_the_shipped_ones_are_these(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_signatures_are_no_markup(tmp_path: Path) -> None:
     known = folder(tmp_path, one="@tarefa\ndef one_two(*a: list[str], b='<b>`'): ...\n")
     assert known.markdown == r"- one.one\_two(\*a: list\[str\], b='\<b\>\`')"
+
+
+def test_many_threads_read_it_at_once(tmp_path: Path) -> None:
+    folder(tmp_path, sums=ONE + "".join(f"a{n} = [{n}, (lambda b: b + {n})]\n" for n in range(50)))
+
+    def look_at_garbage(*_: object) -> None:
+        """Let another thread in where the parser itself never would: while it allocates a tree."""
+        time.sleep(0)
+
+    gc.callbacks.append(look_at_garbage)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: catalog.load(tmp_path), range(40)))
+    finally:
+        gc.callbacks.remove(look_at_garbage)
+    assert [module.error for known in found for module in known.modules] == [None] * 40
