@@ -56,10 +56,10 @@ down: ## Stop the deployment in Docker; its data stays
 logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
 	@docker compose logs --follow --tail 100 $(SERVICE)
 
-# In two processes: what needs Airflow, which mostly waits, and beside it all the rest.
+# In three processes: what needs Airflow, which mostly waits, in one, and beside it all the rest in two.
 .PHONY: test
 test: lint typecheck ## Lint, check types, run every test except the soak and the load
-	$(BIN)/pytest --numprocesses 2 -m "not soak and not load"
+	$(BIN)/pytest --numprocesses 3 -m "not soak and not load"
 
 .PHONY: soak
 soak: $(INSTALLED) ## Run the tests that are too long for every day
