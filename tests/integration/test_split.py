@@ -59,6 +59,19 @@ def test_history_is_split_by_time(lab: Lab) -> None:
     lab.assert_equal()
 
 
+def test_a_small_rest_stays_with_the_piece_before_it(lab: Lab) -> None:
+    lab.options = replace(lab.options, max_rows=80)
+    lab.execute(
+        "INSERT INTO venda (valor_total, updated_at)"
+        " SELECT n, timestamp '2020-01-01' + n * interval '1 hour' FROM generate_series(1, 170) AS n"
+    )
+    end = lab.now()
+    planned = lab.plan((end - timedelta(seconds=1), end))
+    pieces = [read.window for batch in planned for read in batch.reads if read.window.tabela == "venda"]
+    assert len(pieces) == 2
+    assert lab.move(planned)["venda"] == 170
+
+
 def test_rows_around_the_end_of_summer_time_are_split_by_time_not_by_microseconds(lab: Lab) -> None:
     """Near it the range read on the wall clock begins an hour before the window."""
     lab.zone = ZoneInfo("America/Sao_Paulo")
