@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from include.mirror import names
+from include.mirror.declaration import WAYS
 from include.mirror.plan import (
     EPOCH,
     REREAD,
@@ -191,8 +192,11 @@ class Ledger:
             )
         ]
 
-    def state(self, before: datetime = ALWAYS) -> LedgerState:
-        """Return what is covered, what is owed, and the scans to go on from."""
+    def state(self, before: datetime = ALWAYS, ways: Collection[str] = WAYS) -> LedgerState:
+        """Return what is covered, what is owed, and the scans to go on from, as far as tables of these ways need it."""
+        scans = self.scans(before) if "scan" in ways else ()
+        if "window" not in ways:
+            return LedgerState(scans=scans)
         coverage = self.coverage()
         pending = [
             Pending(
@@ -215,7 +219,7 @@ class Ledger:
                 prepared,
             ) in self._query("read_pending", {"timeline": self.timeline})
         ]
-        return LedgerState(coverage, pending, self.scans(before), self.sweeps())
+        return LedgerState(coverage, pending, scans, self.sweeps())
 
     def done(self, plan: UUID) -> set[WorkKey]:
         """Return what one planning has seen through."""

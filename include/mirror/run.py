@@ -91,7 +91,8 @@ def plan_run(
         )
         tables = prepared.tables
         # The ledger first: a transaction that ends between the two is then found gone, not overlooked.
-        state = ledger.state(ALWAYS if request.fill_gaps else request.interval.inicio)
+        ways = {specs[name].way for name in tables}
+        state = ledger.state(ALWAYS if request.fill_gaps else request.interval.inicio, ways)
         _report_lag(declaration.name, state, oldest, specs.values(), now)
         windows = [name for name in tables if specs[name].way == "window"]
         open_now = open_transactions(source) if windows else OpenTransactions()
@@ -363,7 +364,11 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
                     moved[name] = moved.get(name, 0) + entry.rows
         specs = [table.spec for table in tables.values()]
         oldest, _ = oldest_changes(source, specs, engine.source.zone)
-        state = LedgerState(mover.ledger.coverage(), scans=mover.ledger.scans())
+        ways = {spec.way for spec in specs}
+        state = LedgerState(
+            mover.ledger.coverage() if "window" in ways else (),
+            scans=mover.ledger.scans() if "scan" in ways else (),
+        )
         _report_lag(engine.declaration.name, state, oldest, specs, clock(source))
     return moved
 

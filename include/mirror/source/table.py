@@ -66,8 +66,9 @@ class SourceTable:
         """Cut `window` into windows of about `max_rows` rows, by time, and by an integer key where one instant holds more.
 
         Each cut is one index-only scan forward from the last, and a look an eighth further: a rest of so few rows stays
-        with the piece before it. So the whole costs little more than one pass over the window's index entries. A window that is small enough comes back alone. The search goes along the change column's own values,
-        which only rise; where the zone repeats an hour, some cuts have no instant of their own and are left out.
+        with the piece before it. So the whole costs little more than one pass over the window's index entries. A
+        window that is small enough comes back alone. The search goes along the change column's own values, which only
+        rise; where the zone repeats an hour, some cuts have no instant of their own and are left out.
         """
         pieces: list[Window] = []
         start, unit = window.inicio, changes.unit(self.spec)
