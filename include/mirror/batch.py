@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from include.mirror.plan import Read, Scan, Sweep, Work
+from include.mirror.plan import Read, Rebuild, Scan, Sweep, Work
 from include.mirror.window import Window
 
 
@@ -16,20 +16,27 @@ from include.mirror.window import Window
 class Batch:
     """What one task moves: passes one after the other, each of them one snapshot.
 
-    `timeline` is that of the source when it was planned, 0 where nobody knows.
+    `timeline` is that of the source when it was planned, 0 where nobody knows. `built` holds, of tables that were built
+    anew before that, the version of the snapshot that they were built from.
     """
 
     plan: UUID
     passes: tuple[tuple[Work, ...], ...]
     timeline: int = 0
+    built: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def reads(self) -> list[Work]:
         """All reads of all passes."""
         return [read for reads in self.passes for read in reads]
 
+    @property
+    def tables(self) -> set[str]:
+        """The names of the tables that they read."""
+        return {read.tabela for read in self.reads}
+
     def __str__(self) -> str:
-        tables = sorted({read.tabela for read in self.reads})
+        tables = sorted(self.tables)
         listed = ", ".join(tables[:4]) + (f" and {len(tables) - 4} more" if len(tables) > 4 else "")
         return f"{len(self.reads)} reads of {listed}"
 
@@ -59,14 +66,15 @@ def group(
     What is small travels in one pass, in one snapshot. What `split` cuts becomes one pass per piece, so that no
     snapshot is held for longer than a piece takes and a killed task loses one piece at most. Re-reads are not
     split: what they move is what a transaction or two has left behind. A table that is read whole, for its first scan
-    or to be compared, is a pass of its own unless `is_small` says of its name that it is known to be small.
+    or to be compared, is a pass of its own unless `is_small` says of its name that it is known to be small; one that is
+    built anew always is.
     """
     together: list[Work] = []
     pieces: list[tuple[Work, ...]] = []
     for read in reads:
         if not isinstance(read, Read):
             known = isinstance(read, Sweep) or (isinstance(read, Scan) and read.xmin is not None)
-            if known or is_small(read.tabela):
+            if known or (is_small(read.tabela) and not isinstance(read, Rebuild)):
                 together.append(read)
             else:
                 pieces.append((read,))

@@ -8,6 +8,7 @@ read again; what can't be mended so raises, and sets the table aside.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -21,9 +22,10 @@ from include.mirror.errors import SchemaError
 from include.mirror.spec import Column, TableSpec
 from include.mirror.templates import render
 from include.mirror.types import carrier
-from include.mirror.warehouse.client import SETTINGS, Warehouse
+from include.mirror.warehouse.client import DROP, SETTINGS, Warehouse
 from include.mirror.warehouse.ddl import (
     Bookkeeping,
+    built,
     comment,
     left_out_comment,
     read_comment,
@@ -31,6 +33,7 @@ from include.mirror.warehouse.ddl import (
     storage_ddl,
     table_comment,
     view_ddl,
+    with_built,
 )
 from include.mirror.warehouse.table import WarehouseTable
 
@@ -98,16 +101,26 @@ def read(warehouse: Warehouse, client: Client) -> Contents:
     return contents
 
 
+def builds(contents: Contents) -> dict[str, int]:
+    """Return, by name, the version of the snapshot that each table which was built anew was built from."""
+    return {name: since for name, stored in contents.storage.items() if (since := built(stored.comment))}
+
+
 def drop_old_stages(warehouse: Warehouse, client: Client, contents: Contents, age: timedelta) -> list[str]:
-    """Drop the stages that no living attempt can own any more, being older than `age`; return their names."""
+    """Drop the stages that no living attempt can own any more, being older than `age`; return their names.
+
+    One that a view reads from stays: a table was being built anew.
+    """
     old = [
         name
         for name, stored in contents.storage.items()
-        if name.startswith(STAGE_PREFIX) and stored.age > age.total_seconds()
+        if name.startswith(STAGE_PREFIX)
+        and stored.age > age.total_seconds()
+        and not any(name in view.as_select for view in contents.views.values())
     ]
     for name in old:
         log.warning("dropping stage %s, left behind by an attempt that was killed", name)
-        client.command(f"DROP TABLE IF EXISTS {names.ch(warehouse.storage, name)} SYNC")
+        client.command(f"DROP TABLE IF EXISTS {names.ch(warehouse.storage, name)} SYNC", settings=DROP)
     return old
 
 
@@ -138,7 +151,7 @@ def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agree
     if stored is None:
         return Agreement(spec, None, again="the warehouse has no table for it")
     table = f"{warehouse.storage}.{spec.name}"
-    own = _bookkeeping(table, stored)
+    own = _bookkeeping(warehouse, spec, stored)
     noted = read_table_comment(stored.comment)
     replaced = noted is not None and noted.oid != spec.oid
     new = [
@@ -163,14 +176,15 @@ def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agree
             )
         if (found := stored.columns.get(name)) is None or found.type != kind:
             raise SchemaError(
-                f"warehouse column {table}.{name} is {found.type if found else 'missing'}, expected {kind}"
+                f"warehouse column {table}.{name} is {found.type if found else 'missing'}, expected {kind}: "
+                f"{_anew(warehouse, spec)}"
             )
     if unknown := [name for name in stored.columns if name not in expected and name not in known]:
         raise SchemaError(
             f"warehouse table {table} has columns that {spec.label} does not: {', '.join(sorted(unknown))}; drop them, "
             f"or {_anew(warehouse, spec)}"
         )
-    _check_keys(table, spec, stored, own)
+    _check_keys(warehouse, spec, stored, own)
     again = None
     if replaced:
         again = "the source's table is another one than before"
@@ -227,8 +241,8 @@ def _alterations(spec: TableSpec, stored: Stored, new: Sequence[Column]) -> list
         if agreed is not None and not agreed.left_out:
             text = names.ch_text(left_out_comment(agreed))
             changes.append(f"COMMENT COLUMN {names.ch(name)} {text}")
-    if stored.comment != table_comment(spec):
-        changes.append(f"MODIFY COMMENT {names.ch_text(table_comment(spec))}")
+    if stored.comment != (text := with_built(table_comment(spec), built(stored.comment))):
+        changes.append(f"MODIFY COMMENT {names.ch_text(text)}")
     return changes
 
 
@@ -253,18 +267,31 @@ def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Conten
         warehouse,
         client,
         agreement.spec,
-        _bookkeeping(f"{warehouse.storage}.{spec.name}", stored),
+        _bookkeeping(warehouse, spec, stored),
         stored.partition_key,
         stored.sorting_key,
+        built(stored.comment),
     )
+
+
+def check_replaceable(warehouse: Warehouse, spec: TableSpec, contents: Contents) -> None:
+    """Raise SchemaError unless a table that is built anew may take the place of what has its name, and of its view."""
+    stored = contents.storage[spec.name]
+    if read_table_comment(stored.comment) is None:
+        # Of the first version, perhaps, which wrote no comments.
+        _bookkeeping(warehouse, spec, stored)
+    lacks_view(warehouse, contents.views.get(spec.name), spec)
 
 
 def _anew(warehouse: Warehouse, spec: TableSpec) -> str:
     """Return how a table that does not fit any more is made anew, for the end of a message."""
-    return (
-        f"to build the warehouse's table anew, run DROP TABLE {names.ch(warehouse.storage, spec.name)} SYNC: the next "
-        "run creates it and reads all of it"
-    )
+    if warehouse.cluster is not None:
+        drop = (
+            f"DROP TABLE {names.ch(warehouse.storage, spec.name)} ON CLUSTER `{warehouse.cluster.name}` SYNC"
+        )
+        return f"to build the warehouse's table anew, run {drop}: the next run creates it and reads all of it"
+    conf = json.dumps({"reconstruir": [spec.name]}, ensure_ascii=False)
+    return f"to build the warehouse's table anew, run it once with conf {conf}"
 
 
 def _check_names(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> None:
@@ -315,7 +342,7 @@ def _agree_on_column(
     found = stored.get(column.name)
     if found is None:
         raise SchemaError(
-            f"warehouse column {table}.{column.name} is missing, expected {column.warehouse_type}"
+            f"warehouse column {table}.{column.name} is missing, expected {column.warehouse_type}: {anew}"
         )
     agreed = read_comment(found.comment)
     if agreed is not None and agreed.type != column.source.declared:
@@ -335,24 +362,30 @@ def _agree_on_column(
             column.source, not_null=column.not_null, key=column.name in spec.key, wanted=found.type
         )
     except SchemaError as error:
-        raise SchemaError(f"{wrong}: {error}") from None
+        raise SchemaError(f"{wrong}: {error}; or, {anew}") from None
     return replace(column, carrier=adopted)
 
 
-def _bookkeeping(table: str, stored: Stored) -> Bookkeeping:
+def _bookkeeping(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> Bookkeeping:
     match = _ENGINE.match(stored.engine_full)
     if match is None or not match["family"].endswith("Replacing"):
+        mend = _anew(warehouse, spec)
+        if read_table_comment(stored.comment) is None:
+            name, other = (names.ch(warehouse.storage, one) for one in (spec.name, spec.name + "_old"))
+            mend = f"the mirror did not make it; make room, such as RENAME TABLE {name} TO {other}"
         raise SchemaError(
-            f"warehouse table {table} has engine {stored.engine_full.split(' ')[0]}, expected "
-            "ReplacingMergeTree(version, is_deleted)"
+            f"warehouse table {warehouse.storage}.{spec.name} has engine {stored.engine_full.split(' ')[0]}, expected "
+            f"ReplacingMergeTree(version, is_deleted): {mend}"
         )
     return Bookkeeping(match["version"], match["deleted"])
 
 
-def _check_keys(table: str, spec: TableSpec, stored: Stored, own: Bookkeeping) -> None:
+def _check_keys(warehouse: Warehouse, spec: TableSpec, stored: Stored, own: Bookkeeping) -> None:
+    table, anew = f"{warehouse.storage}.{spec.name}", _anew(warehouse, spec)
     if _bare(stored.sorting_key) != ", ".join(map(_bare, spec.key)):
         raise SchemaError(
-            f"warehouse table {table} is ordered by {stored.sorting_key or 'nothing'}, expected {', '.join(spec.key)}"
+            f"warehouse table {table} is ordered by {stored.sorting_key or 'nothing'}, expected {', '.join(spec.key)}: "
+            f"{anew}"
         )
     partition = _bare(stored.partition_key)
     if not partition or (
@@ -364,7 +397,8 @@ def _check_keys(table: str, spec: TableSpec, stored: Stored, own: Bookkeeping) -
     if wrong := [name for name in others if re.search(rf"\b{re.escape(_bare(name))}\b", partition)]:
         raise SchemaError(
             f"warehouse table {table} is partitioned by {stored.partition_key}, which changes with {wrong[0]}: the "
-            f"versions of one row would stand in several partitions; partition by a range of {', '.join(spec.key)}"
+            f"versions of one row would stand in several partitions; partition by a range of {', '.join(spec.key)}; "
+            f"{anew}"
         )
 
 
@@ -375,6 +409,8 @@ def lacks_view(warehouse: Warehouse, stored: Stored | None, spec: TableSpec) -> 
     replacing it would destroy what it holds.
     """
     if stored is None:
+        return True
+    if is_bridged(warehouse, stored):
         return True
     if stored.engine != "View" or _bare(f"{warehouse.storage}.{spec.name} FINAL") not in _bare(
         stored.as_select
@@ -387,6 +423,11 @@ def lacks_view(warehouse: Warehouse, stored: Stored | None, spec: TableSpec) -> 
     return {name: column.type for name, column in stored.columns.items()} != {
         column.name: column.warehouse_type for column in spec.columns
     }
+
+
+def is_bridged(warehouse: Warehouse, view: Stored) -> bool:
+    """Return whether a view reads from a stage: its table was being built anew, with other columns, and that was killed."""
+    return view.engine == "View" and f" FROM {warehouse.storage}.{STAGE_PREFIX}" in _bare(view.as_select)
 
 
 def _bare(text: str) -> str:

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING
 from include.mirror import catalog, contract
 from include.mirror.declaration import Mirror, Table, general_problems, table_problems
 from include.mirror.errors import MirrorError, SchemaError
-from include.mirror.plan import Work
+from include.mirror.names import ch
+from include.mirror.plan import EPOCH, Work
 from include.mirror.relation import KeyRange, Relation
 from include.mirror.source.session import Connection, Source
 from include.mirror.spec import TableSpec, did_you_mean, integer_key, resolve
 from include.mirror.warehouse.client import Warehouse
+from include.mirror.warehouse.ddl import bookkeeping, partition
 from include.mirror.warehouse.table import WarehouseTable
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 Observe = Callable[[str, Work], None]
-"""Told of each step as it is done: noted, snapshot, extracted, staged, verified, published, confirmed, recorded."""
+"""Told of each step as it is done: noted, snapshot, extracted, staged, verified, published, confirmed, recorded; of a
+table that is built anew also created, bridged, exchanged, shown."""
 
 
 def _silent(_step: str, _work: Work) -> None:
@@ -157,13 +160,7 @@ class Engine:
         """Return these tables as they stand on both sides, and why others can't be mirrored, both by name."""
         contents = contract.read(self.warehouse, client)
         resolved = self.specs(connection, names)
-        refused = {
-            name: resolved.refused.get(name)
-            or f"{name} was planned, and the declaration of {self.declaration.name} has no such table any more: it "
-            "changed while the run was under way, and the next run goes by what it says now"
-            for name in names
-            if name not in resolved.specs
-        }
+        refused = self._missing(names, resolved)
         tables = {}
         for name, spec in resolved.specs.items():
             try:
@@ -172,19 +169,54 @@ class Engine:
                 refused[name] = str(error)
         return tables, refused
 
+    def _missing(self, names: Collection[str], resolved: Resolved) -> dict[str, str]:
+        return {
+            name: resolved.refused.get(name)
+            or f"{name} was planned, and the declaration of {self.declaration.name} has no such table any more: it "
+            "changed while the run was under way, and the next run goes by what it says now"
+            for name in names
+            if name not in resolved.specs
+        }
+
+    def new_tables(
+        self, connection: Connection, client: Client, names: Collection[str]
+    ) -> tuple[dict[str, WarehouseTable], dict[str, str]]:
+        """Return these tables as the mirror would make them today, and why others can't be mirrored, both by name."""
+        resolved = self.specs(connection, names, new=True)
+        tables = {
+            name: WarehouseTable(
+                self.warehouse, client, spec, bookkeeping(spec), partition(spec), ", ".join(map(ch, spec.key))
+            )
+            for name, spec in resolved.specs.items()
+        }
+        return tables, self._missing(names, resolved)
+
     def changed(
-        self, connection: Connection, client: Client, tables: Iterable[WarehouseTable]
+        self, connection: Connection, client: Client, tables: Iterable[WarehouseTable], *, new: bool = False
     ) -> dict[str, str]:
-        """Return which tables are no longer what they were, on either side, and how that is said."""
+        """Return which tables are no longer what they were, on either side, and how that is said.
+
+        With `new`, they are tables that are about to be made, and only the source's side is looked at.
+        """
         before = {table.spec.name: table for table in tables}
-        now, refused = self.tables(connection, client, before)
+        now, refused = (self.new_tables if new else self.tables)(connection, client, before)
         for name, table in now.items():
-            if _shape(table.spec) != _shape(before[name].spec):
+            if table.built != before[name].built:
+                refused[name] = built_since(table)
+            elif _shape(table.spec) != _shape(before[name].spec):
                 refused[name] = (
                     f"source table {table.spec.label} was altered while the run was under way: the next run reads it as "
                     "it is now"
                 )
         return refused
+
+
+def built_since(table: WarehouseTable) -> str:
+    """Return why a read of a table that was planned for another one before it is not moved into it."""
+    return (
+        f"{table.spec.label} was built anew in the warehouse since the run was planned, from all that the source had at "
+        f"{EPOCH + timedelta(microseconds=table.built):%FT%TZ}: the next run goes on from there"
+    )
 
 
 def _shape(spec: TableSpec) -> object:

@@ -4,12 +4,15 @@ A window is done when its row is here, and not before; so is a scan, and a copy.
 of one snapshot in a single INSERT, so a crash leaves either all of them or none. A row of kind `forget` makes the
 earlier rows of its table void: the table is read again from the start. One of kind `refused` says why a run has set a
 table aside.
+
+Each row says which of the tables that had the name its rows went into: `built` is the version of the snapshot that this
+one was built anew from, 0 for one that was never built anew. It counts while that is the table that has the name now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -27,6 +30,7 @@ from include.mirror.plan import (
     Pending,
     Prepared,
     Read,
+    Rebuild,
     Scan,
     Scanned,
     Session,
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 
 TABLE = "cargas"
 FORGET, EXCHANGED, REFUSED, BEGIN = "forget", "exchanged", "refused", "begin"
+REBUILD = Rebuild.kind
 ALWAYS = datetime(2299, 1, 1, tzinfo=UTC)
 """After every scan that there can be."""
 
@@ -76,7 +81,7 @@ class Entry:
     """One ledger row. `money` holds the exact sum of each decimal column of the rows moved; `reason` is why the table
     is read in this way. `seen` are the transactions from `snapshot_xmin` on that a scan had read rows of, `parts` those
     of the warehouse's table once rows were published; `behind` is when the oldest transaction that a sweep did not see had
-    begun."""
+    begun. `built` is the snapshot that the table was built anew from, 0 for none."""
 
     id: UUID
     work: Work
@@ -96,6 +101,7 @@ class Entry:
     source_timeline: int = 0
     behind: datetime = EPOCH
     parts: tuple[Part, ...] = ()
+    built: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,12 +109,14 @@ class Ledger:
     """The ledger's table, through one client.
 
     Transaction ids of another timeline than `timeline` of the source are read as those of an unknown cluster, which
-    nothing is compared with.
+    nothing is compared with. `built` are the snapshots that tables were built anew from, by name: rows of other tables
+    that had those names do not count.
     """
 
     warehouse: Warehouse
     client: Client
     timeline: int = 0
+    built: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -227,7 +235,11 @@ class Ledger:
             (kind, Window(tabela, _utc(inicio), _utc(fim), key_from, key_to))
             if kind in (WINDOW, REREAD)
             else (kind, tabela)
-            for kind, tabela, inicio, fim, key_from, key_to in self._query("read_done", {"plan": plan})
+            for kind, tabela, inicio, fim, key_from, key_to, version in self._query(
+                "read_done", {"plan": plan}
+            )
+            # Its row is written before the exchange. A later one has brought all that an earlier one was to bring.
+            if kind != REBUILD or version <= self.built.get(tabela, 0)
         }
 
     def refuse(self, attempt: Attempt, reasons: Mapping[str, str]) -> None:
@@ -303,8 +315,10 @@ class Ledger:
         if self.warehouse.cluster is not None:
             # Rows that were written on another replica before this moment are read as well.
             self.client.command(f"SYSTEM SYNC REPLICA {self.name} LIGHTWEIGHT")
+        # As two arrays: a parameter can't be a Map.
+        built = {"rebuilt": list(self.built), "built": list(self.built.values())}
         result: Sequence[Sequence[Any]] = self.client.query(
-            render(name, ledger=self.name), parameters=parameters
+            render(name, ledger=self.name), parameters={**built, **(parameters or {})}
         ).result_rows
         return result
 
@@ -348,6 +362,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "source_database": entry.source_database,
         "source_timeline": entry.source_timeline,
         "parts": [tuple(part) for part in entry.parts],
+        "built": entry.built,
     }
 
 

@@ -20,6 +20,9 @@ transaction id from which the next scan reads.
 A copy publishes only what differs from what the warehouse has, so two copies of one table must not overlap: the second
 would compare with what the first is about to change. Each holds an advisory lock of the source from before its snapshot
 until its ledger row is written.
+
+While a pass runs, none of its tables is exchanged for one that was built anew: that is prevented by another such lock, and
+does no harm where the lock is lost (docs/decisions/0022-a-table-is-rebuilt-under-a-new-name.md).
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ from include.mirror import telemetry
 from include.mirror.engine import Engine
 from include.mirror.errors import MirrorError, SchemaError, SourceAwayError
 from include.mirror.ledger import Attempt, Entry, Ledger
-from include.mirror.plan import EPOCH, Copy, Notes, OpenTransactions, Read, Scan, Sweep, Work
+from include.mirror.plan import EPOCH, Copy, Notes, OpenTransactions, Read, Rebuild, Scan, Sweep, Work
 from include.mirror.source import changes
 from include.mirror.source.changes import Changes
 from include.mirror.source.clock import wait_until
@@ -54,6 +57,7 @@ from include.mirror.source.table import SourceTable
 from include.mirror.source.transactions import Identity, open_transactions
 from include.mirror.spec import Column, TableSpec
 from include.mirror.warehouse import parts
+from include.mirror.warehouse.parts import Part
 from include.mirror.warehouse.table import Stage, WarehouseTable
 from include.mirror.window import ceil_time
 
@@ -69,6 +73,9 @@ BATCHES_IN_FLIGHT = 4
 
 COPY_LOCK = 0x6D697272
 """First half of the advisory lock that a copy holds; the second is the table's oid."""
+
+PLACE_LOCK = 0x706C6163
+"""The same of the lock that every pass holds, shared, while it relies on which table has the name in the warehouse."""
 
 SEEN_AT_MOST = 500
 """How many transaction ids a scan remembers whose rows it had read while an older transaction was open."""
@@ -108,7 +115,8 @@ class Mover:
     @property
     def ledger(self) -> Ledger:
         """The ledger."""
-        return Ledger(self.engine.warehouse, self.client)
+        built = {name: table.built for name, table in self.tables.items() if table.built}
+        return Ledger(self.engine.warehouse, self.client, built=built)
 
     @telemetry.step("pass")
     def move(self, works: Sequence[Work], attempt: Attempt) -> list[Entry]:
@@ -116,8 +124,9 @@ class Mover:
         started_at = datetime.now(UTC)
         specs = list({work.tabela: self.tables[work.tabela].spec for work in works}.values())
         with ExitStack() as stack:
+            stack.enter_context(self._locked(PLACE_LOCK, specs, shared=True))
             for name in dict.fromkeys(work.tabela for work in works if isinstance(work, Copy)):
-                stack.enter_context(self._alone(self.tables[name].spec))
+                stack.enter_context(self._locked(COPY_LOCK, [self.tables[name].spec]))
             now, noted_at = self._note(works)
             current = stack.enter_context(
                 snapshot(self.engine.source, self.connection, specs, self.ledger.newest_version)
@@ -127,8 +136,6 @@ class Mover:
             refused = self.engine.changed(
                 self.connection, self.client, [self.tables[spec.name] for spec in specs]
             )
-            # What began before this and has not ended may still write rows with times from then on.
-            behind = min((session.start for session in now.sessions), default=noted_at)
             loads = self._stage_all(works, current, noted_at, attempt, stack, refused)
             if refused:
                 self.set_aside(attempt, refused)
@@ -136,25 +143,8 @@ class Mover:
             published = {load.work.tabela for load in loads if load.stage is not None}
             noted = parts.read(self.engine.warehouse, self.client, published)
             entries = [
-                Entry(
-                    id=uuid4(),
-                    work=load.work,
-                    attempt=attempt,
-                    version=current.version,
-                    snapshot_xmin=current.xmin,
-                    source_system=current.system,
-                    notes=self._notes(load.work, now),
-                    rows=load.rows,
-                    money=load.tally.money,
-                    noted_at=noted_at,
-                    started_at=started_at,
-                    finished_at=load.finished_at,
-                    reason=self._spec(load.work).reason,
-                    seen=load.seen,
-                    source_database=self.identity.database,
-                    source_timeline=self.identity.timeline,
-                    behind=min(behind, noted_at),
-                    parts=tuple(noted.get(load.work.tabela, ())),
+                self._entry(
+                    load, current, (now, noted_at), attempt, started_at, noted.get(load.work.tabela, ())
                 )
                 for load in loads
             ]
@@ -184,25 +174,63 @@ class Mover:
         self._observe("noted", works)
         return now, noted_at
 
+    def _entry(
+        self,
+        load: Load,
+        current: Snapshot,
+        noted: tuple[OpenTransactions, datetime],
+        attempt: Attempt,
+        started_at: datetime,
+        standing: Iterable[Part],
+    ) -> Entry:
+        """Return the ledger row of what was loaded. `noted` is what `_note` returned; `standing` are the table's parts."""
+        now, noted_at = noted
+        # What began before this and has not ended may still write rows with times from then on.
+        behind = min((session.start for session in now.sessions), default=noted_at)
+        return Entry(
+            id=uuid4(),
+            work=load.work,
+            attempt=attempt,
+            version=current.version,
+            snapshot_xmin=current.xmin,
+            source_system=current.system,
+            notes=self._notes(load.work, now),
+            rows=load.rows,
+            money=load.tally.money,
+            noted_at=noted_at,
+            started_at=started_at,
+            finished_at=load.finished_at,
+            reason=self._spec(load.work).reason,
+            seen=load.seen,
+            source_database=self.identity.database,
+            source_timeline=self.identity.timeline,
+            behind=min(behind, noted_at),
+            parts=tuple(standing),
+            built=self.tables[load.work.tabela].built,
+        )
+
     def _notes(self, work: Work, now: OpenTransactions) -> Notes:
         return work.notes(now, self._spec(work).precision) if isinstance(work, Read) else Notes()
 
     @contextmanager
-    def _alone(self, spec: TableSpec) -> Iterator[None]:
-        """Hold the lock of a table's copies while the block runs."""
+    def _locked(self, key: int, specs: Iterable[TableSpec], *, shared: bool = False) -> Iterator[None]:
+        """Hold an advisory lock on each of these tables while the block runs."""
+        labels = {spec.oid: spec.label for spec in specs}
         # An oid is unsigned, and the function takes an integer.
-        oid = spec.oid - (1 << 32 if spec.oid >= 1 << 31 else 0)
+        oids = [oid - (1 << 32 if oid >= 1 << 31 else 0) for oid in labels]
+        one_each, kind = " FROM unnest($2::int[]) AS oid", "_shared" if shared else ""
         try:
-            run(self.connection, "SELECT pg_advisory_lock($1::int, $2::int)", (COPY_LOCK, oid))
+            run(self.connection, f"SELECT pg_advisory_lock{kind}($1::int, oid){one_each}", (key, oids))
         except psycopg.errors.LockNotAvailable:
+            what = "copied" if key == COPY_LOCK else "built anew" if shared else "moved"
             raise SourceAwayError(
-                f"{spec.label} is being copied by another run, which has to end first: run this one again"
+                f"{', '.join(labels.values())} is being {what} by another run, which has to end first: run this one again"
             ) from None
         try:
             yield
         finally:
             if not self.connection.closed:
-                run(self.connection, "SELECT pg_advisory_unlock($1::int, $2::int)", (COPY_LOCK, oid))
+                run(self.connection, f"SELECT pg_advisory_unlock{kind}($1::int, oid){one_each}", (key, oids))
 
     def _spec(self, work: Work) -> TableSpec:
         return self.tables[work.tabela].spec
@@ -254,10 +282,12 @@ class Mover:
             wanted = self._wanted(work, current, noted_at, source)
             if isinstance(work, Read):
                 source.warn_of_sequential_scan(wanted)
-            writers = _Writers(work, current) if isinstance(work, Scan) else None
+            whole = isinstance(work, Copy | Rebuild)
+            scan = Scan(work.tabela) if isinstance(work, Rebuild) and table.spec.way == "scan" else work
+            writers = _Writers(scan, current) if isinstance(scan, Scan) else None
             batches = current.stream(source, wanted, with_writers=writers is not None and writers.asked)
             first = next(batches, None)
-            if first is None and not isinstance(work, Copy):
+            if first is None and not whole:
                 return Load(
                     work,
                     verify.Tally(table.spec),
@@ -279,15 +309,15 @@ class Mover:
             if isinstance(work, Sweep):
                 _warn_of_times(table.spec, tally, source)
             if isinstance(work, Copy):
-                whole, stage = stage, stack.enter_context(table.stage(attempt.label))
-                rows = stage.keep_changes(whole, current.version)
+                everything, stage = stage, stack.enter_context(table.stage(attempt.label))
+                rows = stage.keep_changes(everything, current.version)
             span.set_attribute("rows", rows)
             seen = writers.seen if writers else ()
             return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began, seen)
 
     def _wanted(self, work: Work, current: Snapshot, noted_at: datetime, source: SourceTable) -> Changes:
         """Return what a read asks for."""
-        if isinstance(work, Copy):
+        if isinstance(work, Copy | Rebuild):
             return changes.EVERYTHING
         if isinstance(work, Scan):
             if work.xmin is None or not current.comparable(work.xmin, work.system):

@@ -210,7 +210,18 @@ class Sweep:
         return f"{self.tabela} for times that no window covers"
 
 
-Work = Read | Scan | Copy | Sweep
+@dataclass(frozen=True)
+class Rebuild:
+    """One table to read whole, into a table of the warehouse that takes the old one's place."""
+
+    tabela: str
+    kind: Literal["rebuild"] = "rebuild"
+
+    def __str__(self) -> str:
+        return f"{self.tabela} whole, into a new table"
+
+
+Work = Read | Scan | Copy | Sweep | Rebuild
 """Something that a run has to read."""
 
 

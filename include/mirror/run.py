@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from include.mirror import batch as batches
 from include.mirror import contract, names, telemetry
 from include.mirror.batch import Batch
 from include.mirror.declaration import STAGE_PREFIX, Mirror
-from include.mirror.engine import Engine, Resolved
+from include.mirror.engine import Engine, Resolved, built_since
 from include.mirror.errors import (
     RefusedError,
     RequestError,
@@ -28,7 +28,18 @@ from include.mirror.heals import clickhouse_heals
 from include.mirror.ledger import ALWAYS, TABLE, Attempt, Ledger
 from include.mirror.ledger import identity as identity_of
 from include.mirror.move import Mover
-from include.mirror.plan import Copy, LedgerState, OpenTransactions, Work, covered_until, plan, scan, sweep
+from include.mirror.plan import (
+    Copy,
+    LedgerState,
+    OpenTransactions,
+    Rebuild,
+    Work,
+    covered_until,
+    plan,
+    scan,
+    sweep,
+)
+from include.mirror.rebuild import Rebuilder
 from include.mirror.source.clock import clock, refuse_future
 from include.mirror.source.partitions import attached_with_rows
 from include.mirror.source.session import Connection
@@ -46,14 +57,17 @@ from include.mirror.warehouse import parts
 from include.mirror.warehouse.client import Warehouse
 from include.mirror.warehouse.ddl import is_mirrored, is_mirrored_table
 from include.mirror.warehouse.table import WarehouseTable
-from include.mirror.window import Interval, Window, choose, resolve
+from include.mirror.window import Interval, Window, choose, rebuilds, resolve
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 log = logging.getLogger(__name__)
 
-CONF_KEYS = ("inicio", "fim", "tabelas", "aceitar_fonte")
+CONF_KEYS = ("inicio", "fim", "tabelas", "aceitar_fonte", "reconstruir")
+
+EXCHANGING = ("Atomic", "Replicated", "Shared")
+"""The engines of databases in which two tables can be exchanged."""
 
 
 def plan_run(
@@ -72,6 +86,8 @@ def plan_run(
             f"unknown conf key {', '.join(map(repr, unknown))}; there are {', '.join(CONF_KEYS)}"
         )
     declaration = engine.declaration
+    if wanted := rebuilds(conf):
+        return _plan_rebuilds(engine, wanted, run_id)
     request = resolve(conf, data_interval, None if declaration.schema else declaration.names)
     plan_id = uuid4()
     with engine.clients() as (source, client):
@@ -89,7 +105,7 @@ def plan_run(
         prepared = _prepare(
             engine, source, client, ledger, resolved, identity, accept=conf.get("aceitar_fonte") is True
         )
-        tables = prepared.tables
+        tables, ledger = prepared.tables, prepared.ledger
         # The ledger first: a transaction that ends between the two is then found gone, not overlooked.
         ways = {specs[name].way for name in tables}
         state = ledger.state(ALWAYS if request.fill_gaps else request.interval.inicio, ways)
@@ -132,7 +148,65 @@ def plan_run(
     for read in reads:
         log.info("%s %s", read.kind, read)
     # A plan without reads is one that is to be checked all the same.
+    return [
+        replace(
+            batch,
+            timeline=identity.timeline,
+            built={name: since for name, since in ledger.built.items() if name in batch.tables},
+        )
+        for batch in planned or [Batch(plan_id, ())]
+    ]
+
+
+def _plan_rebuilds(engine: Engine, wanted: Sequence[str], run_id: str) -> list[Batch]:
+    """Return the batches of a run that builds tables anew and does nothing else.
+
+    A table that does not fit the warehouse's any more is no reason to refuse it: that is what this mends.
+    """
+    declaration = engine.declaration
+    if declaration.schema is None:
+        choose(wanted, declaration.names, "reconstruir")
+    plan_id = uuid4()
+    with engine.clients() as (source, client):
+        _check_exchange(engine.warehouse, client)
+        resolved = engine.specs(source)
+        chosen = choose(wanted, (*resolved.specs, *resolved.refused), "reconstruir")
+        specs = {name: spec for name, spec in resolved.specs.items() if name in chosen}
+        identity = check_server(source, sessions=any(spec.way == "window" for spec in specs.values()))
+        warn_of_subscriptions(specs.values())
+        _, wrong = oldest_changes(source, specs.values(), engine.source.zone)
+        resolved.refused |= wrong
+        ledger = Ledger(engine.warehouse, client, identity.timeline)
+        _prepare(engine, source, client, ledger, resolved, identity, accept=False, rebuilt=chosen)
+        reads = [Rebuild(name) for name in chosen if name not in resolved.refused]
+        planned = batches.group(reads, lambda window: [window], plan_id, engine.options.tasks)
+        refused = {name: text for name, text in resolved.refused.items() if name in chosen}
+        if refused:
+            ledger.refuse(Attempt(plan_id, run_id, 1), refused)
+    for name, reason in refused.items():
+        log.error("%s is set aside: %s", name, reason)
+    for read in reads:
+        log.info("%s %s", read.kind, read)
     return [replace(batch, timeline=identity.timeline) for batch in planned or [Batch(plan_id, ())]]
+
+
+def _check_exchange(warehouse: Warehouse, client: Client) -> None:
+    """Raise WarehouseError where two tables can't be exchanged."""
+    if warehouse.cluster is not None:
+        raise WarehouseError(
+            f"reconstruir is for a single server, and the warehouse is the cluster {warehouse.cluster.name}: its replicas "
+            "would not exchange both tables at the same moment. Run DROP TABLE … ON CLUSTER … SYNC instead "
+            "(docs/scaling.md): the next run creates the table and reads all of it"
+        )
+    found = client.query(
+        "SELECT engine FROM system.databases WHERE name = {storage:String}",
+        parameters={"storage": warehouse.storage},
+    ).result_rows
+    if found and found[0][0] not in EXCHANGING:
+        raise WarehouseError(
+            f"the database {warehouse.storage} has engine {found[0][0]}, which can't exchange two tables: it must be "
+            f"{' or '.join(EXCHANGING)}. Drop the table instead: the next run creates it and reads all of it"
+        )
 
 
 def _prepare(
@@ -144,29 +218,40 @@ def _prepare(
     identity: Identity,
     *,
     accept: bool,
+    rebuilt: Collection[str] = (),
 ) -> _Prepared:
     """Bring the warehouse in line with the source, and return every table as it stands there.
 
-    A table that does not fit is added to the refused ones. With `accept`, another source than before is taken.
+    A table that does not fit is added to the refused ones. With `accept`, another source than before is taken. Where
+    tables are to be `rebuilt`, only those are looked at, and created if they are missing; what is there stays as it is.
     """
     warehouse, refused = engine.warehouse, resolved.refused
     if warehouse.cluster is not None:
         warehouse.cluster.check(client)
     contents = contract.read(warehouse, client)
+    ledger = replace(ledger, built=contract.builds(contents))
     known = TABLE in contents.storage
     _check_ledger(warehouse, contents, resolved)
-    _refuse_what_is_gone(engine.declaration, contents, resolved, warehouse)
+    if not rebuilt:
+        _refuse_what_is_gone(engine.declaration, contents, resolved, warehouse)
     if not known:
         for database in (warehouse.storage, warehouse.views):
             warehouse.create(client, render("create_database", database=names.ch(database)))
         ledger.create()
-    elif "reason" not in contents.storage[TABLE].columns:
+    elif "built" not in contents.storage[TABLE].columns:
         ledger.upgrade()
     elif TABLE not in contents.views:
         ledger.create_view()
     specs, exchanged = resolved.specs, _check_source(warehouse, ledger, identity, accept=accept)
+    for name in [name for name in rebuilt if name in specs and name in contents.storage]:
+        try:
+            contract.check_replaceable(warehouse, specs[name], contents)
+        except SchemaError as error:
+            refused[name] = str(error)
+    if rebuilt:
+        specs = {name: specs[name] for name in rebuilt if name in specs and name not in contents.storage}
     if any(name not in contents.storage for name in specs):
-        specs = engine.specs(source, new=True).specs
+        specs = engine.specs(source, specs if rebuilt else None, new=True).specs
     agreements: dict[str, contract.Agreement] = {}
     for name, spec in specs.items():
         if name in refused:
@@ -216,9 +301,10 @@ def _prepare(
     for name, one in agreements.items():
         try:
             changed |= contract.prepare(warehouse, client, one)
-            if name not in again or name not in contents.views:
+            view = contents.views.get(name)
+            if view is None or not (name in again or contract.is_bridged(warehouse, view)):
                 # Until old rows are read again, a new column would show what they do not have; see refresh_views.
-                contract.create_view(warehouse, client, one.spec, contents.views.get(name))
+                contract.create_view(warehouse, client, one.spec, view)
         except ClickHouseError as error:
             if clickhouse_heals(error):
                 raise
@@ -236,15 +322,17 @@ def _prepare(
         for name, spec in specs.items()
         if name in agreements and name not in refused
     }
-    return _Prepared(tables, frozenset(there))
+    return _Prepared(tables, frozenset(there), ledger)
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """The tables as they stand in the warehouse, and the names of those that were there and are read from the start."""
+    """The tables as they stand in the warehouse, the names of those that were there and are read from the start, and the
+    ledger of these tables."""
 
     tables: dict[str, WarehouseTable]
     again: frozenset[str]
+    ledger: Ledger
 
 
 def _refuse_what_is_gone(
@@ -267,7 +355,8 @@ def _refuse_what_is_gone(
 
 
 def refresh_views(engine: Engine, tables: Collection[str]) -> None:
-    """Bring the views of these tables in line, where a column was waiting until old rows had been read again."""
+    """Bring the views of these tables in line, where a column was waiting until old rows had been read again, or a table
+    that was being built anew was left in the middle."""
     warehouse = engine.warehouse
     with warehouse.client() as client:
         contents = contract.read(warehouse, client)
@@ -276,8 +365,11 @@ def refresh_views(engine: Engine, tables: Collection[str]) -> None:
             for name in tables
             if (view := contents.views.get(name))
             and (stored := contents.storage.get(name))
-            and {column for column, noted in stored.columns.items() if is_mirrored(noted.comment)}
-            != view.columns.keys()
+            and (
+                contract.is_bridged(warehouse, view)
+                or {column for column, noted in stored.columns.items() if is_mirrored(noted.comment)}
+                != view.columns.keys()
+            )
         }
         if not behind:
             return
@@ -338,21 +430,27 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
     """Move a batch, pass by pass, leaving out what an earlier try has done; return rows moved per table."""
     attempt = Attempt(batch.plan, run_id, try_number)
     moved: dict[str, int] = {}
+    rebuilding = any(isinstance(read, Rebuild) for read in batch.reads)
     with engine.clients() as (source, client), engine.warehouse.client() as inserting:
-        wanted = {read.tabela for read in batch.reads}
-        tables, refused = engine.tables(source, client, wanted)
+        built = contract.builds(contract.read(engine.warehouse, client)) if rebuilding else {}
+        tables, refused = (engine.new_tables if rebuilding else engine.tables)(source, client, batch.tables)
+        for name, table in tables.items():
+            if not rebuilding and table.built != batch.built.get(name, 0):
+                refused[name] = built_since(table)
         identity = check_server(source, sessions=any(table.spec.way == "window" for table in tables.values()))
         if batch.timeline not in (0, identity.timeline):
             raise SourceError(
                 f"{identity} was promoted or restored since the run was planned: the next run plans anew, because "
                 "transaction ids may have been given twice"
             )
-        mover = Mover(engine, source, client, inserting, tables, identity)
+        mover = (Rebuilder if rebuilding else Mover)(engine, source, client, inserting, tables, identity)
         if refused:
             mover.set_aside(attempt, refused)
-        done = mover.ledger.done(batch.plan)
+        done = (replace(mover.ledger, built=built) if rebuilding else mover.ledger).done(batch.plan)
         for reads in batch.passes:
-            remaining = [read for read in reads if identity_of(read) not in done and read.tabela in tables]
+            remaining = [
+                read for read in reads if identity_of(read) not in done and read.tabela not in refused
+            ]
             if len(remaining) < len(reads):
                 log.info(
                     "%d reads were done by an earlier try of this plan, or set aside",
@@ -362,6 +460,8 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
                 for entry in mover.move(remaining, attempt):
                     name = entry.work.tabela
                     moved[name] = moved.get(name, 0) + entry.rows
+        if rebuilding:
+            return moved
         specs = [table.spec for table in tables.values()]
         oldest, _ = oldest_changes(source, specs, engine.source.zone)
         ways = {spec.way for spec in specs}
@@ -383,7 +483,9 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
     refused: dict[str, str] = {}
     planned = list(planned)
     with engine.warehouse.client() as client:
-        ledger = Ledger(engine.warehouse, client)
+        rebuilding = any(isinstance(read, Rebuild) for batch in planned for read in batch.reads)
+        built = contract.builds(contract.read(engine.warehouse, client)) if rebuilding else {}
+        ledger = Ledger(engine.warehouse, client, built=built)
         for batch in planned:
             done, aside = ledger.done(batch.plan), ledger.refused(batch.plan)
             missing = [read for read in batch.reads if identity_of(read) not in done]

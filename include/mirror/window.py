@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from include.mirror.errors import RequestError
+from include.mirror.phrases import did_you_mean
 
 MICROSECOND = timedelta(microseconds=1)
 EXAMPLE = "2026-01-01T00:00:00Z"
@@ -132,11 +133,33 @@ def resolve(
     return Request(Interval(start.astimezone(UTC), end.astimezone(UTC)), chosen, fill_gaps=True)
 
 
-def choose(wanted: Sequence[str] | None, tables: tuple[str, ...]) -> tuple[str, ...]:
-    """Return those of `tables` that are wanted, all for none; raise RequestError for a name that is not among them."""
+def rebuilds(conf: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the tables that a run shall build anew, empty where it was asked for something else.
+
+    Such a run does nothing else, so no other key stands beside this one, and it needs no interval.
+    """
+    if "reconstruir" not in conf:
+        return ()
+    wanted = conf["reconstruir"]
+    if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
+        raise RequestError(f'reconstruir must be a list of tables like ["tabela"], not {wanted!r}')
+    if others := [key for key in conf if key != "reconstruir"]:
+        raise RequestError(
+            f"conf has reconstruir and {', '.join(others)}: a run that builds tables anew reads them whole and moves "
+            "nothing else; give reconstruir alone"
+        )
+    return tuple(wanted)
+
+
+def choose(wanted: Sequence[str] | None, tables: tuple[str, ...], key: str = "tabelas") -> tuple[str, ...]:
+    """Return those of `tables` that are wanted, all for none; raise RequestError for a name that is not among them.
+
+    `key` is where in the conf they stand.
+    """
     if unknown := [name for name in wanted or () if name not in tables]:
         raise RequestError(
-            f"unknown table {', '.join(map(repr, unknown))} in tabelas; there are {', '.join(tables)}"
+            f"unknown table {', '.join(map(repr, unknown))} in {key}; there are {', '.join(tables)}"
+            f"{did_you_mean(unknown[0], tables, all_names=False)}"
         )
     return tuple(name for name in tables if not wanted or name in wanted)
 

@@ -31,6 +31,11 @@ SETTINGS = {
     "enable_time_time64_type": 1,
 }
 
+DROP = {
+    # The limit protects people from dropping what they meant to keep.
+    "max_table_size_to_drop": 0,
+}
+
 
 @dataclass(frozen=True)
 class Warehouse:

@@ -28,8 +28,8 @@ def bookkeeping(spec: TableSpec) -> Bookkeeping:
     return Bookkeeping(f"{prefix}version", f"{prefix}is_deleted")
 
 
-def storage_ddl(spec: TableSpec, storage: str) -> str:
-    """Return the CREATE TABLE of the table's storage."""
+def storage_ddl(spec: TableSpec, storage: str, version: int = 0) -> str:
+    """Return the CREATE TABLE of the table's storage; `version` is the snapshot that it is built anew from, 0 for none."""
     own = bookkeeping(spec)
     return render(
         "create_storage",
@@ -46,7 +46,7 @@ def storage_ddl(spec: TableSpec, storage: str) -> str:
         deleted=names.ch(own.deleted),
         partition=partition(spec),
         key=[names.ch(name) for name in spec.key],
-        comment=names.ch_text(table_comment(spec)),
+        comment=names.ch_text(with_built(table_comment(spec), version)),
     )
 
 
@@ -57,13 +57,14 @@ def partition(spec: TableSpec) -> str:
     return f"intDiv({names.ch(spec.integer_key)}, {spec.partition_width})"
 
 
-def view_ddl(spec: TableSpec, storage: str, views: str) -> str:
-    """Return the CREATE VIEW of the table's current rows."""
+def view_ddl(spec: TableSpec, storage: str, views: str, stage: str | None = None) -> str:
+    """Return the CREATE VIEW of the table's current rows, or of those of a stage of it, in which each key is once."""
     return render(
         "create_view",
         view=names.ch(views, spec.name),
         columns=[names.ch(column.name) for column in spec.columns],
-        table=names.ch(storage, spec.name),
+        table=names.ch(storage, stage or spec.name),
+        final=stage is None,
     )
 
 
@@ -92,11 +93,25 @@ def table_comment(spec: TableSpec) -> str:
 
 def read_table_comment(text: str) -> TableIdentity | None:
     """Return the identity from a table's comment, None where it says nothing of one."""
-    match = _TABLE_COMMENT.fullmatch(text)
+    match = _TABLE_COMMENT.fullmatch(found["comment"] if (found := _BUILT.fullmatch(text)) else text)
     if match is None:
         return None
     partitions = frozenset(map(int, (match["partitions"] or "").split()))
     return TableIdentity(int(match["oid"]), int(match["attributes"]), partitions)
+
+
+_BUILT = re.compile(r"(?P<comment>.*\)), built (?P<version>\d+)", re.DOTALL)
+
+
+def built(text: str) -> int:
+    """Return the version of the snapshot that a table with this comment was built anew from, 0 for none."""
+    match = _BUILT.fullmatch(text)
+    return int(match["version"]) if match else 0
+
+
+def with_built(text: str, version: int) -> str:
+    """Return a table's comment with the snapshot that it was built anew from, as it is for 0."""
+    return f"{text}, built {version}" if version else text
 
 
 def is_mirrored_table(text: str) -> bool:

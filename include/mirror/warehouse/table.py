@@ -27,11 +27,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def temporary_name(table: str, label: str) -> str:
+    """Return a name, another one at each call, for what an attempt that is called `label` keeps of a table."""
+    parts = [re.sub(r"[^0-9A-Za-z]+", "_", part) for part in (table, label)]
+    return f"{STAGE_PREFIX}{parts[0][:60]}__{parts[1][:80]}__{token_hex(4)}"
+
+
 @dataclass(frozen=True)
 class WarehouseTable:
     """A mirrored table as it stands in the warehouse, and the client that asks about it.
 
-    `partition_key` and `sorting_key` are what `system.tables` prints of it.
+    `partition_key` and `sorting_key` are what `system.tables` prints of it. `built` is the version of the snapshot that
+    it was built anew from, 0 for none.
     """
 
     warehouse: Warehouse
@@ -40,6 +47,7 @@ class WarehouseTable:
     own: Bookkeeping
     partition_key: str
     sorting_key: str
+    built: int = 0
 
     @property
     def name(self) -> str:
@@ -84,8 +92,7 @@ class WarehouseTable:
         On a cluster it is on one replica and is not replicated: attaching takes what the replica that runs it has of
         the stage at that moment, which of a replicated one may be a part.
         """
-        parts = [re.sub(r"[^0-9A-Za-z]+", "_", part) for part in (self.spec.name, label)]
-        name = f"{STAGE_PREFIX}{parts[0][:60]}__{parts[1][:80]}__{token_hex(4)}"
+        name = temporary_name(self.spec.name, label)
         quoted = names.ch(self.warehouse.storage, name)
         # To attach from it, both have to have the very same partition key, or none.
         partition = f" PARTITION BY {self.partition_key}" if self.partition_key else ""

@@ -10,4 +10,6 @@ ALTER TABLE {{ ledger }}
         AFTER `source_database`,
     ADD COLUMN IF NOT EXISTS `parts` Array(Tuple(partition String, low Int64, high Int64, mutation Int64))
         COMMENT 'the parts of the table when its rows were published: blocks from low to high, changed by mutation',
+    ADD COLUMN IF NOT EXISTS `built` UInt64
+        COMMENT 'the snapshot that the table was built anew from which the rows went into; 0 for one that never was',
     MODIFY COLUMN `money` Map(LowCardinality(String), Decimal(76, 38))

@@ -5,7 +5,7 @@ CREATE TABLE IF NOT EXISTS {{ ledger }}
     `id` UUID,
     `plan` UUID COMMENT 'the planning that asked for it: one per try of plan_windows',
     `tabela` LowCardinality(String),
-    `kind` LowCardinality(String) COMMENT 'window, reread, scan, copy, sweep, forget: earlier rows of the table are void, exchanged, refused, begin',
+    `kind` LowCardinality(String) COMMENT 'window, reread, scan, copy, sweep, rebuild, forget: earlier rows of the table are void, exchanged, refused, begin',
     `inicio` DateTime64(6, 'UTC'),
     `fim` DateTime64(6, 'UTC') COMMENT 'of a scan or a copy: when its snapshot was taken',
     `key_from` Nullable(Int64) COMMENT 'inclusive; NULL is open',
@@ -30,7 +30,9 @@ CREATE TABLE IF NOT EXISTS {{ ledger }}
     `reason` String COMMENT 'why the table is read in this way, read again, or set aside',
     `seen` Array(UInt64) COMMENT 'of a scan: transaction ids from snapshot_xmin on whose rows it had read',
     `parts` Array(Tuple(partition String, low Int64, high Int64, mutation Int64))
-        COMMENT 'the parts of the table when its rows were published: blocks from low to high, changed by mutation'
+        COMMENT 'the parts of the table when its rows were published: blocks from low to high, changed by mutation',
+    `built` UInt64
+        COMMENT 'the snapshot that the table was built anew from which the rows went into; 0 for one that never was'
 )
 ENGINE = MergeTree
 ORDER BY (tabela, inicio, version)

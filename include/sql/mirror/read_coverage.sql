@@ -1,4 +1,5 @@
-{# What is covered: windows of whole tables joined where they touch, and windows of key ranges one by one. #}
+{# What is covered: windows of whole tables joined where they touch, and windows of key ranges one by one. Here and in
+   other questions, a row counts while its table is the one that was built from the same snapshot (0: from none). #}
 WITH valid AS
 (
     SELECT tabela, inicio, fim, key_from, key_to
@@ -6,6 +7,7 @@ WITH valid AS
     LEFT JOIN (SELECT tabela, max(version) AS until FROM {{ ledger }} WHERE kind = 'forget' GROUP BY tabela) AS forgotten
         USING (tabela)
     WHERE kind = 'window' AND version > ifNull(until, 0)
+      AND built = {built:Array(UInt64)}[indexOf({rebuilt:Array(String)}, tabela)]
 )
 SELECT tabela, min(inicio), max(fim), NULL AS key_from, NULL AS key_to
 FROM

@@ -6,4 +6,5 @@ LEFT JOIN (SELECT tabela, max(version) AS until FROM {{ ledger }} WHERE kind = '
     USING (tabela)
 WHERE (notEmpty(open_sessions) OR arrayExists(p -> isNotNull(p.since), prepared))
   AND version > ifNull(until, 0)
+  AND built = {built:Array(UInt64)}[indexOf({rebuilt:Array(String)}, tabela)]
   AND id NOT IN (SELECT arrayJoin(settles) FROM {{ ledger }})

@@ -8,5 +8,6 @@ FROM {{ ledger }} AS carga
 LEFT JOIN (SELECT tabela, max(version) AS until FROM {{ ledger }} WHERE kind = 'forget' GROUP BY tabela) AS forgotten
     USING (tabela)
 WHERE kind = 'scan' AND version > ifNull(until, 0)
+  AND built = {built:Array(UInt64)}[indexOf({rebuilt:Array(String)}, tabela)]
   AND (toUnixTimestamp64Micro(inicio) = 0 OR toUnixTimestamp64Micro(inicio) > ifNull(until, 0)) AND fim <= {before:DateTime64(6, 'UTC')}
 GROUP BY tabela

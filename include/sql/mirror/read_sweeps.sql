@@ -5,4 +5,5 @@ FROM {{ ledger }} AS carga
 LEFT JOIN (SELECT tabela, max(version) AS until FROM {{ ledger }} WHERE kind = 'forget' GROUP BY tabela) AS forgotten
     USING (tabela)
 WHERE kind = 'sweep' AND version > ifNull(until, 0)
+  AND built = {built:Array(UInt64)}[indexOf({rebuilt:Array(String)}, tabela)]
 GROUP BY tabela
