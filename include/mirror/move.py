@@ -297,7 +297,7 @@ class Mover:
                     monotonic() - began,
                     writers.seen if writers else (),
                 )
-            stage = stack.enter_context(table.stage(attempt.label))
+            stage = table.stage(attempt.label, stack)
             batches = chain([first] if first is not None else [], batches)
             if writers is not None:
                 batches = writers.watch(batches)
@@ -309,7 +309,7 @@ class Mover:
             if isinstance(work, Sweep):
                 _warn_of_times(table.spec, tally, source)
             if isinstance(work, Copy):
-                everything, stage = stage, stack.enter_context(table.stage(attempt.label))
+                everything, stage = stage, table.stage(attempt.label, stack)
                 rows = stage.keep_changes(everything, current.version)
             span.set_attribute("rows", rows)
             seen = writers.seen if writers else ()

@@ -30,6 +30,7 @@ import clickhouse_connect
 
 import include.mirror.arrow
 import include.mirror.verify  # noqa: F401
+from include.mirror.batch import Batch
 from include.mirror.declaration import Mirror
 from include.mirror.engine import Engine
 from include.mirror.plan import Work
@@ -53,8 +54,15 @@ class Servers:
     password: str
 
 
-def move(declaration: Mirror, servers: Servers, fim: datetime, step: str, table: str) -> None:
-    """Plan a run that ends at `fim` and move it; die when `table` gets to `step`."""
+def move(
+    declaration: Mirror,
+    servers: Servers,
+    fim: datetime,
+    step: str,
+    table: str,
+    planned: list[Batch] | None = None,
+) -> None:
+    """Plan a run that ends at `fim` and move it, or what was planned; die when `table` gets to `step`."""
 
     def die(reached: str, work: Work) -> None:
         if reached == step and work.tabela == table:
@@ -73,7 +81,9 @@ def move(declaration: Mirror, servers: Servers, fim: datetime, step: str, table:
         OPTIONS,
         die,
     )
-    for batch in plan_run(engine, {}, (fim - timedelta(seconds=1), fim)):
+    if planned is None:
+        planned = plan_run(engine, {}, (fim - timedelta(seconds=1), fim))
+    for batch in planned:
         move_batch(engine, batch, f"killed__{step}", 1)
 
 
@@ -92,11 +102,12 @@ class Movers:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def run(self, lab: Lab, step: str, table: str) -> int:
-        """Plan and move a run that ends now in a process that dies when `table` gets to `step`; return its exit code."""
+    def run(self, lab: Lab, step: str, table: str, planned: list[Batch] | None = None) -> int:
+        """Plan and move a run that ends now, or move what was planned, in a process that dies when `table` gets to `step`;
+        return its exit code."""
         clickhouse = lab.clickhouse
         servers = Servers(lab.dsn, clickhouse.port, clickhouse.user, clickhouse.password)
-        job = base64.b64encode(pickle.dumps((lab.declaration, servers, lab.now(), step, table)))
+        job = base64.b64encode(pickle.dumps((lab.declaration, servers, lab.now(), step, table, planned)))
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(job + b"\n")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -83,9 +83,8 @@ class WarehouseTable:
         ).result_rows[0]
         return read_digest(self.spec, row[:-1]), int(row[-1])
 
-    @contextmanager
-    def stage(self, label: str) -> Iterator[Stage]:
-        """Create a stage of this table and drop it when the block ends.
+    def stage(self, label: str, resources: ExitStack) -> Stage:
+        """Create a stage of this table, and drop it when `resources` end.
 
         `label` tells whose it is: the run and the try. A random suffix keeps two attempts apart in any case.
 
@@ -100,14 +99,15 @@ class WarehouseTable:
             f"CREATE TABLE {quoted} AS {self.name} ENGINE = MergeTree{partition} ORDER BY ({self.sorting_key})",
             settings=SETTINGS,
         )
+        resources.callback(self._drop_stage, quoted)
+        return Stage(self, name)
+
+    def _drop_stage(self, quoted: str) -> None:
+        # SYNC: the disk space is free when the block ends. A stage whose dropping fails is found later.
         try:
-            yield Stage(self, name)
-        finally:
-            # SYNC: the disk space is free when the block ends. A stage whose dropping fails is found later.
-            try:
-                self.client.command(f"DROP TABLE IF EXISTS {quoted} SYNC")
-            except Exception:
-                log.warning("stage %s could not be dropped; a later run will", name, exc_info=True)
+            self.client.command(f"DROP TABLE IF EXISTS {quoted} SYNC")
+        except Exception:
+            log.warning("stage %s could not be dropped; a later run will", quoted, exc_info=True)
 
 
 @dataclass(frozen=True)
