@@ -17,6 +17,12 @@ To move a range again, at any time and as often as you like, trigger it with
 
 Clearing a whole run moves its interval again. Clearing only `mirror` moves what its plan has not moved yet.
 
+A table that does not fit its source any more is built anew, beside the old one and without a gap for readers, by
+
+```json
+{"reconstruir": ["venda"]}
+```
+
 `vendas_dw.cargas` shows what each window moved.
 """
 

@@ -146,4 +146,12 @@ def _params(declaration: Mirror) -> dict[str, Param]:
             title="Aceitar fonte",
             description="Take another source than before, after a restore, a move or an upgrade: everything is read again.",
         ),
+        "reconstruir": Param(
+            None,
+            type=["null", "array"],
+            items=tables,
+            minItems=1,
+            title="Reconstruir",
+            description="Tables to build anew beside the old ones, and to exchange, without a gap for readers. Alone.",
+        ),
     }

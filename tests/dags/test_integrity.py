@@ -198,6 +198,8 @@ def test_the_form_of_executar_tarefa_suggests_what_there_is(bag: Any) -> None:
         {"tabelas": []},
         {"tabelas": ["vendas"]},
         {"tabelas": "venda"},
+        {"reconstruir": []},
+        {"reconstruir": ["vendas"]},
         {"queue": "urgent"},
         {"queue": ["high"]},
     ],

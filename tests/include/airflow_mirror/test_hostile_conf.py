@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from include.conventions import queues
 from include.mirror.errors import RequestError
 from include.mirror.run import CONF_KEYS, plan_run
-from include.mirror.window import resolve
+from include.mirror.window import rebuilds, resolve
 from include.vendas.tables import VENDAS
 
 TABLES = VENDAS.names
@@ -51,6 +51,7 @@ CONFS = st.fixed_dictionaries(
         "inicio": INSTANTS | VALUES,
         "fim": INSTANTS | VALUES,
         "tabelas": VALUES | st.lists(st.sampled_from(TABLES)),
+        "reconstruir": VALUES | st.lists(st.sampled_from(TABLES)),
     },
 )
 
@@ -69,6 +70,8 @@ SERVERS = SimpleNamespace(declaration=VENDAS, clients=_reached)
 
 
 @given(CONFS)
+@example({"reconstruir": [HOSTILE[2]]})
+@example({"reconstruir": ["venda"]})
 @example({"inicio": HOSTILE[0], "fim": "2026-01-02T00:00:00Z"})
 @example({"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z", "tabelas": [HOSTILE[2]]})
 @example({"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z", "tabelas": "venda"})
@@ -76,7 +79,10 @@ def test_only_instants_and_known_tables_come_out_of_a_conf(conf: dict[str, Any])
     given_conf = {key: value for key, value in conf.items() if value is not None}
     with pytest.raises((RequestError, ReachedError)) as outcome:
         plan_run(SERVERS, given_conf, (None, None))  # type: ignore[arg-type]
-    if outcome.type is ReachedError:
+    if outcome.type is ReachedError and "reconstruir" in given_conf:
+        assert given_conf.keys() == {"reconstruir"}
+        assert set(rebuilds(given_conf)) <= set(TABLES)
+    elif outcome.type is ReachedError:
         request = resolve(given_conf, (None, None), TABLES)
         for instant in (request.interval.inicio, request.interval.fim):
             assert instant.utcoffset() == timedelta()

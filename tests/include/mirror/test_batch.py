@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from include.mirror.batch import Batch, dump, group, load
-from include.mirror.plan import NotedPrepared, Prepared, Read, Reread
+from include.mirror.plan import NotedPrepared, Prepared, Read, Rebuild, Reread
 from include.mirror.window import Window
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,4 +51,12 @@ def test_a_batch_survives_its_way_through_json() -> None:
     noted = NotedPrepared(Prepared(7, "gid"), EPOCH)
     reread = Reread((uuid4(),), 2**40, 2**62, (noted,), frozenset({Prepared(8, "other")}), EPOCH)
     batch = Batch(uuid4(), ((Read(window("venda"), reread), Read(Window("pais", EPOCH, EPOCH, 3, None))),))
+    assert load(dump(batch)) == batch
+
+
+def test_a_table_that_is_built_anew_is_a_pass_of_its_own_however_small() -> None:
+    reads = [Rebuild("pais"), Rebuild("venda")]
+    batches = group(reads, in_hours, uuid4(), tasks=1, is_small=lambda _name: True)
+    assert [batch.passes for batch in batches] == [((reads[0],), (reads[1],))]
+    batch = replace(batches[0], timeline=3, built={"pais": 2**60})
     assert load(dump(batch)) == batch

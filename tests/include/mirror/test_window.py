@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.mirror.errors import RequestError
-from include.mirror.window import MICROSECOND, Interval, earliest_instant, resolve, wall_bounds
+from include.mirror.window import MICROSECOND, Interval, earliest_instant, rebuilds, resolve, wall_bounds
 
 TABLES = ("pais", "venda")
 ONE, TWO = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 0, 2, tzinfo=UTC)
@@ -55,6 +55,31 @@ def test_what_makes_no_sense_is_refused_by_name(what: str) -> None:
     with pytest.raises(RequestError) as raised:
         resolve(conf, NONE, TABLES)
     assert message in str(raised.value)
+
+
+REBUILDS = {
+    "no list": (
+        {"reconstruir": "venda"},
+        """reconstruir must be a list of tables like ["tabela"], not 'venda'""",
+    ),
+    "an empty list": ({"reconstruir": []}, "not []"),
+    "no names": ({"reconstruir": ["venda", 5]}, "not ['venda', 5]"),
+    "with a range": (
+        {"inicio": "2026-01-01T00:00:00Z", "reconstruir": ["venda"], "fim": "2026-01-02T00:00:00Z"},
+        "conf has reconstruir and inicio, fim: ",
+    ),
+    "with tables": ({"tabelas": ["pais"], "reconstruir": ["venda"]}, "give reconstruir alone"),
+}
+
+
+@pytest.mark.parametrize("what", REBUILDS)
+def test_tables_to_build_anew_are_a_list_and_stand_alone(what: str) -> None:
+    conf, message = REBUILDS[what]
+    with pytest.raises(RequestError) as raised:
+        rebuilds(conf)
+    assert message in str(raised.value)
+    assert rebuilds({"reconstruir": ["venda"]}) == ("venda",)
+    assert rebuilds({"tabelas": ["venda"]}) == ()
 
 
 def test_an_interval_of_zero_length_names_the_cron_trap() -> None:
