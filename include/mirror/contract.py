@@ -291,7 +291,7 @@ def _anew(warehouse: Warehouse, spec: TableSpec) -> str:
         )
         return f"to build the warehouse's table anew, run {drop}: the next run creates it and reads all of it"
     conf = json.dumps({"reconstruir": [spec.name]}, ensure_ascii=False)
-    return f"to build the warehouse's table anew, run it once with conf {conf}"
+    return f"to build the warehouse's table anew, trigger a run with conf {conf}"
 
 
 def _check_names(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> None:

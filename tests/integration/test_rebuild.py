@@ -392,7 +392,7 @@ def test_tables_that_do_not_fit_any_more_are_mended(lab: Lab) -> None:
     with pytest.raises(RefusedError) as raised:
         lab.run()
     for table in refused:
-        assert f'run it once with conf {{"reconstruir": ["{table}"]}}' in str(raised.value)
+        assert f'trigger a run with conf {{"reconstruir": ["{table}"]}}' in str(raised.value)
     assert rebuild(lab, *SHAPES) == dict.fromkeys(SHAPES, 5)
     lab.assert_equal()
     lab.execute("INSERT INTO de_outra_chave VALUES (1, 7, 'another of this id')")
