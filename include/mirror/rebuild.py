@@ -97,7 +97,7 @@ class Rebuilder(Mover):
                 )
                 self.engine.observe("recorded", work)
                 self._exchange(work, new, load, before, temporary)
-        telemetry.moved(work, load.rows, load.seconds)
+        telemetry.moved(self.engine.declaration.name, work, load.rows, load.seconds)
         return entry
 
     def _create(
