@@ -24,6 +24,7 @@ from include.mirror.types import carrier
 from include.mirror.warehouse.client import SETTINGS, Warehouse
 from include.mirror.warehouse.ddl import (
     Bookkeeping,
+    TableIdentity,
     comment,
     left_out_comment,
     read_comment,
@@ -43,6 +44,9 @@ log = logging.getLogger(__name__)
 _ENGINE = re.compile(
     r"(?P<family>\w*)MergeTree\((?:'(?:[^'\\]|\\.)*', )*(?P<version>\w+), (?P<deleted>\w+)\)"
 )
+
+XID_HALF = 2**30
+"""Transaction ids that are this far apart can still be compared by their lower halves, with room to spare."""
 
 _ESCAPED = str.maketrans({"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"})
 
@@ -115,9 +119,10 @@ def drop_old_stages(warehouse: Warehouse, client: Client, contents: Contents, ag
 class Agreement:
     """What the two sides agree on of one table.
 
-    `new` are columns that the warehouse's table lacks, `attached` and `detached` partitions of the source's table that
-    are other ones than before. `again` says why everything has to be read again, None where nothing has to; `exchanged`
-    is whether rows may be in the warehouse whose keys the source's table does not have any more.
+    `new` are columns that the warehouse's table lacks, `attached` partitions of the source's table that were none
+    before. `again` says why everything has to be read again, None where nothing has to; `exchanged` is whether rows may be
+    in the warehouse whose keys the source's table does not have any more. `moved` is a transaction id where the table's
+    files are others than before: from it on, all rows may have been written anew.
     """
 
     spec: TableSpec
@@ -125,8 +130,8 @@ class Agreement:
     new: tuple[Column, ...] = ()
     again: str | None = None
     attached: frozenset[int] = frozenset()
-    detached: frozenset[int] = frozenset()
     exchanged: bool = False
+    moved: int | None = None
 
 
 def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agreement:
@@ -177,20 +182,28 @@ def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agree
     elif back := [name for name in stored.columns if _is_back(name, spec, stored)]:
         again = f"{', '.join(back)} had been left out, and is mirrored again"
     elif other := [how for column in spec.columns if (how := _other_than_before(column, stored))]:
-        again = f"{', '.join(other)} in the source"
+        again = f"in the source, {', '.join(other)}"
     elif late := [column.name for column in new if column.late or noted is None]:
         again = f"older rows have values in the new column {', '.join(late)}"
     keys = [column for column in spec.key_columns if _other_than_before(column, stored)]
     partitions = frozenset(spec.partitions)
-    before = partitions if noted is None or replaced else noted.partitions
+    same = TableIdentity(spec.oid, spec.attributes, partitions) if noted is None or replaced else noted
+    detached = (same.partitions | same.detached) - partitions
+    # A row's writer is known by half of its transaction id: what was noted very long ago is noted anew.
+    kept = same.files == spec.files and 0 <= spec.since - same.since < XID_HALF
     return Agreement(
-        replace(spec, columns=columns),
+        replace(
+            spec,
+            columns=columns,
+            detached=tuple(sorted(detached)),
+            since=same.since if kept else spec.since,
+        ),
         stored,
         tuple(new),
         again,
-        partitions - before,
-        before - partitions,
+        partitions - same.partitions,
         exchanged=replaced or bool(keys),
+        moved=same.since if same.files and spec.files and same.files != spec.files else None,
     )
 
 
@@ -244,6 +257,10 @@ def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Conten
     stored = agreement.stored
     if stored is None:
         raise SchemaError(f"warehouse table {warehouse.storage}.{spec.name} does not exist")
+    if agreement.again is not None and not agreement.new:
+        raise SchemaError(
+            f"{spec.label} has changed since the run was planned: {agreement.again}; the next run reads it from the start"
+        )
     if agreement.new:
         raise SchemaError(
             f"warehouse table {warehouse.storage}.{spec.name} lacks {', '.join(c.name for c in agreement.new)}, which "
@@ -293,6 +310,11 @@ def _other_than_before(column: Column, stored: Stored) -> str | None:
         return f"{column.name} is another column than before (attribute {column.number}, was {agreed.number})"
     if agreed.type != column.source.declared:
         return f"{column.name} is {column.source.declared} and was {agreed.type}"
+    if agreed.meaning is not None and not column.meaning.continues(agreed.meaning):
+        return (
+            f"stored values of {column.name} mean something else than before (a label of an enum was renamed, or attributes "
+            "of a composite type or the expression of a generated column are others)"
+        )
     return None
 
 

@@ -130,6 +130,9 @@ class Mover:
             # What began before this and has not ended may still write rows with times from then on.
             behind = min((session.start for session in now.sessions), default=noted_at)
             loads = self._stage_all(works, current, noted_at, attempt, stack, refused)
+            refused |= self.engine.changed_types(self._spec(load.work) for load in loads)
+            # One read of a table is not published without the others: the run's plan stays undone as a whole.
+            loads = [load for load in loads if load.work.tabela not in refused]
             if refused:
                 self.set_aside(attempt, refused)
             self._publish(loads, current.version)
@@ -149,7 +152,9 @@ class Mover:
                     noted_at=noted_at,
                     started_at=started_at,
                     finished_at=load.finished_at,
-                    reason=self._spec(load.work).reason,
+                    reason="; ".join(
+                        filter(None, (self._spec(load.work).reason, detached(self._spec(load.work))))
+                    ),
                     seen=load.seen,
                     source_database=self.identity.database,
                     source_timeline=self.identity.timeline,
@@ -238,8 +243,7 @@ class Mover:
                     raise
                 refused[work.tabela] = str(error)
                 current.renew()
-        # One read of a table is not published without the others: the run's plan stays undone as a whole.
-        return [load for load in loads if load.work.tabela not in refused]
+        return loads
 
     def _stage(
         self, work: Work, current: Snapshot, noted_at: datetime, attempt: Attempt, stack: ExitStack
@@ -378,6 +382,12 @@ class Mover:
             for insert in in_flight:
                 insert.result()
         return tally
+
+
+def detached(spec: TableSpec) -> str:
+    """Return what is to be said of the partitions that a table has lost, empty where there are none."""
+    count = len(spec.detached)
+    return f"{count} partitions were detached or dropped, whose rows stay in the warehouse" if count else ""
 
 
 def _warn_of_times(spec: TableSpec, tally: Tally, source: SourceTable) -> None:

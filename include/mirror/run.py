@@ -15,7 +15,7 @@ from include.mirror import batch as batches
 from include.mirror import contract, names, telemetry
 from include.mirror.batch import Batch
 from include.mirror.declaration import STAGE_PREFIX, Mirror
-from include.mirror.engine import Engine, Resolved
+from include.mirror.engine import Engine, Resolved, rows_behind
 from include.mirror.errors import (
     RefusedError,
     RequestError,
@@ -27,10 +27,9 @@ from include.mirror.errors import (
 from include.mirror.heals import clickhouse_heals
 from include.mirror.ledger import ALWAYS, TABLE, Attempt, Ledger
 from include.mirror.ledger import identity as identity_of
-from include.mirror.move import Mover
+from include.mirror.move import Mover, detached
 from include.mirror.plan import Copy, LedgerState, OpenTransactions, Work, covered_until, plan, scan, sweep
 from include.mirror.source.clock import clock, refuse_future
-from include.mirror.source.partitions import attached_with_rows
 from include.mirror.source.session import Connection
 from include.mirror.source.table import SourceTable, oldest_changes
 from include.mirror.source.transactions import (
@@ -177,6 +176,8 @@ def _prepare(
             refused[name] = str(error)
             continue
         agreements[name] = agreed
+        if agreed.spec.detached:
+            log.warning("%s: %s", spec.label, detached(agreed.spec))
         for column in agreed.new if agreed.stored else agreed.spec.columns:
             if not is_known(column.source):
                 log.info(
@@ -194,7 +195,7 @@ def _prepare(
             reason := exchanged
             or one.again
             or parts.lost(noted.get(name, ()), now.get(name, ()))
-            or _attached(source, one)
+            or rows_behind(source, one)
         )
     }
     if exchanged:
@@ -284,19 +285,6 @@ def refresh_views(engine: Engine, tables: Collection[str]) -> None:
             current, _ = engine.tables(source, client, behind)
         for name, table in current.items():
             contract.create_view(warehouse, client, table.spec, contents.views[name])
-
-
-def _attached(source: Connection, one: contract.Agreement) -> str | None:
-    """Return why a table is to be read again for a partition that was attached, None where none is."""
-    if one.detached:
-        log.warning(
-            "%d partitions of %s were detached or dropped; what they held stays in the warehouse",
-            len(one.detached),
-            one.spec.label,
-        )
-    if one.attached and (filled := attached_with_rows(source, one.attached)):
-        return f"{', '.join(filled)} was attached as a partition, with rows in it"
-    return None
 
 
 def _check_ledger(warehouse: Warehouse, contents: contract.Contents, resolved: Resolved) -> None:
