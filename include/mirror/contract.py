@@ -261,6 +261,11 @@ def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Conten
         raise SchemaError(
             f"{spec.label} has changed since the run was planned: {agreement.again}; the next run reads it from the start"
         )
+    known = read_table_comment(stored.comment)
+    if known is not None and set(agreement.spec.detached) - known.detached:
+        raise SchemaError(
+            f"a partition of {spec.label} was detached or dropped since the run was planned: the next run goes by what is there"
+        )
     if agreement.new:
         raise SchemaError(
             f"warehouse table {warehouse.storage}.{spec.name} lacks {', '.join(c.name for c in agreement.new)}, which "

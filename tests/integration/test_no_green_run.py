@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
 import psycopg
 import pytest
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.models import SettingDef
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from include.mirror.declaration import Schema, Table
 from include.mirror.errors import RefusedError, SourceError, WarehouseError
 from include.mirror.source.session import Source
+from include.mirror.warehouse.client import PINNED
 from include.mirror.warehouse.parts import Part, lost
 from local.postgres import Postgres
 from tests.conftest import new_source
@@ -372,24 +376,76 @@ def test_a_column_dropped_from_the_declaration_while_its_table_is_empty(lab: Lab
     lab.assert_equal()
 
 
+HOSTILE = {
+    **{name: "break" for name, value in PINNED.items() if value == "throw"},
+    **{name: 1 - value for name, value in PINNED.items() if value in (0, 1)},
+    "async_insert": 1,
+    "input_format_null_as_default": 1,
+    "count_distinct_implementation": "uniq",
+    "regexp_max_matches_per_row": 1,
+    "group_by_overflow_mode": "any",
+    "additional_result_filter": "0",
+    "additional_table_filters": "{'vendas_raw.venda': '0', 'vendas_raw.cargas': '0'}",
+    "session_timezone": "America/Sao_Paulo",
+    "bool_true_representation": "sim",
+    "bool_false_representation": "nao",
+    "date_time_output_format": "unix_timestamp",
+    "date_time_input_format": "best_effort_us",
+    "cast_string_to_date_time_mode": "best_effort_us",
+    "max_insert_block_size": 1,
+}
+
+
+def profiled(lab: Lab, settings: Mapping[str, object]) -> Callable[[], object]:
+    """Return what connects as a user whose profile has these settings."""
+
+    def connect() -> object:
+        session = f"profile-{next(_sessions)}"
+        with closing(lab.clickhouse.client(session_id=session)) as client:
+            client.command("SET " + ", ".join(f"{name} = {value!r}" for name, value in settings.items()))
+        return lab.clickhouse.client(session_id=session)
+
+    return connect
+
+
+_sessions = itertools.count()
+
+
 def test_results_do_not_depend_on_the_users_profile(lab: Lab) -> None:
-    client = lab.clickhouse.client
-
-    def profiled() -> object:
-        session = client()
-        session.set_client_setting("aggregate_functions_null_for_empty", 1)
-        session.set_client_setting("join_use_nulls", 1)
-        session.set_client_setting("transform_null_in", 1)
-        return session
-
+    assert HOSTILE.keys() >= PINNED.keys()
     in_warehouse(lab, "DROP DATABASE vendas_dw SYNC")
     in_warehouse(lab, "DROP DATABASE vendas_raw SYNC")
     engine = lab.engine()
-    engine = replace(engine, warehouse=replace(engine.warehouse, connect=profiled))
+    # A filter of the results would empty the very list of settings that the client reads.
+    quiet = {name: value for name, value in HOSTILE.items() if name != "additional_result_filter"}
+    engine = replace(engine, warehouse=replace(engine.warehouse, connect=profiled(lab, quiet)))
     lab.run(engine=engine)
     lab.execute("INSERT INTO venda (valor_total) VALUES (7)")
+    assert lab.run(engine=engine)["venda"] == 1
+    lab.mirror_only(*(replace(one, way="copy", change_column=None) for one in lab.declaration.declared))
+    lab.execute("DELETE FROM venda WHERE venda_id < 20")
     lab.run(engine=engine)
     lab.assert_equal()
+
+
+def test_a_setting_that_can_not_be_changed_is_named(lab: Lab) -> None:
+    def constrained() -> Client:
+        client = lab.clickhouse.client()
+        client.server_settings["join_use_nulls"] = SettingDef("join_use_nulls", "1", 1)
+        return client
+
+    def cut() -> Client:
+        client = lab.clickhouse.client()
+        client.server_settings["limit"] = SettingDef("limit", "100", 0)
+        return client
+
+    engine = lab.engine()
+    for connect, message in (
+        (constrained, "user has join_use_nulls = '1' and may not change it, and the mirror needs '0'"),
+        (cut, "user has a limit for all queries, which cuts every answer short"),
+    ):
+        with pytest.raises(WarehouseError, match=message):
+            lab.run(engine=replace(engine, warehouse=replace(engine.warehouse, connect=connect)))
 
 
 def test_a_column_that_comes_back_is_read_for_all_rows(lab: Lab) -> None:
