@@ -264,7 +264,8 @@ def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Conten
     known = read_table_comment(stored.comment)
     if known is not None and set(agreement.spec.detached) - known.detached:
         raise SchemaError(
-            f"a partition of {spec.label} was detached or dropped since the run was planned: the next run goes by what is there"
+            f"a partition of {spec.label} was detached or dropped since the run was planned: the next run goes by what is "
+            "there then"
         )
     if agreement.new:
         raise SchemaError(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import socket
-import struct
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import psycopg
 import pytest
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.models import SettingDef
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
+from include.mirror import names
 from include.mirror.declaration import Schema, Table
 from include.mirror.errors import RefusedError, SourceError, WarehouseError
 from include.mirror.source.session import Source
@@ -143,95 +141,6 @@ def test_two_mirrors_share_a_server(lab: Lab, postgres: Postgres) -> None:
 
 
 # Sessions.
-
-
-class Pooler:
-    """A pooler as it stands between client and server: it drops startup options, or changes the server session
-    with every transaction."""
-
-    def __init__(self, dsn: str, *, moves: bool) -> None:
-        parts = conninfo_to_dict(dsn)
-        self.server = (str(parts["host"]), int(parts["port"]))
-        self.dsn, self.moves = dsn, moves
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = make_conninfo(
-            dsn, port=self.listener.getsockname()[1], sslmode="disable", gssencmode="disable"
-        )
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError, struct.error):
-            (length,) = struct.unpack("!I", _exactly(client, 4))
-            body = _exactly(client, length - 4)
-            pairs = body[4:].rstrip(b"\0").split(b"\0")
-            kept = b"".join(
-                pairs[n] + b"\0" + pairs[n + 1] + b"\0"
-                for n in range(0, len(pairs) - 1, 2)
-                if pairs[n] != b"options"
-            )
-            start = body[:4] + kept + b"\0"
-            server = socket.create_connection(self.server)
-            server.sendall(struct.pack("!I", len(start) + 4) + start)
-            threading.Thread(target=_pipe, args=(server, client), daemon=True).start()
-            _pipe(client, server)
-
-    def close(self) -> None:
-        self.listener.close()
-
-
-def _exactly(source: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = source.recv(size - len(data))
-        if not more:
-            raise OSError("closed")
-        data += more
-    return data
-
-
-def _pipe(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    for one in (source, target):
-        with suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
-def pooler(lab: Lab) -> Iterator[Source]:
-    between = Pooler(lab.dsn, moves=False)
-    try:
-        yield Source(between.address, lab.zone, name="postgres_vendas")
-    finally:
-        between.close()
-
-
-def test_a_pooler_that_drops_startup_options_changes_nothing(lab: Lab) -> None:
-    """Everything is set once the session is open, and read back in the snapshot."""
-    lab.execute("INSERT INTO venda (valor_total) VALUES (99)")
-    with pooler(lab) as source:
-        lab.run(engine=lab.engine(source=source))
-    lab.assert_equal()
-
-
-def test_with_such_a_pooler_a_policy_that_hides_rows_is_refused_all_the_same(lab: Lab) -> None:
-    name = f"hidden_{lab.dsn.rsplit('_', 1)[1]}"
-    lab.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'; GRANT pg_read_all_stats TO {name}")
-    lab.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
-    lab.execute("ALTER TABLE venda ENABLE ROW LEVEL SECURITY")
-    lab.execute("CREATE POLICY half ON venda USING (venda_id % 2 = 0)")
-    lab.execute("UPDATE venda SET entregue = 'S'")
-    with pooler(lab) as source:
-        limited = replace(source, conninfo=make_conninfo(source.conninfo, user=name, password="x"))
-        with pytest.raises(RefusedError, match="row-level security"):
-            lab.run(engine=lab.engine(source=limited))
 
 
 def test_a_session_that_lost_its_settings_is_refused_by_name(lab: Lab) -> None:
@@ -402,7 +311,8 @@ def profiled(lab: Lab, settings: Mapping[str, object]) -> Callable[[], object]:
     def connect() -> object:
         session = f"profile-{next(_sessions)}"
         with closing(lab.clickhouse.client(session_id=session)) as client:
-            client.command("SET " + ", ".join(f"{name} = {value!r}" for name, value in settings.items()))
+            values = (f"{name} = {names.ch_text(str(value))}" for name, value in settings.items())
+            client.command(f"SET {', '.join(values)}")
         return lab.clickhouse.client(session_id=session)
 
     return connect
@@ -415,16 +325,26 @@ def test_results_do_not_depend_on_the_users_profile(lab: Lab) -> None:
     assert HOSTILE.keys() >= PINNED.keys()
     in_warehouse(lab, "DROP DATABASE vendas_dw SYNC")
     in_warehouse(lab, "DROP DATABASE vendas_raw SYNC")
-    engine = lab.engine()
-    # A filter of the results would empty the very list of settings that the client reads.
-    quiet = {name: value for name, value in HOSTILE.items() if name != "additional_result_filter"}
-    engine = replace(engine, warehouse=replace(engine.warehouse, connect=profiled(lab, quiet)))
-    lab.run(engine=engine)
+    # A filter of the results would empty the very list of settings that the client reads, and a cache takes no limits.
+    apart = ("additional_result_filter", "use_query_cache")
+    warehouse = lab.engine().warehouse
+    hostile = lab.engine(
+        warehouse=replace(
+            warehouse, connect=profiled(lab, {k: v for k, v in HOSTILE.items() if k not in apart})
+        )
+    )
+    cached = lab.engine(warehouse=replace(warehouse, connect=profiled(lab, {"use_query_cache": 1})))
+    lab.run(engine=hostile)
     lab.execute("INSERT INTO venda (valor_total) VALUES (7)")
-    assert lab.run(engine=engine)["venda"] == 1
-    lab.mirror_only(*(replace(one, way="copy", change_column=None) for one in lab.declaration.declared))
+    assert lab.run(engine=hostile)["venda"] == 1
+    assert lab.run(engine=cached)["venda"] == 0
+    lab.mirror_only(
+        *(Table(one.name, columns=one.columns, way="copy", to=one.to) for one in lab.declaration.declared)
+    )
     lab.execute("DELETE FROM venda WHERE venda_id < 20")
-    lab.run(engine=engine)
+    lab.execute("INSERT INTO venda (valor_total) VALUES (8)")
+    assert lab.run(engine=hostile)["venda"] == 20
+    assert lab.run(engine=cached)["venda"] == 0
     lab.assert_equal()
 
 
@@ -510,6 +430,35 @@ def test_a_new_partition_is_no_reason_to_read_everything_again(lab: Lab) -> None
     lab.execute("CREATE TABLE medida_3 PARTITION OF medida FOR VALUES FROM ('2026-03-01') TO ('2026-04-01')")
     lab.execute("INSERT INTO medida (dia, id, valor) VALUES ('2026-03-05', 1, 1)")
     assert lab.run() == {"medida": 1}
+    lab.assert_equal()
+
+
+@pytest.mark.parametrize("way", [None, "scan"])
+def test_a_partition_that_is_detached_is_named_by_every_run_and_noted(
+    lab: Lab, caplog: pytest.LogCaptureFixture, way: str | None
+) -> None:
+    change = "" if way else "updated_at timestamptz DEFAULT now(),"
+    for statement in MEASURES.format(change=change).strip().split("\n"):
+        lab.execute(statement)
+    attach = "ALTER TABLE medida ATTACH PARTITION medida_2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')"
+    lab.execute(attach)
+    lab.mirror_only(Table("medida", way=way, change_column=None if way else "updated_at"))
+    lab.run()
+    planned = lab.plan((lab.reached, lab.now()))
+    lab.execute("ALTER TABLE medida DETACH PARTITION medida_2; UPDATE medida_2 SET valor = 9")
+    with pytest.raises(RefusedError, match=r"a partition of public\.medida was detached or dropped since"):
+        lab.move(planned)
+    said = "1 partitions were detached or dropped, whose rows stay in the warehouse"
+    for _ in range(2):
+        caplog.clear()
+        assert lab.run() == {"medida": 0}
+        assert f"public.medida: {said}" in caplog.text
+        assert lab.query(f"SELECT count() FROM vendas_dw.cargas WHERE reason LIKE '%; {said}'") != [(0,)]
+    assert lab.query("SELECT count() FROM vendas_dw.medida") == [(3,)]
+    lab.execute(attach)
+    caplog.clear()
+    assert lab.run() == {"medida": 3}
+    assert said not in caplog.text
     lab.assert_equal()
 
 
