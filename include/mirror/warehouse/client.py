@@ -81,7 +81,6 @@ PINNED = {
     "input_format_arrow_case_insensitive_column_matching": 0,
     "max_insert_block_size": 1_048_449,
     "wait_for_async_insert": 1,
-    "implicit_transaction": 0,
     # What a CREATE or ALTER makes.
     "data_type_default_nullable": 0,
     "flatten_nested": 1,
