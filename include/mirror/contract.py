@@ -26,6 +26,7 @@ from include.mirror.warehouse.ddl import (
     Bookkeeping,
     TableIdentity,
     comment,
+    is_mirrored,
     left_out_comment,
     read_comment,
     read_table_comment,
@@ -175,7 +176,7 @@ def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agree
             f"warehouse table {table} has columns that {spec.label} does not: {', '.join(sorted(unknown))}; drop them, "
             f"or {_anew(warehouse, spec)}"
         )
-    _check_keys(table, spec, stored, own)
+    _check_keys(table, spec, stored, own, _anew(warehouse, spec))
     again = None
     if replaced:
         again = "the source's table is another one than before"
@@ -183,6 +184,8 @@ def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agree
         again = f"{', '.join(back)} had been left out, and is mirrored again"
     elif other := [how for column in spec.columns if (how := _other_than_before(column, stored))]:
         again = f"in the source, {', '.join(other)}"
+    elif noted is not None and noted.change and spec.change_number not in (0, noted.change):
+        again = f"its windows are by {spec.change_column} now, and were by another column"
     elif late := [column.name for column in new if column.late or noted is None]:
         again = f"older rows have values in the new column {', '.join(late)}"
     keys = [column for column in spec.key_columns if _other_than_before(column, stored)]
@@ -260,6 +263,15 @@ def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Conten
     if agreement.again is not None and not agreement.new:
         raise SchemaError(
             f"{spec.label} has changed since the run was planned: {agreement.again}; the next run reads it from the start"
+        )
+    if dropped := [
+        name
+        for name in spec.not_mirrored
+        if name in stored.columns and is_mirrored(stored.columns[name].comment)
+    ]:
+        raise SchemaError(
+            f"{spec.label}: the declaration leaves out {', '.join(dropped)} since the run was planned: the next run does "
+            "so"
         )
     known = read_table_comment(stored.comment)
     if known is not None and set(agreement.spec.detached) - known.detached:
@@ -377,10 +389,11 @@ def _bookkeeping(table: str, stored: Stored) -> Bookkeeping:
     return Bookkeeping(match["version"], match["deleted"])
 
 
-def _check_keys(table: str, spec: TableSpec, stored: Stored, own: Bookkeeping) -> None:
+def _check_keys(table: str, spec: TableSpec, stored: Stored, own: Bookkeeping, anew: str) -> None:
     if _bare(stored.sorting_key) != ", ".join(map(_bare, spec.key)):
         raise SchemaError(
-            f"warehouse table {table} is ordered by {stored.sorting_key or 'nothing'}, expected {', '.join(spec.key)}"
+            f"warehouse table {table} is ordered by {stored.sorting_key or 'nothing'}, expected {', '.join(spec.key)}: the "
+            f"key of {spec.label}, or the declared one, has changed; change it back, or, {anew}"
         )
     partition = _bare(stored.partition_key)
     if not partition or (

@@ -110,6 +110,11 @@ class TableSpec:
         return tuple(places.index(name) for name in self.key)
 
     @cached_property
+    def change_number(self) -> int:
+        """The attribute number of the change column, 0 where there is none."""
+        return next((column.number for column in self.columns if column.name == self.change_column), 0)
+
+    @cached_property
     def integer_key(self) -> str | None:
         """The key where it is one smallint, integer or bigint column."""
         return self.key[0] if len(self.key) == 1 and self.key_columns[0].source.name in INTEGERS else None

@@ -248,14 +248,53 @@ def test_a_table_dropped_while_the_run_is_under_way(lab: Lab) -> None:
 
 
 def test_a_declaration_that_changes_while_the_run_is_under_way(lab: Lab) -> None:
-    planned = lab.plan((lab.reached, lab.now()))
-    lab.declaration = replace(
-        lab.declaration, tables=[one for one in lab.declaration.declared if one.name != "venda"]
+    lab.execute("CREATE TABLE par (x int NOT NULL UNIQUE, y int NOT NULL UNIQUE, z int)")
+    lab.execute("INSERT INTO par VALUES (1, 2, 3)")
+    before = replace(lab.declaration, tables=[*lab.declaration.declared, Table("par", key="x")])
+    lab.declaration = before
+    lab.run()
+    lab.execute(
+        "INSERT INTO venda (valor_total) VALUES (7); UPDATE cliente SET cpf = '7'; UPDATE par SET z = 4"
     )
-    with pytest.raises(
-        RefusedError, match="venda was planned, and the declaration of vendas has no such table any more"
-    ):
+    planned = lab.plan((lab.reached, lab.now()))
+    changed = {
+        "pais": Table("pais", way="scan"),
+        "cidade": Table("cidade", change_column="created_at"),
+        "cliente": Table("cliente", change_column="updated_at", leave_out=["cpf"]),
+        "produto": Table("produto", change_column="updated_at", columns={"nome": "LowCardinality(String)"}),
+        "par": Table("par", key="y"),
+        "venda": replace(before.declared[before.names.index("venda")], to="vendas"),
+    }
+    lab.declaration = replace(before, tables=[changed.get(one.name, one) for one in before.declared])
+    with pytest.raises(RefusedError) as refused:
         lab.move(planned)
+    for sentence in (
+        "pais: public.pais was planned as window, and is read by scan now",
+        "cidade: public.cidade has changed since the run was planned: its windows are by created_at now",
+        "cliente: public.cliente: the declaration leaves out cpf since the run was planned",
+        "produto: warehouse column vendas_raw.produto.nome is String, expected LowCardinality(String); change the",
+        "par: warehouse table vendas_raw.par is ordered by x, expected y: the key of public.par, or the declared one",
+        "venda: venda was planned, and the declaration of vendas has no such table any more",
+    ):
+        assert sentence in str(refused.value)
+    assert "item_venda" not in str(refused.value)
+    # By what it says now.
+    with pytest.raises(RefusedError) as refused:
+        lab.run()
+    assert str(refused.value).startswith("3 of the tables were set aside, all others were moved.")
+    assert "venda: the declaration calls public.venda vendas in the warehouse now" in str(refused.value)
+    assert "to='venda'; or, once nobody reads the old one, run DROP VIEW `vendas_dw`.`venda` and" in str(
+        refused.value
+    )
+    for statement in (
+        "DROP VIEW vendas_dw.venda",
+        "DROP TABLE vendas_raw.venda SYNC",
+        "DROP TABLE vendas_raw.produto SYNC",
+        "DROP TABLE vendas_raw.par SYNC",
+    ):
+        in_warehouse(lab, statement)
+    lab.run()
+    lab.assert_equal()
 
 
 def test_a_schema_goes_on_when_a_table_without_key_appears(lab: Lab) -> None:

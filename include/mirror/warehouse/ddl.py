@@ -69,7 +69,7 @@ def view_ddl(spec: TableSpec, storage: str, views: str) -> str:
 
 _TABLE_COMMENT = re.compile(
     r".* \(oid (?P<oid>\d+), attributes up to (?P<attributes>\d+)(?:, partitions (?P<partitions>[\d ]+))?"
-    r"(?:, detached (?P<detached>[\d ]+))?(?:, files (?P<files>[0-9a-f]+) since (?P<since>\d+))?\)",
+    r"(?:, detached (?P<detached>[\d ]+))?(?:, files (?P<files>[0-9a-f]+) since (?P<since>\d+) by (?P<change>\d+))?\)",
     re.DOTALL,
 )
 
@@ -77,7 +77,8 @@ _TABLE_COMMENT = re.compile(
 @dataclass(frozen=True)
 class TableIdentity:
     """Which table of the source a table was made for: its oid, the highest attribute number and the oids of the
-    partitions that were known. `files` are those of a table with windows, as they were at the transaction id `since`.
+    partitions that were known. `files` are those of a table with windows, as they were at the transaction id `since`;
+    `change` is the attribute number of the column that its windows select by, 0 where it has none.
     `detached` are the oids of partitions that are gone, whose rows may still be there."""
 
     oid: int
@@ -86,6 +87,7 @@ class TableIdentity:
     files: str = ""
     since: int = 0
     detached: frozenset[int] = frozenset()
+    change: int = 0
 
 
 def table_comment(spec: TableSpec) -> str:
@@ -93,7 +95,7 @@ def table_comment(spec: TableSpec) -> str:
     attributes = max(spec.attributes, *(column.number for column in spec.columns))
     partitions = f", partitions {' '.join(map(str, spec.partitions))}" if spec.partitions else ""
     detached = f", detached {' '.join(map(str, spec.detached))}" if spec.detached else ""
-    files = f", files {spec.files} since {spec.since}" if spec.files else ""
+    files = f", files {spec.files} since {spec.since} by {spec.change_number}" if spec.files else ""
     return f"{spec.source_name} (oid {spec.oid}, attributes up to {attributes}{partitions}{detached}{files})"
 
 
@@ -110,6 +112,7 @@ def read_table_comment(text: str) -> TableIdentity | None:
         match["files"] or "",
         int(match["since"] or 0),
         frozenset(map(int, (match["detached"] or "").split())),
+        int(match["change"] or 0),
     )
 
 
