@@ -6,7 +6,7 @@ next run, makes both equal. Tables are altered all together, so that the whole c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -39,7 +39,8 @@ class Case:
     """`alter` is what is done to a table `{t}` that `more` was added to.
 
     `refused` is what the reason says where no run takes that; `mend` is what somebody does then in the source. Without
-    one, the table is dropped in the warehouse, as the message says. `free` is an ALTER that no reader's lock holds up.
+    one, the table is dropped in the warehouse, as the message says. `free` is an ALTER that no reader's lock
+    holds up. With no `way`, the mirror chooses.
     """
 
     alter: str
@@ -48,6 +49,7 @@ class Case:
     refused: str = ""
     mend: str = ""
     free: bool = False
+    way: str | None = "window or scan"
 
 
 STORED = "ALTER TABLE {t} ADD COLUMN g int GENERATED ALWAYS AS (b * 2) STORED"
@@ -224,6 +226,11 @@ CASES = {
         free=True,
     ),
     "renamed_domain": Case("ALTER DOMAIN {t}_nota RENAME TO {t}_valor", DOMAIN, free=True),
+    "named": Case(
+        "ALTER TABLE {t}_x RENAME TO {t}_y",
+        "CREATE TABLE {t}_x (x int); ALTER TABLE {t} ADD COLUMN g regclass DEFAULT 'public.{t}_x'",
+        way=None,
+    ),
     "cast": Case(
         "CREATE FUNCTION {t}_f({t}_cor) RETURNS text LANGUAGE sql IMMUTABLE AS $$SELECT 'cor'$$;"
         " CREATE CAST ({t}_cor AS text) WITH FUNCTION {t}_f({t}_cor)",
@@ -264,15 +271,18 @@ def alter(lab: Lab, timing: str, which: Callable[[Case], bool] = lambda _case: T
                 do(connection, one.alter, name(case, timing))
 
 
-def tables(timing: str, *, cases: Iterable[str] = CASES) -> list[Table]:
+def tables(timing: str) -> list[Table]:
     """Declare the tables of one timing; each is read by window in some and by scan in others."""
-    return [
-        Table(name(case, timing), change_column="atualizado")
-        if (number + ord(timing)) % 2
-        else Table(name(case, timing), way="scan")
-        for number, case in enumerate(CASES)
-        if case in cases
-    ]
+    declared = []
+    for number, (case, one) in enumerate(CASES.items()):
+        table = Table(name(case, timing))
+        if one.way is None:
+            declared.append(table)
+        elif (number + ord(timing)) % 2:
+            declared.append(replace(table, change_column="atualizado"))
+        else:
+            declared.append(replace(table, way="scan"))
+    return declared
 
 
 @pytest.fixture(scope="module")
