@@ -340,6 +340,13 @@ HOSTILE = {
     "date_time_output_format": "unix_timestamp",
     "date_time_input_format": "best_effort_us",
     "cast_string_to_date_time_mode": "best_effort_us",
+    "insert_null_as_default": 0,
+    "input_format_skip_unknown_fields": 0,
+    "union_default_mode": "DISTINCT",
+    "mutations_sync": 0,
+    "insert_deduplicate": 0,
+    "input_format_arrow_import_nested": 1,
+    "optimize_on_insert": 0,
     "max_insert_block_size": 1,
 }
 

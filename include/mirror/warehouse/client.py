@@ -33,9 +33,10 @@ SETTINGS = {
 }
 
 
-_THROW = (
-    *("read", "read_overflow_mode_leaf", "result", "group_by", "sort", "set", "join", "distinct", "transfer"),
-    *("timeout", "timeout_overflow_mode_leaf"),
+_LIMITS = (
+    *("read_overflow_mode", "read_overflow_mode_leaf", "timeout_overflow_mode", "timeout_overflow_mode_leaf"),
+    *("result_overflow_mode", "group_by_overflow_mode", "sort_overflow_mode", "set_overflow_mode"),
+    *("join_overflow_mode", "distinct_overflow_mode", "transfer_overflow_mode"),
 )
 
 PINNED = {
@@ -63,7 +64,7 @@ PINNED = {
     "force_primary_key": 0,
     "force_index_by_date": 0,
     # A limit of the profile is an error, and never a shorter answer.
-    **{name if name.endswith("leaf") else f"{name}_overflow_mode": "throw" for name in _THROW},
+    **dict.fromkeys(_LIMITS, "throw"),
     # How values print and are read.
     "session_timezone": "",
     "output_format_decimal_trailing_zeros": 0,
@@ -71,12 +72,8 @@ PINNED = {
     "bool_false_representation": "false",
     "date_time_output_format": "simple",
     "date_time_64_output_format_cut_trailing_zeros_align_to_groups_of_thousands": 0,
-    "date_time_input_format": "basic",
-    "cast_string_to_date_time_mode": "basic",
     # What an insert does with the columns that it is given, and with those that it is not.
-    "insert_null_as_default": 0,
     "input_format_defaults_for_omitted_fields": 1,
-    "input_format_skip_unknown_fields": 0,
     "input_format_arrow_allow_missing_columns": 1,
     "input_format_arrow_case_insensitive_column_matching": 0,
     "max_insert_block_size": 1_048_449,
@@ -86,7 +83,7 @@ PINNED = {
     "flatten_nested": 1,
     "alter_sync": 1,
 }
-"""Settings of a user's profile that would change what the mirror reads or writes, as it needs them."""
+"""Settings of a user's profile that would change what the mirror reads or writes, as it needs them: the server's defaults."""
 
 _FORBIDDEN = (164, 452)
 """ClickHouse's codes for a setting that a user may not change, and for one that may not have this value."""
