@@ -41,6 +41,9 @@ def load(text: str) -> Mirror:
         found = getattr(import_module(module), name)
     except (AttributeError, ImportError, ValueError) as error:
         raise CompareError(f"{text} can't be loaded: {error}; give module:NAME") from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, it goes into the message
+        # Whatever a file does that a person wrote: a keyword that Table does not have, a syntax error.
+        raise CompareError(f"{module} does not load: {type(error).__name__}: {error}; mend it") from None
     if not isinstance(found, Mirror):
         raise CompareError(f"{text} is of type {type(found).__name__}, not a Mirror")
     if wrong := problems(found):

@@ -43,6 +43,8 @@ _SETTINGS = {
     "bytea_output": "hex",
     "xmlbinary": "base64",
     "row_security": "off",
+    # What regclass and the like print has its schema in front, whatever the role's path.
+    "search_path": "pg_catalog",
 }
 # Decimal's own context keeps 28 digits.
 _EXACT = Context(prec=1000)

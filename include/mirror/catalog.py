@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
-from include.mirror import names
+from include.mirror import meaning, names
 from include.mirror.relation import Index, KeyRange, Relation, SourceColumn, SourceType, Trigger
 from include.mirror.templates import render
 
@@ -142,6 +142,8 @@ def _relation(found: Mapping[str, Any], types: Mapping[str, Any]) -> Relation:
         reachable=found["reachable"],
         row_security=found["row_security"],
         fed=found["fed"],
+        files=found["files"] or "",
+        xmin=found["xmin"],
     )
 
 
@@ -155,6 +157,7 @@ def _column(found: Mapping[str, Any], types: Mapping[str, Any]) -> SourceColumn:
         generated=found["generated"],
         identity=found["identity"],
         missing_value=found["missing_value"],
+        meaning=meaning.of_column(found["type"], found["expression"], types),
     )
 
 
@@ -173,7 +176,7 @@ def _type(oid: int, modifier: int, declared: str | None, types: Mapping[str, Any
         kind=found["kind"],
         # An array's modifier is that of its elements: numeric(10,2)[].
         element=None if found["element"] is None else _type(found["element"], modifier, None, types),
-        labels=tuple(found["labels"] or ()),
+        labels=tuple(label for _, label in found["labels"] or ()),
     )
 
 

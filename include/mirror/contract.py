@@ -25,8 +25,10 @@ from include.mirror.types import carrier
 from include.mirror.warehouse.client import DROP, SETTINGS, Warehouse
 from include.mirror.warehouse.ddl import (
     Bookkeeping,
+    TableIdentity,
     built,
     comment,
+    is_mirrored,
     left_out_comment,
     read_comment,
     read_table_comment,
@@ -46,6 +48,9 @@ log = logging.getLogger(__name__)
 _ENGINE = re.compile(
     r"(?P<family>\w*)MergeTree\((?:'(?:[^'\\]|\\.)*', )*(?P<version>\w+), (?P<deleted>\w+)\)"
 )
+
+XID_HALF = 2**30
+"""Transaction ids that are this far apart can still be compared by their lower halves, with room to spare."""
 
 _ESCAPED = str.maketrans({"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"})
 
@@ -128,9 +133,10 @@ def drop_old_stages(warehouse: Warehouse, client: Client, contents: Contents, ag
 class Agreement:
     """What the two sides agree on of one table.
 
-    `new` are columns that the warehouse's table lacks, `attached` and `detached` partitions of the source's table that
-    are other ones than before. `again` says why everything has to be read again, None where nothing has to; `exchanged`
-    is whether rows may be in the warehouse whose keys the source's table does not have any more.
+    `new` are columns that the warehouse's table lacks, `attached` partitions of the source's table that were none
+    before. `again` says why everything has to be read again, None where nothing has to; `exchanged` is whether rows may be
+    in the warehouse whose keys the source's table does not have any more. `moved` is a transaction id where the table's
+    files are others than before: from it on, all rows may have been written anew.
     """
 
     spec: TableSpec
@@ -138,8 +144,8 @@ class Agreement:
     new: tuple[Column, ...] = ()
     again: str | None = None
     attached: frozenset[int] = frozenset()
-    detached: frozenset[int] = frozenset()
     exchanged: bool = False
+    moved: int | None = None
 
 
 def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agreement:
@@ -184,27 +190,37 @@ def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agree
             f"warehouse table {table} has columns that {spec.label} does not: {', '.join(sorted(unknown))}; drop them, "
             f"or {_anew(warehouse, spec)}"
         )
-    _check_keys(warehouse, spec, stored, own)
+    _check_keys(table, spec, stored, own, _anew(warehouse, spec))
     again = None
     if replaced:
         again = "the source's table is another one than before"
     elif back := [name for name in stored.columns if _is_back(name, spec, stored)]:
         again = f"{', '.join(back)} had been left out, and is mirrored again"
     elif other := [how for column in spec.columns if (how := _other_than_before(column, stored))]:
-        again = f"{', '.join(other)} in the source"
+        again = f"in the source, {', '.join(other)}"
+    elif noted is not None and noted.change and spec.change_number not in (0, noted.change):
+        again = f"its windows are by {spec.change_column} now, and were by another column"
     elif late := [column.name for column in new if column.late or noted is None]:
         again = f"older rows have values in the new column {', '.join(late)}"
     keys = [column for column in spec.key_columns if _other_than_before(column, stored)]
     partitions = frozenset(spec.partitions)
-    before = partitions if noted is None or replaced else noted.partitions
+    same = TableIdentity(spec.oid, spec.attributes, partitions) if noted is None or replaced else noted
+    detached = (same.partitions | same.detached) - partitions
+    # A row's writer is known by half of its transaction id: what was noted very long ago is noted anew.
+    kept = same.files == spec.files and 0 <= spec.since - same.since < XID_HALF
     return Agreement(
-        replace(spec, columns=columns),
+        replace(
+            spec,
+            columns=columns,
+            detached=tuple(sorted(detached)),
+            since=same.since if kept else spec.since,
+        ),
         stored,
         tuple(new),
         again,
-        partitions - before,
-        before - partitions,
+        partitions - same.partitions,
         exchanged=replaced or bool(keys),
+        moved=same.since if same.files and spec.files and same.files != spec.files else None,
     )
 
 
@@ -258,6 +274,25 @@ def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Conten
     stored = agreement.stored
     if stored is None:
         raise SchemaError(f"warehouse table {warehouse.storage}.{spec.name} does not exist")
+    if agreement.again is not None and not agreement.new:
+        raise SchemaError(
+            f"{spec.label} has changed since the run was planned: {agreement.again}; the next run reads it from the start"
+        )
+    if dropped := [
+        name
+        for name in spec.not_mirrored
+        if name in stored.columns and is_mirrored(stored.columns[name].comment)
+    ]:
+        raise SchemaError(
+            f"{spec.label}: the declaration leaves out {', '.join(dropped)} since the run was planned: the next run does "
+            "so"
+        )
+    known = read_table_comment(stored.comment)
+    if known is not None and set(agreement.spec.detached) - known.detached:
+        raise SchemaError(
+            f"a partition of {spec.label} was detached or dropped since the run was planned: the next run goes by what is "
+            "there then"
+        )
     if agreement.new:
         raise SchemaError(
             f"warehouse table {warehouse.storage}.{spec.name} lacks {', '.join(c.name for c in agreement.new)}, which "
@@ -320,6 +355,11 @@ def _other_than_before(column: Column, stored: Stored) -> str | None:
         return f"{column.name} is another column than before (attribute {column.number}, was {agreed.number})"
     if agreed.type != column.source.declared:
         return f"{column.name} is {column.source.declared} and was {agreed.type}"
+    if agreed.meaning is not None and not column.meaning.continues(agreed.meaning):
+        return (
+            f"stored values of {column.name} mean something else than before (a label of an enum was renamed, or attributes "
+            "of a composite type or the expression of a generated column are others)"
+        )
     return None
 
 
@@ -380,12 +420,11 @@ def _bookkeeping(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> Bookk
     return Bookkeeping(match["version"], match["deleted"])
 
 
-def _check_keys(warehouse: Warehouse, spec: TableSpec, stored: Stored, own: Bookkeeping) -> None:
-    table, anew = f"{warehouse.storage}.{spec.name}", _anew(warehouse, spec)
+def _check_keys(table: str, spec: TableSpec, stored: Stored, own: Bookkeeping, anew: str) -> None:
     if _bare(stored.sorting_key) != ", ".join(map(_bare, spec.key)):
         raise SchemaError(
-            f"warehouse table {table} is ordered by {stored.sorting_key or 'nothing'}, expected {', '.join(spec.key)}: "
-            f"{anew}"
+            f"warehouse table {table} is ordered by {stored.sorting_key or 'nothing'}, expected {', '.join(spec.key)}: the "
+            f"key of {spec.label}, or the declared one, has changed; change it back, or, {anew}"
         )
     partition = _bare(stored.partition_key)
     if not partition or (

@@ -14,8 +14,9 @@ from include.mirror.errors import MirrorError, SchemaError
 from include.mirror.names import ch
 from include.mirror.plan import EPOCH, Work
 from include.mirror.relation import KeyRange, Relation
+from include.mirror.source.partitions import attached_with_rows, written_anew
 from include.mirror.source.session import Connection, Source
-from include.mirror.spec import TableSpec, did_you_mean, integer_key, resolve
+from include.mirror.spec import Column, TableSpec, did_you_mean, integer_key, resolve
 from include.mirror.warehouse.client import Warehouse
 from include.mirror.warehouse.ddl import bookkeeping, partition
 from include.mirror.warehouse.table import WarehouseTable
@@ -164,7 +165,12 @@ class Engine:
         tables = {}
         for name, spec in resolved.specs.items():
             try:
-                tables[name] = contract.bind(self.warehouse, client, spec, contents)
+                table = contract.bind(self.warehouse, client, spec, contents)
+                agreed = contract.agree(self.warehouse, spec, contents.storage.get(name))
+                if why := rows_behind(connection, agreed):
+                    refused[name] = f"{why}, since the run was planned: the next run reads it from the start"
+                else:
+                    tables[name] = table
             except SchemaError as error:
                 refused[name] = str(error)
         return tables, refused
@@ -203,12 +209,51 @@ class Engine:
         for name, table in now.items():
             if table.built != before[name].built:
                 refused[name] = built_since(table)
-            elif _shape(table.spec) != _shape(before[name].spec):
-                refused[name] = (
-                    f"source table {table.spec.label} was altered while the run was under way: the next run reads it as "
-                    "it is now"
-                )
+            elif not _same(before[name].spec, table.spec):
+                refused[name] = _altered(table.spec)
         return refused
+
+    def changed_types(self, specs: Iterable[TableSpec]) -> dict[str, str]:
+        """Return which of these tables have columns whose types have changed, and how that is said.
+
+        No lock on a table holds its types, and no snapshot either: values print as their types are at that moment.
+        """
+        before = {spec.name: spec for spec in specs if any(column.meaning.text for column in spec.columns)}
+        if not before:
+            return {}
+        # The session that holds a snapshot sees the catalog as it was.
+        with self.source.connect() as connection:
+            now = self.specs(connection, before).specs
+        return {
+            name: _altered(spec)
+            for name, spec in before.items()
+            if name not in now or not all(map(_prints_alike, spec.columns, now[name].columns))
+        }
+
+
+def rows_behind(source: Connection, agreed: contract.Agreement) -> str | None:
+    """Return why old rows of a table are to be read that the mirror would not find, None where there are none.
+
+    Nothing but the rows themselves tells: those of a partition that was attached, or all, where an ALTER TABLE has
+    written them anew. Other things, such as VACUUM FULL, move a table into other files with its rows as they were.
+    """
+    if agreed.attached and (filled := attached_with_rows(source, agreed.attached)):
+        return f"{', '.join(filled)} was attached as a partition, with rows in it"
+    if agreed.moved is not None and written_anew(source, agreed.spec, agreed.moved):
+        return f"all rows of {agreed.spec.label} were written anew, as ALTER TABLE … USING does, with their old times"
+    return None
+
+
+def _altered(spec: TableSpec) -> str:
+    return f"source table {spec.label} was altered while the run was under way: the next run reads it as it is now"
+
+
+def _same(before: TableSpec, now: TableSpec) -> bool:
+    return _shape(before) == _shape(now) and all(map(_prints_alike, before.columns, now.columns))
+
+
+def _prints_alike(before: Column, now: Column) -> bool:
+    return now.meaning.continues(before.meaning.text)
 
 
 def built_since(table: WarehouseTable) -> str:

@@ -137,6 +137,9 @@ class Mover:
                 self.connection, self.client, [self.tables[spec.name] for spec in specs]
             )
             loads = self._stage_all(works, current, noted_at, attempt, stack, refused)
+            refused |= self.engine.changed_types(self._spec(load.work) for load in loads)
+            # One read of a table is not published without the others: the run's plan stays undone as a whole.
+            loads = [load for load in loads if load.work.tabela not in refused]
             if refused:
                 self.set_aside(attempt, refused)
             self._publish(loads, current.version)
@@ -200,7 +203,7 @@ class Mover:
             noted_at=noted_at,
             started_at=started_at,
             finished_at=load.finished_at,
-            reason=self._spec(load.work).reason,
+            reason="; ".join(filter(None, (self._spec(load.work).reason, detached(self._spec(load.work))))),
             seen=load.seen,
             source_database=self.identity.database,
             source_timeline=self.identity.timeline,
@@ -266,8 +269,7 @@ class Mover:
                     raise
                 refused[work.tabela] = str(error)
                 current.renew()
-        # One read of a table is not published without the others: the run's plan stays undone as a whole.
-        return [load for load in loads if load.work.tabela not in refused]
+        return loads
 
     def _stage(
         self, work: Work, current: Snapshot, noted_at: datetime, attempt: Attempt, stack: ExitStack
@@ -414,6 +416,12 @@ class Mover:
             for done in in_flight:
                 done.result()
         return tally
+
+
+def detached(spec: TableSpec) -> str:
+    """Return what is to be said of the partitions that a table has lost, empty where there are none."""
+    count = len(spec.detached)
+    return f"{count} partitions were detached or dropped, whose rows stay in the warehouse" if count else ""
 
 
 def _warn_of_times(spec: TableSpec, tally: Tally, source: SourceTable) -> None:

@@ -75,6 +75,8 @@ class Rebuilder(Mover):
                 new = self._create(work, attempt, current, temporary)
                 loading = replace(self, tables={work.tabela: new})
                 load = loading._stage(work, current, noted[1], attempt, temporary)
+                if refused := self.engine.changed_types([table.spec]):
+                    raise SchemaError(refused[work.tabela])
                 loading._publish([load], current.version)
                 standing = parts.read(self.engine.warehouse, self.client, [new.spec.name])[new.spec.name]
                 entry = loading._entry(load, current, noted, attempt, started_at, standing)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from include.mirror.meaning import NOTHING, Meaning
+
 
 class KeyRange(NamedTuple):
     """The lowest and highest value of an integer key, and about how many rows lie between."""
@@ -39,7 +41,7 @@ class SourceColumn:
 
     `default` is the default's SQL text; `generated` is `s` (stored) or `v` (virtual), else empty; `identity` is `a`
     (always) or `d` (by default), else empty. `missing_value` is True where `attmissingval` gives rows that are
-    older than the column a value.
+    older than the column a value. `meaning` is what else decides how stored values print.
     """
 
     name: str
@@ -50,6 +52,7 @@ class SourceColumn:
     generated: str = ""
     identity: str = ""
     missing_value: bool = False
+    meaning: Meaning = NOTHING
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ class Relation:
     `partitions` are the oids of its partitions at any depth, `foreign_partitions` is whether one of them is foreign;
     `children` are the tables that inherit from it and are no partitions. `readable` is whether the role may SELECT
     all of its columns, `row_security` whether policies would hide rows from the role. `fed` is whether a subscription
-    writes it. `reachable` is whether the role has USAGE on its schema.
+    writes it. `reachable` is whether the role has USAGE on its schema. `files` names the files that it is in, or stands for
+    those of its partitions, empty where there are none; `xmin` is the lowest transaction id that ran when this was read.
     """
 
     oid: int
@@ -112,3 +116,5 @@ class Relation:
     reachable: bool = True
     row_security: bool = False
     fed: bool = False
+    files: str = ""
+    xmin: int = 0

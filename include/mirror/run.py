@@ -14,8 +14,8 @@ from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from include.mirror import batch as batches
 from include.mirror import contract, names, telemetry
 from include.mirror.batch import Batch
-from include.mirror.declaration import STAGE_PREFIX, Mirror
-from include.mirror.engine import Engine, Resolved, built_since
+from include.mirror.declaration import STAGE_PREFIX, WAYS, Mirror
+from include.mirror.engine import Engine, Resolved, built_since, rows_behind
 from include.mirror.errors import (
     RefusedError,
     RequestError,
@@ -27,12 +27,15 @@ from include.mirror.errors import (
 from include.mirror.heals import clickhouse_heals
 from include.mirror.ledger import ALWAYS, TABLE, Attempt, Ledger
 from include.mirror.ledger import identity as identity_of
-from include.mirror.move import Mover
+from include.mirror.move import Mover, detached
 from include.mirror.plan import (
     Copy,
     LedgerState,
     OpenTransactions,
+    Read,
     Rebuild,
+    Scan,
+    Sweep,
     Work,
     covered_until,
     plan,
@@ -41,7 +44,6 @@ from include.mirror.plan import (
 )
 from include.mirror.rebuild import Rebuilder
 from include.mirror.source.clock import clock, refuse_future
-from include.mirror.source.partitions import attached_with_rows
 from include.mirror.source.session import Connection
 from include.mirror.source.table import SourceTable, oldest_changes
 from include.mirror.source.transactions import (
@@ -55,7 +57,7 @@ from include.mirror.templates import render
 from include.mirror.types import is_known
 from include.mirror.warehouse import parts
 from include.mirror.warehouse.client import Warehouse
-from include.mirror.warehouse.ddl import is_mirrored, is_mirrored_table
+from include.mirror.warehouse.ddl import is_mirrored, is_mirrored_table, read_table_comment
 from include.mirror.warehouse.table import WarehouseTable
 from include.mirror.window import Interval, Window, choose, rebuilds, resolve
 
@@ -68,6 +70,17 @@ CONF_KEYS = ("inicio", "fim", "tabelas", "aceitar_fonte", "reconstruir")
 
 EXCHANGING = ("Atomic", "Replicated", "Shared")
 """The engines of databases in which two tables can be exchanged."""
+
+
+WAYS_OF: Mapping[type[Work], Collection[str]] = {
+    Read: ("window",),
+    Sweep: ("window",),
+    Scan: ("scan",),
+    # Of a table that became another one, whatever its way.
+    Copy: WAYS,
+    Rebuild: WAYS,
+}
+"""The ways of a table for which each kind of read makes sense."""
 
 
 def plan_run(
@@ -263,6 +276,8 @@ def _prepare(
             refused[name] = str(error)
             continue
         agreements[name] = agreed
+        if agreed.spec.detached:
+            log.warning("%s: %s", spec.label, detached(agreed.spec))
         for column in agreed.new if agreed.stored else agreed.spec.columns:
             if not is_known(column.source):
                 log.info(
@@ -280,7 +295,7 @@ def _prepare(
             reason := exchanged
             or one.again
             or parts.lost(noted.get(name, ()), now.get(name, ()))
-            or _attached(source, one)
+            or rows_behind(source, one)
         )
     }
     if exchanged:
@@ -338,7 +353,22 @@ class _Prepared:
 def _refuse_what_is_gone(
     declaration: Mirror, contents: contract.Contents, resolved: Resolved, warehouse: Warehouse
 ) -> None:
-    """Refuse the mirrored tables of a schema that the source does not have any more: their views show old rows."""
+    """Refuse what is mirrored no more under its name: views show old rows of tables that were renamed in the declaration,
+    or, of a schema, that the source does not have any more."""
+    now = {spec.oid: spec for spec in resolved.specs.values()}
+    for name, stored in contents.storage.items():
+        noted = read_table_comment(stored.comment)
+        spec = now.get(noted.oid) if noted else None
+        if spec is None or name in resolved.specs or name.startswith(STAGE_PREFIX):
+            continue
+        if not stored.comment.startswith(f"{spec.source_name} (oid "):
+            # It was renamed in the source, and not by the declaration.
+            continue
+        resolved.refused[name] = (
+            f"the declaration calls {spec.label} {spec.name} in the warehouse now, and {warehouse.views}.{name} shows what "
+            f"it last held: give it its name back, to={name!r}; or, once nobody reads the old one, run "
+            f"{_drop(warehouse, name)}"
+        )
     schema = declaration.schema
     if schema is None:
         return
@@ -346,12 +376,17 @@ def _refuse_what_is_gone(
     for name, stored in contents.storage.items():
         mirrored = is_mirrored_table(stored.comment) and not name.startswith(STAGE_PREFIX)
         if mirrored and name not in resolved.specs and name not in left_out:
-            drop = f"DROP TABLE {names.ch(warehouse.storage, name)} SYNC"
             resolved.refused.setdefault(
                 name,
                 f"the source has no table for {warehouse.views}.{name} any more, which shows what it last held: bring it "
-                f"back, or run DROP VIEW {names.ch(warehouse.views, name)} and {drop}",
+                f"back, or run {_drop(warehouse, name)}",
             )
+
+
+def _drop(warehouse: Warehouse, name: str) -> str:
+    return (
+        f"DROP VIEW {names.ch(warehouse.views, name)} and DROP TABLE {names.ch(warehouse.storage, name)} SYNC"
+    )
 
 
 def refresh_views(engine: Engine, tables: Collection[str]) -> None:
@@ -377,19 +412,6 @@ def refresh_views(engine: Engine, tables: Collection[str]) -> None:
             current, _ = engine.tables(source, client, behind)
         for name, table in current.items():
             contract.create_view(warehouse, client, table.spec, contents.views[name])
-
-
-def _attached(source: Connection, one: contract.Agreement) -> str | None:
-    """Return why a table is to be read again for a partition that was attached, None where none is."""
-    if one.detached:
-        log.warning(
-            "%d partitions of %s were detached or dropped; what they held stays in the warehouse",
-            len(one.detached),
-            one.spec.label,
-        )
-    if one.attached and (filled := attached_with_rows(source, one.attached)):
-        return f"{', '.join(filled)} was attached as a partition, with rows in it"
-    return None
 
 
 def _check_ledger(warehouse: Warehouse, contents: contract.Contents, resolved: Resolved) -> None:
@@ -437,6 +459,14 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
         for name, table in tables.items():
             if not rebuilding and table.built != batch.built.get(name, 0):
                 refused[name] = built_since(table)
+        for read in batch.reads:
+            there = tables.get(read.tabela)
+            if there is not None and there.spec.way not in WAYS_OF[type(read)]:
+                refused[read.tabela] = (
+                    f"{there.spec.label} was planned as {read.kind}, and is read by {there.spec.way} now: the declaration "
+                    "or the table changed while the run was under way, and the next run goes by what it says now"
+                )
+                del tables[read.tabela]
         identity = check_server(source, sessions=any(table.spec.way == "window" for table in tables.values()))
         if batch.timeline not in (0, identity.timeline):
             raise SourceError(

@@ -15,6 +15,7 @@ from include.mirror.catalog import declared_name
 from include.mirror.declaration import Table
 from include.mirror.errors import MirrorError, SchemaError, SourceError
 from include.mirror.keys import find_key, has_no_indexes
+from include.mirror.meaning import NOTHING, Meaning
 from include.mirror.phrases import KINDS, call, column_of, did_you_mean, label, listed, quoted
 from include.mirror.relation import KeyRange, Relation, SourceColumn, SourceType
 from include.mirror.types.carrier import Carrier
@@ -38,7 +39,8 @@ class Column:
     """One mirrored column. `number` is its attribute number, which stays when it is renamed.
 
     `declared_type` is the ClickHouse type that the declaration gives it, None where it gives none; `late` is whether
-    rows that are older than the column have a value in it all the same.
+    rows that are older than the column have a value in it all the same. `meaning` is what else decides how stored values
+    print.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Column:
     carrier: Carrier
     declared_type: str | None = None
     late: bool = False
+    meaning: Meaning = NOTHING
 
     @property
     def warehouse_type(self) -> str:
@@ -65,7 +68,9 @@ class TableSpec:
     `zoned` whether it is a `timestamptz`, `indexed` whether an index finds a window. `partition_width` is how many
     values of the key share a partition, 0 for a single one. `fed` is whether a subscription writes it;
     `attributes` is the highest attribute number of its columns, `rows` about how many it has, None where nobody knows.
-    `partitions` are the oids of its partitions.
+    `partitions` are the oids of its partitions. `files` stands for the files of a table with windows as they were when
+    `since` was the lowest transaction id that ran: others may hold rows that an ALTER TABLE has written. `detached` are the
+    oids of partitions that are gone, whose rows may still be in the warehouse.
     """
 
     name: str
@@ -88,6 +93,9 @@ class TableSpec:
     attributes: int = 0
     rows: int | None = None
     partitions: tuple[int, ...] = ()
+    files: str = ""
+    since: int = 0
+    detached: tuple[int, ...] = ()
 
     @cached_property
     def key_columns(self) -> tuple[Column, ...]:
@@ -100,6 +108,11 @@ class TableSpec:
         """Where the columns of the key stand among `columns`."""
         places = [column.name for column in self.columns]
         return tuple(places.index(name) for name in self.key)
+
+    @cached_property
+    def change_number(self) -> int:
+        """The attribute number of the change column, 0 where there is none."""
+        return next((column.number for column in self.columns if column.name == self.change_column), 0)
 
     @cached_property
     def integer_key(self) -> str | None:
@@ -159,6 +172,9 @@ def resolve(
         attributes=max(column.number for column in relation.columns),
         rows=relation.rows,
         partitions=tuple(sorted(relation.partitions)),
+        # A scan finds what was written anew, whoever did it.
+        files=relation.files if way.way == "window" else "",
+        since=relation.xmin,
     )
 
 
@@ -254,7 +270,9 @@ def carry(
         carrier = types.carrier(column.type, not_null=not_null, key=in_key, wanted=wanted)
     except SchemaError as error:
         raise SchemaError(f"{label(relation)}.{column.name}: {error}") from None
-    return Column(column.name, column.number, column.type, not_null, carrier, wanted, _is_late(column))
+    return Column(
+        column.name, column.number, column.type, not_null, carrier, wanted, _is_late(column), column.meaning
+    )
 
 
 def _carried(

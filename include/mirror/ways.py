@@ -18,6 +18,13 @@ TIMES = ("timestamp", "timestamptz")
 """The types that windows can select by."""
 
 
+NAMING = (
+    *("regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator"),
+    *("regproc", "regprocedure", "regrole", "regtype", "aclitem"),
+)
+"""Types of pg_catalog that hold an oid and print a name: another one when what it stands for is renamed."""
+
+
 @dataclass(frozen=True)
 class Way:
     """How changes are found, and why so. `index` is the CREATE INDEX that would make windows possible, or cheap."""
@@ -38,6 +45,14 @@ def find_way(table: Table, relation: Relation) -> Way:
             raise SchemaError(
                 f"{label(relation)}: {what} needs the rows of ordinary tables, and {obstacle}; leave {what} out, and "
                 "it is copied and compared"
+            )
+        return Way("copy", f"{obstacle}, so it is read whole and compared")
+    if table.way != "copy" and (naming := _naming_column(table, relation)) is not None:
+        obstacle = f"{naming.name} is {naming.type.declared}, whose values print names that change while no row is written"
+        if table.way == "scan" or wants_window:
+            raise SchemaError(
+                f"{label(relation)}: {obstacle}; leave way and change_column out, and it is copied and compared, or leave "
+                f"the column out: leave_out=[{naming.name!r}]"
             )
         return Way("copy", f"{obstacle}, so it is read whole and compared")
     if table.way == "copy":
@@ -91,6 +106,15 @@ def precision(name: str | None, relation: Relation) -> timedelta:
         # now()::timestamp(0), CURRENT_TIMESTAMP(3)
         digits += [int(number) for text in expressions for number in re.findall(r"\(\s*([0-6])\s*\)", text)]
     return timedelta(microseconds=10 ** (6 - min(digits)))
+
+
+def _naming_column(table: Table, relation: Relation) -> SourceColumn | None:
+    """Return a mirrored column whose values print the names of other things, None where there is none."""
+    for column in relation.columns:
+        kind = column.type.element or column.type
+        if column.name not in table.leave_out and kind.schema == "pg_catalog" and kind.name in NAMING:
+            return column
+    return None
 
 
 def _no_xmin(relation: Relation) -> str | None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.models import SettingDef
+from psycopg.conninfo import conninfo_to_dict
 
+from include.mirror import names
 from include.mirror.declaration import Schema, Table
 from include.mirror.errors import RefusedError, SourceError, WarehouseError
 from include.mirror.source.session import Source
+from include.mirror.warehouse.client import PINNED
 from include.mirror.warehouse.parts import Part, lost
 from local.postgres import Postgres
 from tests.conftest import new_source
@@ -141,95 +143,6 @@ def test_two_mirrors_share_a_server(lab: Lab, postgres: Postgres) -> None:
 # Sessions.
 
 
-class Pooler:
-    """A pooler as it stands between client and server: it drops startup options, or changes the server session
-    with every transaction."""
-
-    def __init__(self, dsn: str, *, moves: bool) -> None:
-        parts = conninfo_to_dict(dsn)
-        self.server = (str(parts["host"]), int(parts["port"]))
-        self.dsn, self.moves = dsn, moves
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = make_conninfo(
-            dsn, port=self.listener.getsockname()[1], sslmode="disable", gssencmode="disable"
-        )
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError, struct.error):
-            (length,) = struct.unpack("!I", _exactly(client, 4))
-            body = _exactly(client, length - 4)
-            pairs = body[4:].rstrip(b"\0").split(b"\0")
-            kept = b"".join(
-                pairs[n] + b"\0" + pairs[n + 1] + b"\0"
-                for n in range(0, len(pairs) - 1, 2)
-                if pairs[n] != b"options"
-            )
-            start = body[:4] + kept + b"\0"
-            server = socket.create_connection(self.server)
-            server.sendall(struct.pack("!I", len(start) + 4) + start)
-            threading.Thread(target=_pipe, args=(server, client), daemon=True).start()
-            _pipe(client, server)
-
-    def close(self) -> None:
-        self.listener.close()
-
-
-def _exactly(source: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = source.recv(size - len(data))
-        if not more:
-            raise OSError("closed")
-        data += more
-    return data
-
-
-def _pipe(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    for one in (source, target):
-        with suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
-
-
-@contextmanager
-def pooler(lab: Lab) -> Iterator[Source]:
-    between = Pooler(lab.dsn, moves=False)
-    try:
-        yield Source(between.address, lab.zone, name="postgres_vendas")
-    finally:
-        between.close()
-
-
-def test_a_pooler_that_drops_startup_options_changes_nothing(lab: Lab) -> None:
-    """Everything is set once the session is open, and read back in the snapshot."""
-    lab.execute("INSERT INTO venda (valor_total) VALUES (99)")
-    with pooler(lab) as source:
-        lab.run(engine=lab.engine(source=source))
-    lab.assert_equal()
-
-
-def test_with_such_a_pooler_a_policy_that_hides_rows_is_refused_all_the_same(lab: Lab) -> None:
-    name = f"hidden_{lab.dsn.rsplit('_', 1)[1]}"
-    lab.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'; GRANT pg_read_all_stats TO {name}")
-    lab.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")
-    lab.execute("ALTER TABLE venda ENABLE ROW LEVEL SECURITY")
-    lab.execute("CREATE POLICY half ON venda USING (venda_id % 2 = 0)")
-    lab.execute("UPDATE venda SET entregue = 'S'")
-    with pooler(lab) as source:
-        limited = replace(source, conninfo=make_conninfo(source.conninfo, user=name, password="x"))
-        with pytest.raises(RefusedError, match="row-level security"):
-            lab.run(engine=lab.engine(source=limited))
-
-
 def test_a_session_that_lost_its_settings_is_refused_by_name(lab: Lab) -> None:
     def forget(step: str, _work: object) -> None:
         if step == "noted":
@@ -335,14 +248,53 @@ def test_a_table_dropped_while_the_run_is_under_way(lab: Lab) -> None:
 
 
 def test_a_declaration_that_changes_while_the_run_is_under_way(lab: Lab) -> None:
-    planned = lab.plan((lab.reached, lab.now()))
-    lab.declaration = replace(
-        lab.declaration, tables=[one for one in lab.declaration.declared if one.name != "venda"]
+    lab.execute("CREATE TABLE par (x int NOT NULL UNIQUE, y int NOT NULL UNIQUE, z int)")
+    lab.execute("INSERT INTO par VALUES (1, 2, 3)")
+    before = replace(lab.declaration, tables=[*lab.declaration.declared, Table("par", key="x")])
+    lab.declaration = before
+    lab.run()
+    lab.execute(
+        "INSERT INTO venda (valor_total) VALUES (7); UPDATE cliente SET cpf = '7'; UPDATE par SET z = 4"
     )
-    with pytest.raises(
-        RefusedError, match="venda was planned, and the declaration of vendas has no such table any more"
-    ):
+    planned = lab.plan((lab.reached, lab.now()))
+    changed = {
+        "pais": Table("pais", way="scan"),
+        "cidade": Table("cidade", change_column="created_at"),
+        "cliente": Table("cliente", change_column="updated_at", leave_out=["cpf"]),
+        "produto": Table("produto", change_column="updated_at", columns={"nome": "LowCardinality(String)"}),
+        "par": Table("par", key="y"),
+        "venda": replace(before.declared[before.names.index("venda")], to="vendas"),
+    }
+    lab.declaration = replace(before, tables=[changed.get(one.name, one) for one in before.declared])
+    with pytest.raises(RefusedError) as refused:
         lab.move(planned)
+    for sentence in (
+        "pais: public.pais was planned as window, and is read by scan now",
+        "cidade: public.cidade has changed since the run was planned: its windows are by created_at now",
+        "cliente: public.cliente: the declaration leaves out cpf since the run was planned",
+        "produto: warehouse column vendas_raw.produto.nome is String, expected LowCardinality(String); change the",
+        "par: warehouse table vendas_raw.par is ordered by x, expected y: the key of public.par, or the declared one",
+        "venda: venda was planned, and the declaration of vendas has no such table any more",
+    ):
+        assert sentence in str(refused.value)
+    assert "item_venda" not in str(refused.value)
+    # By what it says now.
+    with pytest.raises(RefusedError) as refused:
+        lab.run()
+    assert str(refused.value).startswith("3 of the tables were set aside, all others were moved.")
+    assert "venda: the declaration calls public.venda vendas in the warehouse now" in str(refused.value)
+    assert "to='venda'; or, once nobody reads the old one, run DROP VIEW `vendas_dw`.`venda` and" in str(
+        refused.value
+    )
+    for statement in (
+        "DROP VIEW vendas_dw.venda",
+        "DROP TABLE vendas_raw.venda SYNC",
+        "DROP TABLE vendas_raw.produto SYNC",
+        "DROP TABLE vendas_raw.par SYNC",
+    ):
+        in_warehouse(lab, statement)
+    lab.run()
+    lab.assert_equal()
 
 
 def test_a_schema_goes_on_when_a_table_without_key_appears(lab: Lab) -> None:
@@ -372,24 +324,104 @@ def test_a_column_dropped_from_the_declaration_while_its_table_is_empty(lab: Lab
     lab.assert_equal()
 
 
+HOSTILE = {
+    **{name: "break" for name, value in PINNED.items() if value == "throw"},
+    **{name: 1 - value for name, value in PINNED.items() if value in (0, 1)},
+    "async_insert": 1,
+    "input_format_null_as_default": 1,
+    "count_distinct_implementation": "uniq",
+    "regexp_max_matches_per_row": 1,
+    "group_by_overflow_mode": "any",
+    "additional_result_filter": "0",
+    "additional_table_filters": "{'vendas_raw.venda': '0', 'vendas_raw.cargas': '0'}",
+    "session_timezone": "America/Sao_Paulo",
+    "bool_true_representation": "sim",
+    "bool_false_representation": "nao",
+    "date_time_output_format": "unix_timestamp",
+    "date_time_input_format": "best_effort_us",
+    "cast_string_to_date_time_mode": "best_effort_us",
+    "insert_null_as_default": 0,
+    "input_format_skip_unknown_fields": 0,
+    "union_default_mode": "DISTINCT",
+    "mutations_sync": 0,
+    "insert_deduplicate": 0,
+    "input_format_arrow_import_nested": 1,
+    "optimize_on_insert": 0,
+    "max_insert_block_size": 1,
+}
+
+
+CACHE = {
+    "use_query_cache": 1,
+    "query_cache_system_table_handling": "save",
+    "query_cache_nondeterministic_function_handling": "save",
+}
+
+
+def profiled(lab: Lab, settings: Mapping[str, object]) -> Callable[[], object]:
+    """Return what connects as a user whose profile has these settings."""
+
+    def connect() -> object:
+        session = f"profile-{next(_sessions)}"
+        with closing(lab.clickhouse.client(session_id=session)) as client:
+            values = (f"{name} = {names.ch_text(str(value))}" for name, value in settings.items())
+            client.command(f"SET {', '.join(values)}")
+        client = lab.clickhouse.client(session_id=session)
+        # A client reads them when it connects, outside of the session, which stands for the profile here.
+        found = client.query("SELECT name, value, readonly FROM system.settings").result_rows
+        client.server_settings = {row[0]: SettingDef(*row) for row in found}
+        return client
+
+    return connect
+
+
+_sessions = itertools.count()
+
+
 def test_results_do_not_depend_on_the_users_profile(lab: Lab) -> None:
-    client = lab.clickhouse.client
-
-    def profiled() -> object:
-        session = client()
-        session.set_client_setting("aggregate_functions_null_for_empty", 1)
-        session.set_client_setting("join_use_nulls", 1)
-        session.set_client_setting("transform_null_in", 1)
-        return session
-
+    assert HOSTILE.keys() >= PINNED.keys()
     in_warehouse(lab, "DROP DATABASE vendas_dw SYNC")
     in_warehouse(lab, "DROP DATABASE vendas_raw SYNC")
-    engine = lab.engine()
-    engine = replace(engine, warehouse=replace(engine.warehouse, connect=profiled))
-    lab.run(engine=engine)
+    # A filter of the results would empty the very list of settings that the client reads, and a cache takes no limits.
+    apart = ("additional_result_filter", "use_query_cache")
+    hostile = {name: value for name, value in HOSTILE.items() if name not in apart}
+
+    def sales(settings: Mapping[str, object]) -> int:
+        warehouse = replace(lab.engine().warehouse, connect=profiled(lab, settings))
+        return lab.run(engine=lab.engine(warehouse=warehouse))["venda"]
+
+    assert sales(hostile) == 50
     lab.execute("INSERT INTO venda (valor_total) VALUES (7)")
-    lab.run(engine=engine)
+    assert sales(hostile) == 1
+    assert sales(CACHE) == 0
+    lab.mirror_only(
+        *(Table(one.name, columns=one.columns, way="copy", to=one.to) for one in lab.declaration.declared)
+    )
+    lab.execute("DELETE FROM venda WHERE venda_id < 20")
+    lab.execute("INSERT INTO venda (valor_total) VALUES (8)")
+    assert sales(hostile) == 20
+    assert sales(CACHE) == 0
     lab.assert_equal()
+
+
+def test_a_setting_that_can_not_be_changed_is_named(lab: Lab) -> None:
+    def constrained() -> Client:
+        client = lab.clickhouse.client()
+        client.server_settings["join_use_nulls"] = SettingDef("join_use_nulls", "1", 1)
+        return client
+
+    def cut() -> Client:
+        client = lab.clickhouse.client()
+        client.server_settings["limit"] = SettingDef("limit", "100", 0)
+        return client
+
+    engine = lab.engine()
+    for connect, message in (
+        (constrained, "user has join_use_nulls = '1' and may not change it, and the mirror needs '0'"),
+        (cut, "user has a limit for all queries, which cuts every answer short"),
+    ):
+        with pytest.raises(WarehouseError, match=message):
+            lab.run(engine=replace(engine, warehouse=replace(engine.warehouse, connect=connect)))
 
 
 def test_a_column_that_comes_back_is_read_for_all_rows(lab: Lab) -> None:
@@ -454,6 +486,35 @@ def test_a_new_partition_is_no_reason_to_read_everything_again(lab: Lab) -> None
     lab.execute("CREATE TABLE medida_3 PARTITION OF medida FOR VALUES FROM ('2026-03-01') TO ('2026-04-01')")
     lab.execute("INSERT INTO medida (dia, id, valor) VALUES ('2026-03-05', 1, 1)")
     assert lab.run() == {"medida": 1}
+    lab.assert_equal()
+
+
+@pytest.mark.parametrize("way", [None, "scan"])
+def test_a_partition_that_is_detached_is_named_by_every_run_and_noted(
+    lab: Lab, caplog: pytest.LogCaptureFixture, way: str | None
+) -> None:
+    change = "" if way else "updated_at timestamptz DEFAULT now(),"
+    for statement in MEASURES.format(change=change).strip().split("\n"):
+        lab.execute(statement)
+    attach = "ALTER TABLE medida ATTACH PARTITION medida_2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')"
+    lab.execute(attach)
+    lab.mirror_only(Table("medida", way=way, change_column=None if way else "updated_at"))
+    lab.run()
+    planned = lab.plan((lab.reached, lab.now()))
+    lab.execute("ALTER TABLE medida DETACH PARTITION medida_2; UPDATE medida_2 SET valor = 9")
+    with pytest.raises(RefusedError, match=r"a partition of public\.medida was detached or dropped since"):
+        lab.move(planned)
+    said = "1 partitions were detached or dropped, whose rows stay in the warehouse"
+    for _ in range(2):
+        caplog.clear()
+        assert lab.run() == {"medida": 0}
+        assert f"public.medida: {said}" in caplog.text
+        assert lab.query(f"SELECT count() FROM vendas_dw.cargas WHERE reason LIKE '%; {said}'") != [(0,)]
+    assert lab.query("SELECT count() FROM vendas_dw.medida") == [(3,)]
+    lab.execute(attach)
+    caplog.clear()
+    assert lab.run() == {"medida": 3}
+    assert said not in caplog.text
     lab.assert_equal()
 
 

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from include.mirror.declaration import Table
 from include.mirror.errors import RefusedError, RequestError, SourceError, VersionError
 from include.mirror.plan import Work
 from include.mirror.source import changes, snapshot
@@ -65,23 +66,50 @@ def test_a_session_that_hides_its_transactions_is_an_error(lab: Lab) -> None:
     lab.run()
 
 
-def test_a_standby_is_refused(lab: Lab, postgres: Postgres, tmp_path: Path) -> None:
+def test_a_standby_is_refused_and_its_promotion_noticed(lab: Lab, postgres: Postgres, tmp_path: Path) -> None:
+    """It lacks what was committed last, and gives the same transaction ids again: those are not compared."""
+    lab.execute("CREATE TABLE conta (conta_id int PRIMARY KEY, saldo int)")
+    lab.execute("INSERT INTO conta VALUES (1, 1)")
+    lab.mirror_only(*lab.declaration.declared, Table("conta", way="scan"))
+    lab.run()
     copy = tmp_path / "standby"
     subprocess.run(
         [
-            *(BINARIES / "pg_basebackup", "--write-recovery-conf", "--checkpoint=fast"),
+            *(BINARIES / "pg_basebackup", "--checkpoint=fast", "--no-sync"),
             *("--pgdata", copy, "--dbname", make_conninfo(postgres.dsn(), password=None)),
         ],
         env={**os.environ, "PGPASSWORD": postgres.password},
         check=True,
     )
+    # It follows nobody: what the primary commits from here on is lost with it.
+    (copy / "standby.signal").touch()
     owner = postgres.data.stat()
     for path in [tmp_path, *tmp_path.rglob("*")]:
         os.chown(path, owner.st_uid, owner.st_gid)
-    with Postgres(copy, free_port(), postgres.password, tmp_path / "log") as standby:
-        engine = lab.engine(source=Source(make_conninfo(lab.dsn, port=standby.port), lab.zone))
+    with lab.connect() as connection:
+        for _ in range(20):
+            connection.execute("UPDATE conta SET saldo = saldo + 1")
+    lab.run()
+    planned = lab.plan((lab.reached, lab.now()))
+    with Postgres(copy, free_port(), postgres.password, tmp_path / "log", {"fsync": "off"}) as standby:
+        other = replace(lab, dsn=make_conninfo(lab.dsn, port=standby.port))
         with pytest.raises(SourceError, match="the source is a standby"):
-            lab.run(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC), engine=engine)
+            other.run()
+        other.execute("SELECT pg_promote()")
+        with pytest.raises(
+            SourceError, match="was promoted or restored since the run was planned: the next run"
+        ):
+            other.move(planned)
+        other.execute("INSERT INTO conta VALUES (2, 2)")
+        other.execute("INSERT INTO venda (valor_total) VALUES (7)")
+        moved = other.run()
+        assert (moved["conta"], moved["venda"]) == (2, 1)
+        other.assert_equal()
+        assert other.run()["conta"] == 0
+        assert other.query("SELECT DISTINCT source_timeline FROM vendas_raw.cargas WHERE kind = 'scan'") == [
+            (1,),
+            (2,),
+        ]
 
 
 def test_a_table_fed_by_a_subscription_is_warned_about(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:

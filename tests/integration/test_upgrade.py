@@ -76,7 +76,9 @@ def test_the_types_stay_and_the_source_is_noted(upgraded: Lab) -> None:
     ((comment,),) = lab.query(
         "SELECT comment FROM system.tables WHERE database = 'vendas_raw' AND name = 'venda'"
     )
-    assert re.fullmatch(r'"public"\."venda" \(oid \d+, attributes up to 7\)', comment)
+    assert re.fullmatch(
+        r'"public"\."venda" \(oid \d+, attributes up to 7, files \d+ since \d+ by 7\)', comment
+    )
 
 
 def test_what_a_type_of_then_can_not_hold_is_refused(upgraded: Lab) -> None:

@@ -993,6 +993,25 @@ def test_what_is_no_declaration_is_refused(mirror, message):
         check.load(mirror)
 
 
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "from include.mirror.declaration import Table\nX = Table('pais', colunas={})\n",
+            "TypeError: .*colunas",
+        ),
+        ("X = (\n", "SyntaxError: "),
+    ],
+)
+def test_a_declaration_that_does_not_load_is_one_line(tmp_path, monkeypatch, text, error):
+    name = f"declaracao_{len(text)}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(CompareError, match=f"^{name} does not load: {error}.*; mend it$") as raised:
+        check.load(f"{name}:X")
+    assert "\n" not in str(raised.value)
+
+
 def test_check_ends_with_2_when_nothing_can_be_compared(tmp_path, monkeypatch):
     # The session's own handlers stay.
     monkeypatch.setattr(signal, "signal", lambda _number, _handler: None)

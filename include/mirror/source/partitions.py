@@ -1,11 +1,13 @@
-"""Partitions that came with rows in them."""
+"""What only the rows themselves tell: of a partition that came with some, and of a table whose rows were written anew."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from include.mirror import names
+from include.mirror.source import changes
 from include.mirror.source.session import Connection, run
+from include.mirror.spec import TableSpec
 from include.mirror.templates import render
 
 
@@ -26,3 +28,15 @@ def attached_with_rows(connection: Connection, partitions: Iterable[int]) -> lis
         for schema, name, oid in leaves
         if run(connection, render("find_older_row", partition=names.pg(schema, name)), (oid,)).fetchone()
     ]
+
+
+def written_anew(connection: Connection, spec: TableSpec, since: int) -> bool:
+    """Return whether a table has rows, and transactions from the id `since` on have written all of them."""
+    written = changes.since(since)
+    run(connection, *changes.binding(written.values))
+    relation = f"ONLY {spec.source_name}" if spec.only else spec.source_name
+    rows, older = (
+        run(connection, f"SELECT 1 FROM {relation} WHERE {condition} LIMIT 1").fetchone()  # noqa: S608
+        for condition in ("TRUE", f"NOT ({written.condition})")
+    )
+    return rows is not None and older is None

@@ -203,6 +203,11 @@ def snapshot(
             connection.close()
             if isinstance(error, psycopg.errors.LockNotAvailable | adbc_driver_manager.Error):
                 reason = str(error).splitlines()[0]
+                if "statement pooling mode" in reason:
+                    raise SourceError(
+                        f"a connection pooler in statement mode stands before {source.address} (connection {source.name}) "
+                        "and takes no transactions: connect to the server itself, or to a pool of whole sessions"
+                    ) from None
                 raise SourceAwayError(
                     f"no snapshot of {', '.join(spec.label for spec in specs)}: {reason}. A session that "
                     "alters a table, or another run that takes its snapshot, has to end first"

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from include.mirror.errors import WarehouseError
 from include.mirror.warehouse.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -37,6 +38,62 @@ DROP = {
 }
 
 
+_LIMITS = (
+    *("read_overflow_mode", "read_overflow_mode_leaf", "timeout_overflow_mode", "timeout_overflow_mode_leaf"),
+    *("result_overflow_mode", "group_by_overflow_mode", "sort_overflow_mode", "set_overflow_mode"),
+    *("join_overflow_mode", "distinct_overflow_mode", "transfer_overflow_mode"),
+)
+
+PINNED = {
+    # What aggregates, IN, joins and casts return.
+    "aggregate_functions_null_for_empty": 0,
+    "empty_result_for_aggregation_by_empty_set": 0,
+    "transform_null_in": 0,
+    "join_use_nulls": 0,
+    "any_join_distinct_right_table_keys": 0,
+    "cast_keep_nullable": 0,
+    "cast_ipv4_ipv6_default_on_conversion_error": 0,
+    "decimal_check_overflow": 1,
+    "count_distinct_implementation": "uniqExact",
+    "prefer_column_name_to_alias": 0,
+    "enable_positional_arguments": 1,
+    "regexp_max_matches_per_row": 1000,
+    # Which rows a query sees: all, as they are now.
+    "final": 0,
+    "additional_table_filters": "{}",
+    "additional_result_filter": "",
+    "apply_deleted_mask": 1,
+    "apply_patch_parts": 1,
+    "apply_mutations_on_fly": 0,
+    "use_query_cache": 0,
+    "force_primary_key": 0,
+    "force_index_by_date": 0,
+    # A limit of the profile is an error, and never a shorter answer.
+    **dict.fromkeys(_LIMITS, "throw"),
+    # How values print and are read.
+    "session_timezone": "",
+    "output_format_decimal_trailing_zeros": 0,
+    "bool_true_representation": "true",
+    "bool_false_representation": "false",
+    "date_time_output_format": "simple",
+    "date_time_64_output_format_cut_trailing_zeros_align_to_groups_of_thousands": 0,
+    # What an insert does with the columns that it is given, and with those that it is not.
+    "input_format_defaults_for_omitted_fields": 1,
+    "input_format_arrow_allow_missing_columns": 1,
+    "input_format_arrow_case_insensitive_column_matching": 0,
+    "max_insert_block_size": 1_048_449,
+    "wait_for_async_insert": 1,
+    # What a CREATE or ALTER makes.
+    "data_type_default_nullable": 0,
+    "flatten_nested": 1,
+    "alter_sync": 1,
+}
+"""Settings of a user's profile that would change what the mirror reads or writes, as it needs them: the server's defaults."""
+
+_FORBIDDEN = (164, 452)
+"""ClickHouse's codes for a setting that a user may not change, and for one that may not have this value."""
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """A ClickHouse server (or an engine inside this process), the database that holds the tables, and that of the
@@ -53,9 +110,13 @@ class Warehouse:
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """Open a client and close it when the block ends."""
+        """Open a client whose answers don't depend on its user's profile, and close it when the block ends.
+
+        Raises WarehouseError for a setting that the user has and may not change.
+        """
         client = self.connect()
         try:
+            _pin(client)
             yield client
         finally:
             client.close()
@@ -65,3 +126,42 @@ class Warehouse:
         client.command(
             statement if self.cluster is None else self.cluster.render(statement), settings=SETTINGS
         )
+
+
+def _pin(client: Client) -> None:
+    """Give a client the settings that the mirror needs, where its user has others."""
+    from clickhouse_connect.driver.exceptions import Error as ClickHouseError
+
+    for name in ("limit", "offset"):
+        # The client has asked for the list of settings under the profile: it may lack others as well.
+        if name not in client.server_settings or client.server_settings[name].value != "0":
+            raise WarehouseError(
+                f"ClickHouse's user has a {name} for all queries, which cuts every answer short: take it out of the user's "
+                "profile"
+            )
+    other = {}
+    for name, wanted in {**SETTINGS, **PINNED}.items():
+        known, value = client.server_settings.get(name), str(wanted)
+        # An older server does not know all of them.
+        if known is None or (known.value == value and client.get_client_setting(name) in (None, value)):
+            continue
+        if known.readonly:
+            raise WarehouseError(
+                f"ClickHouse's user has {name} = {known.value!r} and may not change it, and the mirror needs {value!r}: "
+                "change it in the user's profile, or take the constraint on it away"
+            )
+        if name in PINNED:
+            other[name] = value
+    for name, value in other.items():
+        client.set_client_setting(name, value)
+    if not other:
+        return
+    try:
+        client.command("SELECT 1")
+    except ClickHouseError as error:
+        if error.code not in _FORBIDDEN:
+            raise
+        raise WarehouseError(
+            f"ClickHouse's user may not have the settings that the mirror needs ({', '.join(other)}): take the constraints "
+            f"on them away. ClickHouse says: {' '.join(str(error).split())}"
+        ) from None

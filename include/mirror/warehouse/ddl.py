@@ -69,7 +69,8 @@ def view_ddl(spec: TableSpec, storage: str, views: str, stage: str | None = None
 
 
 _TABLE_COMMENT = re.compile(
-    r".* \(oid (?P<oid>\d+), attributes up to (?P<attributes>\d+)(?:, partitions (?P<partitions>[\d ]+))?\)",
+    r".* \(oid (?P<oid>\d+), attributes up to (?P<attributes>\d+)(?:, partitions (?P<partitions>[\d ]+))?"
+    r"(?:, detached (?P<detached>[\d ]+))?(?:, files (?P<files>[0-9a-f]+) since (?P<since>\d+) by (?P<change>\d+))?\)",
     re.DOTALL,
 )
 
@@ -77,18 +78,26 @@ _TABLE_COMMENT = re.compile(
 @dataclass(frozen=True)
 class TableIdentity:
     """Which table of the source a table was made for: its oid, the highest attribute number and the oids of the
-    partitions that were known."""
+    partitions that were known. `files` are those of a table with windows, as they were at the transaction id `since`;
+    `change` is the attribute number of the column that its windows select by, 0 where it has none.
+    `detached` are the oids of partitions that are gone, whose rows may still be there."""
 
     oid: int
     attributes: int
     partitions: frozenset[int] = frozenset()
+    files: str = ""
+    since: int = 0
+    detached: frozenset[int] = frozenset()
+    change: int = 0
 
 
 def table_comment(spec: TableSpec) -> str:
     """Return what is noted at a table of the warehouse: which table of the source it mirrors."""
     attributes = max(spec.attributes, *(column.number for column in spec.columns))
     partitions = f", partitions {' '.join(map(str, spec.partitions))}" if spec.partitions else ""
-    return f"{spec.source_name} (oid {spec.oid}, attributes up to {attributes}{partitions})"
+    detached = f", detached {' '.join(map(str, spec.detached))}" if spec.detached else ""
+    files = f", files {spec.files} since {spec.since} by {spec.change_number}" if spec.files else ""
+    return f"{spec.source_name} (oid {spec.oid}, attributes up to {attributes}{partitions}{detached}{files})"
 
 
 def read_table_comment(text: str) -> TableIdentity | None:
@@ -97,7 +106,15 @@ def read_table_comment(text: str) -> TableIdentity | None:
     if match is None:
         return None
     partitions = frozenset(map(int, (match["partitions"] or "").split()))
-    return TableIdentity(int(match["oid"]), int(match["attributes"]), partitions)
+    return TableIdentity(
+        int(match["oid"]),
+        int(match["attributes"]),
+        partitions,
+        match["files"] or "",
+        int(match["since"] or 0),
+        frozenset(map(int, (match["detached"] or "").split())),
+        int(match["change"] or 0),
+    )
 
 
 _BUILT = re.compile(r"(?P<comment>.*\)), built (?P<version>\d+)", re.DOTALL)
@@ -119,20 +136,28 @@ def is_mirrored_table(text: str) -> bool:
     return read_table_comment(text) is not None
 
 
-_COMMENT = re.compile(r"(?P<type>.*) \(attribute (?P<number>\d+)(?P<out>, left out)?\)", re.DOTALL)
+_COMMENT = re.compile(
+    r"(?P<type>.*) \(attribute (?P<number>\d+)(?:, printed as (?P<meaning>[0-9a-f.]+))?(?P<out>, left out)?\)",
+    re.DOTALL,
+)
 
 
 class ColumnIdentity(NamedTuple):
-    """Which column of the source a column was made for; one that is `left_out` now gets no values any more."""
+    """Which column of the source a column was made for; one that is `left_out` now gets no values any more.
+
+    `meaning` is the text of its Meaning, None where none was noted.
+    """
 
     type: str
     number: int
     left_out: bool
+    meaning: str | None = None
 
 
 def comment(column: Column) -> str:
     """Return what is noted at a column of the warehouse: which column of the source it is, and of which type."""
-    return f"{column.source.declared} (attribute {column.number})"
+    meaning = f", printed as {text}" if (text := column.meaning.text) else ""
+    return f"{column.source.declared} (attribute {column.number}{meaning})"
 
 
 def left_out_comment(identity: ColumnIdentity) -> str:
@@ -149,4 +174,6 @@ def is_mirrored(text: str) -> bool:
 def read_comment(text: str) -> ColumnIdentity | None:
     """Return the identity from a column's comment, None where it says nothing of one."""
     match = _COMMENT.fullmatch(text)
-    return None if match is None else ColumnIdentity(match["type"], int(match["number"]), bool(match["out"]))
+    if match is None:
+        return None
+    return ColumnIdentity(match["type"], int(match["number"]), bool(match["out"]), match["meaning"])

@@ -6,13 +6,14 @@
    default is asked for with relation 0 (a default names no column), and why sizes are the planner's. #}
 WITH RECURSIVE target AS MATERIALIZED (
     -- By pg_class_relname_nsp_index: `name = text` does not cut a text off at 63 bytes, as a cast to name would.
-    SELECT c.oid, n.oid AS namespace, n.nspname, c.relname, c.relkind, c.relispartition, c.reltuples, c.relpages
+    SELECT
+        c.oid, n.oid AS namespace, n.nspname, c.relname, c.relkind, c.relispartition, c.reltuples, c.relpages, c.relfilenode
     FROM unnest($1::text[], $2::text[]) AS wanted (nspname, relname)
     JOIN pg_namespace n ON n.nspname = wanted.nspname
     JOIN pg_class c ON c.relname = wanted.relname AND c.relnamespace = n.oid
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
     UNION
-    SELECT c.oid, n.oid, n.nspname, c.relname, c.relkind, c.relispartition, c.reltuples, c.relpages
+    SELECT c.oid, n.oid, n.nspname, c.relname, c.relkind, c.relispartition, c.reltuples, c.relpages, c.relfilenode
     FROM pg_namespace n
     JOIN pg_class c ON c.relnamespace = n.oid
     WHERE n.nspname = $3::text AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
@@ -33,7 +34,8 @@ family AS (
         json_agg(json_build_array(n.nspname, c.relname) ORDER BY n.nspname, c.relname)
             FILTER (WHERE NOT c.relispartition) AS children,
         sum(c.reltuples::float8) FILTER (WHERE c.relispartition AND c.relkind <> 'p' AND c.reltuples >= 0) AS rows,
-        sum(c.relpages::bigint) FILTER (WHERE c.relispartition AND c.relkind <> 'p') AS pages
+        sum(c.relpages::bigint) FILTER (WHERE c.relispartition AND c.relkind <> 'p') AS pages,
+        md5(string_agg(c.relfilenode::text, ' ' ORDER BY c.relfilenode) FILTER (WHERE c.relkind = 'r')) AS files
     FROM descendant d
     JOIN pg_class c ON c.oid = d.oid
     JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -47,6 +49,14 @@ late_column AS (
 disabled_trigger AS (
     SELECT DISTINCT d.root, t.tgname
     FROM descendant d JOIN pg_trigger t ON t.tgrelid = d.oid AND t.tgenabled NOT IN ('O', 'A')
+),
+-- Of generated columns, as it is stored: its text would take a lock. Partitions may have expressions of their own.
+expression AS (
+    SELECT e.root, a.attname, string_agg(DISTINCT md5(d.adbin::text), ' ' ORDER BY md5(d.adbin::text)) AS digest
+    FROM (SELECT oid AS root, oid FROM target UNION SELECT root, oid FROM descendant) AS e
+    JOIN pg_attribute a ON a.attrelid = e.oid AND a.attgenerated <> '' AND NOT a.attisdropped
+    JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    GROUP BY e.root, a.attname
 ),
 fed AS (
     SELECT s.srrelid AS root FROM pg_subscription_rel s
@@ -71,6 +81,7 @@ columns AS (
             -- A domain's own default counts where the column has none; the expression of a generated column is none.
             'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(coalesce(d.adbin, t.typdefaultbin), 0) END,
             'generated', a.attgenerated,
+            'expression', expression.digest,
             'identity', a.attidentity,
             'missing_value', a.atthasmissing OR late_column.root IS NOT NULL
         ) ORDER BY a.attnum) AS list
@@ -79,6 +90,7 @@ columns AS (
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     LEFT JOIN late_column ON late_column.root = a.attrelid AND late_column.attname = a.attname
+    LEFT JOIN expression ON expression.root = a.attrelid AND expression.attname = a.attname
     GROUP BY a.attrelid
 ),
 indexes AS (
@@ -128,14 +140,23 @@ triggers AS (
     WHERE (t.tgrelid, t.tgname) NOT IN (SELECT root, tgname FROM disabled_trigger)
     GROUP BY t.tgrelid
 ),
--- The columns' types, what is behind domains, and what is in arrays.
+-- The columns' types and what they are made of: what is behind domains and in arrays, ranges and composite types.
 used_type AS (
     SELECT DISTINCT a.atttypid AS oid
     FROM target JOIN pg_attribute a ON a.attrelid = target.oid AND a.attnum > 0 AND NOT a.attisdropped
     UNION
-    SELECT CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END
-    FROM used_type u JOIN pg_type t ON t.oid = u.oid
-    WHERE t.typtype = 'd' OR t.typelem <> 0
+    SELECT part.oid
+    FROM used_type u
+    JOIN pg_type t ON t.oid = u.oid
+    CROSS JOIN LATERAL (
+        SELECT t.typbasetype WHERE t.typtype = 'd'
+        UNION ALL
+        SELECT t.typelem WHERE t.typelem <> 0
+        UNION ALL
+        SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid OR r.rngmultitypid = t.oid
+        UNION ALL
+        SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+    ) AS part (oid)
 )
 SELECT json_build_object(
     'types', (
@@ -148,9 +169,28 @@ SELECT json_build_object(
             'modifier', t.typtypmod,
             -- int2vector and the like have elements too, and are no arrays.
             'element', (SELECT e.oid::bigint FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid),
+            -- In their order, each with the number that it keeps when it is renamed; later ones have higher numbers.
             'labels', (
-                SELECT json_agg(e.enumlabel ORDER BY e.enumsortorder)
+                SELECT json_agg(json_build_array(e.oid::bigint, e.enumlabel) ORDER BY e.enumsortorder)
                 FROM pg_enum e WHERE e.enumtypid = t.oid
+            ),
+            'parts', array_remove(ARRAY[
+                CASE t.typtype WHEN 'd' THEN t.typbasetype END,
+                nullif(t.typelem, 0),
+                (SELECT r.rngsubtype FROM pg_range r WHERE r.rngtypid = t.oid OR r.rngmultitypid = t.oid)
+            ]::bigint[], NULL),
+            'attributes', (
+                SELECT json_agg(json_build_array(a.attnum, a.atttypid::bigint, a.atttypmod) ORDER BY a.attnum)
+                FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+            ),
+            -- What makes its text where that can change: an output function, a cast, and of money the locale.
+            'prints', concat_ws(' ',
+                CASE WHEN t.typtype = 'b' AND t.typelem = 0 AND n.nspname <> 'pg_catalog' THEN t.typoutput::oid::text END,
+                (
+                    SELECT 'cast ' || k.castfunc FROM pg_cast k
+                    WHERE k.castsource = t.oid AND k.casttarget = 'text'::regtype AND n.nspname <> 'pg_catalog'
+                ),
+                CASE WHEN t.oid = 'money'::regtype THEN current_setting('lc_monetary') END
             )
         ))
         FROM used_type u
@@ -177,7 +217,9 @@ SELECT json_build_object(
             'readable', coalesce(has_table_privilege(t.oid, 'SELECT'), false),
             'reachable', coalesce(has_schema_privilege(t.namespace, 'USAGE'), false),
             'row_security', coalesce(row_security_active(t.oid), false),
-            'fed', t.oid IN (SELECT root FROM fed)
+            'fed', t.oid IN (SELECT root FROM fed),
+            'files', CASE t.relkind WHEN 'p' THEN family.files ELSE nullif(t.relfilenode, 0)::text END,
+            'xmin', pg_snapshot_xmin(pg_current_snapshot())::text::bigint
         ) ORDER BY t.nspname, t.relname)
         FROM target t
         LEFT JOIN family ON family.root = t.oid

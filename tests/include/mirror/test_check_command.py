@@ -28,7 +28,7 @@ BEGIN
 END $$;
 CREATE TABLE venda (
     venda_id bigserial PRIMARY KEY, cliente varchar(60), total numeric(10, 2) NOT NULL, parcelas numeric(8, 2)[],
-    classe regclass, updated_at timestamp DEFAULT CURRENT_TIMESTAMP
+    classe refcursor, updated_at timestamp DEFAULT CURRENT_TIMESTAMP
 );
 CREATE INDEX ON venda (updated_at);
 CREATE TRIGGER marca BEFORE UPDATE ON venda FOR EACH ROW EXECUTE FUNCTION marca();
@@ -82,7 +82,7 @@ def test_what_would_be_refused_is_said_with_the_statement_and_the_exit_code(chec
         assert expected in result.stdout
     assert "note: views and foreign tables are mirrored only when they are named: vista" in lines
     assert (
-        "note: public.venda: no entry for the type of classe (regclass); it travels as PostgreSQL's own text"
+        "note: public.venda: no entry for the type of classe (refcursor); it travels as PostgreSQL's own text"
         in lines
     )
     assert any('run ANALYZE "public"."Item [1]", "public"."sem_chave"' in line for line in lines)

@@ -75,6 +75,7 @@ CREATE TABLE nova (id integer PRIMARY KEY, vazia text);
 ALTER TABLE nova ADD COLUMN fixa integer DEFAULT 7, ADD COLUMN sorteada uuid DEFAULT gen_random_uuid(),
     ADD COLUMN de_dominio text;
 CREATE TABLE nada ();
+CREATE TABLE nomeia (id integer PRIMARY KEY, tabelas regclass[]);
 """
 
 
@@ -228,6 +229,11 @@ def test_the_smallest_unique_index_over_columns_that_are_never_null(of):
         ("venda", {"leave_out": ["venda_id"]}, r"leave_out names venda_id of its key \(venda_id\)"),
         ("quase", {"leave_out": ["Id", "nome"]}, "names all of its columns"),
         ("nada", {}, "has no columns"),
+        (
+            "nomeia",
+            {"way": "scan"},
+            r"tabelas is regclass\[\], whose values print names that change .*: leave_out=\['tabelas'\]",
+        ),
         ("vista", {}, r'is a view, .*: Table\("public\.vista", key=\[\'…\'\]\)'),
         ("resumo", {}, r"is a materialized view, .*key=\['ano', 'mes'\]"),
         ("mista", {}, "is a partitioned table with foreign partitions, whose key PostgreSQL does not know"),
