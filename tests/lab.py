@@ -25,7 +25,7 @@ from local.clickhouse import ClickHouse
 from local.compare import compare
 
 UTC_ZONE = ZoneInfo("UTC")
-OPTIONS = Options(grace=timedelta(milliseconds=1), timeout=timedelta(minutes=10), sweep=None)
+OPTIONS = Options(grace=timedelta(milliseconds=1), timeout=timedelta(minutes=10), sweep=None, compare_keys=0)
 
 
 @dataclass

@@ -31,7 +31,14 @@ def engine(declaration: Mirror, settings: Settings) -> Engine:
         Warehouse(
             lambda: _client(declaration.warehouse), declaration.storage, declaration.views, settings.cluster
         ),
-        Options(settings.grace, settings.max_rows, settings.tasks, settings.timeout, settings.sweep),
+        Options(
+            settings.grace,
+            settings.max_rows,
+            settings.tasks,
+            settings.timeout,
+            settings.sweep,
+            settings.compare_keys,
+        ),
     )
 
 

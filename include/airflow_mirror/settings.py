@@ -10,6 +10,7 @@ The variables begin with `ETL_` and the mirror's name in capitals. For the mirro
 | `ETL_VENDAS_TASKS`          | `4`           | at most this many tasks mirror at once in one run                |
 | `ETL_VENDAS_TIMEOUT_MINUTES`| `60`          | time limit of one task that mirrors                              |
 | `ETL_VENDAS_SWEEP_MINUTES`  | `60`          | how often to look for rows that no window finds; 0 for never      |
+| `ETL_VENDAS_COMPARE_KEYS`   | `1000000`     | up to so many keys of a table are compared in each run: what was deleted |
 | `ETL_VENDAS_CLUSTER`        |               | ClickHouse cluster whose replicas hold the tables; empty for none |
 | `ETL_VENDAS_LATE_SECONDS`   | `0`           | how long after it was queued a run that is not over is late; 0 for never |
 """
@@ -34,6 +35,7 @@ class Settings:
     timeout: timedelta
     late: timedelta
     sweep: timedelta | None
+    compare_keys: int
     cluster: Cluster | None = None
 
 
@@ -63,5 +65,6 @@ def load(mirror: str) -> Settings:
         timeout=timedelta(minutes=_number(f"{prefix}TIMEOUT_MINUTES", 60, 1)),
         cluster=_cluster(f"{prefix}CLUSTER"),
         sweep=timedelta(minutes=minutes) if (minutes := _number(f"{prefix}SWEEP_MINUTES", 60, 0)) else None,
+        compare_keys=_number(f"{prefix}COMPARE_KEYS", 1_000_000, 0),
         late=timedelta(seconds=_number(f"{prefix}LATE_SECONDS", 0, 0)),
     )

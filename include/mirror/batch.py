@@ -59,22 +59,22 @@ def group(
     split: Callable[[Window], Sequence[Window]],
     plan: UUID,
     tasks: int,
-    is_small: Callable[[str], bool] = lambda _tabela: False,
+    is_small: Callable[[Work], bool] = lambda _work: False,
 ) -> list[Batch]:
     """Spread reads over at most `tasks` batches.
 
     What is small travels in one pass, in one snapshot. What `split` cuts becomes one pass per piece, so that no
     snapshot is held for longer than a piece takes and a killed task loses one piece at most. Re-reads are not
     split: what they move is what a transaction or two has left behind. A table that is read whole, for its first scan
-    or to be compared, is a pass of its own unless `is_small` says of its name that it is known to be small; one that is
-    built anew always is.
+    or to be compared, or of which all keys are, is a pass of its own unless `is_small` says that it is known to be small;
+    one that is built anew always is.
     """
     together: list[Work] = []
     pieces: list[tuple[Work, ...]] = []
     for read in reads:
         if not isinstance(read, Read):
             known = isinstance(read, Sweep) or (isinstance(read, Scan) and read.xmin is not None)
-            if known or (is_small(read.tabela) and not isinstance(read, Rebuild)):
+            if known or (is_small(read) and not isinstance(read, Rebuild)):
                 together.append(read)
             else:
                 pieces.append((read,))

@@ -306,6 +306,7 @@ def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Conten
         stored.partition_key,
         stored.sorting_key,
         built(stored.comment),
+        stored.rows,
     )
 
 

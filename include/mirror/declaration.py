@@ -26,6 +26,9 @@ from include.mirror import names
 WAYS = ("window", "scan", "copy")
 """How changes are found; see docs/architecture.md."""
 
+DELETES = ("keys", "keep")
+"""What a declaration can say of rows that are deleted in the source; see docs/architecture.md."""
+
 OWN_NAMES = ("cargas",)
 """Names in the database of the storage and in that of the views that the mirror itself uses."""
 
@@ -62,7 +65,8 @@ class Table:
     `change_column`, by which windows select; `way`, how changes are found (see WAYS); `partition_width`, how many
     values of an integer key share a partition of the warehouse, 0 for a single partition. `columns` gives ClickHouse
     types to columns, `leave_out` names columns that are not mirrored. `only` reads a table without those that inherit
-    from it. `to` is its name in the warehouse.
+    from it. `to` is its name in the warehouse. `deletes` is "keys" to compare all keys in each run, however many there
+    are, and "keep" to keep what is deleted in the source.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Table:
     partition_width: int | None = None
     only: bool = False
     to: str | None = None
+    deletes: str | None = None
 
     @property
     def qualified(self) -> tuple[str, str]:
@@ -237,6 +242,7 @@ _SHAPES: Mapping[type, Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
         "partition_width": _WIDTH,
         "only": _BOOL,
         "to": _MAYBE,
+        "deletes": _MAYBE,
     },
 }
 """What each part of a declaration must be, in words and as a check. Nothing raises when an object is made."""
@@ -280,6 +286,14 @@ def _problems(table: Table) -> list[str]:
         )
     if table.way is not None and table.way not in WAYS:
         found.append(f"table {table.name}: way is {table.way!r}; it must be one of {', '.join(WAYS)}")
+    if table.deletes is not None and table.deletes not in DELETES:
+        found.append(
+            f"table {table.name}: deletes is {table.deletes!r}; it must be one of {', '.join(DELETES)}"
+        )
+    if table.deletes is not None and table.way == "copy":
+        found.append(
+            f"table {table.name}: deletes is {table.deletes!r}, and a copy finds deleted rows by itself; leave deletes out"
+        )
     if table.change_column is not None and table.way not in (None, "window"):
         found.append(
             f"table {table.name}: change_column {table.change_column!r} is for windows, and way is {table.way!r}; "

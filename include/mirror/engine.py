@@ -40,7 +40,7 @@ class Options:
     `grace` is how long past a window's end the source's clock must be: a session reports its transaction's start a
     moment after it took it. A window of more than `max_rows` is split; at most `tasks` tasks move at once. `timeout`
     bounds one of them. `sweep` is how often a table with windows is searched for rows that no window finds,
-    None for never.
+    None for never. Of tables of up to `compare_keys` rows, each run compares all keys, to find what was deleted; 0 for none.
     """
 
     grace: timedelta = timedelta(seconds=2)
@@ -48,6 +48,7 @@ class Options:
     tasks: int = 4
     timeout: timedelta = timedelta(hours=1)
     sweep: timedelta | None = timedelta(hours=1)
+    compare_keys: int = 1_000_000
 
 
 @dataclass

@@ -35,7 +35,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -44,10 +44,11 @@ import numpy as np
 import psycopg
 
 from include.mirror import telemetry
+from include.mirror.deletes import detached
 from include.mirror.engine import Engine
 from include.mirror.errors import MirrorError, SchemaError, SourceAwayError
 from include.mirror.ledger import Attempt, Entry, Ledger
-from include.mirror.plan import EPOCH, Copy, Notes, OpenTransactions, Read, Rebuild, Scan, Sweep, Work
+from include.mirror.plan import EPOCH, Copy, Keys, Notes, OpenTransactions, Read, Rebuild, Scan, Sweep, Work
 from include.mirror.source import changes
 from include.mirror.source.changes import Changes
 from include.mirror.source.clock import wait_until
@@ -188,6 +189,8 @@ class Mover:
     ) -> Entry:
         """Return the ledger row of what was loaded. `noted` is what `_note` returned; `standing` are the table's parts."""
         now, noted_at = noted
+        table = self.tables[load.work.tabela]
+        left = detached(table.spec, table.rows, self.engine.options.compare_keys)
         # What began before this and has not ended may still write rows with times from then on.
         behind = min((session.start for session in now.sessions), default=noted_at)
         return Entry(
@@ -203,13 +206,13 @@ class Mover:
             noted_at=noted_at,
             started_at=started_at,
             finished_at=load.finished_at,
-            reason="; ".join(filter(None, (self._spec(load.work).reason, detached(self._spec(load.work))))),
+            reason="; ".join(filter(None, (table.spec.reason, left))),
             seen=load.seen,
             source_database=self.identity.database,
             source_timeline=self.identity.timeline,
             behind=min(behind, noted_at),
             parts=tuple(standing),
-            built=self.tables[load.work.tabela].built,
+            built=table.built,
         )
 
     def _notes(self, work: Work, now: OpenTransactions) -> Notes:
@@ -278,6 +281,8 @@ class Mover:
         from include.mirror import verify
 
         table = self.tables[work.tabela]
+        if isinstance(work, Keys):
+            return self._stage_deleted(work, current, attempt, stack)
         source = current.table(table.spec)
         began = monotonic()
         with telemetry.step("stage", work) as span:
@@ -317,9 +322,43 @@ class Mover:
             seen = writers.seen if writers else ()
             return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began, seen)
 
+    def _stage_deleted(self, work: Keys, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
+        """Stage a tombstone for each key of the warehouse that the snapshot has not."""
+        from include.mirror import arrow, verify
+
+        table = self.tables[work.tabela]
+        began, keys = monotonic(), table.of_keys
+        source = current.table(keys.spec)
+        nothing = verify.Tally(table.spec)
+
+        def found(rows: int, stage: Stage | None) -> Load:
+            return Load(work, nothing, rows, stage, datetime.now(UTC), monotonic() - began)
+
+        with telemetry.step("stage", work) as span:
+            batches = current.stream(source, changes.EVERYTHING)
+            first = list(islice(batches, 2))
+            if len(first) < 2:
+                # Most tables change rarely: where both sides have the same keys, nothing has to be loaded.
+                tally = verify.Tally(keys.spec)
+                for batch in first:
+                    tally.add(arrow.read_batch(keys.spec, batch, source.value))
+                if tally.digest == keys.current()[0]:
+                    return found(0, None)
+            loaded = keys.stage(attempt.label, stack)
+            tally = self._load(loaded, work, chain(first, batches), current.version, source)
+            self._verify(loaded, tally, source)
+            if not table.lacks(loaded, current.version):
+                return found(0, None)
+            stage = table.stage(attempt.label, stack)
+            self.engine.observe("staged", work)
+            rows = stage.keep_missing(loaded, current.version)
+            self.engine.observe("verified", work)
+            span.set_attribute("rows", rows)
+            return found(rows, stage)
+
     def _wanted(self, work: Work, current: Snapshot, noted_at: datetime, source: SourceTable) -> Changes:
         """Return what a read asks for."""
-        if isinstance(work, Copy | Rebuild):
+        if isinstance(work, Copy | Rebuild | Keys):
             return changes.EVERYTHING
         if isinstance(work, Scan):
             if work.xmin is None or not current.comparable(work.xmin, work.system):
@@ -365,6 +404,8 @@ class Mover:
                     self.engine.observe("published", work)
                 if isinstance(work, Copy):
                     self._check_copy(stage.table, load.tally, version)
+                elif isinstance(work, Keys):
+                    stage.check_deleted(version)
                 else:
                     before = published.get(work.tabela)
                     both = load.tally.digest if before is None else before + load.tally.digest
@@ -416,12 +457,6 @@ class Mover:
             for done in in_flight:
                 done.result()
         return tally
-
-
-def detached(spec: TableSpec) -> str:
-    """Return what is to be said of the partitions that a table has lost, empty where there are none."""
-    count = len(spec.detached)
-    return f"{count} partitions were detached or dropped, whose rows stay in the warehouse" if count else ""
 
 
 def _warn_of_times(spec: TableSpec, tally: Tally, source: SourceTable) -> None:

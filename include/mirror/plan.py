@@ -221,7 +221,18 @@ class Rebuild:
         return f"{self.tabela} whole, into a new table"
 
 
-Work = Read | Scan | Copy | Sweep | Rebuild
+@dataclass(frozen=True)
+class Keys:
+    """One table whose keys are compared with those of the warehouse: what the source has no more was deleted there."""
+
+    tabela: str
+    kind: Literal["keys"] = "keys"
+
+    def __str__(self) -> str:
+        return f"{self.tabela} for deleted keys"
+
+
+Work = Read | Scan | Copy | Sweep | Rebuild | Keys
 """Something that a run has to read."""
 
 

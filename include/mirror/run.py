@@ -15,6 +15,8 @@ from include.mirror import batch as batches
 from include.mirror import contract, names, telemetry
 from include.mirror.batch import Batch
 from include.mirror.declaration import STAGE_PREFIX, WAYS, Mirror
+from include.mirror.deletes import detached
+from include.mirror.deletes import means as deleted_by
 from include.mirror.engine import Engine, Resolved, built_since, rows_behind
 from include.mirror.errors import (
     RefusedError,
@@ -27,9 +29,10 @@ from include.mirror.errors import (
 from include.mirror.heals import clickhouse_heals
 from include.mirror.ledger import ALWAYS, TABLE, Attempt, Ledger
 from include.mirror.ledger import identity as identity_of
-from include.mirror.move import Mover, detached
+from include.mirror.move import Mover
 from include.mirror.plan import (
     Copy,
+    Keys,
     LedgerState,
     OpenTransactions,
     Read,
@@ -139,13 +142,22 @@ def plan_run(
             elif name in tables and request.fill_gaps and engine.options.sweep is not None:
                 due = sweep(state, name, now, engine.options.sweep)
                 reads += [due] if due else []
+        deletes = {
+            name: deleted_by(table.spec, table.rows, engine.options.compare_keys)
+            for name, table in tables.items()
+        }
+        if request.fill_gaps:
+            # One that is read from the start has no old rows, or they are compared when it has been read.
+            reads += [Keys(name) for name in chosen if name in tables and deletes[name].by == "keys"]
 
         def split(window: Window) -> list[Window]:
             table = SourceTable(source, tables[window.tabela].spec, engine.source.zone)
             return table.split(window, engine.options.max_rows)
 
-        def is_small(name: str) -> bool:
-            rows = specs[name].rows
+        def is_small(work: Work) -> bool:
+            rows = specs[work.tabela].rows
+            if isinstance(work, Keys):
+                return max(rows or 0, tables[work.tabela].rows) <= engine.options.max_rows
             # However many of them travel together, that is no long snapshot.
             return rows is not None and 20 * rows <= engine.options.max_rows
 
@@ -156,6 +168,7 @@ def plan_run(
             ledger.refuse(Attempt(plan_id, run_id, 1), asked_in_vain)
     for name in tables:
         log.info("%s is read by %s: %s", specs[name].label, specs[name].way, specs[name].reason)
+        log.info("deleted rows of %s are found by %s: %s", specs[name].label, *deletes[name])
     for name, reason in refused.items():
         log.error("%s is set aside: %s", name, reason)
     for read in reads:
@@ -276,8 +289,9 @@ def _prepare(
             refused[name] = str(error)
             continue
         agreements[name] = agreed
-        if agreed.spec.detached:
-            log.warning("%s: %s", spec.label, detached(agreed.spec))
+        rows = contents.storage[name].rows if name in contents.storage else 0
+        if left := detached(agreed.spec, rows, engine.options.compare_keys):
+            log.warning("%s: %s", spec.label, left)
         for column in agreed.new if agreed.stored else agreed.spec.columns:
             if not is_known(column.source):
                 log.info(

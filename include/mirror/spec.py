@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 
@@ -70,7 +70,8 @@ class TableSpec:
     `attributes` is the highest attribute number of its columns, `rows` about how many it has, None where nobody knows.
     `partitions` are the oids of its partitions. `files` stands for the files of a table with windows as they were when
     `since` was the lowest transaction id that ran: others may hold rows that an ALTER TABLE has written. `detached` are the
-    oids of partitions that are gone, whose rows may still be in the warehouse.
+    oids of partitions that are gone, whose rows may still be in the warehouse. `deletes` is what the declaration says of
+    deleted rows, None for nothing.
     """
 
     name: str
@@ -96,6 +97,7 @@ class TableSpec:
     files: str = ""
     since: int = 0
     detached: tuple[int, ...] = ()
+    deletes: str | None = None
 
     @cached_property
     def key_columns(self) -> tuple[Column, ...]:
@@ -118,6 +120,11 @@ class TableSpec:
     def integer_key(self) -> str | None:
         """The key where it is one smallint, integer or bigint column."""
         return self.key[0] if len(self.key) == 1 and self.key_columns[0].source.name in INTEGERS else None
+
+    @property
+    def of_keys(self) -> TableSpec:
+        """The same table with no columns but those of its key."""
+        return replace(self, columns=self.key_columns)
 
     @property
     def source_name(self) -> str:
@@ -175,6 +182,7 @@ def resolve(
         # A scan finds what was written anew, whoever did it.
         files=relation.files if way.way == "window" else "",
         since=relation.xmin,
+        deletes=table.deletes,
     )
 
 

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ class WarehouseTable:
     """A mirrored table as it stands in the warehouse, and the client that asks about it.
 
     `partition_key` and `sorting_key` are what `system.tables` prints of it. `built` is the version of the snapshot that
-    it was built anew from, 0 for none.
+    it was built anew from, 0 for none. `rows` is how many it had, all versions counted, when this was read.
     """
 
     warehouse: Warehouse
@@ -48,6 +48,7 @@ class WarehouseTable:
     partition_key: str
     sorting_key: str
     built: int = 0
+    rows: int = 0
 
     @property
     def name(self) -> str:
@@ -64,9 +65,14 @@ class WarehouseTable:
         """Its quoted key columns, in brackets."""
         return f"({', '.join(names.ch(name) for name in self.spec.key)})"
 
+    @property
+    def of_keys(self) -> WarehouseTable:
+        """The same table, of which only the key counts."""
+        return replace(self, spec=self.spec.of_keys)
+
     def digest(self, version: int) -> Digest:
-        """Return the digest of the rows with one version."""
-        condition = f"{names.ch(self.own.version)} = {{version:UInt64}}"
+        """Return the digest of the rows with one version, tombstones left out."""
+        condition = f"{names.ch(self.own.version)} = {{version:UInt64}} AND NOT {names.ch(self.own.deleted)}"
         row = self.client.query(
             f"SELECT {', '.join(digest_expressions(self.spec))} FROM {self.name} WHERE {condition}",  # noqa: S608
             parameters={"version": version},
@@ -82,6 +88,21 @@ class WarehouseTable:
             settings=WIDE,
         ).result_rows[0]
         return read_digest(self.spec, row[:-1]), int(row[-1])
+
+    def lacks(self, loaded: Stage, version: int) -> int:
+        """Return of how many current rows, up to a version, `loaded` lacks the keys."""
+        found = self.client.query(
+            f"SELECT count() {self.lacking(loaded, version)}",
+            settings={**WIDE, "do_not_merge_across_partitions_select_final": 1},
+        )
+        return int(found.result_rows[0][0])
+
+    def lacking(self, loaded: Stage, version: int) -> str:
+        """Return FROM and WHERE of the current rows up to a version whose keys `loaded` lacks."""
+        return (
+            f"FROM {self.name} FINAL WHERE {names.ch(self.own.version)} <= {version}"  # noqa: S608
+            f" AND {self.key} NOT IN (SELECT {self.key[1:-1]} FROM {loaded.name})"
+        )
 
     def stage(self, label: str, resources: ExitStack) -> Stage:
         """Create a stage of this table, and drop it when `resources` end.
@@ -208,6 +229,32 @@ class Stage:
             settings=settings,
         )
         return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
+
+    def keep_missing(self, loaded: Stage, version: int) -> int:
+        """Fill this stage with a tombstone of this version for each current row whose key `loaded` lacks; return how many.
+
+        `loaded` holds all keys that the source had in that version's snapshot. Of rows that a newer one has brought it
+        says nothing.
+        """
+        table, own = self.table, self.table.own
+        columns = f"{table.columns}, {names.ch(own.version)}, {names.ch(own.deleted)}"
+        table.client.command(
+            f"INSERT INTO {self.name} ({columns}) SELECT {table.columns}, {version}, 1 {table.lacking(loaded, version)}",
+            settings={**SETTINGS, "do_not_merge_across_partitions_select_final": 1},
+        )
+        return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
+
+    def check_deleted(self, version: int) -> None:
+        """Raise VerificationError unless every staged tombstone is published, or its key has a newer version."""
+        table = self.table
+        missing = table.client.query(
+            f"SELECT count() FROM {self.name} WHERE {table.key} NOT IN"  # noqa: S608
+            f" (SELECT {table.key[1:-1]} FROM {table.name} WHERE {names.ch(table.own.version)} >= {{version:UInt64}})",
+            parameters={"version": version},
+            settings=WIDE,
+        ).result_rows[0][0]
+        if missing:
+            raise VerificationError(f"{table.spec.label}: {missing} deletions are not in the published table")
 
     def check_published(self, version: int, expected: Digest) -> None:
         """Raise VerificationError unless every staged row is published, or superseded by a newer version.

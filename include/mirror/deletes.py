@@ -1,0 +1,51 @@
+"""How the rows are found that the source has deleted: by which means, of which table, and why.
+
+A copy compares a table whole, and so finds them by itself. A window and a scan read what is there. For their tables each
+run compares all keys, in the snapshot that it reads anyway: a key that the warehouse has and the snapshot has not becomes a
+tombstone of the snapshot's version. Like any row it loses against a newer version and wins over an older one, wherever and
+whenever it is published. So it does not matter which run comes first, or whether a key comes back.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from include.mirror.spec import TableSpec
+
+
+class Means(NamedTuple):
+    """By what deleted rows are found: `keys`, `copy`, or by nothing, and then they stay; and why so."""
+
+    by: str
+    reason: str
+
+
+def means(spec: TableSpec, rows: int, limit: int) -> Means:
+    """Return how deleted rows of a table are found.
+
+    `rows` is how many the warehouse has of it, `limit` up to how many keys are compared in each run without a
+    declaration that says so, 0 for none.
+    """
+    if spec.way == "copy":
+        return Means("copy", "a copy compares all rows")
+    if spec.deletes == "keep":
+        return Means("nothing", 'the declaration says deletes="keep": what is deleted in the source stays')
+    if spec.deletes == "keys":
+        return Means("keys", 'the declaration says deletes="keys"')
+    known = max(rows, spec.rows or 0)
+    if limit and known <= limit:
+        return Means("keys", f"up to {limit} keys are compared in each run")
+    return Means(
+        "nothing",
+        f'it has about {known} rows, and without deletes="keys" up to {limit} keys are compared in each run: what is '
+        "deleted in the source stays",
+    )
+
+
+def detached(spec: TableSpec, rows: int, limit: int) -> str:
+    """Return what is to be said of the partitions that a table has lost: empty where there are none, or where their rows
+    are found like other deleted ones. `rows` and `limit` are those of `means`."""
+    count = len(spec.detached)
+    if not count or means(spec, rows, limit).by != "nothing":
+        return ""
+    return f"{count} partitions were detached or dropped, whose rows stay in the warehouse"
