@@ -421,7 +421,7 @@ class Mover:
 def detached(spec: TableSpec) -> str:
     """Return what is to be said of the partitions that a table has lost, empty where there are none."""
     count = len(spec.detached)
-    return f"{count} partitions were detached or dropped, whose rows stay in the warehouse" if count else ""
+    return f"{count} of its partitions detached or dropped, whose rows stay in the warehouse" if count else ""
 
 
 def _warn_of_times(spec: TableSpec, tally: Tally, source: SourceTable) -> None:
