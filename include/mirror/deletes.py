@@ -48,4 +48,4 @@ def detached(spec: TableSpec, rows: int, limit: int) -> str:
     count = len(spec.detached)
     if not count or means(spec, rows, limit).by != "nothing":
         return ""
-    return f"{count} partitions were detached or dropped, whose rows stay in the warehouse"
+    return f"{count} of its partitions detached or dropped, whose rows stay in the warehouse"

@@ -504,7 +504,7 @@ def test_a_partition_that_is_detached_is_named_by_every_run_and_noted(
     lab.execute("ALTER TABLE medida DETACH PARTITION medida_2; UPDATE medida_2 SET valor = 9")
     with pytest.raises(RefusedError, match=r"a partition of public\.medida was detached or dropped since"):
         lab.move(planned)
-    said = "1 partitions were detached or dropped, whose rows stay in the warehouse"
+    said = "1 of its partitions detached or dropped, whose rows stay in the warehouse"
     for _ in range(2):
         caplog.clear()
         assert lab.run() == {"medida": 0}

@@ -88,7 +88,7 @@ PINNED = {
     "flatten_nested": 1,
     "alter_sync": 1,
 }
-"""Settings of a user's profile that would change what the mirror reads or writes, as it needs them: the server's defaults."""
+"""Settings of a user's profile that would change what the mirror reads or writes, as it needs them: their defaults."""
 
 _FORBIDDEN = (164, 452)
 """ClickHouse's codes for a setting that a user may not change, and for one that may not have this value."""
