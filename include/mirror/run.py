@@ -78,6 +78,7 @@ EXCHANGING = ("Atomic", "Replicated", "Shared")
 WAYS_OF: Mapping[type[Work], Collection[str]] = {
     Read: ("window",),
     Sweep: ("window",),
+    Keys: ("window", "scan"),
     Scan: ("scan",),
     # Of a table that became another one, whatever its way.
     Copy: WAYS,
@@ -475,10 +476,14 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
                 refused[name] = built_since(table)
         for read in batch.reads:
             there = tables.get(read.tabela)
-            if there is not None and there.spec.way not in WAYS_OF[type(read)]:
+            if there is None:
+                continue
+            way, kept = there.spec.way, there.spec.deletes == "keep"
+            if way not in WAYS_OF[type(read)] or (kept and isinstance(read, Keys)):
+                now = "what is deleted is kept" if way in WAYS_OF[type(read)] else f"is read by {way}"
                 refused[read.tabela] = (
-                    f"{there.spec.label} was planned as {read.kind}, and is read by {there.spec.way} now: the declaration "
-                    "or the table changed while the run was under way, and the next run goes by what it says now"
+                    f"{there.spec.label} was planned as {read.kind}, and {now} now: the declaration or the table changed "
+                    "while the run was under way, and the next run goes by what it says now"
                 )
                 del tables[read.tabela]
         identity = check_server(source, sessions=any(table.spec.way == "window" for table in tables.values()))

@@ -169,6 +169,12 @@ def test_which_tables_are_compared(lab: Lab) -> None:
     lab.mirror_only(Table("pedido", deletes="keys"))
     lab.run()
     lab.assert_equal()
+    lab.execute("DELETE FROM pedido WHERE pedido_id = 9")
+    planned = lab.plan((lab.reached, lab.now()))
+    lab.mirror_only(Table("pedido", deletes="keep"))
+    with pytest.raises(RefusedError, match=r"pedido was planned as keys, and what is deleted is kept now"):
+        lab.move(planned)
+    assert lab.query("SELECT count() FROM vendas_dw.pedido") == [(27,)]
     again = lab.plan(conf={"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z"})
     assert {work.kind for batch in again for work in batch.reads} == {"scan"}, "a range asks for no deletions"
     lab.mirror_only(

@@ -86,7 +86,7 @@ Table("produto", columns={"tags": "Nullable(String)"})
 
 PostgreSQL takes some values of a key for equal that are printed differently: 7 and 7.0 in a `numeric` without precision, A
 and a in a `citext`, 1 day and 24:00:00 in an `interval`. In ClickHouse these are different texts. A row whose key changes
-from one to the other is a row with another key there, and the old one stays until deletes are looked for.
+from one to the other is a row with another key there, and the old one is a deleted row.
 """
 
 
