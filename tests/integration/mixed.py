@@ -24,7 +24,7 @@ CREATE TYPE ext.faixa AS RANGE (subtype = numeric);
 CREATE TYPE ext.citext;
 CREATE FUNCTION ext.citextin(cstring) RETURNS ext.citext LANGUAGE internal IMMUTABLE STRICT AS 'textin';
 CREATE FUNCTION ext.citextout(ext.citext) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
-CREATE TYPE ext.citext (INPUT = ext.citextin, OUTPUT = ext.citextout, LIKE = text);
+CREATE TYPE ext.citext (INPUT = ext.citextin, OUTPUT = ext.citextout, LIKE = text, COLLATABLE = true);
 CREATE CAST (ext.citext AS text) WITHOUT FUNCTION AS IMPLICIT;
 CREATE TYPE ext.hstore;
 CREATE FUNCTION ext.hstorein(cstring) RETURNS ext.hstore LANGUAGE internal IMMUTABLE STRICT AS 'textin';
