@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -53,18 +52,38 @@ class Rows:
 
     def key(self, place: int) -> Key:
         """Return the key of one row."""
-        return tuple(_text(self.arrays[at][place].as_py()) for at in self.spec.key_places)
+        return tuple(_text(self.arrays[at][place]) for at in self.spec.key_places)
 
 
-def _text(value: Any) -> str:
+def _text(scalar: pa.Scalar) -> str:
     """Return a key's value as PostgreSQL reads it."""
-    if value is None:
+    if not scalar.is_valid:
         return "NULL"
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value)
+    if pa.types.is_time(scalar.type):
+        # Python's own has no 24:00.
+        seconds, micros = divmod(scalar.value, 1_000_000)
+        return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{micros:06}"
+    if pa.types.is_date32(scalar.type):
+        return _moment(scalar.value, "D", 32, 10_957)
+    if pa.types.is_timestamp(scalar.type):
+        zone = "+00" if scalar.type.tz else ""
+        return _moment(scalar.value, "us", 64, 946_684_800_000_000, zone)
+    value = scalar.as_py()
+    return "\\x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _moment(value: int, unit: Literal["D", "us"], bits: int, epoch: int, zone: str = "") -> str:
+    """Return a date or a time as PostgreSQL reads it, those that Python has none for as well.
+
+    `epoch` is 2000, where PostgreSQL begins to count: its infinities are the ends of that count, which Arrow's has wrapped.
+    """
+    half = 1 << bits - 1
+    since = (value - epoch + half) % (2 * half) - half
+    if since in (half - 1, -half):
+        return "infinity" if since > 0 else "-infinity"
+    year, month, rest = str(np.datetime64(value, unit)).replace("T", " ").rsplit("-", 2)
+    before_christ = int(year) < 1
+    return f"{abs(int(year) - before_christ):04}-{month}-{rest}{zone}{' BC' * before_christ}"
 
 
 def read_batch(spec: TableSpec, batch: pa.RecordBatch, describe: Describe) -> Rows:

@@ -117,6 +117,7 @@ VALUES: dict[str, Sequence[str]] = {
     "uuid[]": ["{ffffffff-ffff-ffff-ffff-ffffffffffff,NULL}"],
     "bytea[]": ['{"\\\\x00ff",NULL}'],
     "boolean[]": ["{t,f,NULL}"],
+    "tstzrange[]": ['{"[2026-01-01 00:00+00,)",NULL}'],
     "ext.humor[]": ['{triste,NULL,""}'],
     "ext.moeda[]": ["{1.5,NULL}"],
 }
@@ -176,8 +177,12 @@ KEYS = {
     "numeric(38,10)": Key(["numeric(38,10)"], [lambda n: f"({n}) * 1e20 + 0.0000000001"]),
     "money": Key(["money"], [lambda n: f"(({n}) * 0.01)::numeric::money"]),
     "date": Key(["date"], [_day]),
-    "timestamp": Key(["timestamp"], [lambda n: f"TIMESTAMP '1969-12-31 23:59:59.999990' + ({n}) * '1us'::interval"]),
-    "timestamptz": Key(["timestamptz"], [lambda n: f"TIMESTAMPTZ '2026-01-01 00:00-03' + ({n}) * '1s'::interval"]),
+    "timestamp": Key(
+        ["timestamp"], [lambda n: f"TIMESTAMP '1969-12-31 23:59:59.999990' + ({n}) * '1us'::interval"]
+    ),
+    "timestamptz": Key(
+        ["timestamptz"], [lambda n: f"TIMESTAMPTZ '2026-01-01 00:00-03' + ({n}) * '1s'::interval"]
+    ),
     "time": Key(["time"], [lambda n: f"TIME '24:00' - ({n}) * '1us'::interval * sign({n})"]),
     "interval": Key(["interval"], [lambda n: f"({n}) * '1 day 1us'::interval"]),
     "real": Key(["real"], [lambda n: f"(1.1 * ({n}))::float4"]),
@@ -197,9 +202,20 @@ KEYS = {
     "composite": Key(
         ["uuid", "text", "date"], [_uuid, lambda n: f"chr(({n})::int % 3 + 97)", lambda n: f"{_day(n)}"]
     ),
-    "two integers": Key(["integer", "smallint"], [lambda n: f"({n})::int / 5", lambda n: f"(({n})::int % 5)::int2"]),
-    "of a partition": Key(["integer", "date"], [lambda n: f"({n})::int", lambda n: f"DATE '2026-01-01' + ({n})::int % 50"]),
+    "two integers": Key(
+        ["integer", "smallint"], [lambda n: f"({n})::int / 5", lambda n: f"(({n})::int % 5)::int2"]
+    ),
+    "of a partition": Key(
+        ["integer", "date"], [lambda n: f"({n})::int", lambda n: f"DATE '2026-01-01' + ({n})::int % 50"]
+    ),
 }
+
+
+def together(*kinds: str) -> Key:
+    """Return a key of the columns of several."""
+    keys = [KEYS[kind] for kind in kinds]
+    return Key([kind for key in keys for kind in key.types], [make for key in keys for make in key.values])
+
 
 CHANGE_TYPES = ("timestamp", "timestamptz", "timestamp(0)", "timestamp(3)", "timestamptz(1)")
 
@@ -251,10 +267,15 @@ class Shape:
         if self.change is not None:
             columns.append(f"{pg(self.change[0])} {self.change[1]} DEFAULT CURRENT_TIMESTAMP")
         columns.append(f"PRIMARY KEY ({', '.join(map(pg, self.key_names))})")
-        statements = [f"CREATE SCHEMA IF NOT EXISTS {pg(self.schema)}", f"CREATE TABLE {self.sql} ({', '.join(columns)})"]
+        statements = [
+            f"CREATE SCHEMA IF NOT EXISTS {pg(self.schema)}",
+            f"CREATE TABLE {self.sql} ({', '.join(columns)})",
+        ]
         if self.partitioned:
             statements[-1] += f" PARTITION BY RANGE ({pg(self.key_names[-1])})"
-            for number, (low, high) in enumerate([("2026-01-01", "2026-01-20"), ("2026-01-20", "2027-01-01")]):
+            for number, (low, high) in enumerate(
+                [("2026-01-01", "2026-01-20"), ("2026-01-20", "2027-01-01")]
+            ):
                 statements.append(
                     f"CREATE TABLE {pg(self.schema, f'{self.name[:55]}_p{number}')} PARTITION OF {self.sql}"
                     f" FOR VALUES FROM ('{low}') TO ('{high}')"
@@ -298,7 +319,7 @@ class Shape:
         return statements
 
 
-EVERYTHING = {f"c {kind.removeprefix('ext.')}": kind for kind in VALUES}
+EVERYTHING: dict[str, str] = {f"c {kind.removeprefix('ext.')}": kind for kind in VALUES}
 """A column of each type."""
 
 LONG = "á" * 31 + "z"
@@ -306,41 +327,98 @@ LONG = "á" * 31 + "z"
 
 SHAPES = [
     Shape("Pedido", ["Id"], KEYS["bigint"], EVERYTHING, change=("updated_at", "timestamp")),
-    Shape("pedido", ["id"], KEYS["smallint"], EVERYTHING),
+    Shape(
+        "pedido",
+        ["id"],
+        KEYS["smallint"],
+        {"_version": "bigint", "humor": "ext.humor", "quando": "tstzrange[]"},
+    ),
     Shape("Pedido", ["%", "ID", "id"], KEYS["composite"], EVERYTHING, schema="FilialSul", way="copy"),
     Shape(
         "some",
         ["select"],
         KEYS["sparse"],
-        {"user": "text", "order": "integer[]", "from": "integer", "version": "bigint", "is_deleted": "smallint"},
+        {
+            "user": "text",
+            "order": "integer[]",
+            "from": "integer",
+            "version": "bigint",
+            "is_deleted": "smallint",
+        },
         change=("interval", "timestamptz"),
     ),
-    Shape("select", ["order", "some"], KEYS["two integers"], {"case": "text", "_version": "bigint", "e": "text[]", "n": "integer[]"}),
+    Shape(
+        "select",
+        ["order", "some"],
+        KEYS["two integers"],
+        {"case": "text", "_version": "bigint", "e": "text[]", "n": "integer[]"},
+    ),
     Shape("user", ["user"], KEYS["uuid"], {"table": "jsonb", "null": "text", "x": "uuid[]"}, way="copy"),
-    Shape("order", ["some"], KEYS["text"], {"some ": "text", "Select": "money"}, change=("end", "timestamp(0)")),
-    Shape("select", ["any"], KEYS["negative"], {"all": "text", "not": "boolean"}, schema="FilialSul", change=("date", "timestamp(3)")),
+    Shape(
+        "order", ["some"], KEYS["text"], {"some ": "text", "Select": "money"}, change=("end", "timestamp(0)")
+    ),
+    Shape(
+        "select",
+        ["any"],
+        KEYS["negative"],
+        {"all": "text", "Not": "boolean"},
+        schema="FilialSul",
+        change=("date", "timestamp(3)"),
+    ),
     Shape("cargas", ["código"], KEYS["numeric"], {"margem_%": "numeric(10,2)", "_part": "text"}),
-    Shape("stage__pedido", ["dia"], KEYS["date"], {"versão": "text", "a.b": "text", "a.c": "real"}, change=("mudança %", "timestamptz(1)")),
+    Shape(
+        "stage__pedido",
+        ["dia"],
+        KEYS["date"],
+        {"versão": "text", "a.b": "text", "a.c": "real"},
+        change=("mudança %", "timestamptz(1)"),
+    ),
     Shape(
         "linha \"d\" 'q' `c` \\ % ?",
-        ["a\"b", "a`b", "a'b"],
+        ['a"b', "a`b", "a'b"],
         KEYS["composite"],
-        {"a\\b": "text", "%s": "text", "{x:String}": "integer", "$1": "text", "?": "text", ":x": "text", "*": "text"},
+        {
+            "a\\b": "text",
+            "%s": "text",
+            "{x:String}": "integer",
+            "$1": "text",
+            "?": "text",
+            ":x": "text",
+            "*": "text",
+        },
         change=("a\"b`c'd\\ %", "timestamp"),
     ),
     Shape(LONG, [LONG[::-1]], KEYS["varchar"], {LONG: "text", LONG[:-1] + "y": "text"}),
-    Shape(LONG, ["Número"], KEYS["integer"], {LONG: "text"}, schema="Filial Três", change=(LONG[::-1], "timestamp"), options={"to": "filial três"}),
-    Shape("pagamento", ["id", "dia"], KEYS["of a partition"], {"valor": "numeric(10,2)", "uuid": "uuid"}, partitioned=True),
-    Shape("pagamento mensal", ["id", "dia"], KEYS["of a partition"], {"valor": "numeric(18,8)"}, partitioned=True, change=("quando", "timestamptz")),
+    Shape(
+        LONG,
+        ["Número"],
+        KEYS["integer"],
+        {LONG: "text"},
+        schema="Filial Três",
+        change=(LONG[::-1], "timestamp"),
+        options={"to": "filial três"},
+    ),
+    Shape(
+        "pagamento",
+        ["id", "dia"],
+        KEYS["of a partition"],
+        {"valor": "numeric(10,2)", "uuid": "uuid"},
+        partitioned=True,
+    ),
+    Shape(
+        "pagamento mensal",
+        ["id", "dia"],
+        KEYS["of a partition"],
+        {"valor": "numeric(18,8)"},
+        partitioned=True,
+        change=("quando", "timestamptz"),
+    ),
     Shape("visão", ["id"], KEYS["timestamptz"], {"texto": "text"}, view=True, way="copy"),
     Shape(
         "um de cada",
         ["bool", "n", "humor", "grupo", "char", "bytes", "ip", "hora", "vezes", "f", "lista", "faixa"],
-        Key(
-            [kind for name in ("boolean", "enum", "char", "bytea", "inet", "time", "interval", "real", "array", "range") for kind in KEYS[name].types],
-            [make for name in ("boolean", "enum", "char", "bytea", "inet", "time", "interval", "real", "array", "range") for make in KEYS[name].values],
-        ),
+        together("boolean", "enum", "char", "bytea", "inet", "time", "interval", "real", "array", "range"),
         {"texto": "text"},
     ),
-]  # fmt: skip
+]
 """A mixed schema: every type, every way, many kinds of keys and the names that are hard to write."""
