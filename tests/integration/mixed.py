@@ -326,14 +326,26 @@ LONG = "á" * 31 + "z"
 """63 bytes."""
 
 SHAPES = [
-    Shape("Pedido", ["Id"], KEYS["bigint"], EVERYTHING, change=("updated_at", "timestamp")),
+    Shape(
+        "Pedido",
+        ["Id"],
+        KEYS["bigint"],
+        {
+            "valor": "numeric(38,10)",
+            "moeda": "ext.moeda",
+            "hora": "time",
+            "f": "real",
+            "endereço": "ext.endereco",
+        },
+        change=("updated_at", "timestamp"),
+    ),
     Shape(
         "pedido",
-        ["id"],
-        KEYS["smallint"],
+        ["ID", "id", "iD"],
+        KEYS["composite"],
         {"_version": "bigint", "humor": "ext.humor", "quando": "tstzrange[]"},
     ),
-    Shape("Pedido", ["%", "ID", "id"], KEYS["composite"], EVERYTHING, schema="FilialSul", way="copy"),
+    Shape("Pedido", ["%"], KEYS["smallint"], EVERYTHING, schema="FilialSul", way="copy"),
     Shape(
         "some",
         ["select"],
