@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 import include.mirror.run as mirror_run
-from include.mirror.declaration import WAYS
+from include.mirror.declaration import WAYS, Schema
 from include.mirror.ledger import Ledger
 from include.mirror.names import ch
 from include.mirror.plan import LedgerState, Scan
@@ -317,3 +317,35 @@ def test_killed_at_every_step_the_next_run_converges(mixed_lab: Lab) -> None:
         assert movers.run(lab, "published", tables["copy"][-1]) == -signal.SIGKILL
     run(lab)
     lab.assert_equal()
+
+
+def test_a_published_schema_is_mirrored_as_it_is(lab: Lab) -> None:
+    """All of its sixteen tables, by its name alone, and nothing is created or altered in it."""
+    lab.mirror_only(Schema("locadora"))
+    with lab.connect() as connection:
+        execute(connection, mixed.RENTAL_SHOP, mixed.RENTAL_SHOP_ROWS)
+    before = objects(lab)
+    moved = lab.run()
+    assert len(moved) == 16
+    assert min(moved.values()) > 0
+    lab.assert_equal()
+    with lab.connect() as connection:
+        execute(
+            connection,
+            "SET search_path = locadora",
+            "UPDATE filme SET minutos = 61, extras = '{}', classificacao = '18' WHERE titulo = 'Um'",
+            "UPDATE pagamento SET valor = 0 WHERE valor = 3.99",
+            "INSERT INTO filme_vetor (filme_id, vetor) VALUES (3, '[]')",
+        )
+    assert sum(lab.run().values()) == 3
+    lab.assert_equal()
+    assert objects(lab) == before
+
+
+def objects(lab: Lab) -> list[tuple[Any, ...]]:
+    """Return what there is in the source, with the transactions that made or altered it."""
+    with lab.connect() as connection:
+        return connection.execute(
+            "SELECT relname::text, xmin::text FROM pg_class UNION ALL SELECT proname, xmin::text FROM pg_proc"
+            " UNION ALL SELECT tgname, xmin::text FROM pg_trigger ORDER BY 1, 2"
+        ).fetchall()
