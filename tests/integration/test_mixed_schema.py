@@ -319,6 +319,15 @@ def test_killed_at_every_step_the_next_run_converges(mixed_lab: Lab) -> None:
     lab.assert_equal()
 
 
+def test_clickhouse_can_read_the_definitions_again(mixed_lab: Lab) -> None:
+    """As it has to when it starts: it keeps them as text, in which it quotes names only where it thinks that it has to."""
+    for database in ("vendas_raw", "vendas_dw"):
+        for name in mixed_lab.declaration.names:
+            for statement in ("DETACH TABLE", "ATTACH TABLE"):
+                mixed_lab.query(f"{statement} {ch(database, name)}")
+    mixed_lab.assert_equal()
+
+
 def test_a_published_schema_is_mirrored_as_it_is(lab: Lab) -> None:
     """All of its sixteen tables, by its name alone, and nothing is created or altered in it."""
     lab.mirror_only(Schema("locadora"))
