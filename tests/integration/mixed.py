@@ -146,7 +146,7 @@ class Key:
     """
 
     types: Sequence[str]
-    values: Sequence[Expression]
+    values: Sequence[Expression] = field(repr=False)
 
 
 def _uuid(n: str) -> str:

@@ -133,6 +133,10 @@ CARRIED: dict[str, tuple[list[Table], str]] = {
         "CREATE TABLE medida (f float8 PRIMARY KEY, n numeric UNIQUE);"
         " INSERT INTO medida VALUES ('NaN', 'Infinity'), ('-Infinity', 7), ('-0', 7.4), (1e-300, 'NaN'), (0.1, 7.40001)",
     ),
+    "a truth value in a key": (
+        [Table("resposta")],
+        "CREATE TABLE resposta (certa boolean, n int, PRIMARY KEY (certa, n)); INSERT INTO resposta VALUES (true, 5)",
+    ),
     "the end of a day as a key": (
         [Table("horário")],
         "CREATE TABLE horário (hora time, fuso timetz, PRIMARY KEY (hora, fuso));"
