@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -60,30 +59,42 @@ def _text(scalar: pa.Scalar) -> str:
     if not scalar.is_valid:
         return "NULL"
     if pa.types.is_time(scalar.type):
-        # Python's own has no 24:00.
-        seconds, micros = divmod(scalar.value, 1_000_000)
-        return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{micros:06}"
+        return _clock(scalar.value)
     if pa.types.is_date32(scalar.type):
-        return _moment(scalar.value, "D", 32, 10_957)
+        return _moment(scalar.value, 32, 1)
     if pa.types.is_timestamp(scalar.type):
-        zone = "+00" if scalar.type.tz else ""
-        return _moment(scalar.value, "us", 64, 946_684_800_000_000, zone)
+        return _moment(scalar.value, 64, _DAY, "+00" if scalar.type.tz else "")
     value = scalar.as_py()
     return "\\x" + value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _moment(value: int, unit: Literal["D", "us"], bits: int, epoch: int, zone: str = "") -> str:
-    """Return a date or a time as PostgreSQL reads it, those that Python has none for as well.
+_DAY = 86_400_000_000
+"""A day's microseconds."""
 
-    `epoch` is 2000, where PostgreSQL begins to count: its infinities are the ends of that count, which Arrow's has wrapped.
+_MILLENNIUM = 10_957
+"""Days from 1970, where Arrow begins to count, to 2000, where PostgreSQL does."""
+
+
+def _clock(micros: int) -> str:
+    """Return a time of day; Python's own has no 24:00."""
+    seconds, micros = divmod(micros, 1_000_000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{micros:06}"
+
+
+def _moment(value: int, bits: int, day: int, zone: str = "") -> str:
+    """Return a date or a time, those that Python has none for as well. `day` is how much a day counts.
+
+    The infinities are the ends of PostgreSQL's count, and Arrow's, which begins elsewhere, has wrapped around there.
     """
     half = 1 << bits - 1
-    since = (value - epoch + half) % (2 * half) - half
+    since = (value - _MILLENNIUM * day + half) % (2 * half) - half
     if since in (half - 1, -half):
         return "infinity" if since > 0 else "-infinity"
-    year, month, rest = str(np.datetime64(value, unit)).replace("T", " ").rsplit("-", 2)
+    days, rest = divmod(since, day)
+    year, month, number = str(np.datetime64(days + _MILLENNIUM, "D")).rsplit("-", 2)
     before_christ = int(year) < 1
-    return f"{abs(int(year) - before_christ):04}-{month}-{rest}{zone}{' BC' * before_christ}"
+    clock = f" {_clock(rest)}{zone}" if day > 1 else ""
+    return f"{abs(int(year) - before_christ):04}-{month}-{number}{clock}{' BC' * before_christ}"
 
 
 def read_batch(spec: TableSpec, batch: pa.RecordBatch, describe: Describe) -> Rows:

@@ -501,7 +501,7 @@ INSERT INTO idioma (nome) VALUES ('Português'), ('日本語');
 INSERT INTO categoria (nome) VALUES ('Ação');
 INSERT INTO ator (nome, sobrenome) SELECT 'A' || n, 'B' FROM generate_series(1, 9) AS n;
 INSERT INTO loja (gerente_id) VALUES (1), (NULL);
-INSERT INTO funcionario (nome, foto) VALUES ('Ana', '\x00ff'), ('Zé', NULL);
+INSERT INTO funcionario (nome, foto) VALUES ('Ana', '\\x00ff'), ('Zé', NULL);
 INSERT INTO estoque (filme_id, loja_id) VALUES (1, 1);
 INSERT INTO cliente (nome, ativo) VALUES ('Bia', NULL);
 INSERT INTO locacao (periodo, cliente_id) VALUES ('[2026-01-01 10:00+00,)', 1);

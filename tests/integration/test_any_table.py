@@ -162,13 +162,13 @@ class Tables:
 
 
 def ends_equal(lab: Lab, history: History) -> None:
+    for shape in history.shapes:
+        note("; ".join(shape.create()))
     with ExitStack() as stack:
         tables = Tables(lab, history.shapes, stack)
         for step in history.steps:
             tables.do(step)
         tables.finish()
-        for shape in history.shapes:
-            note("; ".join(shape.create()))
         lab.assert_equal()
 
 

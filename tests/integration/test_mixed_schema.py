@@ -330,6 +330,7 @@ def test_clickhouse_can_read_the_definitions_again(mixed_lab: Lab) -> None:
 
 def test_a_published_schema_is_mirrored_as_it_is(lab: Lab) -> None:
     """All of its sixteen tables, by its name alone, and nothing is created or altered in it."""
+    # The last test of this file: `lab` has emptied the warehouse that `mixed_lab` had filled.
     lab.mirror_only(Schema("locadora"))
     with lab.connect() as connection:
         execute(connection, mixed.RENTAL_SHOP, mixed.RENTAL_SHOP_ROWS)
