@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -238,7 +239,9 @@ def test_without_what_is_owed_rows_are_lost_and_a_range_brings_them(
         assert next(late, "committed") == "committed"
         run(lab)
     tables = by_way(lab)
-    assert lacking(lab) == {*tables["window"], *tables["scan"]}
+    # A change column that rounds up to the next run's window may be found by chance.
+    coarse = {name for name in tables["window"] if lab.spec(name).precision > timedelta(milliseconds=1)}
+    assert lacking(lab) | coarse == {*tables["window"], *tables["scan"]}
     fim = lab.now()
     conf = {"inicio": inicio.isoformat(), "fim": fim.isoformat()}
     moved = lab.run(conf=conf)
