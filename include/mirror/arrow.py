@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,18 +51,50 @@ class Rows:
 
     def key(self, place: int) -> Key:
         """Return the key of one row."""
-        return tuple(_text(self.arrays[at][place].as_py()) for at in self.spec.key_places)
+        return tuple(_text(self.arrays[at][place]) for at in self.spec.key_places)
 
 
-def _text(value: Any) -> str:
+def _text(scalar: pa.Scalar) -> str:
     """Return a key's value as PostgreSQL reads it."""
-    if value is None:
+    if not scalar.is_valid:
         return "NULL"
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value)
+    if pa.types.is_time(scalar.type):
+        return _clock(scalar.value)
+    if pa.types.is_date32(scalar.type):
+        return _moment(scalar.value, 32, 1)
+    if pa.types.is_timestamp(scalar.type):
+        return _moment(scalar.value, 64, _DAY, "+00" if scalar.type.tz else "")
+    value = scalar.as_py()
+    return "\\x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+_DAY = 86_400_000_000
+"""A day's microseconds."""
+
+_MILLENNIUM = 10_957
+"""Days from 1970, where Arrow begins to count, to 2000, where PostgreSQL does."""
+
+
+def _clock(micros: int) -> str:
+    """Return a time of day; Python's own has no 24:00."""
+    seconds, micros = divmod(micros, 1_000_000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{micros:06}"
+
+
+def _moment(value: int, bits: int, day: int, zone: str = "") -> str:
+    """Return a date or a time, those that Python has none for as well. `day` is how much a day counts.
+
+    The infinities are the ends of PostgreSQL's count, and Arrow's, which begins elsewhere, has wrapped around there.
+    """
+    half = 1 << bits - 1
+    since = (value - _MILLENNIUM * day + half) % (2 * half) - half
+    if since in (half - 1, -half):
+        return "infinity" if since > 0 else "-infinity"
+    days, rest = divmod(since, day)
+    year, month, number = str(np.datetime64(days + _MILLENNIUM, "D")).rsplit("-", 2)
+    before_christ = int(year) < 1
+    clock = f" {_clock(rest)}{zone}" if day > 1 else ""
+    return f"{abs(int(year) - before_christ):04}-{month}-{number}{clock}{' BC' * before_christ}"
 
 
 def read_batch(spec: TableSpec, batch: pa.RecordBatch, describe: Describe) -> Rows:

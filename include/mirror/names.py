@@ -28,6 +28,16 @@ def ch_text(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def is_misread(name: str) -> bool:
+    """Return whether ClickHouse can't read its own text of an expression that begins with this column.
+
+    It keeps the definitions of tables and views as text, in which it quotes a name only where it thinks that it has to.
+    It does not for `not`, of all its keywords, and then takes it for the operator: the definition is lost with the next
+    start. Behind a dot it is a name.
+    """
+    return name.lower() == "not"
+
+
 def fits_ch(database: str, name: str) -> bool:
     """Return whether ClickHouse can have a table of that name: it becomes the name of a file.
 

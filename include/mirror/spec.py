@@ -155,6 +155,11 @@ def resolve(
     check_rows(table, relation)
     columns = mirrored_columns(table, relation)
     key = find_key(table, relation)
+    if misread := [name for name in key if names.is_misread(name)]:
+        raise SchemaError(
+            f"{label(relation)}: ClickHouse can't order a table by a column called {misread[0]}, which it takes for the "
+            "operator; rename the column, or name another key: key=[…]"
+        )
     way = find_way(table, relation)
     found = {column.name: column for column in columns}
     change = found[way.change_column].type if way.change_column else None

@@ -177,7 +177,8 @@ BOOLEAN = Form(
     as_is,
     # A session may have other words for true and false.
     lambda name: f"{name}::int::text",
-    lambda name: f"toString(toUInt8({name}))",
+    # By its index, ClickHouse takes what toUInt8 makes of a key for a Bool still, and finds neither 0 nor 1.
+    lambda name: f"toString(toInt16({name}))",
     _number_sql(as_is),
     pa.types.is_boolean,
     integers,

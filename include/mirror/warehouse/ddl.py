@@ -59,11 +59,15 @@ def partition(spec: TableSpec) -> str:
 
 def view_ddl(spec: TableSpec, storage: str, views: str, stage: str | None = None) -> str:
     """Return the CREATE VIEW of the table's current rows, or of those of a stage of it, in which each key is once."""
+    table = names.ch(storage, stage or spec.name)
     return render(
         "create_view",
         view=names.ch(views, spec.name),
-        columns=[names.ch(column.name) for column in spec.columns],
-        table=names.ch(storage, stage or spec.name),
+        columns=[
+            f"{table}.{names.ch(column.name)}" if names.is_misread(column.name) else names.ch(column.name)
+            for column in spec.columns
+        ],
+        table=table,
         final=stage is None,
     )
 
