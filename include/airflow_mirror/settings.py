@@ -21,6 +21,7 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 
+from include.mirror.deletes import COMPARED
 from include.mirror.warehouse.cluster import Cluster
 
 
@@ -65,6 +66,6 @@ def load(mirror: str) -> Settings:
         timeout=timedelta(minutes=_number(f"{prefix}TIMEOUT_MINUTES", 60, 1)),
         cluster=_cluster(f"{prefix}CLUSTER"),
         sweep=timedelta(minutes=minutes) if (minutes := _number(f"{prefix}SWEEP_MINUTES", 60, 0)) else None,
-        compare_keys=_number(f"{prefix}COMPARE_KEYS", 1_000_000, 0),
+        compare_keys=_number(f"{prefix}COMPARE_KEYS", COMPARED, 0),
         late=timedelta(seconds=_number(f"{prefix}LATE_SECONDS", 0, 0)),
     )

@@ -187,13 +187,19 @@ def _print_tables(console: Console, found: Survey) -> None:
         grid.add_row(
             label,
             _plain(", ".join(table.key) or "-"),
-            _plain(f"{table.way}: {table.reason}" if table.way else "-"),
+            _plain(_way(table) if table.way else "-"),
             _plain(_types(table)),
             _plain("?" if table.relation.rows is None else f"{table.relation.rows:,}"),
             _plain(_duration(table.first_load)),
             _plain("what changed" if table.way == "window" else _duration(table.each_run)),
         )
     console.print(grid)
+
+
+def _way(table: Surveyed) -> str:
+    """Return how inserts and updates are found, why so, and by what deleted rows are."""
+    text = f"{table.way}: {table.reason}"
+    return f"{text}\ndeletes by {table.deletes.by}" if table.deletes else text
 
 
 def _kind(table: Surveyed) -> str:
@@ -312,6 +318,7 @@ def _document(found: Survey, mirror: Mirror, ddl: bool) -> dict[str, Any]:
                 "key": list(table.key),
                 "way": table.way or None,
                 "reason": table.reason or None,
+                "deletes_by": table.deletes.by if table.deletes else None,
                 "columns": [
                     {
                         "name": column.name,

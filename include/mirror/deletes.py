@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from include.mirror.spec import TableSpec
 
+COMPARED = 1_000_000
+"""Up to how many rows of a table all keys are compared in each run, by default."""
+
 
 class Means(NamedTuple):
     """By what deleted rows are found: `keys`, `copy`, or by nothing, and then they stay; and why so."""
@@ -29,16 +32,16 @@ def means(spec: TableSpec, rows: int, limit: int) -> Means:
     if spec.way == "copy":
         return Means("copy", "a copy compares all rows")
     if spec.deletes == "keep":
-        return Means("nothing", 'the declaration says deletes="keep": what is deleted in the source stays')
+        return Means("nothing", 'the declaration says deletes="keep"')
     if spec.deletes == "keys":
         return Means("keys", 'the declaration says deletes="keys"')
     known = max(rows, spec.rows or 0)
     if limit and known <= limit:
-        return Means("keys", f"up to {limit} keys are compared in each run")
+        return Means("keys", f"each run compares all keys of up to {limit} rows")
     return Means(
         "nothing",
-        f'it has about {known} rows, and without deletes="keys" up to {limit} keys are compared in each run: what is '
-        "deleted in the source stays",
+        f'it has about {known} rows, and each run compares all keys of up to {limit} only; deletes="keys" in the '
+        "declaration compares them whatever their number",
     )
 
 

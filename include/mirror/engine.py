@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from include.mirror import catalog, contract
 from include.mirror.declaration import Mirror, Table, general_problems, table_problems
+from include.mirror.deletes import COMPARED
 from include.mirror.errors import MirrorError, SchemaError
 from include.mirror.names import ch
 from include.mirror.plan import EPOCH, Work
@@ -48,7 +49,7 @@ class Options:
     tasks: int = 4
     timeout: timedelta = timedelta(hours=1)
     sweep: timedelta | None = timedelta(hours=1)
-    compare_keys: int = 1_000_000
+    compare_keys: int = COMPARED
 
 
 @dataclass

@@ -16,6 +16,7 @@ import psycopg
 from include.mirror import catalog, declaration, names, spec, types
 from include.mirror.catalog import Server
 from include.mirror.declaration import Mirror, Table
+from include.mirror.deletes import COMPARED, Means, means
 from include.mirror.errors import MirrorError
 from include.mirror.keys import find_key
 from include.mirror.phrases import did_you_mean
@@ -66,6 +67,11 @@ class Surveyed:
     first_load: timedelta | None = None
     each_run: timedelta | None = None
     spec: TableSpec | None = None
+
+    @property
+    def deletes(self) -> Means | None:
+        """By what deleted rows would be found, with the default of `compare_keys`; None where it would be refused."""
+        return None if self.spec is None else means(self.spec, 0, COMPARED)
 
 
 @dataclass
@@ -244,6 +250,10 @@ def _remarks(surveyed: Surveyed, index: str | None) -> list[Finding]:
                 'found only by reconciliation; way="scan" finds them',
                 label,
             )
+        )
+    if surveyed.deletes is not None and surveyed.deletes.by == "nothing":
+        remarks.append(
+            Finding(NOTE, f"{label}: what is deleted stays, because {surveyed.deletes.reason}", label)
         )
     if unknown := [column for column in surveyed.columns if not _is_known(column)]:
         listed = ", ".join(f"{column.name} ({column.source.declared})" for column in unknown)

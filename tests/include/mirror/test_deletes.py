@@ -1,0 +1,43 @@
+"""By what deleted rows of a table are found, and why."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from include.mirror.deletes import detached, means
+
+
+def spec(**given: Any) -> Any:
+    return SimpleNamespace(**{"way": "scan", "deletes": None, "rows": None, "detached": (), **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "rows", "limit", "by", "reason"),
+    [
+        ({}, 0, 100, "keys", "each run compares all keys of up to 100 rows"),
+        ({"rows": 100}, 3, 100, "keys", "up to 100 rows"),
+        ({"rows": 3}, 101, 100, "nothing", "it has about 101 rows"),
+        ({"rows": 101}, 0, 100, "nothing", "it has about 101 rows"),
+        ({"rows": 101, "deletes": "keys"}, 0, 100, "keys", 'deletes="keys"'),
+        ({"deletes": "keep"}, 0, 100, "nothing", 'deletes="keep"'),
+        ({}, 0, 0, "nothing", "each run compares all keys of up to 0 only"),
+        ({"deletes": "keys"}, 0, 0, "keys", 'deletes="keys"'),
+        ({"way": "copy", "rows": 10**9}, 0, 100, "copy", "compares all rows"),
+    ],
+)
+def test_by_what_and_why(given: dict[str, Any], rows: int, limit: int, by: str, reason: str) -> None:
+    found = means(spec(**given), rows, limit)
+    assert found.by == by
+    assert reason in found.reason
+
+
+def test_partitions_that_are_gone_are_told_of_while_their_rows_stay() -> None:
+    gone = spec(detached=(7, 8), deletes="keep")
+    assert (
+        detached(gone, 0, 100) == "2 of its partitions detached or dropped, whose rows stay in the warehouse"
+    )
+    assert detached(spec(detached=(7, 8)), 0, 100) == ""
+    assert detached(spec(deletes="keep"), 0, 100) == ""
