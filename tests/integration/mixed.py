@@ -311,12 +311,25 @@ class Shape:
                 f"{pg(name)} = {value(kind, str(number), turn + place)}"
                 for place, (name, kind) in enumerate(self.columns.items())
             ]
-            own = " AND ".join(
-                f"{pg(name)} = CAST({make(str(number))} AS {kind})"
-                for name, make, kind in zip(self.key_names, self.key.values, self.key.types, strict=True)
+            statements.append(
+                f"UPDATE {self.sql} SET {', '.join(changes)} WHERE {' AND '.join(self._key(number))}"
             )
-            statements.append(f"UPDATE {self.sql} SET {', '.join(changes)} WHERE {own}")
         return statements
+
+    def delete(self, number: int) -> str:
+        """Return the statement that deletes the row with this number."""
+        return f"DELETE FROM {self.sql} WHERE {' AND '.join(self._key(number))}"
+
+    def change_key(self, number: int, to: int) -> str:
+        """Return the statement that gives the row with this number the key of another one, which is not there."""
+        return f"UPDATE {self.sql} SET {', '.join(self._key(to))} WHERE {' AND '.join(self._key(number))}"
+
+    def _key(self, number: int) -> list[str]:
+        """Return the key of the row with this number as equations."""
+        return [
+            f"{pg(name)} = CAST({make(str(number))} AS {kind})"
+            for name, make, kind in zip(self.key_names, self.key.values, self.key.types, strict=True)
+        ]
 
 
 EVERYTHING: dict[str, str] = {f"c {kind.removeprefix('ext.')}": kind for kind in VALUES}

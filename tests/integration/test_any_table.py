@@ -1,10 +1,10 @@
-"""Random tables with random histories: whatever is written, read again and committed late, both sides end equal."""
+"""Random tables with random histories: whatever is written, deleted, read again and committed late, both sides end equal."""
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, given, note, settings
@@ -73,7 +73,9 @@ class Step:
 
 STEPS = st.builds(
     Step,
-    st.sampled_from(["insert", "update", "update", "begin", "commit", "run", "run", "replay"]),
+    st.sampled_from(
+        ["insert", "update", "update", "delete", "back", "key", "begin", "commit", "run", "run", "replay"]
+    ),
     st.integers(0, 99),
     st.integers(1, 4),
     st.integers(0, 5),
@@ -99,6 +101,7 @@ def histories(draw: st.DrawFn) -> History:
 def any_lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
     """A lab whose tables each example makes anew."""
     lab = Lab(new_source(postgres), clickhouse)
+    lab.options = replace(lab.options, compare_keys=1_000)
     lab.execute(TYPES_OF_THEIR_OWN)
     return lab
 
@@ -111,6 +114,8 @@ class Tables:
         lab.reached = None
         lab.mirror_only(*(shape.declared for shape in shapes))
         self.lab, self.shapes, self.rows = lab, shapes, [2] * len(shapes)
+        self.pending: set[tuple[int, int]] = set()
+        """Table and number of the rows that the open transaction has inserted."""
         self.application = stack.enter_context(lab.connect())
         self.late = stack.enter_context(lab.connect(autocommit=False))
         self.execute("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
@@ -125,6 +130,8 @@ class Tables:
     def insert(self, step: Step, *, late: bool = False) -> None:
         at = step.table % len(self.shapes)
         first, self.rows[at] = self.rows[at] + 1, self.rows[at] + step.rows
+        if late:
+            self.pending |= {(at, number) for number in range(first, self.rows[at] + 1)}
         self.execute(self.shapes[at].insert(first, self.rows[at], step.turn), late=late)
 
     def update(self, step: Step) -> None:
@@ -133,21 +140,51 @@ class Tables:
         numbers = {2 + (step.turn + place) % (self.rows[at] - 1) for place in range(step.rows)}
         self.execute(*self.shapes[at].update(sorted(numbers), step.turn))
 
+    def number(self, step: Step) -> int:
+        """Return the number of a row other than the first, whether it is there or not."""
+        return 2 + step.turn % (self.rows[step.table % len(self.shapes)] - 1)
+
+    def delete(self, step: Step) -> None:
+        self.execute(self.shapes[step.table % len(self.shapes)].delete(self.number(step)))
+
+    def back(self, step: Step) -> None:
+        """Insert a row again, if it was deleted."""
+        at, number = step.table % len(self.shapes), self.number(step)
+        # What is not committed would be waited for.
+        if (at, number) not in self.pending:
+            again = self.shapes[at].insert(number, number, step.turn)
+            self.execute(f"{again} ON CONFLICT DO NOTHING")
+
+    def change_key(self, step: Step) -> None:
+        at = step.table % len(self.shapes)
+        self.rows[at] += 1
+        self.execute(self.shapes[at].change_key(self.number(step), self.rows[at]))
+
     def begin(self, step: Step) -> None:
         """Write in the transaction that stays open, which has begun before others write."""
         self.insert(step, late=True)
         for shape in self.shapes:
             self.execute(*shape.update([1], step.turn), late=True)
 
+    def commit(self) -> None:
+        self.late.commit()
+        self.pending.clear()
+
     def do(self, step: Step) -> None:
         if step.what == "insert":
             self.insert(step)
         elif step.what == "update":
             self.update(step)
+        elif step.what == "delete":
+            self.delete(step)
+        elif step.what == "back":
+            self.back(step)
+        elif step.what == "key":
+            self.change_key(step)
         elif step.what == "begin":
             self.begin(step)
         elif step.what == "commit":
-            self.late.commit()
+            self.commit()
         elif step.what == "run":
             self.lab.run()
         else:
@@ -156,7 +193,7 @@ class Tables:
 
     def finish(self) -> None:
         """Commit what is open, and read what is left: change columns of whole seconds may be ahead."""
-        self.late.commit()
+        self.commit()
         time.sleep(1 - self.lab.now().microsecond / 1_000_000)
         self.lab.run()
 
