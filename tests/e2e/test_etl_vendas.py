@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 import psutil
+import psycopg
 import pytest
 
 from include.vendas.tables import VENDAS
@@ -85,6 +86,29 @@ def test_interval_moves_again_with_the_same_result(deployment, api, runs):
             parameters={"run": run_id},
         ).result_rows
     assert tables == ["venda"]
+    assert same_everywhere(deployment)
+
+
+def test_a_table_is_built_anew_and_the_schedule_goes_on(deployment, api, runs):
+    run_id = api.trigger(DAG_ID, {"reconstruir": ["cliente"]})
+    assert api.wait(DAG_ID, run_id, PATIENCE, deployment.supervisor.check).state == "success"
+    with closing(deployment.clickhouse.client()) as warehouse:
+        rebuilt = warehouse.query(
+            "SELECT DISTINCT tabela FROM vendas_dw.cargas WHERE run_id = {run:String} AND kind = 'rebuild'",
+            parameters={"run": run_id},
+        ).result_rows
+    assert rebuilt == [("cliente",)]
+    with psycopg.connect(deployment.settings.source_dsn, autocommit=True) as source:
+        # What is deleted goes with the next run of the schedule.
+        source.execute("DELETE FROM item_venda WHERE item_id % 10 = 3")
+    deleted = datetime.now(UTC)
+    wait_for_runs(
+        deployment,
+        api,
+        lambda found: any(
+            run.state == "success" and run.end is not None and run.end > deleted for run in found
+        ),
+    )
     assert same_everywhere(deployment)
 
 
