@@ -48,7 +48,7 @@ def test_a_session_that_writes_another_zones_times(lab: Lab, caplog: pytest.LogC
         local.execute("UPDATE produto SET preco_base = 99 WHERE produto_id = 1")
     lab.run()
     lab.assert_equal()
-    assert "1 rows of public.pais have a updated_at that no window finds" in caplog.text
+    assert "1 rows of public.pais have a time in updated_at that no window finds" in caplog.text
     assert "pais_id = 3: " in caplog.text
 
 
@@ -58,7 +58,7 @@ def test_times_that_are_ahead(lab: Lab, caplog: pytest.LogCaptureFixture) -> Non
     lab.run()
     lab.assert_equal()
     assert (
-        "1 rows of public.venda have a updated_at that no window finds, ahead of the source's clock"
+        "1 rows of public.venda have a time in updated_at that no window finds, ahead of the source's clock"
         in caplog.text
     )
     lab.execute("UPDATE venda SET valor_total = 6")
