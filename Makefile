@@ -56,7 +56,7 @@ down: ## Stop the deployment in Docker; its data stays
 logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
 	@docker compose logs --follow --tail 100 $(SERVICE)
 
-# In three processes: what needs Airflow, which mostly waits, in one, and beside it all the rest in two.
+# In three processes: one for tests/e2e, which mostly waits, and goes first; beside it all the rest in two.
 .PHONY: test
 test: lint typecheck ## Lint, check types, run every test except the soak and the load
 	$(BIN)/pytest --numprocesses 3 -m "not soak and not load"

@@ -44,7 +44,7 @@ _numbers = itertools.count(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOW = ("tests/e2e/", "tests/trigger/")
-"""Where tests use the deployment."""
+"""Where tests use a deployment; those of the first folder take longest."""
 # The DAGs of tests, and those of the project: the last bundle is read first.
 BUNDLES = {
     "trigger": ROOT / "tests" / "trigger" / "dags",
@@ -62,18 +62,20 @@ INSERT INTO produto (nome, descricao, preco_base) VALUES ('Café', E'torrado\\te
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Give everything that needs the deployment to one process, so that a session in several (-n) starts only one."""
+    """Give each folder that needs a deployment to one process, so that a session in several (-n) starts one for each."""
 
-    class OneDeployment(LoadScopeScheduling):
+    class OneDeploymentEach(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "deployment" if nodeid.startswith(AIRFLOW) else str(super()._split_scope(nodeid))
+            return next(
+                (folder for folder in AIRFLOW if nodeid.startswith(folder)), str(super()._split_scope(nodeid))
+            )
 
-    return OneDeployment(config, log)
+    return OneDeploymentEach(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """On few cores, let what needs the deployment go first: it is what the session waits for in the end."""
-    if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(AIRFLOW) and os.nice(0) == 0:
+    """On few cores, let what takes longest go first: the session waits for it in the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(AIRFLOW[0]) and os.nice(0) == 0:
         os.nice(10)
 
 
