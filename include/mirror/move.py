@@ -469,8 +469,8 @@ def _warn_of_times(spec: TableSpec, tally: Tally, source: SourceTable) -> None:
     )
     log.warning(
         "%d rows of %s have a time in %s that no window finds, ahead of the source's clock or long before they were "
-        "written: %s. They are read all the same. Look for a session in another time zone, a clock of an application's own, or a "
-        "source_timezone (now %s) that is wrong",
+        "written: %s. They are read all the same. Look for a session in another time zone, a clock of an application's "
+        "own, or a source_timezone (now %s) that is wrong",
         tally.rows,
         spec.label,
         spec.change_column,
