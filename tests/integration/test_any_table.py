@@ -210,7 +210,7 @@ def ends_equal(lab: Lab, history: History) -> None:
 
 
 FOR_EACH_DAY = settings(max_examples=5, derandomize=True, database=None)
-FOR_LONG = settings(max_examples=100, database=None, suppress_health_check=list(HealthCheck))
+FOR_LONG = settings(max_examples=40, database=None, suppress_health_check=list(HealthCheck))
 
 
 def test_any_tables_end_equal(any_lab: Lab) -> None:
