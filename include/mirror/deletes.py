@@ -8,9 +8,10 @@ whenever it is published. So it does not matter which run comes first, or whethe
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from include.mirror.spec import TableSpec
+if TYPE_CHECKING:
+    from include.mirror.spec import TableSpec
 
 COMPARED = 1_000_000
 """Up to how many rows of a table all keys are compared in each run, by default."""
