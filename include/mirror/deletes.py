@@ -36,7 +36,8 @@ def means(spec: TableSpec, rows: int, limit: int) -> Means:
         return Means("nothing", 'the declaration says deletes="keep"')
     if spec.deletes == "keys":
         return Means("keys", 'the declaration says deletes="keys"')
-    known = max(rows, spec.rows or 0)
+    # The warehouse counts all versions of its rows, so the source's estimate is the better one.
+    known = rows if spec.rows is None else spec.rows
     if limit and known <= limit:
         return Means("keys", f"each run compares all keys of up to {limit} rows")
     return Means(

@@ -18,7 +18,7 @@ import numpy as np
 from include.mirror import names
 from include.mirror.arrow import KEY_FACTORS, Key, Rows
 from include.mirror.errors import VerificationError
-from include.mirror.spec import TableSpec
+from include.mirror.spec import Column, TableSpec
 
 MODULUS = 2**64
 SAMPLE_PER_BATCH = 32
@@ -124,16 +124,25 @@ class Tally:
 
 def digest_expressions(spec: TableSpec) -> list[str]:
     """Return the ClickHouse expressions of a digest: the count, then three per column in the spec's order."""
-    digests = [f"toUInt64({column.carrier.digest(names.ch(column.name))})" for column in spec.columns]
-    weight = " + ".join(
-        f"{digests[place]} * {KEY_FACTORS[number % len(KEY_FACTORS)]}"
-        for number, place in enumerate(spec.key_places)
-    )
+    weight = weight_expression(spec)
     expressions = ["count()"]
-    for column, number in zip(spec.columns, digests, strict=True):
+    for column in spec.columns:
+        number = _number(column)
         nulls = f"countIf(isNull({names.ch(column.name)}))" if column.carrier.nullable else "0"
         expressions += [nulls, f"sum({number})", f"sum({number} * ({weight}))"]
     return expressions
+
+
+def weight_expression(spec: TableSpec) -> str:
+    """Return the ClickHouse expression of `Rows.weights`: one number per row that is made of its key."""
+    return " + ".join(
+        f"{_number(column)} * {KEY_FACTORS[number % len(KEY_FACTORS)]}"
+        for number, column in enumerate(spec.key_columns)
+    )
+
+
+def _number(column: Column) -> str:
+    return f"toUInt64({column.carrier.digest(names.ch(column.name))})"
 
 
 def read_digest(spec: TableSpec, row: Sequence[Any]) -> Digest:

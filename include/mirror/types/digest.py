@@ -80,15 +80,20 @@ def sequence(numbers: Numbers, nulls: Mask | None, offsets: Places) -> Numbers:
         words[nulls] = _NULL_ELEMENT
     places = np.arange(len(numbers), dtype=np.int64) - np.repeat(offsets[:-1] - 1, lengths)
     words += places.view(np.uint64) * np.uint64(STEP)
-    # MurmurHash3's finalizer.
-    words ^= np.uint64(SEED)
+    words = mixed(words)
+    filled = lengths > 0
+    digests[filled] += np.add.reduceat(words, offsets[:-1][filled])
+    return digests.view(np.int64)
+
+
+def mixed(words: Words) -> Words:
+    """Return what ClickHouse's intHash64 makes of each word: MurmurHash3's finalizer."""
+    words = words ^ np.uint64(SEED)
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         words ^= words >> np.uint64(33)
         words *= np.uint64(factor)
     words ^= words >> np.uint64(33)
-    filled = lengths > 0
-    digests[filled] += np.add.reduceat(words, offsets[:-1][filled])
-    return digests.view(np.int64)
+    return words
 
 
 _NULL_ELEMENT = 0xA0761D6478BD642F

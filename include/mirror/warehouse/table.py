@@ -14,8 +14,8 @@ from include.mirror import names
 from include.mirror.arrow import Key
 from include.mirror.declaration import STAGE_PREFIX
 from include.mirror.errors import SchemaError, VerificationError
-from include.mirror.spec import TableSpec
-from include.mirror.verify import Digest, digest_expressions, read_digest
+from include.mirror.spec import Column, TableSpec
+from include.mirror.verify import Digest, digest_expressions, read_digest, weight_expression
 from include.mirror.warehouse.client import SETTINGS, WIDE, Warehouse
 from include.mirror.warehouse.cluster import PUBLISH_SETTINGS
 from include.mirror.warehouse.ddl import Bookkeeping
@@ -31,6 +31,12 @@ def temporary_name(table: str, label: str) -> str:
     """Return a name, another one at each call, for what an attempt that is called `label` keeps of a table."""
     parts = [re.sub(r"[^0-9A-Za-z]+", "_", part) for part in (table, label)]
     return f"{STAGE_PREFIX}{parts[0][:60]}__{parts[1][:80]}__{token_hex(4)}"
+
+
+def _compared(column: Column) -> str:
+    name = names.ch(column.name)
+    # 0.0 and -0.0 are one key, and so are all NaNs.
+    return f"if(isNaN({name}), nan, {name} + 0.)" if "Float" in column.warehouse_type else name
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class WarehouseTable:
         return f"({', '.join(names.ch(name) for name in self.spec.key)})"
 
     @property
+    def compared_key(self) -> str:
+        """Its key, in brackets, so that IN takes for equal what its order does: ClickHouse looks at the bits of a float."""
+        return f"({', '.join(map(_compared, self.spec.key_columns))})"
+
+    @property
     def of_keys(self) -> WarehouseTable:
         """The same table, of which only the key counts."""
         return replace(self, spec=self.spec.of_keys)
@@ -89,6 +100,14 @@ class WarehouseTable:
         ).result_rows[0]
         return read_digest(self.spec, row[:-1]), int(row[-1])
 
+    def key_sum(self) -> tuple[int, int]:
+        """Return how many current rows there are, and the sum of their keys' mixed weights, modulo 2^64."""
+        row = self.client.query(
+            f"SELECT count(), sum(intHash64({weight_expression(self.spec)})) FROM {self.name} FINAL",  # noqa: S608
+            settings={**WIDE, "do_not_merge_across_partitions_select_final": 1},
+        ).result_rows[0]
+        return int(row[0]), int(row[1])
+
     def lacks(self, loaded: Stage, version: int) -> int:
         """Return of how many current rows, up to a version, `loaded` lacks the keys."""
         found = self.client.query(
@@ -101,7 +120,7 @@ class WarehouseTable:
         """Return FROM and WHERE of the current rows up to a version whose keys `loaded` lacks."""
         return (
             f"FROM {self.name} FINAL WHERE {names.ch(self.own.version)} <= {version}"  # noqa: S608
-            f" AND {self.key} NOT IN (SELECT {self.key[1:-1]} FROM {loaded.name})"
+            f" AND {self.compared_key} NOT IN (SELECT {self.compared_key[1:-1]} FROM {loaded.name})"
         )
 
     def stage(self, label: str, resources: ExitStack) -> Stage:
@@ -225,7 +244,7 @@ class Stage:
         )
         table.client.command(
             f"INSERT INTO {self.name} ({columns}) SELECT {table.columns}, {version}, 1 FROM {table.name} FINAL"  # noqa: S608
-            f" WHERE {table.key} NOT IN (SELECT {table.key[1:-1]} FROM {loaded.name})",
+            f" WHERE {table.compared_key} NOT IN (SELECT {table.compared_key[1:-1]} FROM {loaded.name})",
             settings=settings,
         )
         return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
@@ -248,8 +267,9 @@ class Stage:
         """Raise VerificationError unless every staged tombstone is published, or its key has a newer version."""
         table = self.table
         missing = table.client.query(
-            f"SELECT count() FROM {self.name} WHERE {table.key} NOT IN"  # noqa: S608
-            f" (SELECT {table.key[1:-1]} FROM {table.name} WHERE {names.ch(table.own.version)} >= {{version:UInt64}})",
+            f"SELECT count() FROM {self.name} WHERE {table.compared_key} NOT IN"  # noqa: S608
+            f" (SELECT {table.compared_key[1:-1]} FROM {table.name}"
+            f" WHERE {names.ch(table.own.version)} >= {{version:UInt64}})",
             parameters={"version": version},
             settings=WIDE,
         ).result_rows[0][0]
@@ -269,7 +289,7 @@ class Stage:
         missing = table.client.query(
             f"SELECT count(), min({table.key}) FROM {self.name}"  # noqa: S608
             f" WHERE {row} NOT IN (SELECT {row} FROM {table.name} WHERE {column} = {{version:UInt64}})"
-            f" AND {table.key} NOT IN (SELECT {table.key[1:-1]} FROM {table.name}"
+            f" AND {table.compared_key} NOT IN (SELECT {table.compared_key[1:-1]} FROM {table.name}"
             f" WHERE {column} > {{version:UInt64}})",
             parameters={"version": version},
             settings=WIDE,

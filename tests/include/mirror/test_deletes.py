@@ -19,7 +19,8 @@ def spec(**given: Any) -> Any:
     [
         ({}, 0, 100, "keys", "each run compares all keys of up to 100 rows"),
         ({"rows": 100}, 3, 100, "keys", "up to 100 rows"),
-        ({"rows": 3}, 101, 100, "nothing", "it has about 101 rows"),
+        ({}, 101, 100, "nothing", "it has about 101 rows"),
+        ({"rows": 3}, 101, 100, "keys", "up to 100 rows"),
         ({"rows": 101}, 0, 100, "nothing", "it has about 101 rows"),
         ({"rows": 101, "deletes": "keys"}, 0, 100, "keys", 'deletes="keys"'),
         ({"deletes": "keep"}, 0, 100, "nothing", 'deletes="keep"'),
