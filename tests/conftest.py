@@ -63,6 +63,7 @@ INSERT INTO produto (nome, descricao, preco_base) VALUES ('Café', E'torrado\\te
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Give each folder that needs a deployment to one process, so that a session in several (-n) starts one for each."""
+    config.option.loadscopereorder = False  # as they were collected
 
     class OneDeploymentEach(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
@@ -73,8 +74,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return OneDeploymentEach(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(AIRFLOW))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """On few cores, let what takes longest go first: the session waits for it in the end."""
+    """On few cores, let what takes longest have what it needs of them: the session waits for it in the end."""
     if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(AIRFLOW[0]) and os.nice(0) == 0:
         os.nice(10)
 
