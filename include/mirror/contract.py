@@ -268,10 +268,9 @@ def create_view(warehouse: Warehouse, client: Client, spec: TableSpec, stored: S
         warehouse.create(client, view_ddl(spec, warehouse.storage, warehouse.views))
 
 
-def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Contents) -> WarehouseTable:
+def bind(warehouse: Warehouse, client: Client, agreement: Agreement) -> WarehouseTable:
     """Return one table as it stands in the warehouse; raise SchemaError where it is not what the mirror needs."""
-    agreement = agree(warehouse, spec, contents.storage.get(spec.name))
-    stored = agreement.stored
+    spec, stored = agreement.spec, agreement.stored
     if stored is None:
         raise SchemaError(f"warehouse table {warehouse.storage}.{spec.name} does not exist")
     if agreement.again is not None and not agreement.new:
@@ -288,7 +287,7 @@ def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Conten
             "so"
         )
     known = read_table_comment(stored.comment)
-    if known is not None and set(agreement.spec.detached) - known.detached:
+    if known is not None and set(spec.detached) - known.detached:
         raise SchemaError(
             f"a partition of {spec.label} was detached or dropped since the run was planned: the next run goes by what is "
             "there then"
@@ -301,7 +300,7 @@ def bind(warehouse: Warehouse, client: Client, spec: TableSpec, contents: Conten
     return WarehouseTable(
         warehouse,
         client,
-        agreement.spec,
+        spec,
         _bookkeeping(warehouse, spec, stored),
         stored.partition_key,
         stored.sorting_key,

@@ -167,8 +167,8 @@ class Engine:
         tables = {}
         for name, spec in resolved.specs.items():
             try:
-                table = contract.bind(self.warehouse, client, spec, contents)
                 agreed = contract.agree(self.warehouse, spec, contents.storage.get(name))
+                table = contract.bind(self.warehouse, client, agreed)
                 if why := rows_behind(connection, agreed):
                     refused[name] = f"{why}, since the run was planned: the next run reads it from the start"
                 else:

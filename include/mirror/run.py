@@ -348,7 +348,7 @@ def _prepare(
     # Twice the limit: an attempt that Airflow gave up on may take a moment to end.
     contract.drop_old_stages(warehouse, client, contents, 2 * engine.options.timeout)
     tables = {
-        name: contract.bind(warehouse, client, spec, contents)
+        name: contract.bind(warehouse, client, contract.agree(warehouse, spec, contents.storage.get(name)))
         for name, spec in specs.items()
         if name in agreements and name not in refused
     }
