@@ -32,6 +32,11 @@ SETTINGS = {
     "enable_time_time64_type": 1,
 }
 
+FINAL = {
+    # All versions of a row stand in one partition.
+    "do_not_merge_across_partitions_select_final": 1,
+}
+
 DROP = {
     # The limit protects people from dropping what they meant to keep.
     "max_table_size_to_drop": 0,

@@ -16,7 +16,7 @@ from include.mirror.declaration import STAGE_PREFIX
 from include.mirror.errors import SchemaError, VerificationError
 from include.mirror.spec import Column, TableSpec
 from include.mirror.verify import Digest, digest_expressions, read_digest, weight_expression
-from include.mirror.warehouse.client import SETTINGS, WIDE, Warehouse
+from include.mirror.warehouse.client import FINAL, SETTINGS, WIDE, Warehouse
 from include.mirror.warehouse.cluster import PUBLISH_SETTINGS
 from include.mirror.warehouse.ddl import Bookkeeping
 
@@ -95,8 +95,8 @@ class WarehouseTable:
         """Return the digest of the current rows, and the newest version among all rows."""
         row = self.client.query(
             f"SELECT {', '.join(digest_expressions(self.spec))}, (SELECT max({names.ch(self.own.version)})"  # noqa: S608
-            f" FROM {self.name}) FROM {self.name} FINAL SETTINGS do_not_merge_across_partitions_select_final = 1",
-            settings=WIDE,
+            f" FROM {self.name}) FROM {self.name} FINAL",
+            settings=WIDE | FINAL,
         ).result_rows[0]
         return read_digest(self.spec, row[:-1]), int(row[-1])
 
@@ -104,7 +104,7 @@ class WarehouseTable:
         """Return how many current rows there are, and the sum of their keys' mixed weights, modulo 2^64."""
         row = self.client.query(
             f"SELECT count(), sum(intHash64({weight_expression(self.spec)})) FROM {self.name} FINAL",  # noqa: S608
-            settings={**WIDE, "do_not_merge_across_partitions_select_final": 1},
+            settings=WIDE | FINAL,
         ).result_rows[0]
         return int(row[0]), int(row[1])
 
@@ -112,7 +112,7 @@ class WarehouseTable:
         """Return of how many current rows, up to a version, `loaded` lacks the keys."""
         found = self.client.query(
             f"SELECT count() {self.lacking(loaded, version)}",
-            settings={**WIDE, "do_not_merge_across_partitions_select_final": 1},
+            settings=WIDE | FINAL,
         )
         return int(found.result_rows[0][0])
 
@@ -235,22 +235,16 @@ class Stage:
         """
         table, own = self.table, self.table.own
         row = f"sipHash128(tuple({table.columns}))"
-        settings = {**SETTINGS, "do_not_merge_across_partitions_select_final": 1, "transform_null_in": 1}
         columns = f"{table.columns}, {names.ch(own.version)}, {names.ch(own.deleted)}"
         table.client.command(
             f"INSERT INTO {self.name} ({columns}) SELECT {table.columns}, {version}, 0 FROM {loaded.name}"  # noqa: S608
             f" WHERE {row} NOT IN (SELECT {row} FROM {table.name} FINAL)",
-            settings=settings,
+            settings=SETTINGS | FINAL | {"transform_null_in": 1},
         )
-        table.client.command(
-            f"INSERT INTO {self.name} ({columns}) SELECT {table.columns}, {version}, 1 FROM {table.name} FINAL"  # noqa: S608
-            f" WHERE {table.compared_key} NOT IN (SELECT {table.compared_key[1:-1]} FROM {loaded.name})",
-            settings=settings,
-        )
-        return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
+        return self.keep_missing(loaded, version)
 
     def keep_missing(self, loaded: Stage, version: int) -> int:
-        """Fill this stage with a tombstone of this version for each current row whose key `loaded` lacks; return how many.
+        """Add a tombstone of this version for each current row whose key `loaded` lacks; return how many rows there are.
 
         `loaded` holds all keys that the source had in that version's snapshot. Of rows that a newer one has brought it
         says nothing.
@@ -259,7 +253,7 @@ class Stage:
         columns = f"{table.columns}, {names.ch(own.version)}, {names.ch(own.deleted)}"
         table.client.command(
             f"INSERT INTO {self.name} ({columns}) SELECT {table.columns}, {version}, 1 {table.lacking(loaded, version)}",
-            settings={**SETTINGS, "do_not_merge_across_partitions_select_final": 1},
+            settings=SETTINGS | FINAL,
         )
         return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
 
