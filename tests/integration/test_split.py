@@ -8,8 +8,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from include.mirror.plan import Work
+from include.mirror.batch import Batch
+from include.mirror.plan import Read, Work
+from include.mirror.window import Window
 from tests.lab import Lab
+
+
+def pieces_of_sales(planned: list[Batch]) -> list[Window]:
+    return [
+        read.window
+        for batch in planned
+        for read in batch.reads
+        if isinstance(read, Read) and read.tabela == "venda"
+    ]
 
 
 def test_one_transaction_of_a_million_rows_is_split_and_resumes(lab: Lab) -> None:
@@ -51,7 +62,7 @@ def test_history_is_split_by_time(lab: Lab) -> None:
     )
     end = lab.now()
     planned = lab.plan((end - timedelta(seconds=1), end))
-    pieces = [read.window for batch in planned for read in batch.reads if read.window.tabela == "venda"]
+    pieces = pieces_of_sales(planned)
     assert len(planned) == 3
     assert len(pieces) == 10
     assert all(window.key_from is None for window in pieces)
@@ -67,7 +78,7 @@ def test_a_small_rest_stays_with_the_piece_before_it(lab: Lab) -> None:
     )
     end = lab.now()
     planned = lab.plan((end - timedelta(seconds=1), end))
-    pieces = [read.window for batch in planned for read in batch.reads if read.window.tabela == "venda"]
+    pieces = pieces_of_sales(planned)
     assert len(pieces) == 2
     assert lab.move(planned)["venda"] == 170
 
@@ -83,7 +94,7 @@ def test_rows_around_the_end_of_summer_time_are_split_by_time_not_by_microsecond
     )
     end = lab.now()
     planned = lab.plan((end - timedelta(seconds=1), end))
-    pieces = [read.window for batch in planned for read in batch.reads if read.window.tabela == "venda"]
+    pieces = pieces_of_sales(planned)
     assert len(pieces) <= 15
     lab.move(planned)
     lab.assert_equal()
