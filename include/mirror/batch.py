@@ -35,6 +35,11 @@ class Batch:
         """The names of the tables that they read."""
         return {read.tabela for read in self.reads}
 
+    @property
+    def rebuilds(self) -> bool:
+        """Whether it builds tables anew, and so does nothing else."""
+        return any(isinstance(read, Rebuild) for read in self.reads)
+
     def __str__(self) -> str:
         tables = sorted(self.tables)
         listed = ", ".join(tables[:4]) + (f" and {len(tables) - 4} more" if len(tables) > 4 else "")

@@ -124,7 +124,7 @@ class Mirror:
 
     @property
     def label(self) -> str:
-        """Its name with nothing but letters, digits and _: what the DAG and its settings are called after."""
+        """Its name with nothing but letters, digits and _: what its DAG is called after."""
         return re.sub(r"[^A-Za-z0-9_]", "_", str(self.name)) or "_"
 
     @property

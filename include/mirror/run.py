@@ -170,10 +170,7 @@ def plan_run(
     for name in tables:
         log.info("%s is read by %s: %s", specs[name].label, specs[name].way, specs[name].reason)
         log.info("deleted rows of %s are found by %s: %s", specs[name].label, *deletes[name])
-    for name, reason in refused.items():
-        log.error("%s is set aside: %s", name, reason)
-    for read in reads:
-        log.info("%s %s", read.kind, read)
+    _tell(refused, reads)
     # A plan without reads is one that is to be checked all the same.
     return [
         replace(
@@ -210,11 +207,15 @@ def _plan_rebuilds(engine: Engine, wanted: Sequence[str], run_id: str) -> list[B
         refused = {name: text for name, text in resolved.refused.items() if name in chosen}
         if refused:
             ledger.refuse(Attempt(plan_id, run_id, 1), refused)
+    _tell(refused, reads)
+    return [replace(batch, timeline=identity.timeline) for batch in planned or [Batch(plan_id, ())]]
+
+
+def _tell(refused: Mapping[str, str], reads: Iterable[Work]) -> None:
     for name, reason in refused.items():
         log.error("%s is set aside: %s", name, reason)
     for read in reads:
         log.info("%s %s", read.kind, read)
-    return [replace(batch, timeline=identity.timeline) for batch in planned or [Batch(plan_id, ())]]
 
 
 def _check_exchange(warehouse: Warehouse, client: Client) -> None:
@@ -463,24 +464,37 @@ def _check_source(warehouse: Warehouse, ledger: Ledger, identity: Identity, *, a
     return f"the source is {identity} now, and was {before}"
 
 
+def _unlike_planned(read: Work, spec: TableSpec) -> str | None:
+    """Return what is so of a table now that a read of it was not planned for, None where it still makes sense."""
+    if spec.way not in WAYS_OF[type(read)]:
+        return f"is read by {spec.way}"
+    if isinstance(read, Keys) and spec.deletes == "keep":
+        return "what is deleted is kept"
+    return None
+
+
+def _ledger_of(engine: Engine, client: Client, planned: Iterable[Batch]) -> Ledger:
+    """Return the ledger by which these batches are done. Tables that they build anew are, once they were exchanged."""
+    rebuilding = any(batch.rebuilds for batch in planned)
+    built = contract.builds(contract.read(engine.warehouse, client)) if rebuilding else {}
+    return Ledger(engine.warehouse, client, built=built)
+
+
 def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> dict[str, int]:
     """Move a batch, pass by pass, leaving out what an earlier try has done; return rows moved per table."""
     attempt = Attempt(batch.plan, run_id, try_number)
     moved: dict[str, int] = {}
-    rebuilding = any(isinstance(read, Rebuild) for read in batch.reads)
     with engine.clients() as (source, client), engine.warehouse.client() as inserting:
-        built = contract.builds(contract.read(engine.warehouse, client)) if rebuilding else {}
-        tables, refused = (engine.new_tables if rebuilding else engine.tables)(source, client, batch.tables)
+        done = _ledger_of(engine, client, [batch]).done(batch.plan)
+        tables, refused = (engine.new_tables if batch.rebuilds else engine.tables)(
+            source, client, batch.tables
+        )
         for name, table in tables.items():
-            if not rebuilding and table.built != batch.built.get(name, 0):
+            if not batch.rebuilds and table.built != batch.built.get(name, 0):
                 refused[name] = built_since(table)
         for read in batch.reads:
             there = tables.get(read.tabela)
-            if there is None:
-                continue
-            way, kept = there.spec.way, there.spec.deletes == "keep"
-            if way not in WAYS_OF[type(read)] or (kept and isinstance(read, Keys)):
-                now = "what is deleted is kept" if way in WAYS_OF[type(read)] else f"is read by {way}"
+            if there is not None and (now := _unlike_planned(read, there.spec)):
                 refused[read.tabela] = (
                     f"{there.spec.label} was planned as {read.kind}, and {now} now: the declaration or the table changed "
                     "while the run was under way, and the next run goes by what it says now"
@@ -492,10 +506,9 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
                 f"{identity} was promoted or restored since the run was planned: the next run plans anew, because "
                 "transaction ids may have been given twice"
             )
-        mover = (Rebuilder if rebuilding else Mover)(engine, source, client, inserting, tables, identity)
+        mover = (Rebuilder if batch.rebuilds else Mover)(engine, source, client, inserting, tables, identity)
         if refused:
             mover.set_aside(attempt, refused)
-        done = (replace(mover.ledger, built=built) if rebuilding else mover.ledger).done(batch.plan)
         for reads in batch.passes:
             remaining = [
                 read for read in reads if identity_of(read) not in done and read.tabela not in refused
@@ -509,7 +522,7 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
                 for entry in mover.move(remaining, attempt):
                     name = entry.work.tabela
                     moved[name] = moved.get(name, 0) + entry.rows
-        if rebuilding:
+        if batch.rebuilds:
             return moved
         specs = [table.spec for table in tables.values()]
         oldest, _ = oldest_changes(source, specs, engine.source.zone)
@@ -532,23 +545,19 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
     refused: dict[str, str] = {}
     planned = list(planned)
     with engine.warehouse.client() as client:
-        rebuilding = any(isinstance(read, Rebuild) for batch in planned for read in batch.reads)
-        built = contract.builds(contract.read(engine.warehouse, client)) if rebuilding else {}
-        ledger = Ledger(engine.warehouse, client, built=built)
+        ledger = _ledger_of(engine, client, planned)
         for batch in planned:
             done, aside = ledger.done(batch.plan), ledger.refused(batch.plan)
             missing = [read for read in batch.reads if identity_of(read) not in done]
             # A later try may have moved what an earlier one had set aside.
-            unmoved = {read.tabela for read in missing} | (
-                aside.keys() - {read.tabela for read in batch.reads}
-            )
+            unmoved = {read.tabela for read in missing} | (aside.keys() - batch.tables)
             refused |= {name: reason for name, reason in aside.items() if name in unmoved}
             if nameless := [read for read in missing if read.tabela not in aside]:
                 raise VerificationError(
                     f"{len(nameless)} planned reads have no ledger row, the first {nameless[0]}"
                 )
             count += len(batch.reads)
-    refresh_views(engine, {read.tabela for batch in planned for read in batch.reads} - refused.keys())
+    refresh_views(engine, set[str]().union(*(batch.tables for batch in planned)) - refused.keys())
     if refused:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items()))
         raise RefusedError(f"{len(refused)} of the tables were set aside, all others were moved. {reasons}")
