@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from include.mirror import names
+from include.mirror import migrations, names
 from include.mirror.declaration import WAYS
 from include.mirror.plan import (
     EPOCH,
@@ -123,11 +123,14 @@ class Ledger:
         """Its quoted name."""
         return names.ch(self.warehouse.storage, TABLE)
 
-    def create(self) -> None:
-        """Create the table, and the view that people query."""
-        self.warehouse.create(self.client, render("create_ledger", ledger=self.name))
-        self.create_view()
-        self._begin()
+    def prepare(self, applied: int | None) -> None:
+        """Create the ledger and its neighbours, or bring them to this version, with the view that people query.
+
+        `applied` is how many migrations the warehouse has noted, None where there is no ledger yet.
+        """
+        if migrations.apply(self.warehouse, self.client, applied):
+            self.create_view()
+            self._begin()
 
     def _begin(self) -> None:
         """Add a first row: a ledger without any has been emptied by somebody."""
@@ -149,15 +152,6 @@ class Ledger:
         """Create the view that people query, or make it anew."""
         view = names.ch(self.warehouse.views, TABLE)
         self.warehouse.create(self.client, render("create_ledger_view", ledger=self.name, view=view))
-
-    def upgrade(self) -> None:
-        """Give a ledger of an earlier version the columns that it lacks."""
-        self.client.command(
-            render("alter_ledger", ledger=self.name),
-            settings=SETTINGS | {"mutations_sync": 2, "alter_sync": 2},
-        )
-        self.create_view()
-        self._begin()
 
     def source(self) -> Identity | None:
         """Return the source that was read last, None where none was; without a database in a ledger of before."""

@@ -12,7 +12,7 @@ from uuid import uuid4
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
 from include.mirror import batch as batches
-from include.mirror import contract, names, telemetry
+from include.mirror import contract, migrations, names, telemetry
 from include.mirror.batch import Batch
 from include.mirror.declaration import STAGE_PREFIX, WAYS, Mirror
 from include.mirror.deletes import detached
@@ -265,10 +265,9 @@ def _prepare(
     if not known:
         for database in (warehouse.storage, warehouse.views):
             warehouse.create(client, render("create_database", database=names.ch(database)))
-        ledger.create()
-    elif "built" not in contents.storage[TABLE].columns:
-        ledger.upgrade()
-    elif TABLE not in contents.views:
+    migrated = contents.storage.get(migrations.TABLE)
+    ledger.prepare((migrated.rows if migrated else 0) if known else None)
+    if known and TABLE not in contents.views:
         ledger.create_view()
     specs, exchanged = resolved.specs, _check_source(warehouse, ledger, identity, accept=accept)
     for name in [name for name in rebuilt if name in specs and name in contents.storage]:

@@ -14,7 +14,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from include.airflow_mirror import settings
-from include.mirror import contract
+from include.mirror import contract, migrations
 from include.mirror.engine import Engine
 from include.mirror.errors import SchemaError, WarehouseError
 from include.mirror.warehouse.client import Warehouse
@@ -26,6 +26,15 @@ CLUSTER = Cluster("vendas-2026")
 TABLES = VENDAS.names
 ON_CLUSTER = " ON CLUSTER `vendas-2026`"
 KEEPER = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'"
+
+
+OWN = ["migracoes"] + [
+    statement
+    for migration in migrations.known()
+    for statement in migration.statements("vendas_raw")
+    if statement.startswith("CREATE")
+]
+"""What makes the mirror's own tables."""
 
 
 @pytest.fixture
@@ -60,7 +69,7 @@ def parsed(client: Any, statement: str) -> str:
 def test_the_engine_reads_every_rendered_statement_and_only_misses_the_cluster(
     engine: Any, created: list[str]
 ) -> None:
-    assert len(created) == 2 + 2 * (1 + len(TABLES))
+    assert len(created) == 2 + len(OWN) + 1 + 2 * len(TABLES)
     for statement in created:
         rendered = CLUSTER.render(statement)
         assert parsed(engine, rendered).count(ON_CLUSTER) == 1
@@ -72,9 +81,13 @@ def test_the_engine_accepts_the_replicated_tables_and_only_misses_a_keeper(
     engine: Any, created: list[str]
 ) -> None:
     tables = [one for one in created if one.startswith("CREATE TABLE")]
-    assert len(tables) == 1 + len(TABLES)
+    assert len(tables) == len(OWN) + len(TABLES)
     for statement in tables:
-        kind = "MergeTree" if "`cargas`" in statement else "ReplacingMergeTree"
+        kind = (
+            "ReplacingMergeTree"
+            if any(f"`{name}`" in statement.split("(")[0] for name in TABLES)
+            else "MergeTree"
+        )
         rendered = CLUSTER.render(statement)
         assert f"ENGINE = Replicated{kind}({KEEPER}" in rendered
         here = (
@@ -186,7 +199,7 @@ def test_a_whole_run_sends_what_replicas_need(lab: Lab, replica: Callable[..., A
     created = [one for one in statements if re.search(r"^CREATE ", one, re.M)]
     stages = [one for one in created if "stage__" in one]
     assert {ON_CLUSTER in one for one in created if one not in stages} == {True}
-    assert len(created) - len(stages) == 2 + 2 * (1 + len(TABLES))
+    assert len(created) - len(stages) == 2 + len(OWN) + 1 + 2 * len(TABLES)
     assert stages
     for stage in stages:
         assert "ENGINE = MergeTree" in stage

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from include.mirror import migrations
 from include.mirror.errors import RefusedError
+from include.mirror.ledger import Ledger
 from tests.lab import Lab
 
 SCRIPT = Path(__file__).with_name("first_warehouse.sql")
@@ -95,3 +98,54 @@ def test_a_column_that_was_not_mirrored_is_read_for_all_rows(upgraded: Lab) -> N
     assert lab.run()["venda"] == 1
     lab.assert_equal()
     assert lab.query("SELECT canal FROM vendas_dw.venda") == [("loja",)]
+
+
+def test_migrations_are_applied_once_in_order_and_noted(
+    upgraded: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = upgraded
+    with caplog.at_level("INFO", logger="include.mirror.migrations"):
+        lab.run()
+        first = [record.getMessage() for record in caplog.records if "migration" in record.name]
+        lab.run()
+    numbers = [migration.number for migration in migrations.known()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert first == [f"vendas_raw: migration {number:04}, {name}" for number, name in migrations.known()]
+    assert len([record for record in caplog.records if "migration" in record.name]) == len(first)
+    assert lab.query("SELECT number, name FROM vendas_raw.migracoes ORDER BY number") == [
+        tuple(migration) for migration in migrations.known()
+    ]
+
+
+def test_a_migration_that_was_broken_off_is_applied_by_the_next_run(upgraded: Lab) -> None:
+    lab = upgraded
+    lab.run()
+    before = lab.query("SELECT name, type, comment FROM system.columns WHERE table = 'cargas' ORDER BY name")
+    # As one leaves it that died between two statements: the last but one is noted.
+    last = migrations.known()[-1].number
+    with lab.engine().warehouse.client() as client:
+        client.command("TRUNCATE TABLE vendas_raw.migracoes")
+        client.insert("vendas_raw.migracoes", migrations.known()[:-1], column_names=["number", "name"])
+    assert set(lab.run().values()) == {0}
+    assert lab.query("SELECT max(number) FROM vendas_raw.migracoes") == [(last,)]
+    assert (
+        lab.query("SELECT name, type, comment FROM system.columns WHERE table = 'cargas' ORDER BY name")
+        == before
+    )
+
+
+def test_two_runs_that_upgrade_together_lose_nothing(upgraded: Lab) -> None:
+    lab = upgraded
+    with ThreadPoolExecutor(4) as pool:
+        for result in [pool.submit(_migrate, lab) for _ in range(4)]:
+            result.result()
+    assert set(lab.run().values()) == {0}
+    lab.assert_equal()
+    assert lab.query("SELECT DISTINCT number FROM vendas_raw.migracoes ORDER BY number") == [
+        (migration.number,) for migration in migrations.known()
+    ]
+
+
+def _migrate(lab: Lab) -> None:
+    with lab.engine().warehouse.client() as client:
+        Ledger(lab.engine().warehouse, client).prepare(0)

@@ -1,6 +1,6 @@
-{# What a ledger of an earlier version of the mirror lacks. #}
-ALTER TABLE {{ ledger }}
-    ADD COLUMN IF NOT EXISTS `reason` String COMMENT 'why the table is read in this way',
+{# What the ledger needs for tables that are scanned or copied, for builds and for sources that change. #}
+ALTER TABLE {{ own('cargas') }}
+    ADD COLUMN IF NOT EXISTS `reason` String COMMENT 'why the table is read in this way, read again, or set aside',
     ADD COLUMN IF NOT EXISTS `seen` Array(UInt64)
         COMMENT 'of a scan: transaction ids from snapshot_xmin on whose rows it had read',
     ADD COLUMN IF NOT EXISTS `source_database` LowCardinality(String) COMMENT 'the database of that cluster'
@@ -13,3 +13,6 @@ ALTER TABLE {{ ledger }}
     ADD COLUMN IF NOT EXISTS `built` UInt64
         COMMENT 'the snapshot that the table was built anew from which the rows went into; 0 for one that never was',
     MODIFY COLUMN `money` Map(LowCardinality(String), Decimal(76, 38))
+        COMMENT 'exact sum per decimal column of up to 18 digits',
+    COMMENT COLUMN `kind` 'what was read, or noted; docs/operations.md lists the kinds',
+    COMMENT COLUMN `fim` 'of a scan or a copy: when its snapshot was taken'

@@ -1,20 +1,18 @@
 {# The ledger: a window of a table is mirrored, a table scanned or copied, when its row is here. Rows are added, never
    changed. #}
-CREATE TABLE IF NOT EXISTS {{ ledger }}
+CREATE TABLE IF NOT EXISTS {{ own('cargas') }}
 (
     `id` UUID,
     `plan` UUID COMMENT 'the planning that asked for it: one per try of plan_windows',
     `tabela` LowCardinality(String),
-    `kind` LowCardinality(String) COMMENT 'window, reread, scan, copy, sweep, rebuild, forget: earlier rows of the table are void, exchanged, refused, begin',
+    `kind` LowCardinality(String),
     `inicio` DateTime64(6, 'UTC'),
-    `fim` DateTime64(6, 'UTC') COMMENT 'of a scan or a copy: when its snapshot was taken',
+    `fim` DateTime64(6, 'UTC'),
     `key_from` Nullable(Int64) COMMENT 'inclusive; NULL is open',
     `key_to` Nullable(Int64) COMMENT 'exclusive; NULL is open',
     `version` UInt64 COMMENT 'when its snapshot was taken: microseconds since 1970 on the clock of the source',
     `snapshot_xmin` UInt64 COMMENT 'lowest transaction id that was running then',
     `source_system` UInt64 COMMENT 'system identifier of the cluster whose transaction ids these are',
-    `source_database` LowCardinality(String) COMMENT 'the database of that cluster',
-    `source_timeline` UInt32 COMMENT 'the timeline of that cluster: ids of another one can not be compared; 0 is not known',
     `noted_at` DateTime64(6, 'UTC') COMMENT 'when open transactions were noted, on the clock of the source',
     `open_sessions` Array(Tuple(pid Int32, connected_at DateTime64(6, 'UTC'), start DateTime64(6, 'UTC')))
         COMMENT 'transactions that may still commit rows into the window',
@@ -22,17 +20,11 @@ CREATE TABLE IF NOT EXISTS {{ ledger }}
         COMMENT 'transactions prepared for two-phase commit; since: may hold rows of the window from then on',
     `settles` Array(UUID) COMMENT 'ledger rows whose noted transactions this re-read answers for',
     `rows` UInt64,
-    `money` Map(LowCardinality(String), Decimal(76, 38)) COMMENT 'exact sum per decimal column of up to 18 digits',
+    `money` Map(LowCardinality(String), Decimal(38, 9)),
     `run_id` String,
     `try_number` UInt16,
     `started_at` DateTime64(6, 'UTC'),
-    `finished_at` DateTime64(6, 'UTC') COMMENT 'when its rows stood verified in the stage; they are published right after',
-    `reason` String COMMENT 'why the table is read in this way, read again, or set aside',
-    `seen` Array(UInt64) COMMENT 'of a scan: transaction ids from snapshot_xmin on whose rows it had read',
-    `parts` Array(Tuple(partition String, low Int64, high Int64, mutation Int64))
-        COMMENT 'the parts of the table when its rows were published: blocks from low to high, changed by mutation',
-    `built` UInt64
-        COMMENT 'the snapshot that the table was built anew from which the rows went into; 0 for one that never was'
+    `finished_at` DateTime64(6, 'UTC') COMMENT 'when its rows stood verified in the stage; they are published right after'
 )
 ENGINE = MergeTree
 ORDER BY (tabela, inicio, version)

@@ -1,0 +1,88 @@
+"""The tables of the warehouse that are the mirror's own: the ledger and its neighbours, made and changed by numbered files.
+
+`include/sql/mirror/migrations/` holds them. A warehouse notes in its table `migracoes` which have been applied; a run
+applies the others, in order, before it does anything else. Each statement may run again: a run that dies in the middle
+leaves the rest to the next, and two that begin together do no harm. What a file says is never changed, because it has been
+applied somewhere. A new file adds a table or a column with a default, so that a mirror of before goes on working beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from include.mirror import names
+from include.mirror.templates import FOLDER, render
+from include.mirror.warehouse.client import SETTINGS, Warehouse
+from include.mirror.warehouse.cluster import PUBLISH_SETTINGS
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+log = logging.getLogger(__name__)
+
+TABLE = "migracoes"
+
+_FOLDER = FOLDER / "migrations"
+_FILE = re.compile(r"(?P<number>\d{4})_(?P<name>\w+)")
+
+
+class Migration(NamedTuple):
+    """One file: its number, and what its name says."""
+
+    number: int
+    name: str
+
+    def statements(self, storage: str) -> list[str]:
+        """Return its statements for the database `storage`; they stand apart by a line with a semicolon."""
+
+        def own(table: str) -> str:
+            return names.ch(storage, table)
+
+        text = render(f"migrations/{self.number:04}_{self.name}", own=own)
+        return [statement.strip() for statement in re.split(r"^;$", text, flags=re.M)]
+
+
+def known() -> list[Migration]:
+    """Return all migrations in order; raise ValueError for a file that is none."""
+    found = []
+    for path in sorted(_FOLDER.iterdir()):
+        match = _FILE.fullmatch(path.stem)
+        if match is None or path.suffix != ".sql":
+            raise ValueError(f"{path.name} is no migration: call it 0001_what_it_does.sql")
+        found.append(Migration(int(match["number"]), match["name"]))
+    return found
+
+
+def apply(warehouse: Warehouse, client: Client, applied: int | None) -> bool:
+    """Bring the mirror's own tables to this version, and return whether anything had to be done.
+
+    `applied` is how many migrations the warehouse has noted, None where there is no ledger yet: then all of them run.
+    """
+    everything = known()
+    if applied == len(everything):
+        return False
+    table = names.ch(warehouse.storage, TABLE)
+    warehouse.create(client, render("create_migrations", table=table))
+    if warehouse.cluster is not None:
+        client.command(f"SYSTEM SYNC REPLICA {table} LIGHTWEIGHT")
+    noted = {number for (number,) in client.query(f"SELECT number FROM {table}").result_rows}  # noqa: S608
+    missing = [migration for migration in everything if applied is None or migration.number not in noted]
+    replicas = {} if warehouse.cluster is None else PUBLISH_SETTINGS
+    for migration in missing:
+        log.info("%s: migration %04d, %s", warehouse.storage, *migration)
+        for statement in migration.statements(warehouse.storage):
+            if statement.startswith("CREATE"):
+                warehouse.create(client, statement)
+            else:
+                client.command(statement, settings=SETTINGS | replicas)
+        if migration.number not in noted:
+            client.insert(
+                TABLE,
+                [migration],
+                column_names=["number", "name"],
+                database=warehouse.storage,
+                settings=SETTINGS,
+            )
+    return bool(missing)
