@@ -194,6 +194,10 @@ class Ledger:
             )
         ]
 
+    def newest_reads(self, tabela: str) -> dict[str, int]:
+        """Return the newest versions with which a table was copied and had its keys compared, by kind."""
+        return {kind: int(version) for kind, version in self._query("read_newest_reads", {"tabela": tabela})}
+
     def state(self, before: datetime = ALWAYS, ways: Collection[str] = WAYS) -> LedgerState:
         """Return what is covered, what is owed, and the scans to go on from, as far as tables of these ways need it."""
         scans = self.scans(before) if "scan" in ways else ()

@@ -34,13 +34,16 @@ class Migration(NamedTuple):
     number: int
     name: str
 
-    def statements(self, storage: str) -> list[str]:
-        """Return its statements for the database `storage`; they stand apart by a line with a semicolon."""
+    def statements(self, storage: str, views: str) -> list[str]:
+        """Return its statements for these two databases; they stand apart by a line with a semicolon."""
 
         def own(table: str) -> str:
             return names.ch(storage, table)
 
-        text = render(f"migrations/{self.number:04}_{self.name}", own=own)
+        def shown(view: str) -> str:
+            return names.ch(views, view)
+
+        text = render(f"migrations/{self.number:04}_{self.name}", own=own, shown=shown)
         return [statement.strip() for statement in re.split(r"^;$", text, flags=re.M)]
 
 
@@ -72,7 +75,7 @@ def apply(warehouse: Warehouse, client: Client, applied: int | None) -> bool:
     replicas = {} if warehouse.cluster is None else PUBLISH_SETTINGS
     for migration in missing:
         log.info("%s: migration %04d, %s", warehouse.storage, *migration)
-        for statement in migration.statements(warehouse.storage):
+        for statement in migration.statements(warehouse.storage, warehouse.views):
             if statement.startswith("CREATE"):
                 warehouse.create(client, statement)
             else:

@@ -48,7 +48,19 @@ from include.mirror.deletes import detached
 from include.mirror.engine import Engine
 from include.mirror.errors import MirrorError, SchemaError, SourceAwayError
 from include.mirror.ledger import Attempt, Entry, Ledger
-from include.mirror.plan import EPOCH, Copy, Keys, Notes, OpenTransactions, Read, Rebuild, Scan, Sweep, Work
+from include.mirror.plan import (
+    EPOCH,
+    Copy,
+    Keys,
+    Notes,
+    OpenTransactions,
+    Read,
+    Rebuild,
+    Repair,
+    Scan,
+    Sweep,
+    Work,
+)
 from include.mirror.source import changes
 from include.mirror.source.changes import Changes
 from include.mirror.source.clock import wait_until
@@ -284,6 +296,8 @@ class Mover:
         table = self.tables[work.tabela]
         if isinstance(work, Keys):
             return self._stage_deleted(work, current, attempt, stack)
+        if isinstance(work, Repair):
+            return self._stage_repair(work, current, attempt, stack)
         source = current.table(table.spec)
         began = monotonic()
         with telemetry.step("stage", work) as span:
@@ -356,9 +370,27 @@ class Mover:
             span.set_attribute("rows", deleted)
             return found(deleted, stage)
 
+    def _stage_repair(self, work: Repair, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
+        """Stage the rows with these keys, and a tombstone for each key of the warehouse that the snapshot has not."""
+        from include.mirror.checksums import put_keys
+
+        table, began = self.tables[work.tabela], monotonic()
+        source = current.table(table.spec)
+        with telemetry.step("stage", work) as span:
+            stage = table.stage(attempt.label, stack)
+            batches = current.stream(source, changes.with_keys(table.spec, work.keys))
+            tally = self._load(stage, work, batches, current.version, source)
+            self.engine.observe("staged", work)
+            self._verify(stage, tally, source)
+            keys = put_keys(table, self.client, attempt.label, work.keys, stack)
+            rows = stage.keep_gone(keys.condition, current.version)
+            self.engine.observe("verified", work)
+            span.set_attribute("rows", rows)
+            return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began)
+
     def _wanted(self, work: Work, current: Snapshot, noted_at: datetime, source: SourceTable) -> Changes:
         """Return what a read asks for."""
-        if isinstance(work, Copy | Rebuild | Keys):
+        if isinstance(work, Copy | Rebuild | Keys | Repair):
             return changes.EVERYTHING
         if isinstance(work, Scan):
             if work.xmin is None or not current.comparable(work.xmin, work.system):
@@ -411,6 +443,8 @@ class Mover:
                     both = load.tally.digest if before is None else before + load.tally.digest
                     published[work.tabela] = both
                     stage.check_published(version, both)
+                    if isinstance(work, Repair):
+                        stage.check_deleted(version)
             self.engine.observe("confirmed", work)
             log.info("%s: %d rows, version %d", work, load.rows, version)
 

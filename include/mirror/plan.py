@@ -232,7 +232,22 @@ class Keys:
         return f"{self.tabela} for deleted keys"
 
 
-Work = Read | Scan | Copy | Sweep | Rebuild | Keys
+@dataclass(frozen=True)
+class Repair:
+    """Rows of one table to read by their keys, and to delete in the warehouse where the source has none with that key.
+
+    A key is the texts of its columns, as both servers print them to be compared.
+    """
+
+    tabela: str
+    keys: tuple[tuple[str, ...], ...]
+    kind: Literal["repair"] = "repair"
+
+    def __str__(self) -> str:
+        return f"{len(self.keys)} keys of {self.tabela}"
+
+
+Work = Read | Scan | Copy | Sweep | Rebuild | Keys | Repair
 """Something that a run has to read."""
 
 
@@ -305,7 +320,7 @@ def plan(
         for tabela in request.tabelas
         for window in missing(ledger.coverage, request, tabela, oldest)
     ]
-    return reads + [read for tabela in tables for read in _rereads(ledger.pending, now, tabela)]
+    return reads + [read for tabela in tables for read in rereads(ledger.pending, now, tabela)]
 
 
 def scan(ledger: LedgerState, tabela: str) -> Scan:
@@ -420,7 +435,7 @@ def _key_gaps(ranges: list[tuple[int | None, int | None]]) -> list[tuple[int | N
     return [*free, (reached, None)]
 
 
-def _rereads(pending: Iterable[Pending], now: OpenTransactions, tabela: str) -> list[Read]:
+def rereads(pending: Iterable[Pending], now: OpenTransactions, tabela: str) -> list[Read]:
     """Return one read per stretch of time that transactions, gone by now, may have written into."""
     due = [row for row in pending if row.window.tabela == tabela and row.notes.gone(now)]
     stretches: list[tuple[datetime, datetime, list[Pending]]] = []

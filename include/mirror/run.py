@@ -37,6 +37,7 @@ from include.mirror.plan import (
     OpenTransactions,
     Read,
     Rebuild,
+    Repair,
     Scan,
     Sweep,
     Work,
@@ -83,6 +84,7 @@ WAYS_OF: Mapping[type[Work], Collection[str]] = {
     # Of a table that became another one, whatever its way.
     Copy: WAYS,
     Rebuild: WAYS,
+    Repair: WAYS,
 }
 """The ways of a table for which each kind of read makes sense."""
 

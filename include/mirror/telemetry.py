@@ -14,6 +14,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.trace import Span
 
 from include.mirror.plan import Read, Work
+from include.mirror.reports import Report
 
 _tracer = trace.get_tracer("mirror")
 _meter = metrics.get_meter("mirror")
@@ -29,6 +30,17 @@ _lag = _meter.create_gauge("mirror.lag", "s", "The source's clock less the end o
 # A lag that is no longer reported stands still; a dashboard can go on subtracting this one from its own time.
 _covered = _meter.create_gauge(
     "mirror.covered_until.timestamp", "s", "The end of what is covered, since 1970"
+)
+_reconciled = _meter.create_counter(
+    "mirror.reconciled",
+    "{row}",
+    "Rows that reconciliation found wrong or deleted, repaired, or could not judge",
+)
+_equal = _meter.create_gauge(
+    "mirror.equal", "1", "1 where the last comparison left both sides equal, 0 where not"
+)
+_compared = _meter.create_gauge(
+    "mirror.compared.timestamp", "s", "When the snapshot was taken that was compared last, since 1970"
 )
 
 
@@ -58,6 +70,21 @@ def covered(mirror: str, tabela: str, until: datetime, now: datetime) -> None:
     attributes = {"mirror": mirror, "table": tabela}
     _covered.set(until.timestamp(), attributes)
     _lag.set((now - until).total_seconds(), attributes)
+
+
+def reconciled(mirror: str, report: Report) -> None:
+    """Tell what a comparison of a table with its source has found."""
+    attributes = {"mirror": mirror, "table": report.tabela}
+    for found, rows in (
+        ("wrong", report.wrong),
+        ("deleted", report.deleted),
+        ("repaired", report.repaired),
+        ("undecided", report.undecided),
+    ):
+        _reconciled.add(rows, {**attributes, "found": found})
+    _equal.set(int(report.word in ("equal", "repaired")), attributes)
+    if report.version:
+        _compared.set(report.version / 1_000_000, attributes)
 
 
 def _attributes(read: Work) -> dict[str, str]:

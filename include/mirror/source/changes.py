@@ -112,6 +112,38 @@ def outside(
     return Changes(condition, values)
 
 
+def with_keys(spec: TableSpec, keys: Sequence[Sequence[str]]) -> Changes:
+    """Return what selects the rows with these keys: the texts of their columns, as both servers print them to compare."""
+    arrays = [f"(SELECT current_setting('mirror.k{number}')::text[])" for number in range(len(spec.key))]
+    values = [
+        (f"k{number}", "{" + ",".join(map(_element, part)) + "}")
+        for number, part in enumerate(zip(*keys, strict=True))
+    ]
+    return Changes(having_keys(spec, arrays), values)
+
+
+def having_keys(spec: TableSpec, arrays: Sequence[str]) -> str:
+    """Return what is true of rows whose keys stand in these arrays of texts, one per column of the key.
+
+    A column that prints to be compared as it prints anyway is compared as a value, which an index finds. That takes values
+    for equal which print differently, such as 1.0 and 1.00 or, by their collation, a and A: a few rows more than were meant.
+    """
+    own, wanted = [], []
+    for number, column in enumerate(spec.key_columns):
+        name, kind = names.pg(column.name), column.source
+        as_value = kind.schema == "pg_catalog" and column.carrier.source_text(name) == f"{name}::text"
+        own.append(name if as_value else column.carrier.source_text(name))
+        wanted.append(f"CAST(wanted.k{number} AS {kind.declared})" if as_value else f"wanted.k{number}")
+    columns = ", ".join(f"k{number}" for number in range(len(own)))
+    return f"({', '.join(own)}) IN (SELECT {', '.join(wanted)} FROM unnest({', '.join(arrays)}) AS wanted({columns}))"  # noqa: S608
+
+
+def _element(text: str) -> str:
+    """Return a text as it stands in an array that PostgreSQL reads."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
 def both(first: Changes, second: Changes) -> Changes:
     """Return what selects the rows that both select."""
     return Changes(f"{first.condition} AND {second.condition}", [*first.values, *second.values])

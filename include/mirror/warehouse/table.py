@@ -257,6 +257,18 @@ class Stage:
         )
         return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
 
+    def keep_gone(self, condition: str, version: int) -> int:
+        """Add a tombstone of this version for each current row of which `condition` is true and whose key is not staged;
+        return how many rows there are. Of rows that a newer snapshot has brought this one says nothing."""
+        table, own = self.table, self.table.own
+        columns = f"{table.columns}, {names.ch(own.version)}, {names.ch(own.deleted)}"
+        table.client.command(
+            f"INSERT INTO {self.name} ({columns}) SELECT {table.columns}, {version}, 1"
+            f" {table.lacking(self, version)} AND {condition}",
+            settings=SETTINGS | FINAL,
+        )
+        return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
+
     def check_deleted(self, version: int) -> None:
         """Raise VerificationError unless every staged tombstone is published, or its key has a newer version."""
         table = self.table

@@ -1,0 +1,354 @@
+"""Sums over the rows of a table that both servers compute for themselves, and compare without sending the rows.
+
+A row counts by a text of all its columns, each with its length in front (two columns can't become one), NULL as `N`. Its
+hash is the first half of that text's MD5, as a signed number of 64 bits. A bucket counts its rows and adds up their hashes:
+sums, since XOR would let two equal rows cancel. The texts of values are those by which sampled rows are compared
+(`Carrier.source_text` and `warehouse_text`).
+
+A row's bucket follows from its key: of one integer, the key modulo the number of buckets; of any other, four bytes of the
+MD5 of its text. So buckets can be cut into finer ones again and again: with FANOUT times as many, each becomes FANOUT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from include.mirror import names
+from include.mirror.source import changes
+from include.mirror.source.session import Connection, one, run
+from include.mirror.source.table import SourceTable
+from include.mirror.spec import TableSpec
+from include.mirror.templates import render
+from include.mirror.warehouse.client import FINAL, SETTINGS, WIDE
+from include.mirror.warehouse.table import WarehouseTable, temporary_name
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from clickhouse_connect.driver.client import Client
+
+FANOUT = 128
+"""How many buckets there are at first, and into how many each is cut that differs."""
+
+CHUNK_SECONDS = 0.25
+"""How long one statement may read in the source, about."""
+
+FIRST_PAGES = 64
+"""How many pages the first statement reads: little, as nobody knows how long that takes."""
+
+KEYS_AT_ONCE = 2000
+"""How many keys one statement looks up in the source."""
+
+TID_RANGES = 140000
+"""The first PostgreSQL that finds rows by a range of pages without reading the others."""
+
+Key = tuple[str, ...]
+"""A key by the texts of its columns, as both servers print them for comparison."""
+
+
+class Bucket(NamedTuple):
+    """How many rows there are of it, and the sum of their hashes."""
+
+    rows: int
+    total: int
+
+
+class Row(NamedTuple):
+    """The hash of one row, and what tells one state of it from another: `mark` is the writer's id in the source, the newest
+    version in the warehouse, 0 where neither says anything. `hash` is None where there is no row."""
+
+    hash: int | None
+    mark: int = 0
+
+
+ABSENT = Row(None)
+
+
+@dataclass(frozen=True)
+class Expressions:
+    """The SQL of one server for a table's rows: the texts of the key's columns, the row's hash, and what the bucket is the
+    remainder of."""
+
+    key: tuple[str, ...]
+    hash: str
+    number: str
+
+    def bucket(self, buckets: int) -> str:
+        """Return the expression of a row's bucket among so many."""
+        return f"({self.number}) % {buckets}"
+
+
+def of_source(spec: TableSpec, encoding: str) -> Expressions:
+    """Return PostgreSQL's expressions; `encoding` is that of the database."""
+    utf8 = encoding == "UTF8"
+
+    def size(text: str) -> str:
+        return f"octet_length({text})" if utf8 else f"octet_length(convert_to({text}, 'UTF8'))"
+
+    def digest(text: str, digits: int) -> str:
+        whole = text if utf8 else f"convert_to({text}, 'UTF8')"
+        return f"substr(md5({whole}), 1, {digits})"
+
+    def joined(texts: Sequence[str]) -> str:
+        return " || ".join(f"coalesce({size(text)}::text || ':' || {text}, 'N')" for text in texts)
+
+    texts = {column.name: f"({column.carrier.source_text(names.pg(column.name))})" for column in spec.columns}
+    key = tuple(texts[name] for name in spec.key)
+    number = (
+        f"{names.pg(spec.integer_key)}::bigint"
+        if spec.integer_key
+        else f"('x' || {digest(f'({joined(key)})', 8)})::bit(32)::bigint"
+    )
+    row = f"({joined(list(texts.values()))})"
+    return Expressions(key, f"('x' || {digest(row, 16)})::bit(64)::bigint", number)
+
+
+def of_warehouse(spec: TableSpec) -> Expressions:
+    """Return ClickHouse's expressions of the same."""
+
+    def joined(texts: Sequence[str]) -> str:
+        parts = [f"ifNull(concat(toString(length({text})), ':', {text}), 'N')" for text in texts]
+        # concat of a single argument is an error in some versions.
+        return f"concat('', {', '.join(parts)})"
+
+    texts = {column.name: column.carrier.warehouse_text(names.ch(column.name)) for column in spec.columns}
+    key = tuple(texts[name] for name in spec.key)
+    number = (
+        f"toInt64({names.ch(spec.integer_key)})"
+        if spec.integer_key
+        else f"toInt64(reinterpretAsUInt32(reverse(substring(MD5({joined(key)}), 1, 4))))"
+    )
+    return Expressions(
+        key, f"reinterpretAsInt64(reverse(substring(MD5({joined(list(texts.values()))}), 1, 8)))", number
+    )
+
+
+@dataclass
+class Load:
+    """How much of the time the source is read, and how much has been: `share` of it at most, from 0 to 1."""
+
+    share: float
+    sleep: Callable[[float], None]
+    statements: int = 0
+    longest: float = 0.0
+    pages: int = FIRST_PAGES
+
+    def read(self, connection: Connection, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Run one statement, and rest as long as the share asks for."""
+        began = monotonic()
+        rows = run(connection, query, parameters).fetchall()
+        seconds = monotonic() - began
+        self.statements += 1
+        self.longest = max(self.longest, seconds)
+        # Towards the wanted time, and never by more than four times at once: pages differ in what they hold.
+        factor = CHUNK_SECONDS / max(seconds, CHUNK_SECONDS / 100)
+        self.pages = max(1, int(self.pages * min(4.0, max(0.25, factor))))
+        if self.share < 1:
+            self.sleep(seconds * (1 - self.share) / self.share)
+        return rows
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """A table of the source as one session sees it in its snapshot, read piece by piece."""
+
+    table: SourceTable
+    load: Load
+
+    @property
+    def expressions(self) -> Expressions:
+        """PostgreSQL's expressions."""
+        encoding = self.table.connection.info.parameter_status("server_encoding") or "UTF8"
+        return of_source(self.table.spec, encoding)
+
+    def buckets(self, buckets: int, within: tuple[int, Sequence[int]] | None = None) -> dict[int, Bucket]:
+        """Return count and sum of each bucket that has rows; of those `within` some of so many buckets only."""
+        sql = self.expressions
+        totals: dict[int, list[int]] = {}
+        for number, rows, total in self._pieces(
+            f"SELECT bucket, count(*), sum(hash)::text FROM (SELECT {sql.bucket(buckets)} AS bucket, {sql.hash} AS hash",  # noqa: S608
+            ") AS rows GROUP BY bucket",
+            within,
+        ):
+            entry = totals.setdefault(number, [0, 0])
+            entry[0] += rows
+            entry[1] += int(total)
+        return {number: Bucket(*entry) for number, entry in totals.items()}
+
+    def rows(self, buckets: int, within: Sequence[int]) -> dict[Key, Row]:
+        """Return the rows of some of so many buckets, by their keys."""
+        sql = self.expressions
+        columns = ", ".join((*sql.key, sql.hash, self._writer))
+        return {
+            tuple(found[:-2]): Row(found[-2], found[-1])
+            for found in self._pieces(f"SELECT {columns}", "", (buckets, within))
+        }
+
+    def of_keys(self, keys: Sequence[Key]) -> dict[Key, Row]:
+        """Return the rows with these keys, by them."""
+        sql = self.expressions
+        found = self._with_keys((*sql.key, sql.hash, self._writer), keys)
+        return {tuple(row[:-2]): Row(row[-2], row[-1]) for row in found}
+
+    def texts(self, keys: Sequence[Key]) -> dict[Key, Key]:
+        """Return the rows with these keys, all columns as texts."""
+        spec = self.table.spec
+        texts = [column.carrier.source_text(names.pg(column.name)) for column in spec.columns]
+        found = self._with_keys(texts, keys)
+        return {tuple(row[place] for place in spec.key_places): tuple(row) for row in found}
+
+    def _with_keys(self, selected: Sequence[str], keys: Sequence[Key]) -> list[tuple[Any, ...]]:
+        spec = self.table.spec
+        arrays = [f"${number + 1}::text[]" for number in range(len(spec.key))]
+        query = (
+            f"SELECT {', '.join(selected)} FROM {self.table.relation}"  # noqa: S608
+            f" WHERE {changes.having_keys(spec, arrays)}"
+        )
+        found: list[tuple[Any, ...]] = []
+        for first in range(0, len(keys), KEYS_AT_ONCE):
+            parts = zip(*keys[first : first + KEYS_AT_ONCE], strict=True)
+            found += self.load.read(self.table.connection, query, [list(part) for part in parts])
+        return found
+
+    @property
+    def _writer(self) -> str:
+        return "xmin::text::bigint" if self.table.spec.way != "copy" else "0"
+
+    def _pieces(
+        self, head: str, tail: str, within: tuple[int, Sequence[int]] | None
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield what a query finds, piece by piece of the table's pages; FROM and WHERE stand between `head` and `tail`."""
+
+        def query(condition: str) -> str:
+            return f"{head} FROM {self.table.relation} WHERE {condition}{tail}"
+
+        wanted, parameters = "TRUE", list[object]()
+        if within is not None:
+            wanted = f"{self.expressions.bucket(within[0])} = ANY ($1::bigint[])"
+            parameters = [list(within[1])]
+        connection, spec = self.table.connection, self.table.spec
+        if spec.kind not in ("r", "p") or spec.way == "copy" or connection.info.server_version < TID_RANGES:
+            yield from self.load.read(connection, query(wanted), parameters)
+            return
+        (pages,) = one(connection, render("read_pages"), (spec.oid, spec.only))
+        first = len(parameters) + 1
+        start = 0
+        while True:
+            end = start + self.load.pages
+            condition = f"ctid >= ${first}::tid AND {wanted}"
+            bounds: list[object] = [*parameters, f"({start},0)"]
+            if end < pages:
+                condition = f"ctid < ${first + 1}::tid AND {condition}"
+                bounds.append(f"({end},0)")
+            yield from self.load.read(connection, query(condition), bounds)
+            if end >= pages:
+                return
+            start = end
+
+
+@dataclass(frozen=True)
+class WarehouseRows:
+    """The current rows of a table of the warehouse."""
+
+    table: WarehouseTable
+
+    def buckets(self, buckets: int, within: tuple[int, Sequence[int]] | None = None) -> dict[int, Bucket]:
+        """Return count and sum of each bucket that has rows; of those `within` some of so many buckets only."""
+        sql = of_warehouse(self.table.spec)
+        condition = "" if within is None else f" WHERE {_among(sql, *within)}"
+        rows = self.table.client.query(
+            f"SELECT {sql.bucket(buckets)} AS bucket, count(), toString(sum(toInt128({sql.hash})))"  # noqa: S608
+            f" FROM {self.table.name} FINAL{condition} GROUP BY bucket",
+            settings=WIDE | FINAL,
+        ).result_rows
+        return {number: Bucket(count, int(total)) for number, count, total in rows}
+
+    def rows(self, buckets: int, within: Sequence[int]) -> dict[Key, Row]:
+        """Return the rows of some of so many buckets, by their keys, with their versions."""
+        return self._rows(_among(of_warehouse(self.table.spec), buckets, within))
+
+    def of_keys(self, keys: Keys) -> dict[Key, Row]:
+        """Return the rows with these keys, all of them: the mark is the newest version, also that of a tombstone."""
+        sql, own = of_warehouse(self.table.spec), self.table.own
+        newest = self.table.client.query(
+            f"SELECT {', '.join(sql.key)}, max({names.ch(own.version)}) FROM {self.table.name}"  # noqa: S608
+            f" WHERE {keys.condition} GROUP BY {', '.join(sql.key)}",
+            settings=WIDE,
+        ).result_rows
+        found = {tuple(row[:-1]): Row(None, row[-1]) for row in newest}
+        return found | {
+            key: Row(row.hash, max(row.mark, found[key].mark if key in found else 0))
+            for key, row in self._rows(keys.condition).items()
+        }
+
+    def texts(self, keys: Keys) -> dict[Key, Key]:
+        """Return the current rows with these keys, all columns as texts."""
+        spec = self.table.spec
+        texts = [column.carrier.warehouse_text(names.ch(column.name)) for column in spec.columns]
+        found = self.table.client.query(
+            f"SELECT {', '.join(texts)} FROM {self.table.name} FINAL WHERE {keys.condition}",  # noqa: S608
+            settings=WIDE | FINAL,
+        ).result_rows
+        return {tuple(row[place] for place in spec.key_places): tuple(row) for row in found}
+
+    def _rows(self, condition: str) -> dict[Key, Row]:
+        sql = of_warehouse(self.table.spec)
+        columns = ", ".join((*sql.key, sql.hash, names.ch(self.table.own.version)))
+        found = self.table.client.query(
+            f"SELECT {columns} FROM {self.table.name} FINAL WHERE {condition}",  # noqa: S608
+            settings=WIDE | FINAL,
+        ).result_rows
+        return {tuple(row[:-2]): Row(row[-2], row[-1]) for row in found}
+
+
+def _among(sql: Expressions, buckets: int, within: Sequence[int]) -> str:
+    """Return what is true of rows in some of so many buckets. They are many, and stand in the statement itself."""
+    return f"{sql.bucket(buckets)} IN ({', '.join(map(str, within))})"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys in a table of the warehouse that is there as long as they are asked for: no address could hold them."""
+
+    table: WarehouseTable
+    name: str
+
+    @property
+    def condition(self) -> str:
+        """What is true of rows that have one of them."""
+        spec = self.table.spec
+        texts = of_warehouse(spec).key
+        columns = ", ".join(f"k{number}" for number in range(len(texts)))
+        found = f"({', '.join(texts)}) IN (SELECT {columns} FROM {self.name})"  # noqa: S608
+        if spec.integer_key:
+            # Also by the number, which the order of the table finds.
+            kind = spec.key_columns[0].warehouse_type
+            found += f" AND {names.ch(spec.integer_key)} IN (SELECT CAST(k0 AS {kind}) FROM {self.name})"  # noqa: S608
+        return found
+
+
+def put_keys(
+    table: WarehouseTable, client: Client, label: str, keys: Sequence[Key], stack: ExitStack
+) -> Keys:
+    """Put keys into a table of the warehouse that is dropped when `stack` ends."""
+    storage = table.warehouse.storage
+    name = temporary_name(table.spec.name, f"{label}_keys")
+    quoted = names.ch(storage, name)
+    columns = [f"k{number}" for number in range(len(table.spec.key))]
+    client.command(
+        f"CREATE TABLE {quoted} ({', '.join(f'{column} String' for column in columns)}) ENGINE = MergeTree ORDER BY tuple()",
+        settings=SETTINGS,
+    )
+    stack.callback(client.command, f"DROP TABLE IF EXISTS {quoted} SYNC")
+    client.insert(
+        name, [list(key) for key in keys], column_names=columns, database=storage, settings=SETTINGS
+    )
+    return Keys(table, quoted)
+
+
+def differing(ours: Mapping[int, Bucket], theirs: Mapping[int, Bucket]) -> list[int]:
+    """Return the buckets of which both sides do not have the same."""
+    return sorted(number for number in ours.keys() | theirs.keys() if ours.get(number) != theirs.get(number))

@@ -1,0 +1,478 @@
+"""Reconciliation: whether a table of the warehouse is its source's, row by row, and putting right what is not.
+
+1. In one snapshot of the source, count and sum of the rows' hashes are computed per bucket, on both sides; buckets that
+   differ are cut into finer ones, and of the last the rows' keys and hashes are fetched (`checksums.py`).
+2. A row that differs may be merely on its way. So the mirror is waited for, until its ledger owes nothing of what the
+   snapshot saw. Then these rows alone are compared again, in a new snapshot. A row is wrong if its source is as it was in
+   the first, and what the warehouse has is no newer than that. One that has changed meanwhile is waited for once more.
+3. Rows that are wrong are read again by their keys, in a snapshot of their own, and go the way of any other read: staged,
+   verified, published with that snapshot's version, noted in the ledger. A key that the source has not becomes a tombstone.
+4. They are compared once more. Only what is equal then counts as repaired.
+
+Nothing is written before step 3, and that is a pass like any other (`move.py`): a process that dies leaves what a pass
+leaves, and the next reconciliation begins anew. Two at once read the same rows twice. Runs that publish meanwhile have newer
+versions, and win.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from include.mirror import contract, migrations, names, reports, telemetry
+from include.mirror.checksums import (
+    ABSENT,
+    FANOUT,
+    Bucket,
+    Key,
+    Load,
+    Row,
+    SourceRows,
+    WarehouseRows,
+    differing,
+    put_keys,
+)
+from include.mirror.deletes import means
+from include.mirror.engine import Engine
+from include.mirror.errors import (
+    MirrorError,
+    RequestError,
+    SchemaError,
+    VerificationError,
+    WarehouseError,
+)
+from include.mirror.ledger import TABLE as LEDGER
+from include.mirror.ledger import Attempt, Ledger
+from include.mirror.move import Mover
+from include.mirror.plan import EPOCH, Repair, gaps, rereads
+from include.mirror.reports import Report
+from include.mirror.source.clock import clock
+from include.mirror.source.session import Connection
+from include.mirror.source.snapshot import snapshot
+from include.mirror.source.table import SourceTable, oldest_changes
+from include.mirror.source.transactions import Identity, check_server, open_transactions
+from include.mirror.spec import TableSpec
+from include.mirror.warehouse import parts
+from include.mirror.warehouse.table import WarehouseTable
+from include.mirror.window import ceil_time, choose
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+log = logging.getLogger(__name__)
+
+CONF_KEYS = ("tabelas", "somente_relatorio", "confirmar")
+
+FEW = 10_000
+"""So many rows of differing buckets are fetched, and not cut once more."""
+
+MOST = 500_000
+"""Of more differing rows than this a table is built anew rather than repaired."""
+
+ROUNDS = 4
+"""How often rows that go on changing are compared again."""
+
+AT_ONCE = 5_000
+"""How many rows one pass repairs."""
+
+SAMPLES = 5
+LONGEST_VALUE = 60
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far reconciliation may go.
+
+    Of the time, `share` is spent reading in the source, from 0 to 1. `patience` is how long the mirror is waited for.
+    Without `confirmed`, no more than the share `deleted` of a table's rows is deleted in the warehouse.
+    """
+
+    share: float = 0.5
+    patience: timedelta = timedelta(minutes=15)
+    deleted: float = 0.2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a reconciliation was asked for: which tables, only to report, and whether many deletions are meant."""
+
+    tabelas: tuple[str, ...]
+    only_report: bool = False
+    confirmed: bool = False
+
+
+def plan_reconciliation(engine: Engine, conf: Mapping[str, Any]) -> Asked:
+    """Return what to reconcile; raise RequestError for a conf that makes no sense."""
+    if given := [key for key in ("inicio", "fim") if key in conf]:
+        raise RequestError(
+            f"{' and '.join(given)} make no sense here: tables are compared whole. To read a range again, run "
+            f"etl_{engine.declaration.label} with it"
+        )
+    if unknown := [key for key in conf if key not in CONF_KEYS]:
+        raise RequestError(
+            f"unknown conf key {', '.join(map(repr, unknown))}; there are {', '.join(CONF_KEYS)}"
+        )
+    wanted = conf.get("tabelas")
+    if wanted is not None and not (
+        isinstance(wanted, list) and wanted and all(isinstance(one, str) for one in wanted)
+    ):
+        raise RequestError(f'tabelas is {wanted!r}; it must be a list of tables, such as ["venda"]')
+    for key in ("somente_relatorio", "confirmar"):
+        if not isinstance(conf.get(key, False), bool):
+            raise RequestError(f"{key} is {conf[key]!r}; it must be true or false")
+    with engine.source.connect() as source:
+        resolved = engine.specs(source)
+    chosen = choose(wanted, (*resolved.specs, *resolved.refused))
+    return Asked(chosen, conf.get("somente_relatorio", False), conf.get("confirmar", False))
+
+
+def reconcile(
+    engine: Engine,
+    tabela: str,
+    asked: Asked,
+    attempt: Attempt,
+    limits: Limits = Limits(),
+    *,
+    wait: Callable[[], None] = lambda: time.sleep(5),
+    rest: Callable[[float], None] = time.sleep,
+) -> Report:
+    """Compare one table whole, repair it unless only a report was asked for, keep the report and return it.
+
+    `wait` passes the time until the mirror may have moved on, `rest` so many seconds between two statements in the source.
+    What is wrong with the table as a whole is told by the report; what may heal by itself raises.
+    """
+    started_at = datetime.now(UTC)
+    with engine.clients() as (source, client), engine.warehouse.client() as inserting:
+        _prepare(engine, client)
+        one = _Reconciliation(
+            engine, tabela, asked, attempt, limits, source, client, inserting, wait, Load(limits.share, rest)
+        )
+        try:
+            report = one.run()
+        except MirrorError as error:
+            if error.heals:
+                raise
+            report = Report(tabela).because("unknown", str(error))
+        report = replace(
+            report,
+            only_report=asked.only_report,
+            statements=one.load.statements,
+            longest=round(one.load.longest, 3),
+        )
+        reports.write(engine.warehouse, client, report, attempt, started_at)
+    log.log(logging.WARNING if report.is_alarming else logging.INFO, "%s", report)
+    telemetry.reconciled(engine.declaration.name, report)
+    return report
+
+
+def _prepare(engine: Engine, client: Client) -> None:
+    """Bring the ledger's neighbours to this version; raise WarehouseError where there is no ledger yet."""
+    contents, warehouse = contract.read(engine.warehouse, client), engine.warehouse
+    if LEDGER not in contents.storage:
+        raise WarehouseError(
+            f"there is no ledger in {warehouse.storage} yet: etl_{engine.declaration.label} has to run once, then there is "
+            "something to compare"
+        )
+    migrated = contents.storage.get(migrations.TABLE)
+    Ledger(warehouse, client).prepare(migrated.rows if migrated else 0)
+
+
+def conclude(found: Iterable[Report], *, only_report: bool) -> None:
+    """Raise VerificationError where a table needs a person, although what could be repaired is repaired."""
+    alarming = [report for report in found if report.is_alarming or (only_report and report.word != "equal")]
+    if alarming:
+        raise WrongError("; ".join(map(str, alarming)))
+
+
+class WrongError(VerificationError):
+    """A comparison has found what should not have been: look for who changed it. Trying again would hide that."""
+
+    heals = False
+
+
+@dataclass
+class _Reconciliation:
+    engine: Engine
+    tabela: str
+    asked: Asked
+    attempt: Attempt
+    limits: Limits
+    source: Connection
+    client: Client
+    inserting: Client
+    wait: Callable[[], None]
+    load: Load
+    moved: int = 0
+    rows: tuple[int, int] = (0, 0)
+    identity: Identity = field(init=False)
+    table: WarehouseTable = field(init=False)
+
+    @property
+    def spec(self) -> TableSpec:
+        return self.table.spec
+
+    def run(self) -> Report:
+        report = Report(self.tabela)
+        tables, refused = self.engine.tables(self.source, self.client, [self.tabela])
+        if self.tabela in refused:
+            return report.because("unknown", refused[self.tabela])
+        self.table = tables[self.tabela]
+        self.identity = check_server(self.source, sessions=self.spec.way == "window")
+        if why := self._wait_until(self._is_loading):
+            return report.because("unknown", f"it can't be told yet: {why}")
+        version, differs = self._compare()
+        report = replace(
+            report, version=version, rows_source=self.rows[0], rows_warehouse=self.rows[1], moved=self.moved
+        )
+        if not differs:
+            return replace(report, word="equal")
+        return self._judge(report, differs)
+
+    def _compare(self) -> tuple[int, dict[Key, Row]]:
+        """Return the version of a snapshot, and of each row that differs what the snapshot has."""
+        with snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version) as current:
+            ours = SourceRows(current.table(self.spec), self.load)
+            theirs = WarehouseRows(self.table)
+            buckets, here, there = FANOUT, ours.buckets(FANOUT), theirs.buckets(FANOUT)
+            self.rows = _count(here.values()), _count(there.values())
+            self.moved += len(here) + len(there)
+            wanted = differing(here, there)
+            while (
+                rows := _count(side[one] for side in (here, there) for one in wanted if one in side)
+            ) > FEW:
+                finer = buckets * FANOUT
+                if finer > 2 * max(self.rows):
+                    break
+                within = (buckets, wanted)
+                buckets, here, there = finer, ours.buckets(finer, within), theirs.buckets(finer, within)
+                self.moved += len(here) + len(there)
+                wanted = differing(here, there)
+            if rows > 2 * MOST:
+                raise SchemaError(
+                    f"about {rows // 2:,} rows of {self.spec.label} may differ, more than are compared one by one: build "
+                    f'the table anew with etl_{self.engine.declaration.label} and {{"reconstruir": ["{self.tabela}"]}}'
+                )
+            if not wanted:
+                return current.version, {}
+            mine, yours = ours.rows(buckets, wanted), theirs.rows(buckets, wanted)
+            self.moved += len(mine) + len(yours)
+            return current.version, {
+                key: mine.get(key, ABSENT)
+                for key in mine.keys() | yours.keys()
+                if mine.get(key, ABSENT).hash != yours.get(key, ABSENT).hash
+            }
+
+    def _judge(self, report: Report, differs: dict[Key, Row]) -> Report:
+        """Tell the wrong rows from those on their way, and repair the wrong ones."""
+        pending, version = differs, report.version
+        wrong: dict[Key, tuple[Row, Row]] = {}
+        why: str | None = None
+        for _ in range(ROUNDS):
+            if not pending or (why := self._wait_until(partial(self._is_owed, version))):
+                break
+            later, now = self._again(list(pending))
+            clock_now = self._clock()
+            if ahead := [theirs.mark for _, theirs in later.values() if theirs.mark > clock_now]:
+                made = f"{self.table.name} WHERE {names.ch(self.table.own.version)} > {clock_now}"
+                raise SchemaError(
+                    f"{len(ahead)} rows of {self.spec.label} have versions in the warehouse that the source's clock has "  # noqa: S608
+                    f"not reached, up to {max(ahead)}: somebody has written them, and nothing that is read replaces them. "
+                    f"Run DELETE FROM {made}"
+                )
+            still: dict[Key, Row] = {}
+            for key, (ours, theirs) in later.items():
+                if ours.hash == theirs.hash:
+                    report = replace(report, in_flight=report.in_flight + 1)
+                elif ours != pending[key] or theirs.mark > version:
+                    still[key] = ours
+                else:
+                    wrong[key] = (ours, theirs)
+            pending, version = still, now
+        gone = [key for key, (ours, _) in wrong.items() if ours.hash is None]
+        by = means(self.spec, self.table.rows, self.engine.options.compare_keys).by
+        if self.spec.deletes == "keep":
+            wrong = {key: found for key, found in wrong.items() if found[0].hash is not None}
+            gone = []
+        report = replace(
+            report,
+            moved=self.moved,
+            undecided=len(pending),
+            missing=sum(theirs.hash is None for _, theirs in wrong.values()),
+            extra=0 if by == "nothing" else len(gone),
+            deleted=len(gone) if by == "nothing" else 0,
+            different=sum(None not in (ours.hash, theirs.hash) for ours, theirs in wrong.values()),
+            samples=self._samples(list(islice(wrong, SAMPLES))),
+        )
+        if wrong:
+            report = self._repair(report, list(wrong), len(gone))
+        elif not pending:
+            report = replace(report, word="equal")
+        if pending:
+            return report.because(
+                "differs" if report.word == "differs" else "unknown",
+                "; ".join(
+                    filter(None, (report.reason, why or "rows went on changing while they were compared"))
+                ),
+            )
+        return report
+
+    def _again(self, keys: Sequence[Key]) -> tuple[dict[Key, tuple[Row, Row]], int]:
+        """Return what both sides have now for these keys, and the version of the snapshot."""
+        with ExitStack() as stack:
+            current = stack.enter_context(
+                snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version)
+            )
+            there = WarehouseRows(self.table).of_keys(
+                put_keys(self.table, self.client, self.attempt.label, keys, stack)
+            )
+            here = SourceRows(current.table(self.spec), self.load).of_keys(keys)
+            self.moved += len(here) + len(there)
+            return {key: (here.get(key, ABSENT), there.get(key, ABSENT)) for key in keys}, current.version
+
+    def _repair(self, report: Report, keys: Sequence[Key], deletions: int) -> Report:
+        """Read rows again by their keys, and prove that they are equal then."""
+        if self.asked.only_report:
+            return report.because("differs", "only a report was asked for")
+        if deletions > self.limits.deleted * report.rows_warehouse and not self.asked.confirmed:
+            return report.because(
+                "differs",
+                f"{deletions:,} of {report.rows_warehouse:,} rows would be deleted, more than {self.limits.deleted:.0%}: is "
+                'the source what it should be? If so, run it once with {"confirmar": true}',
+            )
+        mover = Mover(
+            self.engine, self.source, self.client, self.inserting, {self.tabela: self.table}, self.identity
+        )
+        version = 0
+        for first in range(0, len(keys), AT_ONCE):
+            work = Repair(self.tabela, tuple(keys[first : first + AT_ONCE]))
+            entries = mover.move([work], self.attempt)
+            if not entries:
+                reasons = self._ledger.refused(self.attempt.plan)
+                return report.because("differs", reasons.get(self.tabela, "it could not be repaired"))
+            version = entries[-1].version
+        after, _ = self._again(keys)
+        # What has changed since is the next run's business.
+        equal = [
+            key for key, (ours, theirs) in after.items() if ours.hash == theirs.hash or theirs.mark > version
+        ]
+        report = replace(report, repaired=len(equal), moved=self.moved)
+        if len(equal) < len(keys):
+            return report.because(
+                "differs", f"{len(keys) - len(equal):,} rows still differ after they were read again"
+            )
+        return replace(report, word="repaired")
+
+    def _samples(self, keys: Sequence[Key]) -> tuple[str, ...]:
+        """Return, in words, what both sides hold for some keys."""
+        if not keys:
+            return ()
+        with ExitStack() as stack:
+            there = WarehouseRows(self.table).texts(
+                put_keys(self.table, self.client, self.attempt.label, keys, stack)
+            )
+        here = SourceRows(self._source_table, self.load).texts(keys)
+        return tuple(self._sample(key, here.get(key), there.get(key)) for key in keys)
+
+    def _sample(self, key: Key, here: Key | None, there: Key | None) -> str:
+        where = ", ".join(f"{name} = {_cut(part)}" for name, part in zip(self.spec.key, key, strict=True))
+        if here is None or there is None:
+            return f"{where}: {'not in the source' if here is None else 'not in the warehouse'}"
+        values = ", ".join(
+            f"{column.name} is {_cut(ours)} in the source and {_cut(theirs)} in the warehouse"
+            for column, ours, theirs in zip(self.spec.columns, here, there, strict=True)
+            if ours != theirs
+        )
+        return f"{where}: {values or 'equal by now'}"
+
+    @property
+    def _source_table(self) -> SourceTable:
+        return SourceTable(self.source, self.spec, self.engine.source.zone)
+
+    @property
+    def _ledger(self) -> Ledger:
+        built = {self.tabela: self.table.built} if self.table.built else {}
+        return Ledger(self.engine.warehouse, self.client, self.identity.timeline, built)
+
+    def _clock(self) -> int:
+        """Return the source's clock as a version that a snapshot of this moment would have."""
+        return (clock(self.source) - EPOCH) // timedelta(microseconds=1)
+
+    def _wait_until(self, reason: Callable[[], str | None]) -> str | None:
+        """Wait until there is no reason to wait any more; return it where patience ends before."""
+        deadline = time.monotonic() + self.limits.patience.total_seconds()
+        while why := reason():
+            if time.monotonic() > deadline:
+                return why
+            log.info("%s: waiting, %s", self.tabela, why)
+            self.wait()
+        return None
+
+    def _is_loading(self) -> str | None:
+        """Return why the warehouse can't have all of the table's older rows, None where it can."""
+        spec, ledger = self.spec, self._ledger
+        if lost := parts.lost(
+            ledger.noted_parts().get(self.tabela, ()),
+            parts.read(self.engine.warehouse, self.client, [self.tabela])[self.tabela],
+        ):
+            return f"{lost}, and the next run reads all of it again"
+        if spec.way == "scan":
+            known = any(one.tabela == self.tabela for one in ledger.scans())
+            return None if known else "no run has read all of it yet"
+        if spec.way == "copy":
+            return None if "copy" in ledger.newest_reads(self.tabela) else "no run has read all of it yet"
+        now = clock(self.source)
+        oldest, _ = oldest_changes(self.source, [spec], self.engine.source.zone)
+        holes = gaps(
+            [window for window in ledger.coverage() if window.tabela == self.tabela],
+            self.tabela,
+            oldest.get(self.tabela, now),
+            now + timedelta(microseconds=1),
+        )
+        if len(holes) > 1 or any(hole.fim <= now for hole in holes):
+            return f"{holes[0]} is not in the warehouse yet"
+        return None
+
+    def _is_owed(self, version: int) -> str | None:
+        """Return what the mirror has not moved yet of what a snapshot saw, None where it has moved all of it."""
+        spec, ledger = self.spec, self._ledger
+        seen = EPOCH + timedelta(microseconds=version)
+        by = means(spec, self.table.rows, self.engine.options.compare_keys).by
+        if by == "keys" and ledger.newest_reads(self.tabela).get("keys", 0) < version:
+            return f"no run has compared its keys since {seen:%T}"
+        if spec.way == "scan":
+            known = any(one.tabela == self.tabela and one.taken_at >= seen for one in ledger.scans())
+            return None if known else f"no run has read it since {seen:%T}"
+        if spec.way == "copy":
+            known = ledger.newest_reads(self.tabela).get("copy", 0) >= version
+            return None if known else f"no run has read it since {seen:%T}"
+        oldest, wrong = oldest_changes(self.source, [spec], self.engine.source.zone)
+        if wrong:
+            return "; ".join(wrong.values())
+        state = ledger.state(ways={"window"})
+        # The ledger first, as a planning does it: what has ended between the two is then found gone.
+        now = open_transactions(self.source)
+        end = ceil_time(seen, spec.precision)
+        first = min(oldest.get(self.tabela, end), end)
+        covered = [window for window in state.coverage if window.tabela == self.tabela]
+        if holes := first < end and gaps(covered, self.tabela, first, end):
+            return f"{holes[0]} is not in the warehouse yet"
+        if again := rereads(state.pending, now, self.tabela):
+            return f"{again[0]} has to be read again"
+        return None
+
+
+def _count(buckets: Iterable[Bucket]) -> int:
+    return sum(bucket.rows for bucket in buckets)
+
+
+def _cut(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    return repr(text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…")

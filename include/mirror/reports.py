@@ -1,0 +1,94 @@
+"""What reconciliation says of a table, and where that is kept: `reconciliacoes`, a neighbour of the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from include.mirror.ledger import Attempt
+from include.mirror.warehouse.client import SETTINGS, Warehouse
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+TABLE = "reconciliacoes"
+
+METHOD = "MD5 of every row, summed up in buckets on both sides; rows where these differ"
+
+Word = Literal["equal", "repaired", "differs", "unknown"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """One table, compared whole. The fields are those of the table `reconciliacoes`, where comments explain them."""
+
+    tabela: str
+    word: Word = "unknown"
+    reason: str = ""
+    method: str = METHOD
+    version: int = 0
+    rows_source: int = 0
+    rows_warehouse: int = 0
+    moved: int = 0
+    in_flight: int = 0
+    missing: int = 0
+    extra: int = 0
+    different: int = 0
+    deleted: int = 0
+    repaired: int = 0
+    undecided: int = 0
+    samples: tuple[str, ...] = ()
+    statements: int = 0
+    longest: float = 0.0
+    only_report: bool = False
+
+    @property
+    def wrong(self) -> int:
+        """How many rows were wrong that should not have been: none that somebody deleted or that were on their way."""
+        return self.missing + self.extra + self.different
+
+    @property
+    def is_alarming(self) -> bool:
+        """Whether a person should look at it: something was wrong, or could not be told."""
+        return self.word in ("differs", "unknown") or self.wrong > 0
+
+    def because(self, word: Word, reason: str) -> Report:
+        """Return the same with another word, and why."""
+        return replace(self, word=word, reason=reason)
+
+    def __str__(self) -> str:
+        found = [
+            f"{count:,} {what}"
+            for what, count in (
+                ("missing", self.missing),
+                ("too many", self.extra),
+                ("different", self.different),
+                ("deleted in the source", self.deleted),
+                ("repaired", self.repaired),
+                ("on their way", self.in_flight),
+                ("undecided", self.undecided),
+            )
+            if count
+        ]
+        text = f"{self.tabela}: {self.word}, {self.rows_source:,} rows in the source"
+        if self.rows_source != self.rows_warehouse:
+            text += f" and {self.rows_warehouse:,} in the warehouse"
+        return "; ".join(filter(None, (text, ", ".join(found), self.reason, *self.samples)))
+
+
+def write(
+    warehouse: Warehouse, client: Client, report: Report, attempt: Attempt, started_at: datetime
+) -> None:
+    """Keep a report."""
+    row: dict[str, Any] = {
+        **asdict(report),
+        "samples": list(report.samples),
+        "run_id": attempt.run_id,
+        "try_number": attempt.try_number,
+        "started_at": started_at,
+        "finished_at": datetime.now(UTC),
+    }
+    client.insert(
+        TABLE, [list(row.values())], column_names=list(row), database=warehouse.storage, settings=SETTINGS
+    )

@@ -1,0 +1,296 @@
+"""Reconciliation: what differs is found, told from what is on its way, put right, and proved equal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from include.mirror.declaration import Table
+from include.mirror.errors import RequestError, WarehouseError
+from include.mirror.ledger import Attempt
+from include.mirror.reconcile import (
+    Asked,
+    Limits,
+    WrongError,
+    conclude,
+    plan_reconciliation,
+    reconcile,
+)
+from include.mirror.reports import Report
+from tests.lab import OPTIONS, Lab
+
+LIMITS = Limits(share=1, patience=timedelta(seconds=20))
+IMPATIENT = replace(LIMITS, patience=timedelta(0))
+KEYS = replace(OPTIONS, compare_keys=1_000_000)
+
+
+def attempt() -> Attempt:
+    return Attempt(uuid4(), "reconcile__test", 1)
+
+
+def look(lab: Lab, table: str, limits: Limits = LIMITS, **asked: bool) -> Report:
+    """Reconcile one table; the schedule goes on whenever it waits."""
+    return reconcile(lab.engine(), table, Asked((table,), **asked), attempt(), limits, wait=lambda: _run(lab))
+
+
+def _run(lab: Lab) -> None:
+    lab.run()
+
+
+@pytest.fixture
+def filled(lab: Lab) -> Lab:
+    """Two thousand rows in `coisa`, whose deleted rows only reconciliation finds."""
+    lab.execute("CREATE TABLE coisa (id bigint PRIMARY KEY, nome text, valor numeric(10, 2), em timestamptz)")
+    lab.execute(
+        "INSERT INTO coisa SELECT n - 1000, 'nome ' || n, n / 7.0, '2026-01-01 00:00Z'::timestamptz + n * interval '1 s'"
+        " FROM generate_series(1, 2000) n"
+    )
+    lab.mirror_only("coisa")
+    lab.run()
+    return lab
+
+
+def damage(lab: Lab, statement: str) -> None:
+    client = lab.clickhouse.client()
+    client.command(statement, settings={"mutations_sync": 2})
+    client.close()
+
+
+def test_equal_sides_are_told_from_sums_alone(filled: Lab) -> None:
+    found = look(filled, "coisa")
+    assert (found.word, found.rows_source, found.rows_warehouse) == ("equal", 2000, 2000)
+    # Buckets of both sides, also those of negative keys, and not one row.
+    assert found.moved == 2 * 255
+    assert found.samples == ()
+    assert filled.query("SELECT kind FROM vendas_raw.cargas WHERE kind = 'repair'") == []
+    ((word, reason),) = filled.query("SELECT word, reason FROM vendas_dw.reconciliacoes")
+    assert (word, reason) == ("equal", "")
+    conclude([found], only_report=True)
+
+
+COPY_OF = "INSERT INTO vendas_raw.coisa (id, nome, valor, em, version, is_deleted) SELECT"
+DAMAGE = {
+    "altered": (f"{COPY_OF} id, 'other', valor, em, version, 0 FROM vendas_raw.coisa WHERE id IN (1, -7)", 2),
+    "removed": (
+        f"{COPY_OF} id, nome, valor, em, version, 1 FROM vendas_raw.coisa WHERE id BETWEEN 10 AND 12",
+        3,
+    ),
+    "added": (f"{COPY_OF} id + 100000, nome, valor, em, version, 0 FROM vendas_raw.coisa WHERE id = 5", 1),
+    "moved to another key": (
+        f"{COPY_OF} id + 5000 * is, nome, valor, em, version, 1 - is FROM vendas_raw.coisa"
+        " ARRAY JOIN [0, 1] AS is WHERE id = 6",
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_found_repaired_and_named(filled: Lab, name: str) -> None:
+    statement, rows = DAMAGE[name]
+    damage(filled, statement)
+    # The ledger can't know of it, and a run is green.
+    filled.run()
+    reported = look(filled, "coisa", only_report=True)
+    assert (reported.word, reported.wrong + reported.deleted, reported.repaired) == ("differs", rows, 0)
+    found = look(filled, "coisa")
+    assert (found.word, found.repaired) == ("repaired", rows)
+    assert len(found.samples) == min(rows, 5)
+    filled.assert_equal()
+    assert look(filled, "coisa").word == "equal"
+    # Neither the order of runs nor an old interval again brings it back.
+    filled.run()
+    filled.assert_equal()
+
+
+def test_what_is_wrong_is_told_with_key_column_and_both_values(filled: Lab) -> None:
+    damage(filled, DAMAGE["altered"][0])
+    found = look(filled, "coisa")
+    assert sorted(found.samples) == [
+        "id = '-7': nome is 'nome 993' in the source and 'other' in the warehouse",
+        "id = '1': nome is 'nome 1001' in the source and 'other' in the warehouse",
+    ]
+    with pytest.raises(WrongError, match=r"coisa: repaired, .*2 different, 2 repaired; .*id = '-7'"):
+        conclude([found], only_report=False)
+
+
+def test_few_damaged_rows_move_few_of_many(lab: Lab) -> None:
+    lab.execute("CREATE TABLE muita (id int PRIMARY KEY, valor int)")
+    lab.execute("INSERT INTO muita SELECT n, n FROM generate_series(1, 300000) n")
+    lab.mirror_only("muita")
+    lab.run()
+    damage(
+        lab,
+        "INSERT INTO vendas_raw.muita (id, valor, version) SELECT id, 0, version FROM vendas_raw.muita"
+        " WHERE id IN (1, 70000, 150001, 222222, 300000)",
+    )
+    found = look(lab, "muita")
+    assert (found.word, found.different, found.repaired) == ("repaired", 5, 5)
+    assert found.moved < 300_000 / 100
+    assert lab.query("SELECT sum(rows) FROM vendas_raw.cargas WHERE kind = 'repair'") == [(5,)]
+    lab.assert_equal()
+
+
+def test_rows_on_their_way_are_not_wrong(filled: Lab) -> None:
+    filled.execute("UPDATE coisa SET nome = 'new' WHERE id < -990")
+    filled.execute("DELETE FROM coisa WHERE id > 995")
+    filled.options = KEYS
+    found = look(filled, "coisa")
+    assert (found.word, found.wrong, found.repaired) == ("equal", 0, 0)
+    assert found.in_flight == 14
+    filled.assert_equal()
+
+
+def test_rows_that_change_all_the_time_are_not_wrong(filled: Lab) -> None:
+    def meanwhile() -> None:
+        filled.execute("UPDATE coisa SET nome = nome || '.' WHERE id = 1")
+        filled.run()
+        filled.execute("UPDATE coisa SET nome = rtrim(nome, '.') WHERE id = 1")
+
+    filled.execute("UPDATE coisa SET nome = 'new' WHERE id IN (1, 2)")
+    found = reconcile(filled.engine(), "coisa", Asked(("coisa",)), attempt(), LIMITS, wait=meanwhile)
+    assert found.wrong == 0
+    assert (found.in_flight, found.undecided) in ((1, 1), (2, 0))
+    filled.run()
+    filled.assert_equal()
+
+
+def test_without_a_run_it_says_that_it_does_not_know(filled: Lab) -> None:
+    filled.execute("UPDATE coisa SET nome = 'new' WHERE id = 1")
+    found = look(filled, "coisa", IMPATIENT)
+    assert (found.word, found.undecided, found.wrong) == ("unknown", 1, 0)
+    assert found.reason.startswith("no run has read it since ")
+    with pytest.raises(WrongError, match="unknown"):
+        conclude([found], only_report=False)
+
+
+def test_a_late_commit_is_on_its_way(lab: Lab) -> None:
+    lab.run()
+    with lab.connect(autocommit=False) as late, lab.connect() as now:
+        lab.sell(late)
+        lab.sell(now)
+        lab.run()
+        late.commit()
+        found = look(lab, "venda")
+    assert (found.word, found.in_flight, found.wrong) == ("equal", 1, 0)
+    lab.assert_equal()
+
+
+def test_deleted_rows_that_nothing_else_finds(filled: Lab) -> None:
+    filled.execute("DELETE FROM coisa WHERE id BETWEEN 1 AND 100")
+    filled.execute("UPDATE coisa SET id = id + 7000 WHERE id = 500")
+    filled.run()
+    found = look(filled, "coisa")
+    assert (found.word, found.wrong, found.deleted, found.repaired) == ("repaired", 0, 101, 101)
+    conclude([found], only_report=False)
+    filled.assert_equal()
+    # What was deleted and comes back is there again, in whatever order.
+    filled.execute("INSERT INTO coisa VALUES (1, 'again', 1, now())")
+    filled.run()
+    filled.assert_equal()
+
+
+def test_a_source_that_was_emptied_does_not_empty_the_warehouse(filled: Lab) -> None:
+    filled.execute("DELETE FROM coisa WHERE id > -500")
+    filled.run()
+    found = look(filled, "coisa")
+    assert (found.word, found.deleted, found.repaired) == ("differs", 1500, 0)
+    assert "1,500 of 2,000 rows would be deleted, more than 20%" in found.reason
+    assert filled.query("SELECT count() FROM vendas_dw.coisa") == [(2000,)]
+    assert look(filled, "coisa", confirmed=True).word == "repaired"
+    filled.assert_equal()
+
+
+def test_rows_that_are_to_be_kept_are_kept(filled: Lab) -> None:
+    filled.mirror_only(Table("coisa", deletes="keep"))
+    filled.execute("DELETE FROM coisa WHERE id = 1")
+    filled.run()
+    damage(filled, DAMAGE["altered"][0])
+    found = look(filled, "coisa")
+    assert (found.different, found.deleted, found.extra) == (1, 0, 0)
+    assert filled.query("SELECT count() FROM vendas_dw.coisa") == [(2000,)]
+
+
+def test_a_version_that_no_clock_has_reached_is_refused_with_what_to_do(filled: Lab) -> None:
+    damage(
+        filled, f"{COPY_OF} id, 'other', valor, em, 9000000000000000000, 0 FROM vendas_raw.coisa WHERE id = 1"
+    )
+    found = look(filled, "coisa")
+    assert found.word == "unknown"
+    assert (
+        "versions in the warehouse that the source's clock has not reached, up to 9000000000000000000"
+        in found.reason
+    )
+    statement = found.reason.split("Run ")[1]
+    damage(filled, statement)
+    filled.run()
+    assert look(filled, "coisa").word == "equal"
+    filled.assert_equal()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "TRUNCATE TABLE vendas_raw.coisa",
+        "ALTER TABLE vendas_raw.coisa UPDATE nome = 'other' WHERE id = 1",
+        "DELETE FROM vendas_raw.coisa WHERE id = 1",
+    ],
+)
+def test_what_the_next_run_reads_again_is_waited_for(filled: Lab, statement: str) -> None:
+    damage(filled, statement)
+    assert look(filled, "coisa", IMPATIENT).reason.startswith("it can't be told yet")
+    found = look(filled, "coisa")
+    assert (found.word, found.wrong) == ("equal", 0)
+    filled.assert_equal()
+
+
+def test_a_table_that_is_being_loaded_is_not_judged(lab: Lab) -> None:
+    with pytest.raises(
+        WarehouseError, match="there is no ledger in vendas_raw yet: etl_vendas has to run once"
+    ):
+        look(lab, "venda", IMPATIENT)
+    lab.run()
+    damage(lab, "ALTER TABLE vendas_raw.cargas DELETE WHERE tabela = 'venda' AND kind = 'window'")
+    with lab.connect() as connection:
+        lab.sell(connection)
+    found = look(lab, "venda", IMPATIENT)
+    assert (found.word, found.wrong) == ("unknown", 0)
+    assert look(lab, "venda").word == "equal"
+
+
+@pytest.mark.parametrize(
+    ("conf", "message"),
+    [
+        ({"tabelas": ["vendaa"]}, r"unknown table 'vendaa' in tabelas; .*venda"),
+        ({"inicio": "2026-01-01T00:00:00Z"}, r"inicio make no sense here|inicio makes no sense here"),
+        (
+            {"tabela": ["venda"]},
+            r"unknown conf key 'tabela'; there are tabelas, somente_relatorio, confirmar",
+        ),
+        ({"tabelas": "venda"}, r"tabelas is 'venda'; it must be a list of tables"),
+        ({"confirmar": "yes"}, r"confirmar is 'yes'; it must be true or false"),
+    ],
+)
+def test_a_conf_that_makes_no_sense(lab: Lab, conf: dict[str, object], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        plan_reconciliation(lab.engine(), conf)
+
+
+def test_the_source_is_read_in_short_pieces_with_pauses(filled: Lab) -> None:
+    filled.execute("INSERT INTO coisa SELECT n, repeat('x', 300) FROM generate_series(5000, 60000) n")
+    filled.run()
+    pauses: list[float] = []
+    found = reconcile(
+        filled.engine(),
+        "coisa",
+        Asked(("coisa",)),
+        attempt(),
+        replace(LIMITS, share=0.25),
+        rest=pauses.append,
+    )
+    assert found.word == "equal"
+    assert found.statements == len(pauses) > 3
+    assert all(pause > 0 for pause in pauses)
+    assert sum(pauses) >= 3 * found.longest
