@@ -23,16 +23,17 @@ A table that does not fit its source any more is built anew, beside the old one 
 {"reconstruir": ["venda"]}
 ```
 
-`vendas_dw.cargas` shows what each window moved.
+`vendas_dw.cargas` shows what each window moved, `vendas_dw.estado` how each table stands: equal, follows, differs or never
+compared. `reconciliar_vendas` compares both sides, every night and whenever it is triggered.
 """
 
 from __future__ import annotations
 
-from include.airflow_mirror import load, mirror_dag
+from include.airflow_mirror import load, mirror_dags
 from include.conventions.pools import FONTE_VENDAS
 from include.conventions.tags import Tag
 from include.vendas.tables import VENDAS
 
-etl_vendas = mirror_dag(
+etl_vendas, reconciliar_vendas = mirror_dags(
     VENDAS, load(VENDAS.name), doc_md=__doc__, tags=[Tag.VENDAS, Tag.MIRROR], pool=FONTE_VENDAS
 )

@@ -1,10 +1,10 @@
-"""From a declaration to its DAG: the only part of the mirror that knows Airflow.
+"""From a declaration to its DAGs: the only part of the mirror that knows Airflow.
 
 Airflow skips DAG files that hold neither the word "dag" nor "airflow" without a word. The one import that every
-declaration needs, `from include.airflow_mirror import mirror_dag`, holds both.
+declaration needs, `from include.airflow_mirror import mirror_dags`, holds both.
 """
 
-from include.airflow_mirror.dag import mirror_dag
+from include.airflow_mirror.dag import mirror_dags
 from include.airflow_mirror.settings import Settings, load
 
-__all__ = ["Settings", "load", "mirror_dag"]
+__all__ = ["Settings", "load", "mirror_dags"]

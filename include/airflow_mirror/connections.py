@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from include.airflow_mirror.settings import Settings
     from include.mirror.declaration import Mirror
     from include.mirror.engine import Engine
+    from include.mirror.reconcile import Limits
     from include.mirror.source.session import Source
 
 ZONE = "source_timezone"
@@ -39,6 +40,15 @@ def engine(declaration: Mirror, settings: Settings) -> Engine:
             settings.sweep,
             settings.compare_keys,
         ),
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    """Return how far reconciliation may go."""
+    from include.mirror.reconcile import Limits
+
+    return Limits(
+        settings.reconcile_share / 100, settings.reconcile_patience, settings.reconcile_deletes / 100
     )
 
 

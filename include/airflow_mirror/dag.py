@@ -1,15 +1,17 @@
-"""One DAG per declaration: plan what is owed, move it, check that nothing is missing."""
+"""The two DAGs of a declaration: one moves what is owed, the other compares both sides whole."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import (
     DAG,
     Asset,
     CronDataIntervalTimetable,
+    CronTriggerTimetable,
     Metadata,
     Param,
     dag,
@@ -22,23 +24,56 @@ from include.conventions import alerts, queues
 from include.conventions.defaults import DEFAULT_ARGS
 from include.mirror.declaration import Mirror
 
+if TYPE_CHECKING:
+    from include.mirror.engine import Engine
+
+log = logging.getLogger(__name__)
+
 # With a zone, always: a naive time would be somebody's guess.
 INSTANT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)$"
 
 
-def mirror_dag(
+STATE = "estado"
+"""The key of the XCom that holds each table's state at the end of a run."""
+
+RECONCILE_DOC = """
+Compares each table of the warehouse with its source, row by row, while people write, and repairs what differs.
+
+Both servers add up hashes of the rows by themselves; rows are fetched only where the sums differ. Rows that are merely on
+their way are told from wrong ones by waiting for the mirror. The run fails where something was wrong that should not have
+been, also when it has been repaired: somebody should look for the cause.
+
+```json
+{"tabelas": ["venda"], "somente_relatorio": true}
+```
+
+changes nothing, and fails if anything differs. More than a share of a table is deleted only with `{"confirmar": true}`.
+`reconciliacoes` and `estado`, beside the views, keep what was found.
+"""
+
+
+def mirror_dags(
     declaration: Mirror,
     settings: Settings,
     *,
     doc_md: str | None,
     tags: Sequence[str],
     pool: str = "default_pool",
-) -> DAG:
-    """Return the DAG `etl_<name>` of a mirror.
+) -> tuple[DAG, DAG]:
+    """Return the DAGs `etl_<name>` and `reconciliar_<name>` of a mirror.
 
-    `pool` holds the tasks that extract. What is wrong with the declaration fails the first task: a DAG that does not
+    `pool` holds the tasks that read the source. What is wrong with the declaration fails the first task: a DAG that does not
     load is noticed by nobody.
     """
+    return (
+        _moving(declaration, settings, doc_md, tags, pool),
+        _reconciling(declaration, settings, tags, pool),
+    )
+
+
+def _moving(
+    declaration: Mirror, settings: Settings, doc_md: str | None, tags: Sequence[str], pool: str
+) -> DAG:
     warehouse = Asset(declaration.views, uri=f"x-clickhouse://{declaration.warehouse}/{declaration.views}")
 
     @dag(
@@ -63,16 +98,10 @@ def mirror_dag(
             from include.mirror.run import plan_run
 
             run = get_current_context()["dag_run"]
-            # Where a run's tasks wait is none of the mirror's business.
-            conf = {
-                key: value
-                for key, value in (run.conf or {}).items()
-                if value is not None and key != queues.KEY
-            }
             with explained():
                 batches = plan_run(
                     engine(declaration, settings),
-                    conf,
+                    _conf(),
                     (run.data_interval_start, run.data_interval_end),
                     run.run_id,
                 )
@@ -98,10 +127,17 @@ def mirror_dag(
             from include.airflow_mirror.connections import engine
             from include.airflow_mirror.failures import explained
             from include.mirror.batch import load
+            from include.mirror.errors import RefusedError
             from include.mirror.run import check_run
 
+            between = engine(declaration, settings)
             with explained():
-                windows = check_run(engine(declaration, settings), [load(batch) for batch in batches])
+                try:
+                    windows = check_run(between, [load(batch) for batch in batches])
+                except RefusedError:
+                    _tell_state(between)
+                    raise
+                _tell_state(between)
             yield Metadata(warehouse, extra={"windows": windows})
 
         planned = plan_windows()
@@ -110,11 +146,121 @@ def mirror_dag(
     return etl()
 
 
-def _params(declaration: Mirror) -> dict[str, Param]:
+def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], pool: str) -> DAG:
+    @dag(
+        dag_id=f"reconciliar_{declaration.label}",
+        schedule=CronTriggerTimetable(settings.reconcile_schedule, timezone="UTC")
+        if settings.reconcile_schedule
+        else None,
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULT_ARGS,
+        doc_md=RECONCILE_DOC,
+        tags=list(tags),
+        params=_reconcile_params(declaration),
+    )
+    def reconciliar() -> None:
+        @task
+        def choose_tables() -> list[list[str]]:
+            from include.airflow_mirror.connections import engine
+            from include.airflow_mirror.failures import explained
+            from include.mirror.reconcile import plan_reconciliation
+
+            with explained():
+                asked = plan_reconciliation(engine(declaration, settings), _conf())
+            count = min(settings.tasks, len(asked.tabelas))
+            return [list(asked.tabelas[first::count]) for first in range(count)]
+
+        @task(pool=pool, execution_timeout=settings.reconcile_timeout, map_index_template="{{ tables }}")
+        def compare(tabelas: list[str]) -> list[dict[str, Any]]:
+            from dataclasses import asdict
+            from uuid import uuid4
+
+            from include.airflow_mirror.connections import engine, limits
+            from include.airflow_mirror.failures import explained
+            from include.mirror.ledger import Attempt
+            from include.mirror.reconcile import Asked, reconcile
+
+            context, conf = get_current_context(), _conf()
+            context["tables"] = ", ".join(tabelas)  # type: ignore[typeddict-unknown-key]
+            asked = Asked(tuple(tabelas), conf.get("somente_relatorio", False), conf.get("confirmar", False))
+            between = engine(declaration, settings)
+            with explained():
+                return [
+                    asdict(
+                        reconcile(
+                            between,
+                            tabela,
+                            asked,
+                            Attempt(uuid4(), context["run_id"], context["ti"].try_number),
+                            limits(settings),
+                        )
+                    )
+                    for tabela in tabelas
+                ]
+
+        @task
+        def report(found: Any) -> None:
+            from include.airflow_mirror.connections import engine
+            from include.airflow_mirror.failures import explained
+            from include.mirror.reconcile import conclude
+            from include.mirror.reports import load
+
+            reports = [load(one) for some in found for one in some]
+            for one in reports:
+                log.info("%s", one)
+            with explained():
+                _tell_state(engine(declaration, settings))
+                conclude(reports, only_report=_conf().get("somente_relatorio", False))
+
+        report(compare.expand(tabelas=choose_tables()))
+
+    return reconciliar()
+
+
+def _conf() -> dict[str, Any]:
+    """Return what the run was asked for, without what was left empty and without where its tasks wait."""
+    conf = get_current_context()["dag_run"].conf or {}
+    return {key: value for key, value in conf.items() if value is not None and key != queues.KEY}
+
+
+def _tell_state(between: Engine) -> None:
+    """Note each table's state, and hand it to who asks Airflow for it."""
+    from include.mirror import state
+
+    context = get_current_context()
+    state.note(between, context["run_id"])
+    context["ti"].xcom_push(STATE, state.read(between))
+
+
+def _reconcile_params(declaration: Mirror) -> dict[str, Param]:
+    return {
+        "tabelas": _tables_param(declaration, "Tabelas", "Tables to compare; all when empty."),
+        "somente_relatorio": Param(
+            None,
+            type=["null", "boolean"],
+            title="Somente relatório",
+            description="Change nothing, and fail if anything differs.",
+        ),
+        "confirmar": Param(
+            None,
+            type=["null", "boolean"],
+            title="Confirmar",
+            description="Delete rows in the warehouse however many of a table the source has no more.",
+        ),
+    }
+
+
+def _tables_param(declaration: Mirror, title: str, description: str) -> Param:
     tables: dict[str, Any] = {"type": "string"}
     # The tables of a whole schema are known to the source alone.
     if declaration.schema is None:
         tables["enum"] = list(declaration.names)
+    return Param(None, type=["null", "array"], items=tables, minItems=1, title=title, description=description)
+
+
+def _params(declaration: Mirror) -> dict[str, Param]:
     return {
         "inicio": Param(
             None,
@@ -132,26 +278,16 @@ def _params(declaration: Mirror) -> dict[str, Param]:
             title="Fim",
             description="End of the range (not included), with a zone. Needs inicio.",
         ),
-        "tabelas": Param(
-            None,
-            type=["null", "array"],
-            items=tables,
-            minItems=1,
-            title="Tabelas",
-            description="Tables to move; all when empty.",
-        ),
+        "tabelas": _tables_param(declaration, "Tabelas", "Tables to move; all when empty."),
         "aceitar_fonte": Param(
             None,
             type=["null", "boolean"],
             title="Aceitar fonte",
             description="Take another source than before, after a restore, a move or an upgrade: everything is read again.",
         ),
-        "reconstruir": Param(
-            None,
-            type=["null", "array"],
-            items=tables,
-            minItems=1,
-            title="Reconstruir",
-            description="Tables to build anew beside the old ones, and to exchange, without a gap for readers. Alone.",
+        "reconstruir": _tables_param(
+            declaration,
+            "Reconstruir",
+            "Tables to build anew beside the old ones, and to exchange, without a gap for readers. Alone.",
         ),
     }

@@ -11,6 +11,11 @@ The variables begin with `ETL_` and the mirror's name in capitals. For the mirro
 | `ETL_VENDAS_TIMEOUT_MINUTES`| `60`          | time limit of one task that mirrors                              |
 | `ETL_VENDAS_SWEEP_MINUTES`  | `60`          | how often to look for rows that no window finds; 0 for never      |
 | `ETL_VENDAS_COMPARE_KEYS`   | `1000000`     | up to so many keys of a table are compared in each run: what was deleted |
+| `ETL_VENDAS_RECONCILE_SCHEDULE` | `0 3 * * *` | when reconciliation runs, cron in UTC; empty for only on demand |
+| `ETL_VENDAS_RECONCILE_SHARE` | `50`         | how many percent of the time it reads in the source               |
+| `ETL_VENDAS_RECONCILE_DELETES` | `20`       | of a table's rows, how many percent it deletes without `confirmar` |
+| `ETL_VENDAS_RECONCILE_PATIENCE_MINUTES` | `15` | how long it waits for the mirror to move what differs         |
+| `ETL_VENDAS_RECONCILE_TIMEOUT_MINUTES` | `240` | time limit of one task that reconciles                        |
 | `ETL_VENDAS_CLUSTER`        |               | ClickHouse cluster whose replicas hold the tables; empty for none |
 | `ETL_VENDAS_LATE_SECONDS`   | `0`           | how long after it was queued a run that is not over is late; 0 for never |
 """
@@ -37,13 +42,19 @@ class Settings:
     late: timedelta
     sweep: timedelta | None
     compare_keys: int
+    reconcile_schedule: str | None
+    reconcile_share: int
+    reconcile_deletes: int
+    reconcile_patience: timedelta
+    reconcile_timeout: timedelta
     cluster: Cluster | None = None
 
 
-def _number(name: str, default: int, lowest: int) -> int:
+def _number(name: str, default: int, lowest: int, highest: int | None = None) -> int:
     text = os.environ.get(name, str(default))
-    if not text.isdecimal() or int(text) < lowest:
-        raise ValueError(f"{name} is {text!r}; it must be a whole number of at least {lowest}")
+    if not text.isdecimal() or int(text) < lowest or (highest is not None and int(text) > highest):
+        bounds = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} is {text!r}; it must be a whole number {bounds}")
     return int(text)
 
 
@@ -67,5 +78,10 @@ def load(mirror: str) -> Settings:
         cluster=_cluster(f"{prefix}CLUSTER"),
         sweep=timedelta(minutes=minutes) if (minutes := _number(f"{prefix}SWEEP_MINUTES", 60, 0)) else None,
         compare_keys=_number(f"{prefix}COMPARE_KEYS", COMPARED, 0),
+        reconcile_schedule=os.environ.get(f"{prefix}RECONCILE_SCHEDULE", "0 3 * * *") or None,
+        reconcile_share=_number(f"{prefix}RECONCILE_SHARE", 50, 1, 100),
+        reconcile_deletes=_number(f"{prefix}RECONCILE_DELETES", 20, 0, 100),
+        reconcile_patience=timedelta(minutes=_number(f"{prefix}RECONCILE_PATIENCE_MINUTES", 15, 0)),
+        reconcile_timeout=timedelta(minutes=_number(f"{prefix}RECONCILE_TIMEOUT_MINUTES", 240, 1)),
         late=timedelta(seconds=_number(f"{prefix}LATE_SECONDS", 0, 0)),
     )

@@ -267,6 +267,10 @@ class Ledger:
         """Return why one planning has set tables aside, by name."""
         return {tabela: reason for tabela, reason in self._query("read_refused", {"plan": plan})}
 
+    def set_aside(self) -> dict[str, str]:
+        """Return which tables were set aside when they were to be read last, with the reason."""
+        return {tabela: reason for tabela, reason in self._query("read_set_aside")}
+
     def write(self, entries: Sequence[Entry]) -> None:
         """Add rows, all or none of them."""
         self._insert([_row(entry) for entry in entries])

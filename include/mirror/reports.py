@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,6 +76,11 @@ class Report:
         if self.rows_source != self.rows_warehouse:
             text += f" and {self.rows_warehouse:,} in the warehouse"
         return "; ".join(filter(None, (text, ", ".join(found), self.reason, *self.samples)))
+
+
+def load(values: Mapping[str, Any]) -> Report:
+    """Return a report from its fields as JSON values."""
+    return Report(**{**values, "samples": tuple(values["samples"])})
 
 
 def write(

@@ -26,6 +26,7 @@ from include.incidents import settings as incidents
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = {
     *("agendar_jobs", "etl_vendas", "executar_tarefa", "ocorrencias_cet_rio", "ola"),
+    "reconciliar_vendas",
     *("criacao_produtos", "atualizacao_precos", "etl_produtos", "etl_pedidos", "migracao_completa"),
     *("consumir_fila_rabbitmq", "consumir_fila_sqs"),
 }
@@ -268,20 +269,21 @@ def test_no_declaration_can_be_skipped_by_airflow(tmp_path: Path) -> None:
     from airflow.utils.file import might_contain_dag
 
     path = tmp_path / "estoque.py"
-    path.write_text("from include.airflow_mirror import load, mirror_dag\n")
+    path.write_text("from include.airflow_mirror import load, mirror_dags\n")
     assert might_contain_dag(str(path), safe_mode=True)
     path.write_text("import include\n")
     assert not might_contain_dag(str(path), safe_mode=True)
 
 
 def test_a_declaration_that_is_wrong_still_loads() -> None:
-    from include.airflow_mirror import mirror_dag
+    from include.airflow_mirror import mirror_dags
     from include.mirror.declaration import Mirror, Table
 
     wrong = Mirror(
         "errado", "postgres_x", "clickhouse_x", "same", "same", [Table("a..b", way="never"), Table("a..b")]
     )
-    assert mirror_dag(wrong, settings.load("errado"), doc_md=None, tags=[]).dag_id == "etl_errado"
+    dags = mirror_dags(wrong, settings.load("errado"), doc_md=None, tags=[])
+    assert [dag.dag_id for dag in dags] == ["etl_errado", "reconciliar_errado"]
 
 
 def test_the_store_knows_airflow_only_where_it_meets_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from include.airflow_mirror import mirror_dag
+from include.airflow_mirror import mirror_dags
 from include.airflow_mirror.settings import load
 from include.mirror.declaration import Mirror, Schema, Table, problems
 
@@ -45,11 +45,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_what_is_wrong_is_told_and_the_dag_is_there(changes: dict[str, Any], message: str) -> None:
     wrong = replace(RIGHT, **changes)
     assert message in "; ".join(problems(wrong))
-    assert mirror_dag(wrong, load(wrong.name), doc_md=None, tags=[]).task_ids == [
-        "plan_windows",
-        "mirror",
-        "check",
-    ]
+    moving, reconciling = mirror_dags(wrong, load(wrong.name), doc_md=None, tags=[])
+    assert moving.task_ids == ["plan_windows", "mirror", "check"]
+    assert reconciling.task_ids == ["choose_tables", "compare", "report"]
 
 
 def test_nothing_is_wrong_with_tables_in_a_list_a_tuple_or_a_schema() -> None:
