@@ -79,6 +79,7 @@ DEFAULT_URL = "http://localhost:8080"
 API = "/api/v2"
 SERVICE = "/scheduler"  # of the automations, beside Airflow's own API
 AUTOMATIONS = "executar_tarefa"  # the DAG that runs them
+STATE = "estado"  # the key under which a mirror's runs hand on how each table stands
 PAGE = 100  # Airflow's own default for the longest page it gives
 OUTAGE = 300.0  # seconds that a wait outlives an API that is down, as in a slow restart
 LOG_LINES = 20  # of a failed task's log
@@ -240,6 +241,16 @@ class Run:
     def finished(self) -> bool:
         """Whether the run has come to an end, good or bad."""
         return self.state in FINISHED
+
+
+@dataclass(frozen=True)
+class State:
+    """How each table of a mirror stands: the rows of its view `estado`, the worst first, and which run said so."""
+
+    dag_id: str
+    run_id: str
+    said_at: datetime
+    tables: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -725,6 +736,35 @@ class AirflowClient:
             return self._call("GET", path, lambda entry: entry["value"], query={"map_index": task.map_index})
         except NotFound:
             return None
+
+    def state(self, dag_id: str) -> State:
+        """Return how each table of a mirror stands, as its newest run says.
+
+        `dag_id` is either of its DAGs, `etl_…` or `reconciliar_…`. Raises NotFound where neither has said anything yet.
+        """
+        self.dag(dag_id)
+        mirror = dag_id.removeprefix("etl_").removeprefix("reconciliar_")
+
+        def read_newest(answer: Mapping[str, Any]) -> list[tuple[datetime, str, str]]:
+            return [
+                (datetime.fromisoformat(entry["timestamp"]), entry["run_id"], entry["task_id"])
+                for entry in answer["xcom_entries"]
+            ]
+
+        newest: list[tuple[datetime, str, str, str]] = []
+        for name in dict.fromkeys((dag_id, f"etl_{mirror}", f"reconciliar_{mirror}")):
+            path = f"/dags/{_quoted(name)}/dagRuns/~/taskInstances/~/xcomEntries"
+            query = {"xcom_key": STATE, "order_by": "-timestamp", "limit": 1}
+            with suppress(NotFound):
+                newest += [(*one, name) for one in self._call("GET", path, read_newest, query=query)]
+        if not newest:
+            raise NotFound(
+                f"{dag_id} has said nothing of the state of tables yet: it does at the end of each run"
+            )
+        said_at, run_id, task_id, name = max(newest)
+        path = f"/dags/{_quoted(name)}/dagRuns/{_quoted(run_id)}/taskInstances/{_quoted(task_id)}/xcomEntries/{STATE}"
+        tables = self._call("GET", path, lambda entry: list(entry["value"]))
+        return State(name, run_id, said_at, tables)
 
     def wait(
         self,
@@ -1839,6 +1879,35 @@ def show_dags(screen: Screen, dags: Sequence[Dag]) -> None:
     )
 
 
+def show_state(screen: Screen, state: State) -> None:
+    """Print how each table of a mirror stands."""
+    names = ["table", "state", "compared", "behind"]
+    names += ["way", "deletes by"] if screen.width >= 100 else []
+
+    def table() -> Group:
+        rows = _columns(*names)
+        for one in state.tables:
+            compared, lag = one["compared_at"], one["lag_seconds"]
+            cells = [
+                one["tabela"],
+                one["word"],
+                _local(datetime.fromisoformat(compared)) if compared else None,
+                None if lag is None else f"{lag:,.0f} s",
+                one["way"] or None,
+                one["deletes"] or None,
+            ]
+            rows.add_row(*map(_text, cells[: len(names)]))
+        reasons = [_clean(f"{one['tabela']}: {one['reason']}") for one in state.tables if one["reason"]]
+        said = _clean(f"as of {_local(state.said_at)}, by run {state.run_id} of {state.dag_id}")
+        return Group(rows, *(Text(reason) for reason in reasons), Text(said, style="dim"))
+
+    screen.show(
+        {"dag_id": state.dag_id, "run_id": state.run_id, "said_at": state.said_at, "tables": state.tables},
+        table,
+        ((one["tabela"], one["word"], one["compared_at"], one["lag_seconds"]) for one in state.tables),
+    )
+
+
 def show_import_failures(screen: Screen, failures: Sequence[ImportFailure]) -> None:
     """Print the files that can't be imported."""
 
@@ -2272,6 +2341,7 @@ PURPOSES = {
         *("reprocess", "max_active_runs", "run_backwards", "yes", "dry_run", "wait", "timeout", "interval"),
     },
     "watch a backfill": {"backfill", "watch", "wait", "timeout", "interval"},
+    "show the state": {"state"},
     "list": {"list_dags", "tags", "pattern", "paused"},
     "list import errors": {"list_dags", "pattern", "import_errors"},
 }
@@ -2287,6 +2357,7 @@ Examples:
   python trigger_script.py --dag-id etl_vendas --conf @conf.json --set queue=high
   python trigger_script.py --dag-id etl_vendas --delay 2h10m --note 'after the stocktaking'
   python trigger_script.py --dag-id etl_vendas --watch RUN_ID --logs
+  python trigger_script.py --dag-id etl_vendas --state
   python trigger_script.py --dag-id meu_dag --backfill --inicio 2026-01-01T00:00Z --fim 2026-02-01T00:00Z
   python trigger_script.py enqueue send_email '{"email": "ana@example.com", "message": "Olá"}' --wait
 
@@ -2295,7 +2366,7 @@ Environment: AIRFLOW_API_URL, AIRFLOW_USERNAME, AIRFLOW_PASSWORD, AIRFLOW_TOKEN,
 AIRFLOW_PROFILES.
 
 \b
-Exit codes: 0 done, 1 a run failed, 2 usage, bad conf or refused, 3 not found,
+Exit codes: 0 done, 1 a run failed or a table differs, 2 usage, bad conf or refused, 3 not found,
 4 authentication or permission, 5 API unreachable or broken, 6 timeout while waiting, 130 interrupted.
 """
 
@@ -2540,6 +2611,11 @@ SHARED = _together(
 @click.option(
     "--watch", metavar="RUN_ID", help="Watch a run that exists (with --backfill: a backfill, by its number)."
 )
+@click.option(
+    "--state",
+    is_flag=True,
+    help="Show how each table of a mirror stands: equal, follows, differs, never compared.",
+)
 @click.option("--backfill", is_flag=True, help="Run the DAG for each of its intervals in [--inicio, --fim).")
 @click.option(
     "--reprocess",
@@ -2609,6 +2685,8 @@ def _find_action(context: click.Context) -> str:
         action = "list import errors" if "import_errors" in given else "list"
     elif "dag_id" not in given:
         raise click.UsageError("nothing to do: give --list, or --dag-id with the DAG to trigger")
+    elif "state" in given:
+        action = "show the state"
     elif "backfill" in given:
         action = "watch a backfill" if "watch" in given else "backfill"
     else:
@@ -2635,6 +2713,12 @@ def _list_import_errors(client: AirflowClient, screen: Screen, context: click.Co
     failures = [one for one in client.import_failures() if _matches(pattern, one.file, *one.dag_ids)]
     show_import_failures(screen, failures)
     return 0
+
+
+def _state(client: AirflowClient, screen: Screen, context: click.Context) -> int:
+    state = client.state(context.params["dag_id"])
+    show_state(screen, state)
+    return 1 if any(one["word"] == "differs" for one in state.tables) else 0
 
 
 def _matches(pattern: str | None, *names: str) -> bool:
@@ -2849,6 +2933,7 @@ ACTIONS: dict[str, Action] = {
     "watch": _watch,
     "backfill": _backfill,
     "watch a backfill": _watch_backfill,
+    "show the state": _state,
 }
 
 

@@ -11,7 +11,7 @@ The variables begin with `ETL_` and the mirror's name in capitals. For the mirro
 | `ETL_VENDAS_TIMEOUT_MINUTES`| `60`          | time limit of one task that mirrors                              |
 | `ETL_VENDAS_SWEEP_MINUTES`  | `60`          | how often to look for rows that no window finds; 0 for never      |
 | `ETL_VENDAS_COMPARE_KEYS`   | `1000000`     | up to so many keys of a table are compared in each run: what was deleted |
-| `ETL_VENDAS_RECONCILE_SCHEDULE` | `0 3 * * *` | when reconciliation runs, cron in UTC; empty for only on demand |
+| `ETL_VENDAS_RECONCILE_SCHEDULE` | `0 3 * * *` | when reconciliation runs, cron in UTC; never for only on demand |
 | `ETL_VENDAS_RECONCILE_SHARE` | `50`         | how many percent of the time it reads in the source               |
 | `ETL_VENDAS_RECONCILE_DELETES` | `20`       | of a table's rows, how many percent it deletes without `confirmar` |
 | `ETL_VENDAS_RECONCILE_PATIENCE_MINUTES` | `15` | how long it waits for the mirror to move what differs         |
@@ -28,6 +28,9 @@ from datetime import timedelta
 
 from include.mirror.deletes import COMPARED
 from include.mirror.warehouse.cluster import Cluster
+
+NEVER = "never"
+"""A schedule for what only runs when it is triggered."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,9 @@ def load(mirror: str) -> Settings:
         cluster=_cluster(f"{prefix}CLUSTER"),
         sweep=timedelta(minutes=minutes) if (minutes := _number(f"{prefix}SWEEP_MINUTES", 60, 0)) else None,
         compare_keys=_number(f"{prefix}COMPARE_KEYS", COMPARED, 0),
-        reconcile_schedule=os.environ.get(f"{prefix}RECONCILE_SCHEDULE", "0 3 * * *") or None,
+        reconcile_schedule=None
+        if (when := os.environ.get(f"{prefix}RECONCILE_SCHEDULE", "0 3 * * *")) == NEVER
+        else when,
         reconcile_share=_number(f"{prefix}RECONCILE_SHARE", 50, 1, 100),
         reconcile_deletes=_number(f"{prefix}RECONCILE_DELETES", 20, 0, 100),
         reconcile_patience=timedelta(minutes=_number(f"{prefix}RECONCILE_PATIENCE_MINUTES", 15, 0)),
