@@ -152,6 +152,7 @@ def deployment(
         shutil.copytree(folder, automations, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     variables = {
         "ETL_VENDAS_SCHEDULE": "* * * * * */15",
+        "ETL_VENDAS_RECONCILE_SCHEDULE": "never",
         # A history of thousands is then some tens of pieces: enough to be spread over workers, and for one to be
         # lost on the way.
         "ETL_VENDAS_MAX_ROWS": "500",

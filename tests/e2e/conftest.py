@@ -9,6 +9,7 @@ import pytest
 from local.api import AirflowApi
 from local.stack import Deployment, fill
 from tests import rest
+from tests.e2e.runs import resume
 
 DAG_ID = "etl_vendas"
 HISTORY = 5_000
@@ -24,3 +25,27 @@ def api(deployment: Deployment) -> Iterator[AirflowApi]:
         yield client
     with rest.admin(deployment.settings) as admin:
         admin.patch(f"/dags/{DAG_ID}", json={"is_paused": True}).raise_for_status()
+
+
+WATCH_THE_SCHEDULE = (
+    "test_alerts",
+    "test_automations",
+    "test_etl_vendas",
+    "test_scale_out",
+    "test_telemetry",
+)
+"""The modules that need etl_vendas to run by itself. It would run every 15 seconds beside the others."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rest(request: pytest.FixtureRequest, deployment: Deployment, api: AirflowApi) -> Iterator[None]:
+    """Let the schedule of etl_vendas rest while nobody looks at it."""
+    if request.module.__name__.rpartition(".")[2] in WATCH_THE_SCHEDULE:
+        yield
+        return
+    path = f"/api/v2/dags/{DAG_ID}"
+    was_paused = api.call("GET", path)["is_paused"]
+    api.call("PATCH", path, json={"is_paused": True})
+    yield
+    if not was_paused:
+        resume(api, DAG_ID)
