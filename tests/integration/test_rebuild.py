@@ -96,6 +96,7 @@ def reader(lab: Lab, table: str, expected: tuple[Any, ...]) -> Iterator[list[int
 def test_a_table_of_each_way_is_built_anew_and_goes_on_from_there(lab: Lab) -> None:
     client = lab.clickhouse.client()
     client.command("ALTER TABLE vendas_raw.cargas DROP COLUMN built", settings={"mutations_sync": 2})
+    client.command("DROP TABLE vendas_raw.migracoes SYNC")
     lab.run()
     with pytest.raises(AssertionError):
         lab.assert_equal()
