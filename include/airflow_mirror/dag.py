@@ -168,9 +168,9 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
             from include.mirror.reconcile import plan_reconciliation
 
             with explained():
-                asked = plan_reconciliation(engine(declaration, settings), _conf())
-            count = min(settings.tasks, len(asked.tabelas))
-            return [list(asked.tabelas[first::count]) for first in range(count)]
+                tables = plan_reconciliation(engine(declaration, settings), _conf())
+            count = min(settings.tasks, len(tables))
+            return [list(tables[first::count]) for first in range(count)]
 
         @task(pool=pool, execution_timeout=settings.reconcile_timeout, map_index_template="{{ tables }}")
         def compare(tabelas: list[str]) -> list[dict[str, Any]]:
@@ -180,11 +180,10 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
             from include.airflow_mirror.connections import engine, limits
             from include.airflow_mirror.failures import explained
             from include.mirror.ledger import Attempt
-            from include.mirror.reconcile import Asked, reconcile
+            from include.mirror.reconcile import asked, reconcile
 
-            context, conf = get_current_context(), _conf()
+            context, request = get_current_context(), asked(_conf())
             context["tables"] = ", ".join(tabelas)  # type: ignore[typeddict-unknown-key]
-            asked = Asked(tuple(tabelas), conf.get("somente_relatorio", False), conf.get("confirmar", False))
             between = engine(declaration, settings)
             with explained():
                 return [
@@ -192,7 +191,7 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
                         reconcile(
                             between,
                             tabela,
-                            asked,
+                            request,
                             Attempt(uuid4(), context["run_id"], context["ti"].try_number),
                             limits(settings),
                         )
@@ -204,7 +203,7 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
         def report(found: Any) -> None:
             from include.airflow_mirror.connections import engine
             from include.airflow_mirror.failures import explained
-            from include.mirror.reconcile import conclude
+            from include.mirror.reconcile import asked, conclude
             from include.mirror.reports import load
 
             reports = [load(one) for some in found for one in some]
@@ -212,7 +211,7 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
                 log.info("%s", one)
             with explained():
                 _tell_state(engine(declaration, settings))
-                conclude(reports, only_report=_conf().get("somente_relatorio", False))
+                conclude(reports, only_report=asked(_conf()).only_report)
 
         report(compare.expand(tabelas=choose_tables()))
 
@@ -237,17 +236,11 @@ def _tell_state(between: Engine) -> None:
 def _reconcile_params(declaration: Mirror) -> dict[str, Param]:
     return {
         "tabelas": _tables_param(declaration, "Tabelas", "Tables to compare; all when empty."),
-        "somente_relatorio": Param(
-            None,
-            type=["null", "boolean"],
-            title="Somente relatório",
-            description="Change nothing, and fail if anything differs.",
+        "somente_relatorio": _flag_param(
+            "Somente relatório", "Change nothing, and fail if anything differs."
         ),
-        "confirmar": Param(
-            None,
-            type=["null", "boolean"],
-            title="Confirmar",
-            description="Delete rows in the warehouse however many of a table the source has no more.",
+        "confirmar": _flag_param(
+            "Confirmar", "Delete rows in the warehouse however many of a table the source has no more."
         ),
     }
 
@@ -258,6 +251,10 @@ def _tables_param(declaration: Mirror, title: str, description: str) -> Param:
     if declaration.schema is None:
         tables["enum"] = list(declaration.names)
     return Param(None, type=["null", "array"], items=tables, minItems=1, title=title, description=description)
+
+
+def _flag_param(title: str, description: str) -> Param:
+    return Param(None, type=["null", "boolean"], title=title, description=description)
 
 
 def _params(declaration: Mirror) -> dict[str, Param]:
@@ -279,11 +276,9 @@ def _params(declaration: Mirror) -> dict[str, Param]:
             description="End of the range (not included), with a zone. Needs inicio.",
         ),
         "tabelas": _tables_param(declaration, "Tabelas", "Tables to move; all when empty."),
-        "aceitar_fonte": Param(
-            None,
-            type=["null", "boolean"],
-            title="Aceitar fonte",
-            description="Take another source than before, after a restore, a move or an upgrade: everything is read again.",
+        "aceitar_fonte": _flag_param(
+            "Aceitar fonte",
+            "Take another source than before, after a restore, a move or an upgrade: everything is read again.",
         ),
         "reconstruir": _tables_param(
             declaration,

@@ -11,7 +11,7 @@ MD5 of its text. So buckets can be cut into finer ones again and again: with FAN
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,8 +27,6 @@ from include.mirror.warehouse.table import WarehouseTable, temporary_name
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
-
-    from clickhouse_connect.driver.client import Client
 
 FANOUT = 128
 """How many buckets there are at first, and into how many each is cut that differs."""
@@ -182,16 +180,12 @@ class SourceRows:
         """Return the rows of some of so many buckets, by their keys."""
         sql = self.expressions
         columns = ", ".join((*sql.key, sql.hash, self._writer))
-        return {
-            tuple(found[:-2]): Row(found[-2], found[-1])
-            for found in self._pieces(f"SELECT {columns}", "", (buckets, within))
-        }
+        return _by_key(self._pieces(f"SELECT {columns}", "", (buckets, within)))
 
     def of_keys(self, keys: Sequence[Key]) -> dict[Key, Row]:
         """Return the rows with these keys, by them."""
         sql = self.expressions
-        found = self._with_keys((*sql.key, sql.hash, self._writer), keys)
-        return {tuple(row[:-2]): Row(row[-2], row[-1]) for row in found}
+        return _by_key(self._with_keys((*sql.key, sql.hash, self._writer), keys))
 
     def texts(self, keys: Sequence[Key]) -> dict[Key, Key]:
         """Return the rows with these keys, all columns as texts."""
@@ -301,7 +295,12 @@ class WarehouseRows:
             f"SELECT {columns} FROM {self.table.name} FINAL WHERE {condition}",  # noqa: S608
             settings=WIDE | FINAL,
         ).result_rows
-        return {tuple(row[:-2]): Row(row[-2], row[-1]) for row in found}
+        return _by_key(found)
+
+
+def _by_key(found: Iterable[Sequence[Any]]) -> dict[Key, Row]:
+    """Return rows by their keys; each was found as the texts of its key, its hash and its mark."""
+    return {tuple(row[:-2]): Row(row[-2], row[-1]) for row in found}
 
 
 def _among(sql: Expressions, buckets: int, within: Sequence[int]) -> str:
@@ -330,22 +329,17 @@ class Keys:
         return found
 
 
-def put_keys(
-    table: WarehouseTable, client: Client, label: str, keys: Sequence[Key], stack: ExitStack
-) -> Keys:
+def put_keys(table: WarehouseTable, label: str, keys: Sequence[Key], stack: ExitStack) -> Keys:
     """Put keys into a table of the warehouse that is dropped when `stack` ends."""
-    storage = table.warehouse.storage
     name = temporary_name(table.spec.name, f"{label}_keys")
-    quoted = names.ch(storage, name)
+    quoted = names.ch(table.warehouse.storage, name)
     columns = [f"k{number}" for number in range(len(table.spec.key))]
-    client.command(
+    table.client.command(
         f"CREATE TABLE {quoted} ({', '.join(f'{column} String' for column in columns)}) ENGINE = MergeTree ORDER BY tuple()",
         settings=SETTINGS,
     )
-    stack.callback(client.command, f"DROP TABLE IF EXISTS {quoted} SYNC")
-    client.insert(
-        name, [list(key) for key in keys], column_names=columns, database=storage, settings=SETTINGS
-    )
+    stack.callback(table.drop_stage, quoted)
+    table.warehouse.insert(table.client, name, [dict(zip(columns, key, strict=True)) for key in keys])
     return Keys(table, quoted)
 
 

@@ -13,7 +13,7 @@ from include.mirror.declaration import Mirror, Table, general_problems, table_pr
 from include.mirror.deletes import COMPARED
 from include.mirror.errors import MirrorError, SchemaError
 from include.mirror.names import ch
-from include.mirror.plan import EPOCH, Work
+from include.mirror.plan import Work, instant
 from include.mirror.relation import KeyRange, Relation
 from include.mirror.source.partitions import attached_with_rows, written_anew
 from include.mirror.source.session import Connection, Source
@@ -262,7 +262,7 @@ def built_since(table: WarehouseTable) -> str:
     """Return why a read of a table that was planned for another one before it is not moved into it."""
     return (
         f"{table.spec.label} was built anew in the warehouse since the run was planned, from all that the source had at "
-        f"{EPOCH + timedelta(microseconds=table.built):%FT%TZ}: the next run goes on from there"
+        f"{instant(table.built):%FT%TZ}: the next run goes on from there"
     )
 
 

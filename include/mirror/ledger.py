@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -37,15 +37,18 @@ from include.mirror.plan import (
     Sweep,
     Swept,
     Work,
+    instant,
 )
 from include.mirror.source.transactions import Identity
 from include.mirror.templates import render
-from include.mirror.warehouse.client import SETTINGS, Warehouse
+from include.mirror.warehouse.client import Warehouse, utc
 from include.mirror.warehouse.parts import Part
 from include.mirror.window import Window
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+    from include.mirror.contract import Stored
 
 TABLE = "cargas"
 FORGET, EXCHANGED, REFUSED, BEGIN = "forget", "exchanged", "refused", "begin"
@@ -123,11 +126,13 @@ class Ledger:
         """Its quoted name."""
         return names.ch(self.warehouse.storage, TABLE)
 
-    def prepare(self, applied: int | None) -> None:
+    def prepare(self, storage: Mapping[str, Stored]) -> None:
         """Create the ledger and its neighbours, or bring them to this version, with the view that people query.
 
-        `applied` is how many migrations the warehouse has noted, None where there is no ledger yet.
+        `storage` are the tables that there are, by name.
         """
+        noted = storage.get(migrations.TABLE)
+        applied = (noted.rows if noted else 0) if TABLE in storage else None
         if migrations.apply(self.warehouse, self.client, applied):
             self.create_view()
             self._begin()
@@ -172,14 +177,14 @@ class Ledger:
     def coverage(self) -> list[Window]:
         """Return what is covered by windows."""
         return [
-            Window(tabela, _utc(inicio), _utc(fim), key_from, key_to)
+            Window(tabela, utc(inicio), utc(fim), key_from, key_to)
             for tabela, inicio, fim, key_from, key_to in self._query("read_coverage")
         ]
 
     def scans(self, before: datetime = ALWAYS) -> list[Scanned]:
         """Return the newest scan of each table that was taken before a moment."""
         return [
-            Scanned(tabela, _utc(taken_at), xmin, system, tuple(seen))
+            Scanned(tabela, utc(taken_at), xmin, system, tuple(seen))
             for tabela, taken_at, xmin, system, seen in self._query(
                 "read_scans", {"before": before, "timeline": self.timeline}
             )
@@ -188,15 +193,15 @@ class Ledger:
     def sweeps(self) -> list[Swept]:
         """Return the newest sweep of each table."""
         return [
-            Swept(tabela, _utc(taken_at), _utc(behind), xmin, system)
+            Swept(tabela, utc(taken_at), utc(behind), xmin, system)
             for tabela, taken_at, behind, xmin, system in self._query(
                 "read_sweeps", {"timeline": self.timeline}
             )
         ]
 
-    def newest_reads(self, tabela: str) -> dict[str, int]:
-        """Return the newest versions with which a table was copied and had its keys compared, by kind."""
-        return {kind: int(version) for kind, version in self._query("read_newest_reads", {"tabela": tabela})}
+    def newest_reads(self) -> dict[tuple[str, str], int]:
+        """Return the newest versions with which tables were copied and had their keys compared, by table and kind."""
+        return {(tabela, kind): int(version) for tabela, kind, version in self._query("read_newest_reads")}
 
     def state(self, before: datetime = ALWAYS, ways: Collection[str] = WAYS) -> LedgerState:
         """Return what is covered, what is owed, and the scans to go on from, as far as tables of these ways need it."""
@@ -207,7 +212,7 @@ class Ledger:
         pending = [
             Pending(
                 entry_id,
-                Window(tabela, _utc(inicio), _utc(fim), key_from, key_to),
+                Window(tabela, utc(inicio), utc(fim), key_from, key_to),
                 snapshot_xmin,
                 system,
                 _notes(sessions, prepared),
@@ -230,7 +235,7 @@ class Ledger:
     def done(self, plan: UUID) -> set[WorkKey]:
         """Return what one planning has seen through."""
         return {
-            (kind, Window(tabela, _utc(inicio), _utc(fim), key_from, key_to))
+            (kind, Window(tabela, utc(inicio), utc(fim), key_from, key_to))
             if kind in (WINDOW, REREAD)
             else (kind, tabela)
             for kind, tabela, inicio, fim, key_from, key_to, version in self._query(
@@ -305,13 +310,7 @@ class Ledger:
         return [tabela for (tabela,) in self._query("read_exchanged")]
 
     def _insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.client.insert(
-            TABLE,
-            [list(row.values()) for row in rows],
-            column_names=list(rows[0]),
-            database=self.warehouse.storage,
-            settings=SETTINGS,
-        )
+        self.warehouse.insert(self.client, TABLE, rows)
 
     def _query(self, name: str, parameters: dict[str, Any] | None = None) -> Sequence[Sequence[Any]]:
         if self.warehouse.cluster is not None:
@@ -326,7 +325,7 @@ class Ledger:
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    work, taken_at = entry.work, EPOCH + timedelta(microseconds=entry.version)
+    work, taken_at = entry.work, instant(entry.version)
     settles: Iterable[UUID] = ()
     window = Window(work.tabela, EPOCH, taken_at)
     if isinstance(work, Read):
@@ -370,14 +369,9 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 def _notes(sessions: Sequence[Any], prepared: Sequence[Any]) -> Notes:
     return Notes(
-        frozenset(Session(s["pid"], _utc(s["connected_at"]), _utc(s["start"])) for s in sessions),
+        frozenset(Session(s["pid"], utc(s["connected_at"]), utc(s["start"])) for s in sessions),
         frozenset(
-            NotedPrepared(Prepared(p["xid"], p["gid"]), _utc(p["since"])) for p in prepared if p["since"]
+            NotedPrepared(Prepared(p["xid"], p["gid"]), utc(p["since"])) for p in prepared if p["since"]
         ),
         frozenset(Prepared(p["xid"], p["gid"]) for p in prepared if not p["since"]),
     )
-
-
-def _utc(value: datetime) -> datetime:
-    # The client returns naive datetimes for columns in UTC, whichever way it is configured.
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

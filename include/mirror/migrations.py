@@ -81,11 +81,5 @@ def apply(warehouse: Warehouse, client: Client, applied: int | None) -> bool:
             else:
                 client.command(statement, settings=SETTINGS | replicas)
         if migration.number not in noted:
-            client.insert(
-                TABLE,
-                [migration],
-                column_names=["number", "name"],
-                database=warehouse.storage,
-                settings=SETTINGS,
-            )
+            warehouse.insert(client, TABLE, [migration._asdict()])
     return bool(missing)

@@ -44,6 +44,7 @@ import numpy as np
 import psycopg
 
 from include.mirror import telemetry
+from include.mirror.checksums import put_keys
 from include.mirror.deletes import detached
 from include.mirror.engine import Engine
 from include.mirror.errors import MirrorError, SchemaError, SourceAwayError
@@ -372,8 +373,6 @@ class Mover:
 
     def _stage_repair(self, work: Repair, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
         """Stage the rows with these keys, and a tombstone for each key of the warehouse that the snapshot has not."""
-        from include.mirror.checksums import put_keys
-
         table, began = self.tables[work.tabela], monotonic()
         source = current.table(table.spec)
         with telemetry.step("stage", work) as span:
@@ -382,8 +381,8 @@ class Mover:
             tally = self._load(stage, work, batches, current.version, source)
             self.engine.observe("staged", work)
             self._verify(stage, tally, source)
-            keys = put_keys(table, self.client, attempt.label, work.keys, stack)
-            rows = stage.keep_gone(keys.condition, current.version)
+            keys = put_keys(table, attempt.label, work.keys, stack)
+            rows = stage.keep_missing(stage, current.version, keys.condition)
             self.engine.observe("verified", work)
             span.set_attribute("rows", rows)
             return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began)

@@ -31,6 +31,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 """Where what is read whole begins, in the ledger."""
 
 
+def instant(version: int) -> datetime:
+    """Return when the snapshot with this version was taken."""
+    return EPOCH + timedelta(microseconds=version)
+
+
 class Session(NamedTuple):
     """A session inside a transaction: its start is the `updated_at` of everything it will commit.
 

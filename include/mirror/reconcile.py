@@ -26,7 +26,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from include.mirror import contract, migrations, names, reports, telemetry
+from include.mirror import contract, names, reports, telemetry
 from include.mirror.checksums import (
     ABSENT,
     FANOUT,
@@ -51,7 +51,7 @@ from include.mirror.errors import (
 from include.mirror.ledger import TABLE as LEDGER
 from include.mirror.ledger import Attempt, Ledger
 from include.mirror.move import Mover
-from include.mirror.plan import EPOCH, Repair, gaps, rereads
+from include.mirror.plan import EPOCH, Repair, gaps, instant, rereads
 from include.mirror.reports import Report
 from include.mirror.source.clock import clock
 from include.mirror.source.session import Connection
@@ -61,7 +61,7 @@ from include.mirror.source.transactions import Identity, check_server, open_tran
 from include.mirror.spec import TableSpec
 from include.mirror.warehouse import parts
 from include.mirror.warehouse.table import WarehouseTable
-from include.mirror.window import ceil_time, choose
+from include.mirror.window import MICROSECOND, ceil_time, choose
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -101,15 +101,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a reconciliation was asked for: which tables, only to report, and whether many deletions are meant."""
+    """What a reconciliation was asked for: only to report, and whether many deletions are meant."""
 
-    tabelas: tuple[str, ...]
     only_report: bool = False
     confirmed: bool = False
 
 
-def plan_reconciliation(engine: Engine, conf: Mapping[str, Any]) -> Asked:
-    """Return what to reconcile; raise RequestError for a conf that makes no sense."""
+def asked(conf: Mapping[str, Any]) -> Asked:
+    """Return what a conf that makes sense asks for."""
+    return Asked(conf.get("somente_relatorio", False), conf.get("confirmar", False))
+
+
+def plan_reconciliation(engine: Engine, conf: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the tables to reconcile; raise RequestError for a conf that makes no sense."""
     if given := [key for key in ("inicio", "fim") if key in conf]:
         raise RequestError(
             f"{' and '.join(given)} make no sense here: tables are compared whole. To read a range again, run "
@@ -129,14 +133,13 @@ def plan_reconciliation(engine: Engine, conf: Mapping[str, Any]) -> Asked:
             raise RequestError(f"{key} is {conf[key]!r}; it must be true or false")
     with engine.source.connect() as source:
         resolved = engine.specs(source)
-    chosen = choose(wanted, (*resolved.specs, *resolved.refused))
-    return Asked(chosen, conf.get("somente_relatorio", False), conf.get("confirmar", False))
+    return choose(wanted, (*resolved.specs, *resolved.refused))
 
 
 def reconcile(
     engine: Engine,
     tabela: str,
-    asked: Asked,
+    request: Asked,
     attempt: Attempt,
     limits: Limits = Limits(),
     *,
@@ -152,7 +155,16 @@ def reconcile(
     with engine.clients() as (source, client), engine.warehouse.client() as inserting:
         _prepare(engine, client)
         one = _Reconciliation(
-            engine, tabela, asked, attempt, limits, source, client, inserting, wait, Load(limits.share, rest)
+            engine,
+            tabela,
+            request,
+            attempt,
+            limits,
+            source,
+            client,
+            inserting,
+            wait,
+            Load(limits.share, rest),
         )
         try:
             report = one.run()
@@ -162,7 +174,7 @@ def reconcile(
             report = Report(tabela).because("unknown", str(error))
         report = replace(
             report,
-            only_report=asked.only_report,
+            only_report=request.only_report,
             statements=one.load.statements,
             longest=round(one.load.longest, 3),
         )
@@ -180,8 +192,7 @@ def _prepare(engine: Engine, client: Client) -> None:
             f"there is no ledger in {warehouse.storage} yet: etl_{engine.declaration.label} has to run once, then there is "
             "something to compare"
         )
-    migrated = contents.storage.get(migrations.TABLE)
-    Ledger(warehouse, client).prepare(migrated.rows if migrated else 0)
+    Ledger(warehouse, client).prepare(contents.storage)
 
 
 def conclude(found: Iterable[Report], *, only_report: bool) -> None:
@@ -274,6 +285,7 @@ class _Reconciliation:
         pending, version = differs, report.version
         wrong: dict[Key, tuple[Row, Row]] = {}
         why: str | None = None
+        in_flight = 0
         for _ in range(ROUNDS):
             if not pending or (why := self._wait_until(partial(self._is_owed, version))):
                 break
@@ -289,7 +301,7 @@ class _Reconciliation:
             still: dict[Key, Row] = {}
             for key, (ours, theirs) in later.items():
                 if ours.hash == theirs.hash:
-                    report = replace(report, in_flight=report.in_flight + 1)
+                    in_flight += 1
                 elif ours != pending[key] or theirs.mark > version:
                     still[key] = ours
                 else:
@@ -303,6 +315,7 @@ class _Reconciliation:
         report = replace(
             report,
             moved=self.moved,
+            in_flight=in_flight,
             undecided=len(pending),
             missing=sum(theirs.hash is None for _, theirs in wrong.values()),
             extra=0 if by == "nothing" else len(gone),
@@ -329,9 +342,7 @@ class _Reconciliation:
             current = stack.enter_context(
                 snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version)
             )
-            there = WarehouseRows(self.table).of_keys(
-                put_keys(self.table, self.client, self.attempt.label, keys, stack)
-            )
+            there = WarehouseRows(self.table).of_keys(put_keys(self.table, self.attempt.label, keys, stack))
             here = SourceRows(current.table(self.spec), self.load).of_keys(keys)
             self.moved += len(here) + len(there)
             return {key: (here.get(key, ABSENT), there.get(key, ABSENT)) for key in keys}, current.version
@@ -374,9 +385,7 @@ class _Reconciliation:
         if not keys:
             return ()
         with ExitStack() as stack:
-            there = WarehouseRows(self.table).texts(
-                put_keys(self.table, self.client, self.attempt.label, keys, stack)
-            )
+            there = WarehouseRows(self.table).texts(put_keys(self.table, self.attempt.label, keys, stack))
         here = SourceRows(self._source_table, self.load).texts(keys)
         return tuple(self._sample(key, here.get(key), there.get(key)) for key in keys)
 
@@ -402,7 +411,7 @@ class _Reconciliation:
 
     def _clock(self) -> int:
         """Return the source's clock as a version that a snapshot of this moment would have."""
-        return (clock(self.source) - EPOCH) // timedelta(microseconds=1)
+        return (clock(self.source) - EPOCH) // MICROSECOND
 
     def _wait_until(self, reason: Callable[[], str | None]) -> str | None:
         """Wait until there is no reason to wait any more; return it where patience ends before."""
@@ -426,14 +435,14 @@ class _Reconciliation:
             known = any(one.tabela == self.tabela for one in ledger.scans())
             return None if known else "no run has read all of it yet"
         if spec.way == "copy":
-            return None if "copy" in ledger.newest_reads(self.tabela) else "no run has read all of it yet"
+            return None if (self.tabela, "copy") in ledger.newest_reads() else "no run has read all of it yet"
         now = clock(self.source)
         oldest, _ = oldest_changes(self.source, [spec], self.engine.source.zone)
         holes = gaps(
             [window for window in ledger.coverage() if window.tabela == self.tabela],
             self.tabela,
             oldest.get(self.tabela, now),
-            now + timedelta(microseconds=1),
+            now + MICROSECOND,
         )
         if len(holes) > 1 or any(hole.fim <= now for hole in holes):
             return f"{holes[0]} is not in the warehouse yet"
@@ -442,15 +451,15 @@ class _Reconciliation:
     def _is_owed(self, version: int) -> str | None:
         """Return what the mirror has not moved yet of what a snapshot saw, None where it has moved all of it."""
         spec, ledger = self.spec, self._ledger
-        seen = EPOCH + timedelta(microseconds=version)
+        seen = instant(version)
         by = means(spec, self.table.rows, self.engine.options.compare_keys).by
-        if by == "keys" and ledger.newest_reads(self.tabela).get("keys", 0) < version:
+        if by == "keys" and ledger.newest_reads().get((self.tabela, "keys"), 0) < version:
             return f"no run has compared its keys since {seen:%T}"
         if spec.way == "scan":
             known = any(one.tabela == self.tabela and one.taken_at >= seen for one in ledger.scans())
             return None if known else f"no run has read it since {seen:%T}"
         if spec.way == "copy":
-            known = ledger.newest_reads(self.tabela).get("copy", 0) >= version
+            known = ledger.newest_reads().get((self.tabela, "copy"), 0) >= version
             return None if known else f"no run has read it since {seen:%T}"
         oldest, wrong = oldest_changes(self.source, [spec], self.engine.source.zone)
         if wrong:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from include.mirror.ledger import Attempt
-from include.mirror.warehouse.client import SETTINGS, Warehouse
+from include.mirror.warehouse.client import Warehouse
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -95,6 +95,4 @@ def write(
         "started_at": started_at,
         "finished_at": datetime.now(UTC),
     }
-    client.insert(
-        TABLE, [list(row.values())], column_names=list(row), database=warehouse.storage, settings=SETTINGS
-    )
+    warehouse.insert(client, TABLE, [row])

@@ -12,7 +12,7 @@ from uuid import uuid4
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
 from include.mirror import batch as batches
-from include.mirror import contract, migrations, names, telemetry
+from include.mirror import contract, names, telemetry
 from include.mirror.batch import Batch
 from include.mirror.declaration import STAGE_PREFIX, WAYS, Mirror
 from include.mirror.deletes import detached
@@ -37,7 +37,6 @@ from include.mirror.plan import (
     OpenTransactions,
     Read,
     Rebuild,
-    Repair,
     Scan,
     Sweep,
     Work,
@@ -84,7 +83,6 @@ WAYS_OF: Mapping[type[Work], Collection[str]] = {
     # Of a table that became another one, whatever its way.
     Copy: WAYS,
     Rebuild: WAYS,
-    Repair: WAYS,
 }
 """The ways of a table for which each kind of read makes sense."""
 
@@ -267,8 +265,7 @@ def _prepare(
     if not known:
         for database in (warehouse.storage, warehouse.views):
             warehouse.create(client, render("create_database", database=names.ch(database)))
-    migrated = contents.storage.get(migrations.TABLE)
-    ledger.prepare((migrated.rows if migrated else 0) if known else None)
+    ledger.prepare(contents.storage)
     if known and TABLE not in contents.views:
         ledger.create_view()
     specs, exchanged = resolved.specs, _check_source(warehouse, ledger, identity, accept=accept)

@@ -7,21 +7,18 @@ against the last comparison, and says the word; nothing else says it. What was n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from include.mirror import contract, names
 from include.mirror.deletes import means
 from include.mirror.engine import Engine
 from include.mirror.ledger import Ledger
-from include.mirror.plan import EPOCH, covered_until
+from include.mirror.plan import covered_until, instant
 from include.mirror.source.clock import clock
 from include.mirror.source.table import oldest_changes
 from include.mirror.source.transactions import check_server
-from include.mirror.warehouse.client import SETTINGS
-
-if TYPE_CHECKING:
-    from clickhouse_connect.driver.client import Client
+from include.mirror.warehouse.client import utc
 
 TABLE, VIEW = "estados", "estado"
 
@@ -38,6 +35,7 @@ def note(engine: Engine, run_id: str) -> None:
         now = clock(source)
         state = ledger.state()
         scans = {scan.tabela: scan.taken_at for scan in state.scans}
+        whole = ledger.newest_reads()
         aside = ledger.set_aside() | resolved.refused | wrong
         rows = []
         for name in sorted({*specs, *resolved.refused}):
@@ -46,8 +44,8 @@ def note(engine: Engine, run_id: str) -> None:
             if spec is not None and spec.way == "window":
                 until = covered_until(state.coverage, name, oldest.get(name), now)
             elif spec is not None:
-                copied = ledger.newest_reads(name).get("copy") if spec.way == "copy" else None
-                until = _instant(copied) if copied else scans.get(name)
+                copied = whole.get((name, "copy")) if spec.way == "copy" else None
+                until = instant(copied) if copied else scans.get(name)
             held = contents.storage[name].rows if name in contents.storage else 0
             deletes = means(spec, held, engine.options.compare_keys) if spec else None
             rows.append(
@@ -66,35 +64,17 @@ def note(engine: Engine, run_id: str) -> None:
                 }
             )
         if rows:
-            client.insert(
-                TABLE,
-                [list(row.values()) for row in rows],
-                column_names=list(rows[0]),
-                database=engine.warehouse.storage,
-                settings=SETTINGS,
-            )
+            engine.warehouse.insert(client, TABLE, rows)
 
 
 def read(engine: Engine) -> list[dict[str, Any]]:
     """Return the rows of the view `estado`, worst first, as JSON values: times as ISO texts."""
     with engine.warehouse.client() as client:
-        return [_json(row) for row in _query(client, names.ch(engine.warehouse.views, VIEW))]
-
-
-def _query(client: Client, view: str) -> list[Mapping[str, Any]]:
-    return list(client.query(f"SELECT * FROM {view}").named_results())  # noqa: S608
+        view = names.ch(engine.warehouse.views, VIEW)
+        return [_json(row) for row in client.query(f"SELECT * FROM {view}").named_results()]  # noqa: S608
 
 
 def _json(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: _utc(value).isoformat() if isinstance(value, datetime) else value for name, value in row.items()
+        name: utc(value).isoformat() if isinstance(value, datetime) else value for name, value in row.items()
     }
-
-
-def _utc(value: datetime) -> datetime:
-    # The client returns naive datetimes for columns in UTC.
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value
-
-
-def _instant(version: int) -> datetime:
-    return EPOCH + timedelta(microseconds=version)

@@ -9,7 +9,7 @@ import pytest
 from local.api import AirflowApi
 from local.stack import Deployment, fill
 from tests import rest
-from tests.e2e.runs import resume
+from tests.e2e.runs import resting
 
 DAG_ID = "etl_vendas"
 HISTORY = 5_000
@@ -43,9 +43,5 @@ def _rest(request: pytest.FixtureRequest, deployment: Deployment, api: AirflowAp
     if request.module.__name__.rpartition(".")[2] in WATCH_THE_SCHEDULE:
         yield
         return
-    path = f"/api/v2/dags/{DAG_ID}"
-    was_paused = api.call("GET", path)["is_paused"]
-    api.call("PATCH", path, json={"is_paused": True})
-    yield
-    if not was_paused:
-        resume(api, DAG_ID)
+    with resting(api, DAG_ID):
+        yield

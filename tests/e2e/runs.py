@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -97,6 +98,17 @@ def resume(api: AirflowApi, dag: str) -> None:
     """
     found = api.call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})
     api.call("PUT", f"/api/v2/parseDagFile/{found['file_token']}")
+
+
+@contextmanager
+def resting(api: AirflowApi, dag: str) -> Iterator[None]:
+    """Keep a DAG from being scheduled while the block runs, and leave it as it was."""
+    found = f"/api/v2/dags/{dag}"
+    was_paused = api.call("GET", found)["is_paused"]
+    api.call("PATCH", found, json={"is_paused": True})
+    yield
+    if not was_paused:
+        resume(api, dag)
 
 
 def path(dag: str, run: str) -> str:

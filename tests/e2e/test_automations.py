@@ -20,7 +20,7 @@ from local.stack import Deployment
 from tests.e2e.conftest import DAG_ID as ETL
 from tests.e2e.conftest import PATIENCE
 from tests.e2e.load import DAG_ID, Load, probing
-from tests.e2e.runs import ended, gates, instances, log, path, resume, tries, until
+from tests.e2e.runs import ended, gates, instances, log, path, resting, tries, until
 from tests.receivers import Mailbox
 
 SLOTS = 4  # of two workers
@@ -122,9 +122,8 @@ def test_what_makes_no_sense_is_not_tried_again(
 @pytest.fixture
 def quiet(api: AirflowApi) -> Iterator[None]:
     """No runs of the schedule meanwhile: they would take slots, and be counted in the queues."""
-    api.call("PATCH", f"/api/v2/dags/{ETL}", json={"is_paused": True})
-    yield
-    resume(api, ETL)
+    with resting(api, ETL):
+        yield
 
 
 def run_load(deployment: Deployment, api: AirflowApi, each: int, patience: float) -> str:

@@ -373,7 +373,7 @@ def reconciled(lab: Lab, names: Iterable[str]) -> dict[str, Report]:
     limits = Limits(share=1, patience=timedelta(seconds=60))
 
     def one(name: str) -> Report:
-        asked = Asked((name,), confirmed=True)
+        asked = Asked(confirmed=True)
         return reconcile(
             lab.engine(), name, asked, Attempt(uuid4(), "r", 1), limits, wait=lambda: time.sleep(0.2)
         )

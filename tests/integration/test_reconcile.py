@@ -33,7 +33,7 @@ def attempt() -> Attempt:
 
 def look(lab: Lab, table: str, limits: Limits = LIMITS, **asked: bool) -> Report:
     """Reconcile one table; the schedule goes on whenever it waits."""
-    return reconcile(lab.engine(), table, Asked((table,), **asked), attempt(), limits, wait=lambda: _run(lab))
+    return reconcile(lab.engine(), table, Asked(**asked), attempt(), limits, wait=lambda: _run(lab))
 
 
 def _run(lab: Lab) -> None:
@@ -150,7 +150,7 @@ def test_rows_that_change_all_the_time_are_not_wrong(filled: Lab) -> None:
         filled.execute("UPDATE coisa SET nome = rtrim(nome, '.') WHERE id = 1")
 
     filled.execute("UPDATE coisa SET nome = 'new' WHERE id IN (1, 2)")
-    found = reconcile(filled.engine(), "coisa", Asked(("coisa",)), attempt(), LIMITS, wait=meanwhile)
+    found = reconcile(filled.engine(), "coisa", Asked(), attempt(), LIMITS, wait=meanwhile)
     assert found.wrong == 0
     assert (found.in_flight, found.undecided) in ((1, 1), (2, 0))
     filled.run()
@@ -285,7 +285,7 @@ def test_the_source_is_read_in_short_pieces_with_pauses(filled: Lab) -> None:
     found = reconcile(
         filled.engine(),
         "coisa",
-        Asked(("coisa",)),
+        Asked(),
         attempt(),
         replace(LIMITS, share=0.25),
         rest=pauses.append,

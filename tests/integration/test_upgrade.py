@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from include.mirror import migrations
+from include.mirror import contract, migrations
 from include.mirror.errors import RefusedError
 from include.mirror.ledger import Ledger
 from tests.lab import Lab
@@ -137,7 +138,9 @@ def test_a_migration_that_was_broken_off_is_applied_by_the_next_run(upgraded: La
 def test_two_runs_that_upgrade_together_lose_nothing(upgraded: Lab) -> None:
     lab = upgraded
     with ThreadPoolExecutor(4) as pool:
-        for result in [pool.submit(_migrate, lab) for _ in range(4)]:
+        with lab.engine().warehouse.client() as client:
+            storage = contract.read(lab.engine().warehouse, client).storage
+        for result in [pool.submit(_migrate, lab, storage) for _ in range(4)]:
             result.result()
     assert set(lab.run().values()) == {0}
     lab.assert_equal()
@@ -146,6 +149,6 @@ def test_two_runs_that_upgrade_together_lose_nothing(upgraded: Lab) -> None:
     ]
 
 
-def _migrate(lab: Lab) -> None:
+def _migrate(lab: Lab, storage: Mapping[str, contract.Stored]) -> None:
     with lab.engine().warehouse.client() as client:
-        Ledger(lab.engine().warehouse, client).prepare(0)
+        Ledger(lab.engine().warehouse, client).prepare(storage)

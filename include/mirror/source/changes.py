@@ -6,7 +6,7 @@ with the settings' values, so an index on the change column is used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from include.mirror import names
 from include.mirror.source.session import assign
-from include.mirror.spec import TableSpec
+from include.mirror.spec import Column, TableSpec
 from include.mirror.window import (
     MICROSECOND,
     Window,
@@ -122,20 +122,30 @@ def with_keys(spec: TableSpec, keys: Sequence[Sequence[str]]) -> Changes:
     return Changes(having_keys(spec, arrays), values)
 
 
-def having_keys(spec: TableSpec, arrays: Sequence[str]) -> str:
+def having_keys(
+    spec: TableSpec, arrays: Sequence[str], text: Callable[[Column], str | None] | None = None
+) -> str:
     """Return what is true of rows whose keys stand in these arrays of texts, one per column of the key.
 
-    A column that prints to be compared as it prints anyway is compared as a value, which an index finds. That takes values
-    for equal which print differently, such as 1.0 and 1.00 or, by their collation, a and A: a few rows more than were meant.
+    `text` gives the expression that a column of the key is compared by, None where its value is: that an index finds. By
+    default the texts are those that both servers print to compare, and a column that prints so anyway is compared as a
+    value. That takes values for equal which print differently, such as 1.0 and 1.00 or, by their collation, a and A: a few
+    rows more than were meant.
     """
-    own, wanted = [], []
-    for number, column in enumerate(spec.key_columns):
-        name, kind = names.pg(column.name), column.source
-        as_value = kind.schema == "pg_catalog" and column.carrier.source_text(name) == f"{name}::text"
-        own.append(name if as_value else column.carrier.source_text(name))
-        wanted.append(f"CAST(wanted.k{number} AS {kind.declared})" if as_value else f"wanted.k{number}")
+    texts = [(text or _printed)(column) for column in spec.key_columns]
+    own = [one or names.pg(column.name) for column, one in zip(spec.key_columns, texts, strict=True)]
+    wanted = [
+        f"wanted.k{number}" if one else f"CAST(wanted.k{number} AS {column.source.declared})"
+        for number, (column, one) in enumerate(zip(spec.key_columns, texts, strict=True))
+    ]
     columns = ", ".join(f"k{number}" for number in range(len(own)))
     return f"({', '.join(own)}) IN (SELECT {', '.join(wanted)} FROM unnest({', '.join(arrays)}) AS wanted({columns}))"  # noqa: S608
+
+
+def _printed(column: Column) -> str | None:
+    name = names.pg(column.name)
+    text = column.carrier.source_text(name)
+    return None if column.source.schema == "pg_catalog" and text == f"{name}::text" else text
 
 
 def _element(text: str) -> str:

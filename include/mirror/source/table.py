@@ -160,31 +160,20 @@ class SourceTable:
         return {tuple(row[place] for place in places): tuple(row) for row in rows}
 
     def _with_keys(self, selected: str, keys: Sequence[Key]) -> list[tuple[str, ...]]:
-        key = self.spec.key_columns
-        texts = [_is_compared_as_text(column) for column in key]
-        wanted = ", ".join(
-            f"wanted.k{n}" if text else f"CAST(wanted.k{n} AS {column.source.declared})"
-            for n, (column, text) in enumerate(zip(key, texts, strict=True))
-        )
-        arrays = ", ".join(f"${n + 1}::text[]" for n in range(len(key)))
-        columns = ", ".join(f"k{n}" for n in range(len(key)))
-        own = ", ".join(
-            f"{names.pg(column.name)}::text" if text else names.pg(column.name)
-            for column, text in zip(key, texts, strict=True)
-        )
+        arrays = [f"${number + 1}::text[]" for number in range(len(self.spec.key))]
         return run(
             self.connection,
-            f"SELECT {selected} FROM {self.relation} WHERE ({own}) IN"  # noqa: S608
-            f" (SELECT {wanted} FROM unnest({arrays}) AS wanted({columns}))",
+            f"SELECT {selected} FROM {self.relation} WHERE {changes.having_keys(self.spec, arrays, _text)}",  # noqa: S608
             [list(part) for part in zip(*keys, strict=True)],
         ).fetchall()
 
 
-def _is_compared_as_text(column: Column) -> bool:
-    """Return whether a key's column is looked up by its text: operators of a type that somebody created, such as ltree,
-    are not in the session's search_path."""
+def _text(column: Column) -> str | None:
+    """Return the expression by which a key's column is looked up, None for its value: operators of a type that somebody
+    created, such as ltree, are not in the session's search_path."""
     kind = column.source
-    return kind.schema != "pg_catalog" and kind.kind == "b" and kind.element is None
+    created = kind.schema != "pg_catalog" and kind.kind == "b" and kind.element is None
+    return f"{names.pg(column.name)}::text" if created else None
 
 
 def oldest_changes(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from include.mirror.errors import WarehouseError
 from include.mirror.warehouse.cluster import Cluster
@@ -126,11 +127,26 @@ class Warehouse:
         finally:
             client.close()
 
+    def insert(self, client: Client, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows, all or none of them, to one of the mirror's own tables; all name the same columns."""
+        client.insert(
+            table,
+            [list(row.values()) for row in rows],
+            column_names=list(rows[0]),
+            database=self.storage,
+            settings=SETTINGS,
+        )
+
     def create(self, client: Client, statement: str) -> None:
         """Run one CREATE statement, on every replica of the cluster if there is one."""
         client.command(
             statement if self.cluster is None else self.cluster.render(statement), settings=SETTINGS
         )
+
+
+def utc(value: datetime) -> datetime:
+    """Return a time that a client gave, with its zone: those of columns in UTC may come without, as it is configured."""
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _pin(client: Client) -> None:

@@ -139,10 +139,11 @@ class WarehouseTable:
             f"CREATE TABLE {quoted} AS {self.name} ENGINE = MergeTree{partition} ORDER BY ({self.sorting_key})",
             settings=SETTINGS,
         )
-        resources.callback(self._drop_stage, quoted)
+        resources.callback(self.drop_stage, quoted)
         return Stage(self, name)
 
-    def _drop_stage(self, quoted: str) -> None:
+    def drop_stage(self, quoted: str) -> None:
+        """Drop a stage, by its quoted name."""
         # SYNC: the disk space is free when the block ends. A stage whose dropping fails is found later.
         try:
             self.client.command(f"DROP TABLE IF EXISTS {quoted} SYNC")
@@ -243,28 +244,17 @@ class Stage:
         )
         return self.keep_missing(loaded, version)
 
-    def keep_missing(self, loaded: Stage, version: int) -> int:
+    def keep_missing(self, loaded: Stage, version: int, condition: str = "1") -> int:
         """Add a tombstone of this version for each current row whose key `loaded` lacks; return how many rows there are.
 
-        `loaded` holds all keys that the source had in that version's snapshot. Of rows that a newer one has brought it
-        says nothing.
+        `loaded` holds all keys that the source had in that version's snapshot, of the rows of which `condition` is true. Of
+        rows that a newer one has brought it says nothing.
         """
         table, own = self.table, self.table.own
         columns = f"{table.columns}, {names.ch(own.version)}, {names.ch(own.deleted)}"
         table.client.command(
-            f"INSERT INTO {self.name} ({columns}) SELECT {table.columns}, {version}, 1 {table.lacking(loaded, version)}",
-            settings=SETTINGS | FINAL,
-        )
-        return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
-
-    def keep_gone(self, condition: str, version: int) -> int:
-        """Add a tombstone of this version for each current row of which `condition` is true and whose key is not staged;
-        return how many rows there are. Of rows that a newer snapshot has brought this one says nothing."""
-        table, own = self.table, self.table.own
-        columns = f"{table.columns}, {names.ch(own.version)}, {names.ch(own.deleted)}"
-        table.client.command(
             f"INSERT INTO {self.name} ({columns}) SELECT {table.columns}, {version}, 1"
-            f" {table.lacking(self, version)} AND {condition}",
+            f" {table.lacking(loaded, version)} AND {condition}",
             settings=SETTINGS | FINAL,
         )
         return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
