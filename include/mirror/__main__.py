@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -100,6 +101,85 @@ def check(
         _print_findings(console, found)
     if found.refused:
         sys.exit(REFUSED)
+
+
+@main.command("delete-log")
+@click.option("--source", envvar="SOURCE_DSN", metavar="DSN", help="Connection string of PostgreSQL.")
+@click.option("--schema", metavar="SCHEMA", help="All tables of this schema; public where nothing is named.")
+@click.option("--table", "tables", multiple=True, metavar="SCHEMA.TABLE", help="One table; repeatable.")
+@click.option("--role", metavar="NAME", help="Who the mirror connects as: gets the rights on the logs.")
+def delete_log(source: str | None, schema: str | None, tables: tuple[str, ...], role: str | None) -> None:
+    """Print the statements that make logs of deleted keys, for the source's owner to run; nothing is run.
+
+    Exits with 1 where a table can have none, with 2 if the command line is wrong or the server can't be reached.
+    """
+    from include.mirror.delete_log import INTRODUCTION, LOGS, statements
+
+    if not source:
+        raise click.UsageError("No source. Give a connection string as --source or in $SOURCE_DSN.")
+    mirror = _mirror(schema, tables, "mirror_raw", "mirror")
+    try:
+        with _connect(source) as connection:
+            found, refused = _logs(connection, mirror, role, statements)
+    except psycopg.Error as error:
+        _end(f"PostgreSQL gave up: {_one_line(error)}")
+    lines = [INTRODUCTION, f"CREATE SCHEMA IF NOT EXISTS {LOGS};"]
+    if role is not None:
+        lines.append(f"GRANT USAGE ON SCHEMA {LOGS} TO {names.pg(role)};")
+    for label, made in found.items():
+        lines += ["", f"-- {_plain(label)}", *(f"{statement};" for statement in made)]
+    click.echo("\n".join(lines))
+    for reason in refused:
+        click.echo(f"refused: {reason}", err=True)
+    if refused:
+        sys.exit(REFUSED)
+
+
+def _logs(
+    connection: psycopg.Connection[Any],
+    mirror: Mirror,
+    role: str | None,
+    statements: Callable[..., list[str]],
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the statements per table, and why others can have no log."""
+    from include.mirror import catalog
+    from include.mirror.errors import MirrorError
+    from include.mirror.keys import find_key
+
+    declared = {mirror.qualified(table): table for table in mirror.declared}
+    relations = catalog.read(connection, list(declared), mirror.schema.name if mirror.schema else None)
+    found: dict[str, list[str]] = {}
+    refused = [
+        f"{schema}.{name} does not exist" for schema, name in declared if (schema, name) not in relations
+    ]
+    for (schema, name), relation in relations.items():
+        label = f"{schema}.{name}"
+        try:
+            key = find_key(declared.get((schema, name), Table(label)), relation)
+        except MirrorError as error:
+            refused.append(str(error))
+            continue
+        domains = connection.execute(
+            b"SELECT attname FROM pg_attribute JOIN pg_type t ON t.oid = atttypid"
+            b" WHERE attrelid = $1 AND attname = ANY ($2::text[]) AND typtype = 'd'",
+            (relation.oid, list(key)),
+        ).fetchall()
+        if relation.kind not in "rp" or relation.children or relation.is_partition or domains:
+            what = (
+                f"{domains[0][0]} of its key is of a domain, which may refuse the NULL of a TRUNCATE"
+                if domains
+                else "only ordinary and partitioned tables can have one, that no other inherits from"
+            )
+            refused.append(f"{label} gets no log: {what}")
+            continue
+        partitions = connection.execute(
+            b"SELECT n.nspname::text, c.relname::text FROM pg_partition_tree($1::oid) AS tree"
+            b" JOIN pg_class c ON c.oid = tree.relid JOIN pg_namespace n ON n.oid = c.relnamespace"
+            b" WHERE tree.level > 0 ORDER BY 1, 2",
+            (relation.oid,),
+        ).fetchall()
+        found[label] = statements(relation, key, partitions, role)
+    return found, refused
 
 
 def _mirror(schema: str | None, tables: tuple[str, ...], storage: str, views: str) -> Mirror:

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from include.mirror import meaning, names
-from include.mirror.relation import Index, KeyRange, Relation, SourceColumn, SourceType, Trigger
+from include.mirror.relation import DeleteLog, Index, KeyRange, Relation, SourceColumn, SourceType, Trigger
 from include.mirror.templates import render
 
 # Bits of pg_trigger.tgtype.
@@ -144,6 +144,19 @@ def _relation(found: Mapping[str, Any], types: Mapping[str, Any]) -> Relation:
         fed=found["fed"],
         files=found["files"] or "",
         xmin=found["xmin"],
+        delete_log=_delete_log(found["delete_log"]),
+    )
+
+
+def _delete_log(found: Mapping[str, Any] | None) -> DeleteLog | None:
+    if found is None:
+        return None
+    return DeleteLog(
+        name=found["name"],
+        identity=found["identity"],
+        triggers=frozenset((oid, name) for oid, name, enabled in found["triggers"] if enabled == "A"),
+        columns=tuple((name, declared) for name, declared in found["columns"] or ()),
+        readable=found["readable"],
     )
 
 

@@ -26,7 +26,7 @@ from include.mirror import names
 WAYS = ("window", "scan", "copy")
 """How changes are found; see docs/architecture.md."""
 
-DELETES = ("keys", "keep")
+DELETES = ("log", "keys", "keep")
 """What a declaration can say of rows that are deleted in the source; see docs/architecture.md."""
 
 OWN_NAMES = ("cargas", "estado", "estados", "migracoes", "reconciliacoes")
@@ -65,8 +65,8 @@ class Table:
     `change_column`, by which windows select; `way`, how changes are found (see WAYS); `partition_width`, how many
     values of an integer key share a partition of the warehouse, 0 for a single partition. `columns` gives ClickHouse
     types to columns, `leave_out` names columns that are not mirrored. `only` reads a table without those that inherit
-    from it. `to` is its name in the warehouse. `deletes` is "keys" to compare all keys in each run, however many there
-    are, and "keep" to keep what is deleted in the source.
+    from it. `to` is its name in the warehouse. `deletes` is "log" where triggers of the source have to tell what
+    is deleted, "keys" to compare all keys in each run, however many there are, and "keep" to keep what is deleted.
     """
 
     name: str

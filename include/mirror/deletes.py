@@ -1,7 +1,8 @@
 """How the rows are found that the source has deleted: by which means, of which table, and why.
 
-A copy compares a table whole, and so finds them by itself. A window and a scan read what is there. For their tables each
-run compares all keys, in the snapshot that it reads anyway: a key that the warehouse has and the snapshot has not becomes a
+A copy compares a table whole, and so finds them by itself. A window and a scan read what is there. For their tables a run
+reads a log that triggers write (`delete_log.py`), or compares all keys, in the snapshot that it reads anyway; what neither
+finds, reconciliation does. A key that the warehouse has and the snapshot has not becomes a
 tombstone of the snapshot's version. Like any row it loses against a newer version and wins over an older one, wherever and
 whenever it is published. So it does not matter which run comes first, or whether a key comes back.
 """
@@ -18,7 +19,8 @@ COMPARED = 1_000_000
 
 
 class Means(NamedTuple):
-    """By what deleted rows are found: `keys`, `copy`, or by nothing, and then they stay; and why so."""
+    """By what deleted rows are found: `log`, `keys` or `copy`, each run; by `reconciliation`; or `nothing`, and then they
+    are kept. And why so."""
 
     by: str
     reason: str
@@ -32,18 +34,21 @@ def means(spec: TableSpec, rows: int, limit: int) -> Means:
     """
     if spec.way == "copy":
         return Means("copy", "a copy compares all rows")
+    if spec.log is not None:
+        return Means("log", "triggers write deleted keys into a log of the source")
     if spec.deletes == "keep":
         return Means("nothing", 'the declaration says deletes="keep"')
     if spec.deletes == "keys":
         return Means("keys", 'the declaration says deletes="keys"')
+    unused = f"; its log in the source is not used: {spec.log_unused}" if spec.log_unused else ""
     # The warehouse counts all versions of its rows, so the source's estimate is the better one.
     known = rows if spec.rows is None else spec.rows
     if limit and known <= limit:
-        return Means("keys", f"each run compares all keys of up to {limit} rows")
+        return Means("keys", f"each run compares all keys of up to {limit} rows{unused}")
     return Means(
-        "nothing",
-        f'it has about {known} rows, and each run compares all keys of up to {limit} only; deletes="keys" in the '
-        "declaration compares them whatever their number",
+        "reconciliation",
+        f"it has about {known} rows, and each run compares all keys of up to {limit} only; a log in the source (python -m "
+        f'include.mirror delete-log) or deletes="keys" in the declaration finds them in each run{unused}',
     )
 
 
@@ -51,6 +56,6 @@ def detached(spec: TableSpec, rows: int, limit: int) -> str:
     """Return what is to be said of the partitions that a table has lost: empty where there are none, or where their rows
     are found like other deleted ones. `rows` and `limit` are those of `means`."""
     count = len(spec.detached)
-    if not count or means(spec, rows, limit).by != "nothing":
+    if not count or means(spec, rows, limit).by in ("log", "keys"):
         return ""
     return f"{count} of its partitions detached or dropped, whose rows stay in the warehouse"

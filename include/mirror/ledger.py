@@ -25,6 +25,7 @@ from include.mirror.plan import (
     REREAD,
     WINDOW,
     LedgerState,
+    Logged,
     NotedPrepared,
     Notes,
     Pending,
@@ -84,7 +85,8 @@ class Entry:
     """One ledger row. `money` holds the exact sum of each decimal column of the rows moved; `reason` is why the table
     is read in this way. `seen` are the transactions from `snapshot_xmin` on that a scan had read rows of, `parts` those
     of the warehouse's table once rows were published; `behind` is when the oldest transaction that a sweep did not see had
-    begun. `built` is the snapshot that the table was built anew from, 0 for none."""
+    begun. `built` is the snapshot that the table was built anew from, 0 for none. `log` is the identity of a log that was
+    read, empty where the next run has to compare all keys."""
 
     id: UUID
     work: Work
@@ -105,6 +107,7 @@ class Entry:
     behind: datetime = EPOCH
     parts: tuple[Part, ...] = ()
     built: int = 0
+    log: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,15 @@ class Ledger:
             Scanned(tabela, utc(taken_at), xmin, system, tuple(seen))
             for tabela, taken_at, xmin, system, seen in self._query(
                 "read_scans", {"before": before, "timeline": self.timeline}
+            )
+        ]
+
+    def logs(self, before: datetime = ALWAYS) -> list[Logged]:
+        """Return the newest reading of each table's log of deleted keys that was taken before a moment."""
+        return [
+            Logged(tabela, instant(version), xmin, system, log)
+            for tabela, version, xmin, system, log in self._query(
+                "read_logs", {"before": before, "timeline": self.timeline}
             )
         ]
 
@@ -364,6 +376,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "source_timeline": entry.source_timeline,
         "parts": [tuple(part) for part in entry.parts],
         "built": entry.built,
+        "log": entry.log,
     }
 
 

@@ -33,8 +33,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, islice
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ from uuid import uuid4
 import numpy as np
 import psycopg
 
-from include.mirror import telemetry
+from include.mirror import names, telemetry
 from include.mirror.checksums import put_keys
 from include.mirror.deletes import detached
 from include.mirror.engine import Engine
@@ -53,6 +54,7 @@ from include.mirror.plan import (
     EPOCH,
     Copy,
     Keys,
+    Log,
     Notes,
     OpenTransactions,
     Read,
@@ -101,7 +103,8 @@ class Load:
     """What one read brought: its tally, and the verified stage that holds it; no stage where there are no rows.
 
     `rows` is how many are published. `finished_at` is when all of it stood there, verified, `seconds` after it was
-    begun. `seen` are the transactions from the snapshot's lowest id on of which a scan has read rows.
+    begun. `seen` are the transactions from the snapshot's lowest id on of which a scan has read rows. `log` is the identity
+    of a log of deleted keys from which the next run can go on, empty for none.
     """
 
     work: Work
@@ -111,6 +114,7 @@ class Load:
     finished_at: datetime
     seconds: float
     seen: tuple[int, ...] = ()
+    log: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,7 @@ class Mover:
             behind=min(behind, noted_at),
             parts=tuple(standing),
             built=table.built,
+            log=load.log,
         )
 
     def _notes(self, work: Work, now: OpenTransactions) -> Notes:
@@ -297,6 +302,8 @@ class Mover:
         table = self.tables[work.tabela]
         if isinstance(work, Keys):
             return self._stage_deleted(work, current, attempt, stack)
+        if isinstance(work, Log):
+            return self._stage_log(work, current, attempt, stack)
         if isinstance(work, Repair):
             return self._stage_repair(work, current, attempt, stack)
         source = current.table(table.spec)
@@ -338,17 +345,76 @@ class Mover:
             seen = writers.seen if writers else ()
             return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began, seen)
 
-    def _stage_deleted(self, work: Keys, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
+    def _stage_log(self, work: Log, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
+        """Stage a tombstone for each key of the log that the snapshot has not; all keys are compared where it can't tell."""
+        table = self.tables[work.tabela]
+        spec = table.spec
+        log, began = current.table(spec.of_log), monotonic()
+        is_known = work.xmin is not None and spec.log is not None and work.log == spec.log.identity
+        if not is_known or work.xmin is None or not current.comparable(work.xmin, work.system):
+            return self._stage_all_deleted(work, current, attempt, stack)
+        written = changes.since(work.xmin)
+        first = names.pg(spec.key[0])
+        run(self.connection, *changes.binding(written.values))
+        ((truncated,),) = run(
+            self.connection,
+            f"SELECT EXISTS (SELECT FROM {log.relation} WHERE {first} IS NULL AND {written.condition})",  # noqa: S608
+        ).fetchall()
+        if truncated:
+            return self._stage_all_deleted(work, current, attempt, stack)
+        gone = changes.Changes(
+            f"{first} IS NOT NULL AND {written.condition} AND {current.table(spec).gone(spec.of_log)}",
+            written.values,
+        )
+        with telemetry.step("stage", work) as span:
+            batches = current.stream(log, gone)
+            head = next((batch for batch in batches if batch.num_rows), None)
+            if head is None:
+                return self._deleted(work, 0, None, began)
+            loaded = table.of_keys.stage(attempt.label, stack)
+            tally = self._load(loaded, work, chain([head], batches), current.version, log)
+            self._verify(loaded, tally, log, unique=False)
+            stage = table.stage(attempt.label, stack)
+            self.engine.observe("staged", work)
+            rows = stage.keep_keys(loaded, current.version)
+            self.engine.observe("verified", work)
+            span.set_attribute("rows", rows)
+            return self._deleted(work, rows, stage, began)
+
+    def _stage_all_deleted(self, work: Log, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
+        """Compare all keys, and let the next run compare them again if another pass is under way.
+
+        That one may hold an older snapshot, and bring a row after this that is gone by now and in no log. One that begins
+        after this was asked has a newer snapshot.
+        """
+        spec = self._spec(work)
+        oid = spec.oid - (1 << 32 if spec.oid >= 1 << 31 else 0)
+        ((others,),) = run(
+            self.connection,
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1::int::oid AND objid = $2::int::oid"
+            " AND objsubid = 2 AND pid <> pg_backend_pid()"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            (PLACE_LOCK, oid),
+        ).fetchall()
+        load = self._stage_deleted(work, current, attempt, stack)
+        return replace(load, log="") if others else load
+
+    def _deleted(self, work: Keys | Log, rows: int, stage: Stage | None, began: float) -> Load:
+        from include.mirror import verify
+
+        spec = self._spec(work)
+        log = spec.log.identity if isinstance(work, Log) and spec.log else ""
+        nothing = verify.Tally(spec)
+        return Load(work, nothing, rows, stage, datetime.now(UTC), monotonic() - began, log=log)
+
+    def _stage_deleted(self, work: Keys | Log, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
         """Stage a tombstone for each key of the warehouse that the snapshot has not."""
         from include.mirror import arrow, verify
 
         table = self.tables[work.tabela]
         began, keys = monotonic(), table.of_keys
         source = current.table(keys.spec)
-        nothing = verify.Tally(table.spec)
-
-        def found(rows: int, stage: Stage | None) -> Load:
-            return Load(work, nothing, rows, stage, datetime.now(UTC), monotonic() - began)
+        found = partial(self._deleted, work, began=began)
 
         with telemetry.step("stage", work) as span:
             batches = current.stream(source, changes.EVERYTHING)
@@ -389,7 +455,7 @@ class Mover:
 
     def _wanted(self, work: Work, current: Snapshot, noted_at: datetime, source: SourceTable) -> Changes:
         """Return what a read asks for."""
-        if isinstance(work, Copy | Rebuild | Keys | Repair):
+        if isinstance(work, Copy | Rebuild | Keys | Log | Repair):
             return changes.EVERYTHING
         if isinstance(work, Scan):
             if work.xmin is None or not current.comparable(work.xmin, work.system):
@@ -404,14 +470,14 @@ class Mover:
             return changes.both(window, changes.since(again.xmin_from))
         return window
 
-    def _verify(self, stage: Stage, tally: Tally, source: SourceTable) -> None:
+    def _verify(self, stage: Stage, tally: Tally, source: SourceTable, *, unique: bool = True) -> None:
         """Raise VerificationError unless what is staged is what was read, SchemaError unless each key is there once."""
         from include.mirror import verify
 
         spec = stage.table.spec
         arrived, keys = stage.verify()
         verify.compare(spec, tally.digest, arrived, "the stage")
-        if keys != arrived.rows:
+        if unique and keys != arrived.rows:
             doubled = "; ".join(", ".join(key) for key in stage.doubled_keys())
             raise SchemaError(
                 f"{spec.label}: {arrived.rows} rows have only {keys} different keys ({', '.join(spec.key)}), such as "
@@ -435,7 +501,7 @@ class Mover:
                     self.engine.observe("published", work)
                 if isinstance(work, Copy):
                     self._check_copy(stage.table, load.tally, version)
-                elif isinstance(work, Keys):
+                elif isinstance(work, Keys | Log):
                     stage.check_deleted(version)
                 else:
                     before = published.get(work.tabela)

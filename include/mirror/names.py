@@ -6,6 +6,9 @@ Neither quotes by position: a name goes through these, whatever it looks like.
 
 from __future__ import annotations
 
+PG_BYTES = 63
+"""How long a name can be in PostgreSQL, which cuts off the rest."""
+
 
 def pg(*parts: str) -> str:
     """Return `parts` as one PostgreSQL identifier, such as `"filial"."Pedido"`."""

@@ -238,6 +238,24 @@ class Keys:
 
 
 @dataclass(frozen=True)
+class Log:
+    """One table whose log of deleted keys is read: what transactions from `xmin` on of cluster `system` have written.
+
+    `xmin` is None where the log can't tell everything that was deleted, and all keys are compared. `log` is the identity
+    that it had when it was read last.
+    """
+
+    tabela: str
+    xmin: int | None = None
+    system: int = 0
+    log: str = ""
+    kind: Literal["log"] = "log"
+
+    def __str__(self) -> str:
+        return f"{self.tabela} for deleted keys{'' if self.xmin is None else ' in its log'}"
+
+
+@dataclass(frozen=True)
 class Repair:
     """Rows of one table to read by their keys, and to delete in the warehouse where the source has none with that key.
 
@@ -252,7 +270,7 @@ class Repair:
         return f"{len(self.keys)} keys of {self.tabela}"
 
 
-Work = Read | Scan | Copy | Sweep | Rebuild | Keys | Repair
+Work = Read | Scan | Copy | Sweep | Rebuild | Keys | Log | Repair
 """Something that a run has to read."""
 
 
@@ -276,6 +294,17 @@ class Swept:
     behind: datetime
     xmin: int
     system: int
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A ledger row of a log of deleted keys: what its snapshot saw, and what the log was then."""
+
+    tabela: str
+    taken_at: datetime
+    xmin: int
+    system: int
+    log: str
 
 
 @dataclass(frozen=True)
@@ -349,6 +378,17 @@ def sweep(ledger: LedgerState, tabela: str, now: datetime, interval: timedelta) 
                 else None
             )
     return Sweep(tabela)
+
+
+def log(logs: Iterable[Logged], tabela: str, identity: str, now: datetime, trusted: timedelta) -> Log:
+    """Return what has to be read of one table's log: what was written since its last reading.
+
+    All keys are compared where there is none, where it is older than `trusted`, or the log is not what it was then.
+    """
+    for last in logs:
+        if last.tabela == tabela and last.log == identity and now - last.taken_at <= trusted:
+            return Log(tabela, last.xmin, last.system, identity)
+    return Log(tabela, log=identity)
 
 
 def missing(

@@ -318,8 +318,8 @@ class _Reconciliation:
             in_flight=in_flight,
             undecided=len(pending),
             missing=sum(theirs.hash is None for _, theirs in wrong.values()),
-            extra=0 if by == "nothing" else len(gone),
-            deleted=len(gone) if by == "nothing" else 0,
+            extra=0 if by == "reconciliation" else len(gone),
+            deleted=len(gone) if by == "reconciliation" else 0,
             different=sum(None not in (ours.hash, theirs.hash) for ours, theirs in wrong.values()),
             samples=self._samples(list(islice(wrong, SAMPLES))),
         )
@@ -453,8 +453,8 @@ class _Reconciliation:
         spec, ledger = self.spec, self._ledger
         seen = instant(version)
         by = means(spec, self.table.rows, self.engine.options.compare_keys).by
-        if by == "keys" and ledger.newest_reads().get((self.tabela, "keys"), 0) < version:
-            return f"no run has compared its keys since {seen:%T}"
+        if by in ("keys", "log") and ledger.newest_reads().get((self.tabela, by), 0) < version:
+            return f"no run has looked for its deleted rows since {seen:%T}"
         if spec.way == "scan":
             known = any(one.tabela == self.tabela and one.taken_at >= seen for one in ledger.scans())
             return None if known else f"no run has read it since {seen:%T}"

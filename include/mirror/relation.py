@@ -87,6 +87,21 @@ class Trigger:
 
 
 @dataclass(frozen=True)
+class DeleteLog:
+    """The table of the schema `mirror` that triggers write deleted keys to.
+
+    `identity` changes with whatever somebody changes of it. `triggers` are the enabled ones that fire whoever writes, each
+    with the oid of the table that it is on; `columns` are names and types.
+    """
+
+    name: str
+    identity: str
+    triggers: frozenset[tuple[int, str]]
+    columns: tuple[tuple[str, str], ...]
+    readable: bool = True
+
+
+@dataclass(frozen=True)
 class Relation:
     """One table, view or foreign table.
 
@@ -97,6 +112,7 @@ class Relation:
     all of its columns, `row_security` whether policies would hide rows from the role. `fed` is whether a subscription
     writes it. `reachable` is whether the role has USAGE on its schema. `files` names the files that it is in, or stands for
     those of its partitions, empty where there are none; `xmin` is the lowest transaction id that ran when this was read.
+    `delete_log` is where triggers write deleted keys to, None where none do.
     """
 
     oid: int
@@ -118,3 +134,4 @@ class Relation:
     fed: bool = False
     files: str = ""
     xmin: int = 0
+    delete_log: DeleteLog | None = None

@@ -15,6 +15,7 @@ from include.mirror import batch as batches
 from include.mirror import contract, names, telemetry
 from include.mirror.batch import Batch
 from include.mirror.declaration import STAGE_PREFIX, WAYS, Mirror
+from include.mirror.delete_log import KEPT, TRUSTED
 from include.mirror.deletes import detached
 from include.mirror.deletes import means as deleted_by
 from include.mirror.engine import Engine, Resolved, built_since, rows_behind
@@ -34,6 +35,7 @@ from include.mirror.plan import (
     Copy,
     Keys,
     LedgerState,
+    Log,
     OpenTransactions,
     Read,
     Rebuild,
@@ -45,8 +47,10 @@ from include.mirror.plan import (
     scan,
     sweep,
 )
+from include.mirror.plan import log as log_work
 from include.mirror.rebuild import Rebuilder
 from include.mirror.source.clock import clock, refuse_future
+from include.mirror.source.log import prune
 from include.mirror.source.session import Connection
 from include.mirror.source.table import SourceTable, oldest_changes
 from include.mirror.source.transactions import (
@@ -79,6 +83,7 @@ WAYS_OF: Mapping[type[Work], Collection[str]] = {
     Read: ("window",),
     Sweep: ("window",),
     Keys: ("window", "scan"),
+    Log: ("window", "scan"),
     Scan: ("scan",),
     # Of a table that became another one, whatever its way.
     Copy: WAYS,
@@ -149,7 +154,9 @@ def plan_run(
         }
         if request.fill_gaps:
             # One that is read from the start has no old rows, or they are compared when it has been read.
-            reads += [Keys(name) for name in chosen if name in tables and deletes[name].by == "keys"]
+            by = {name: deletes[name].by for name in chosen if name in tables}
+            reads += [Keys(name) for name in by if by[name] == "keys"]
+            reads += _read_logs(source, ledger, [tables[name].spec for name in by if by[name] == "log"], now)
 
         def split(window: Window) -> list[Window]:
             table = SourceTable(source, tables[window.tabela].spec, engine.source.zone)
@@ -157,7 +164,9 @@ def plan_run(
 
         def is_small(work: Work) -> bool:
             rows = specs[work.tabela].rows
-            if isinstance(work, Keys):
+            if isinstance(work, Log) and work.xmin is not None:
+                return True
+            if isinstance(work, Keys | Log):
                 return max(rows or 0, tables[work.tabela].rows) <= engine.options.max_rows
             # However many of them travel together, that is no long snapshot.
             return rows is not None and 20 * rows <= engine.options.max_rows
@@ -180,6 +189,20 @@ def plan_run(
         )
         for batch in planned or [Batch(plan_id, ())]
     ]
+
+
+def _read_logs(source: Connection, ledger: Ledger, specs: Sequence[TableSpec], now: datetime) -> list[Log]:
+    """Return what has to be read of the logs of deleted keys, and delete of them what every mirror has read."""
+    identities = {spec.name: spec.log.identity for spec in specs if spec.log is not None}
+    if not identities:
+        return []
+    seen = {one.tabela: one for one in ledger.logs(now - KEPT)}
+    for spec in specs:
+        last = seen.get(spec.name)
+        if last is not None and last.log == identities[spec.name]:
+            prune(source, spec, last)
+    known = ledger.logs()
+    return [log_work(known, name, identity, now, TRUSTED) for name, identity in identities.items()]
 
 
 def _plan_rebuilds(engine: Engine, wanted: Sequence[str], run_id: str) -> list[Batch]:
@@ -466,8 +489,10 @@ def _unlike_planned(read: Work, spec: TableSpec) -> str | None:
     """Return what is so of a table now that a read of it was not planned for, None where it still makes sense."""
     if spec.way not in WAYS_OF[type(read)]:
         return f"is read by {spec.way}"
-    if isinstance(read, Keys) and spec.deletes == "keep":
+    if isinstance(read, Keys | Log) and spec.deletes == "keep":
         return "what is deleted is kept"
+    if isinstance(read, Log) and spec.log is None:
+        return "has no sound log of deleted keys"
     return None
 
 

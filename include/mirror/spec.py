@@ -13,11 +13,12 @@ from functools import cached_property
 from include.mirror import names, types
 from include.mirror.catalog import declared_name
 from include.mirror.declaration import Table
+from include.mirror.delete_log import LOGS, find_log
 from include.mirror.errors import MirrorError, SchemaError, SourceError
 from include.mirror.keys import find_key, has_no_indexes
 from include.mirror.meaning import NOTHING, Meaning
 from include.mirror.phrases import KINDS, call, column_of, did_you_mean, label, listed, quoted
-from include.mirror.relation import KeyRange, Relation, SourceColumn, SourceType
+from include.mirror.relation import DeleteLog, KeyRange, Relation, SourceColumn, SourceType
 from include.mirror.types.carrier import Carrier
 from include.mirror.ways import find_way, index_on, precision
 
@@ -71,7 +72,8 @@ class TableSpec:
     `partitions` are the oids of its partitions. `files` stands for the files of a table with windows as they were when
     `since` was the lowest transaction id that ran: others may hold rows that an ALTER TABLE has written. `detached` are the
     oids of partitions that are gone, whose rows may still be in the warehouse. `deletes` is what the declaration says of
-    deleted rows, None for nothing.
+    deleted rows, None for nothing. `log` is where triggers write deleted keys to, None where none can be relied on; then
+    `log_unused` says why one that is there can't.
     """
 
     name: str
@@ -98,6 +100,8 @@ class TableSpec:
     since: int = 0
     detached: tuple[int, ...] = ()
     deletes: str | None = None
+    log: DeleteLog | None = None
+    log_unused: str = ""
 
     @cached_property
     def key_columns(self) -> tuple[Column, ...]:
@@ -125,6 +129,12 @@ class TableSpec:
     def of_keys(self) -> TableSpec:
         """The same table with no columns but those of its key."""
         return replace(self, columns=self.key_columns)
+
+    @property
+    def of_log(self) -> TableSpec:
+        """The log of deleted keys as a table: the key's columns, in the schema of the logs."""
+        name = self.log.name if self.log else ""
+        return replace(self.of_keys, schema=LOGS, relation=name, only=False, partition_width=0)
 
     @property
     def source_name(self) -> str:
@@ -161,6 +171,7 @@ def resolve(
             "operator; rename the column, or name another key: key=[…]"
         )
     way = find_way(table, relation)
+    log, log_unused = find_log(table, relation, key, role)
     found = {column.name: column for column in columns}
     change = found[way.change_column].type if way.change_column else None
     return TableSpec(
@@ -188,6 +199,8 @@ def resolve(
         files=relation.files if way.way == "window" else "",
         since=relation.xmin,
         deletes=table.deletes,
+        log=log,
+        log_unused=log_unused,
     )
 
 

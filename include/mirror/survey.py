@@ -251,9 +251,19 @@ def _remarks(surveyed: Surveyed, index: str | None) -> list[Finding]:
                 label,
             )
         )
-    if surveyed.deletes is not None and surveyed.deletes.by == "nothing":
+    if surveyed.deletes is not None and surveyed.deletes.by == "reconciliation":
         remarks.append(
-            Finding(NOTE, f"{label}: what is deleted stays, because {surveyed.deletes.reason}", label)
+            Finding(
+                NOTE,
+                f"{label}: what is deleted stays until the next reconciliation, because {surveyed.deletes.reason}",
+                label,
+            )
+        )
+    if surveyed.spec is not None and surveyed.spec.log_unused:
+        remarks.append(
+            Finding(
+                WARNING, f"{label}: its log of deleted keys is not used: {surveyed.spec.log_unused}", label
+            )
         )
     if unknown := [column for column in surveyed.columns if not _is_known(column)]:
         listed = ", ".join(f"{column.name} ({column.source.declared})" for column in unknown)

@@ -28,7 +28,7 @@ def test_the_word_follows_what_was_compared(filled: Lab) -> None:
         "never compared",
         None,
         "scan",
-        "nothing",
+        "reconciliation",
     )
     look(lab, "coisa")
     found = told(lab)

@@ -43,6 +43,23 @@ class SourceTable:
         """What stands behind FROM."""
         return f"ONLY {self.spec.source_name}" if self.spec.only else self.spec.source_name
 
+    def gone(self, log: TableSpec) -> str:
+        """Return what is true of a row of the log whose key this table does not have.
+
+        Keys are one where ClickHouse takes them for one: with the same text, or as floats with the same value. They are
+        compared as values as well where an index of the table finds that.
+        """
+        conditions = []
+        for column in self.spec.key_columns:
+            here = f"here.{names.pg(column.name)}"
+            there = f"{names.pg(log.schema, log.relation)}.{names.pg(column.name)}"
+            if _text(column) is None:
+                conditions.append(f"{here} = {there}")
+            if "Float" not in column.warehouse_type:
+                text = column.carrier.source_text
+                conditions.append(f"{text(here)} = {text(there)}")
+        return f"NOT EXISTS (SELECT FROM {self.relation} AS here WHERE {' AND '.join(conditions)})"
+
     def in_window(self, window: Window) -> Changes:
         """Return what selects the rows of a window."""
         return changes.in_window(self.spec, window, self.zone)

@@ -259,6 +259,20 @@ class Stage:
         )
         return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
 
+    def keep_keys(self, loaded: Stage, version: int) -> int:
+        """Fill this stage with a tombstone of this version for each key of `loaded`; return how many there are.
+
+        Also for keys that the table has not: an older snapshot may be about to bring one.
+        """
+        table, own = self.table, self.table.own
+        keys = table.key[1:-1]
+        table.client.command(
+            f"INSERT INTO {self.name} ({keys}, {names.ch(own.version)}, {names.ch(own.deleted)})"  # noqa: S608
+            f" SELECT DISTINCT {keys}, {version}, 1 FROM {loaded.name}",
+            settings=SETTINGS,
+        )
+        return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
+
     def check_deleted(self, version: int) -> None:
         """Raise VerificationError unless every staged tombstone is published, or its key has a newer version."""
         table = self.table

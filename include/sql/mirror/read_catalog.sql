@@ -140,6 +140,24 @@ triggers AS (
     WHERE (t.tgrelid, t.tgname) NOT IN (SELECT root, tgname FROM disabled_trigger)
     GROUP BY t.tgrelid
 ),
+-- Where the triggers that the mirror's own command has made write deleted keys to, and what tells that nothing of it was
+-- changed: xmin shows that a row of the catalog was written anew.
+delete_log AS (
+    SELECT
+        member.root,
+        min(c.oid) AS oid,
+        json_agg(json_build_array(member.oid::bigint, t.tgname, t.tgenabled)) AS triggers,
+        md5(string_agg(
+            concat_ws(' ', t.oid, t.xmin, t.tgenabled, p.oid, p.xmin, c.oid, c.relfilenode), ',' ORDER BY t.oid
+        )) AS identity
+    FROM (SELECT oid AS root, oid FROM target UNION SELECT root, oid FROM descendant) AS member
+    JOIN pg_trigger t ON t.tgrelid = member.oid AND t.tgname IN ('mirror_delete', 'mirror_key', 'mirror_truncate')
+    JOIN pg_proc p ON p.oid = t.tgfoid
+    JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'mirror'
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.proname AND c.relkind = 'r'
+    GROUP BY member.root
+    HAVING count(DISTINCT c.oid) = 1
+),
 -- The columns' types and what they are made of: what is behind domains and in arrays, ranges and composite types.
 used_type AS (
     SELECT DISTINCT a.atttypid AS oid
@@ -218,6 +236,20 @@ SELECT json_build_object(
             'reachable', coalesce(has_schema_privilege(t.namespace, 'USAGE'), false),
             'row_security', coalesce(row_security_active(t.oid), false),
             'fed', t.oid IN (SELECT root FROM fed),
+            'delete_log', (
+                SELECT json_build_object(
+                    'name', c.relname,
+                    'identity', log.identity,
+                    'triggers', log.triggers,
+                    'readable', coalesce(has_schema_privilege(c.relnamespace, 'USAGE'), false)
+                        AND coalesce(has_table_privilege(c.oid, 'SELECT'), false),
+                    'columns', (
+                        SELECT json_agg(json_build_array(a.attname, format_type(a.atttypid, a.atttypmod)) ORDER BY a.attnum)
+                        FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                    )
+                )
+                FROM delete_log AS log JOIN pg_class c ON c.oid = log.oid WHERE log.root = t.oid
+            ),
             'files', CASE t.relkind WHEN 'p' THEN family.files ELSE nullif(t.relfilenode, 0)::text END,
             'xmin', pg_snapshot_xmin(pg_current_snapshot())::text::bigint
         ) ORDER BY t.nspname, t.relname)
