@@ -210,5 +210,5 @@ def test_which_tables_are_compared(lab: Lab) -> None:
     )
     with pytest.raises(RefusedError) as refused:
         lab.run()
-    assert "table pedido: deletes is 'never'; it must be one of keys, keep" in str(refused.value)
+    assert "table pedido: deletes is 'never'; it must be one of log, keys, keep" in str(refused.value)
     assert "table resumo: deletes is 'keys', and a copy finds deleted rows by itself" in str(refused.value)

@@ -7,6 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from local import bench_deletes
 from local.bench import PATHS, Result, Subject, report
 from tests.conftest import new_source
 
@@ -38,3 +39,9 @@ def test_a_table_of_the_sales_system_is_described_as_the_mirror_has_it(postgres,
     )
     assert subject.create.startswith(f"CREATE TABLE IF NOT EXISTS `bench`.`{table}`")
     assert f"`{subject.version}` UInt64" in subject.create
+
+
+def test_deletes_are_measured_with_and_without_a_log(tmp_path):
+    found = bench_deletes.measure(tmp_path, rounds=1, single=3, many=1_500)
+    assert set(found) == {(rows, table) for rows in (1, 1_000) for table in ("plain", "logged")}
+    assert all(rate > 0 for [rate] in found.values())

@@ -11,7 +11,8 @@ from include.mirror.deletes import detached, means
 
 
 def spec(**given: Any) -> Any:
-    return SimpleNamespace(**{"way": "scan", "deletes": None, "rows": None, "detached": (), **given})
+    nothing = {"deletes": None, "rows": None, "detached": (), "log": None, "log_unused": ""}
+    return SimpleNamespace(**{"way": "scan", **nothing, **given})
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,10 @@ def spec(**given: Any) -> Any:
         ({}, 0, 0, "reconciliation", "each run compares all keys of up to 0 only"),
         ({"deletes": "keys"}, 0, 0, "keys", 'deletes="keys"'),
         ({"way": "copy", "rows": 10**9}, 0, 100, "copy", "compares all rows"),
+        ({"way": "copy", "log": object()}, 0, 100, "copy", "compares all rows"),
+        ({"log": object()}, 3, 100, "log", "triggers write deleted keys"),
+        ({"log_unused": "a trigger is off"}, 3, 100, "keys", "is not used: a trigger is off"),
+        ({"log_unused": "a trigger is off"}, 101, 100, "reconciliation", "is not used: a trigger is off"),
     ],
 )
 def test_by_what_and_why(given: dict[str, Any], rows: int, limit: int, by: str, reason: str) -> None:
