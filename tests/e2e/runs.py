@@ -101,14 +101,11 @@ def resume(api: AirflowApi, dag: str) -> None:
 
 
 @contextmanager
-def resting(api: AirflowApi, dag: str) -> Iterator[None]:
-    """Keep a DAG from being scheduled while the block runs, and leave it as it was."""
-    found = f"/api/v2/dags/{dag}"
-    was_paused = api.call("GET", found)["is_paused"]
-    api.call("PATCH", found, json={"is_paused": True})
+def scheduled(api: AirflowApi, dag: str) -> Iterator[None]:
+    """Let a DAG be scheduled while the block runs, and pause it again."""
+    resume(api, dag)
     yield
-    if not was_paused:
-        resume(api, dag)
+    api.call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": True})
 
 
 def path(dag: str, run: str) -> str:

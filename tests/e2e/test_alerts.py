@@ -51,7 +51,7 @@ def test_a_task_that_fails_for_good_is_told_of_once_in_a_window(deployment, api,
     assert {message["To"] for message in mailbox.messages} == {"operacao@example.com, plantao@example.com"}
 
 
-def test_a_run_that_falls_behind_is_told_of(deployment, api, told):
+def test_a_run_that_falls_behind_is_told_of(deployment, api, told, schedule):
     mailbox, webhook = told
     deployment.start_airflow("triggerer")
     try:

@@ -20,7 +20,7 @@ from local.stack import Deployment
 from tests.e2e.conftest import DAG_ID as ETL
 from tests.e2e.conftest import PATIENCE
 from tests.e2e.load import DAG_ID, Load, probing
-from tests.e2e.runs import ended, gates, instances, log, path, resting, tries, until
+from tests.e2e.runs import ended, gates, instances, log, path, scheduled, tries, until
 from tests.receivers import Mailbox
 
 SLOTS = 4  # of two workers
@@ -47,7 +47,7 @@ def second(deployment: Deployment) -> Iterator[Worker]:
 def called(deployment: Deployment, api: AirflowApi) -> dict[str, str]:
     """A run for each of CALLS, all asked for at once: they share the time that a process takes to start."""
     api.unpause(DAG_ID, PATIENCE, deployment.supervisor.check)
-    with closing(deployment.clickhouse.client()) as warehouse:
+    with scheduled(api, ETL), closing(deployment.clickhouse.client()) as warehouse:
         until(deployment, lambda: warehouse.command("EXISTS VIEW vendas_dw.venda"))
         # Nobody sells anything meanwhile: the report can be held against the source.
         until(
@@ -119,13 +119,6 @@ def test_what_makes_no_sense_is_not_tried_again(
     assert "São Paulo" in shown
 
 
-@pytest.fixture
-def quiet(api: AirflowApi) -> Iterator[None]:
-    """No runs of the schedule meanwhile: they would take slots, and be counted in the queues."""
-    with resting(api, ETL):
-        yield
-
-
 def run_load(deployment: Deployment, api: AirflowApi, each: int, patience: float) -> str:
     load = Load(deployment, api, f"load{each}", SLOTS, each)
     try:
@@ -138,7 +131,7 @@ def run_load(deployment: Deployment, api: AirflowApi, each: int, patience: float
 
 
 def test_sixty_runs_over_three_queues_and_two_workers(
-    deployment: Deployment, api: AirflowApi, called: dict[str, str], second: Worker, quiet: None
+    deployment: Deployment, api: AirflowApi, called: dict[str, str], second: Worker
 ) -> None:
     for run in called.values():
         ended(deployment, api, DAG_ID, run)
@@ -148,7 +141,7 @@ def test_sixty_runs_over_three_queues_and_two_workers(
 @pytest.mark.load
 @pytest.mark.timeout(3600)
 def test_five_hundred_runs(
-    deployment: Deployment, api: AirflowApi, called: dict[str, str], second: Worker, quiet: None
+    deployment: Deployment, api: AirflowApi, called: dict[str, str], second: Worker
 ) -> None:
     for run in called.values():
         ended(deployment, api, DAG_ID, run)

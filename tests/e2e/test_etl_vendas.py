@@ -22,6 +22,7 @@ from local.demo import chain
 from local.source import simulator
 from local.stack import Deployment
 from tests.e2e.conftest import DAG_ID, HISTORY, PATIENCE
+from tests.e2e.runs import scheduled
 from tests.processes import ask_descendants
 
 RECONCILE_ID = "reconciliar_vendas"
@@ -47,13 +48,14 @@ def runs(deployment: Deployment, api: AirflowApi) -> list[Run]:
         deployment.settings.source_dsn, simulator.Traffic(rate=20, hold=(1, 10), prepared=0.02), seconds=15
     )
     stopped = datetime.now(UTC)
-    return wait_for_runs(
-        deployment,
-        api,
-        lambda runs: any(
-            run.state == "success" and run.end is not None and run.end > stopped for run in runs
-        ),
-    )
+    with scheduled(api, DAG_ID):
+        return wait_for_runs(
+            deployment,
+            api,
+            lambda runs: any(
+                run.state == "success" and run.end is not None and run.end > stopped for run in runs
+            ),
+        )
 
 
 def same_everywhere(deployment: Deployment) -> bool:
@@ -77,7 +79,7 @@ def test_scheduled_runs_on_adjoining_intervals_move_every_row(deployment, runs):
     assert same_everywhere(deployment)
 
 
-def test_interval_moves_again_with_the_same_result(deployment, api, runs):
+def test_interval_moves_again_with_the_same_result(deployment, api, runs, schedule):
     interval = chain(runs)[0]
     run_id = api.trigger(
         DAG_ID, {"inicio": interval.start.isoformat(), "fim": interval.end.isoformat(), "tabelas": ["venda"]}
@@ -92,7 +94,7 @@ def test_interval_moves_again_with_the_same_result(deployment, api, runs):
     assert same_everywhere(deployment)
 
 
-def test_a_table_is_built_anew_and_the_schedule_goes_on(deployment, api, runs):
+def test_a_table_is_built_anew_and_the_schedule_goes_on(deployment, api, runs, schedule):
     run_id = api.trigger(DAG_ID, {"reconstruir": ["cliente"]})
     assert api.wait(DAG_ID, run_id, PATIENCE, deployment.supervisor.check).state == "success"
     with closing(deployment.clickhouse.client()) as warehouse:
@@ -142,7 +144,7 @@ def test_altered_row_makes_the_comparison_fail(deployment, runs, table, column, 
     assert check(deployment).returncode == 0
 
 
-def test_damage_is_found_repaired_and_told(deployment, api, runs):
+def test_damage_is_found_repaired_and_told(deployment, api, runs, schedule):
     """Three rows altered by hand, one taken away, one added: the run that repairs them is red, the next one green."""
     with closing(deployment.clickhouse.client()) as warehouse:
         into, row = (

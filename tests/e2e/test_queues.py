@@ -8,7 +8,7 @@ from celery import Celery
 from local.api import AirflowApi, ApiError
 from local.stack import Deployment
 from tests.e2e.conftest import PATIENCE
-from tests.e2e.runs import broker, ended, every, instances, open_gate, resume, until
+from tests.e2e.runs import broker, ended, every, instances, open_gate, until
 
 WAITING = 30
 SLOTS = 2  # of the deployment's one worker
@@ -56,8 +56,7 @@ def test_a_cleared_run_stays_in_its_queue(deployment, ready):
     assert [one.queue for one in again] == ["high"]
 
 
-def test_a_scheduled_run_waits_where_its_dag_says(deployment, ready):
-    resume(ready, "etl_vendas")
+def test_a_scheduled_run_waits_where_its_dag_says(deployment, ready, schedule):
     runs = until(
         deployment,
         lambda: ready.call("GET", "/api/v2/dags/etl_vendas/dagRuns", params={"run_type": "scheduled"})[
@@ -66,7 +65,6 @@ def test_a_scheduled_run_waits_where_its_dag_says(deployment, ready):
     )
     found = until(deployment, lambda: instances(ready, "etl_vendas", runs[0]["dag_run_id"]))
     assert {one.queue for one in found} == {"default"}
-    ready.call("PATCH", "/api/v2/dags/etl_vendas", json={"is_paused": True})
 
 
 def running(api: AirflowApi, runs: list[str]) -> list[str]:

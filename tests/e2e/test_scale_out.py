@@ -81,7 +81,7 @@ def slots(api: AirflowApi) -> Iterator[None]:
 
 
 def test_a_backfill_over_workers_is_exact_though_one_is_killed(
-    deployment: Deployment, api: AirflowApi, extra: list[Worker], slots: None
+    deployment: Deployment, api: AirflowApi, extra: list[Worker], slots: None, schedule: None
 ) -> None:
     with closing(deployment.clickhouse.client()) as warehouse:
         until(deployment, lambda: [run for run in api.runs(DAG_ID, EPOCH) if run.state == "success"])
@@ -155,7 +155,7 @@ def test_a_worker_that_is_told_to_stop_lets_its_tasks_end(
 
 
 def test_with_two_schedulers_one_is_killed_and_nothing_stops(
-    deployment: Deployment, api: AirflowApi, extra: list[Worker]
+    deployment: Deployment, api: AirflowApi, extra: list[Worker], schedule: None
 ) -> None:
     api.unpause(GATED, PATIENCE, deployment.supervisor.check)
     assert len(schedulers(deployment)) == 2

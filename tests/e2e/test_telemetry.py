@@ -17,6 +17,7 @@ from local.api import AirflowApi
 from local.stack import Deployment
 from tests.conftest import ROOT
 from tests.e2e.conftest import DAG_ID, PATIENCE
+from tests.e2e.runs import scheduled
 from tests.otlp import (
     COUNTER,
     GAUGE,
@@ -65,8 +66,9 @@ def run_id(deployment: Deployment, api: AirflowApi) -> str:
         begun = clock(source)
         late.execute("INSERT INTO pais (pais) VALUES ('Chile')")
         source.execute("INSERT INTO pais (pais) VALUES ('Uruguai')")
-        run_id = api.trigger(DAG_ID, {"inicio": begun.isoformat(), "fim": clock(source).isoformat()})
-        assert api.wait(DAG_ID, run_id, PATIENCE, deployment.supervisor.check).state == "success"
+        with scheduled(api, DAG_ID):
+            run_id = api.trigger(DAG_ID, {"inicio": begun.isoformat(), "fim": clock(source).isoformat()})
+            assert api.wait(DAG_ID, run_id, PATIENCE, deployment.supervisor.check).state == "success"
         late.commit()
     return run_id
 
@@ -125,7 +127,7 @@ def test_processes_of_tasks_send_increments(telemetry, trace):
     assert all(point.delta for point in counted)
 
 
-def test_the_dashboard_asks_only_for_what_arrives(deployment, api, telemetry, trace):
+def test_the_dashboard_asks_only_for_what_arrives(deployment, api, telemetry, trace, schedule):
     api.unpause("endless", PATIENCE, deployment.supervisor.check)
     failed = api.wait("endless", api.trigger("endless", {}), PATIENCE, deployment.supervisor.check)
     assert failed.state == "failed"
