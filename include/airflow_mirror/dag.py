@@ -25,6 +25,7 @@ from include.conventions.defaults import DEFAULT_ARGS
 from include.mirror.declaration import Mirror
 
 if TYPE_CHECKING:
+    from include.mirror.counts import Count
     from include.mirror.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ def _moving(
             from include.mirror.batch import load
             from include.mirror.errors import RefusedError
             from include.mirror.run import check_run
+            from include.mirror.state import refuse_lacking
 
             between = engine(declaration, settings)
             with explained():
@@ -137,7 +139,7 @@ def _moving(
                 except RefusedError:
                     _tell_state(between)
                     raise
-                _tell_state(between)
+                refuse_lacking(_tell_state(between))
             yield Metadata(warehouse, extra={"windows": windows})
 
         planned = plan_windows()
@@ -224,13 +226,14 @@ def _conf() -> dict[str, Any]:
     return {key: value for key, value in conf.items() if value is not None and key != queues.KEY}
 
 
-def _tell_state(between: Engine) -> None:
-    """Note each table's state, and hand it to who asks Airflow for it."""
+def _tell_state(between: Engine) -> dict[str, Count]:
+    """Note each table's state, and hand it to who asks Airflow for it; return the counts of both sides."""
     from include.mirror import state
 
     context = get_current_context()
-    state.note(between, context["run_id"])
+    counts = state.note(between, context["run_id"])
     context["ti"].xcom_push(STATE, state.read(between))
+    return counts
 
 
 def _reconcile_params(declaration: Mirror) -> dict[str, Param]:

@@ -41,15 +41,24 @@ def means(spec: TableSpec, rows: int, limit: int) -> Means:
     if spec.deletes == "keys":
         return Means("keys", 'the declaration says deletes="keys"')
     unused = f"; its log in the source is not used: {spec.log_unused}" if spec.log_unused else ""
-    # The warehouse counts all versions of its rows, so the source's estimate is the better one.
-    known = rows if spec.rows is None else spec.rows
-    if limit and known <= limit:
+    if is_small(spec, rows, limit):
         return Means("keys", f"each run compares all keys of up to {limit} rows{unused}")
+    known = _known(spec, rows)
     return Means(
         "reconciliation",
         f"it has about {known} rows, and each run compares all keys of up to {limit} only; a log in the source (python -m "
         f'include.mirror delete-log) or deletes="keys" in the declaration finds them in each run{unused}',
     )
+
+
+def is_small(spec: TableSpec, rows: int, limit: int) -> bool:
+    """Return whether a table is one whose keys are looked at in each run. `rows` and `limit` are those of `means`."""
+    return bool(limit) and _known(spec, rows) <= limit
+
+
+def _known(spec: TableSpec, rows: int) -> int:
+    # The warehouse counts all versions of its rows, so the source's estimate is the better one.
+    return rows if spec.rows is None else spec.rows
 
 
 def detached(spec: TableSpec, rows: int, limit: int) -> str:

@@ -58,6 +58,10 @@ class VerificationError(MirrorError):
     heals = True
 
 
+class WrongError(MirrorError):
+    """A comparison has found what should not have been: look for who changed it. Trying again would hide that."""
+
+
 class VersionError(MirrorError):
     """The source's clock is not above the newest version in the ledger: it stepped back or failed over."""
 

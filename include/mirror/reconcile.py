@@ -45,8 +45,8 @@ from include.mirror.errors import (
     MirrorError,
     RequestError,
     SchemaError,
-    VerificationError,
     WarehouseError,
+    WrongError,
 )
 from include.mirror.ledger import TABLE as LEDGER
 from include.mirror.ledger import Attempt, Ledger
@@ -196,16 +196,10 @@ def _prepare(engine: Engine, client: Client) -> None:
 
 
 def conclude(found: Iterable[Report], *, only_report: bool) -> None:
-    """Raise VerificationError where a table needs a person, although what could be repaired is repaired."""
+    """Raise WrongError where a table needs a person, although what could be repaired is repaired."""
     alarming = [report for report in found if report.is_alarming or (only_report and report.word != "equal")]
     if alarming:
         raise WrongError("; ".join(map(str, alarming)))
-
-
-class WrongError(VerificationError):
-    """A comparison has found what should not have been: look for who changed it. Trying again would hide that."""
-
-    heals = False
 
 
 @dataclass

@@ -6,25 +6,29 @@ against the last comparison, and says the word; nothing else says it. What was n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from include.mirror import contract, names
-from include.mirror.deletes import means
+from include.mirror.counts import Count, count
+from include.mirror.deletes import is_small, means
 from include.mirror.engine import Engine
+from include.mirror.errors import WrongError
 from include.mirror.ledger import Ledger
-from include.mirror.plan import covered_until, instant
+from include.mirror.plan import LedgerState, covered_until, instant
 from include.mirror.source.clock import clock
 from include.mirror.source.table import oldest_changes
 from include.mirror.source.transactions import check_server
+from include.mirror.spec import TableSpec
 from include.mirror.warehouse.client import utc
 
 TABLE, VIEW = "estados", "estado"
 
 
-def note(engine: Engine, run_id: str) -> None:
-    """Note how far each mirrored table has come."""
+def note(engine: Engine, run_id: str) -> dict[str, Count]:
+    """Note how far each mirrored table has come; return the counts of both sides where they could be told."""
     with engine.clients() as (source, client):
         resolved = engine.specs(source)
         contents = contract.read(engine.warehouse, client)
@@ -34,20 +38,30 @@ def note(engine: Engine, run_id: str) -> None:
         oldest, wrong = oldest_changes(source, specs.values(), engine.source.zone)
         now = clock(source)
         state = ledger.state()
-        scans = {scan.tabela: scan.taken_at for scan in state.scans}
         whole = ledger.newest_reads()
         aside = ledger.set_aside() | resolved.refused | wrong
+        until = {
+            name: _covered(spec, state, oldest.get(name), now, whole.get((name, "copy")))
+            for name, spec in specs.items()
+        }
+        owed = Counter(one.window.tabela for one in state.pending)
+        held = {name: contents.storage[name].rows if name in contents.storage else 0 for name in specs}
+        limit = engine.options.compare_keys
+        counts = count(
+            engine,
+            source,
+            client,
+            {
+                spec: reached
+                for name, spec in specs.items()
+                if spec.way == "window" and (reached := until[name]) and not owed[name] and name not in aside
+                if name in contents.views and is_small(spec, held[name], limit)
+            },
+        )
         rows = []
         for name in sorted({*specs, *resolved.refused}):
             spec = specs.get(name)
-            until: datetime | None = None
-            if spec is not None and spec.way == "window":
-                until = covered_until(state.coverage, name, oldest.get(name), now)
-            elif spec is not None:
-                copied = whole.get((name, "copy")) if spec.way == "copy" else None
-                until = instant(copied) if copied else scans.get(name)
-            held = contents.storage[name].rows if name in contents.storage else 0
-            deletes = means(spec, held, engine.options.compare_keys) if spec else None
+            deletes = means(spec, held[name], limit) if spec else None
             rows.append(
                 {
                     "seen_at": now,
@@ -58,13 +72,38 @@ def note(engine: Engine, run_id: str) -> None:
                     "deletes": deletes.by if deletes else "",
                     "deletes_reason": deletes.reason if deletes else "",
                     "rows_about": spec.rows if spec else None,
-                    "covered_until": until,
-                    "owed": sum(one.window.tabela == name for one in state.pending),
+                    "covered_until": until.get(name),
+                    "owed": owed[name],
+                    "lacking": counts[name].lacking if name in counts else None,
                     "set_aside": aside.get(name, ""),
                 }
             )
         if rows:
             engine.warehouse.insert(client, TABLE, rows)
+        return counts
+
+
+def _covered(
+    spec: TableSpec, state: LedgerState, oldest: datetime | None, now: datetime, copied: int | None
+) -> datetime | None:
+    """Return until when all that was committed to a table is in the warehouse."""
+    if spec.way == "window":
+        return covered_until(state.coverage, spec.name, oldest, now)
+    if spec.way == "copy":
+        return instant(copied) if copied else None
+    return next((scan.taken_at for scan in state.scans if scan.tabela == spec.name), None)
+
+
+def refuse_lacking(counts: Mapping[str, Count]) -> None:
+    """Raise WrongError where the warehouse lacks keys that are not on their way."""
+    if lacking := {name: one for name, one in sorted(counts.items()) if one.lacking}:
+        told = "; ".join(
+            f"{name} has {one.source} keys in the source and {one.warehouse} in the warehouse"
+            for name, one in lacking.items()
+        )
+        raise WrongError(
+            f"{told}, and nothing of it is on its way: reconciliation (reconciliar_<name>) names the keys and repairs them"
+        )
 
 
 def read(engine: Engine) -> list[dict[str, Any]]:

@@ -9,12 +9,11 @@ from uuid import uuid4
 import pytest
 
 from include.mirror.declaration import Table
-from include.mirror.errors import RequestError, WarehouseError
+from include.mirror.errors import RequestError, WarehouseError, WrongError
 from include.mirror.ledger import Attempt
 from include.mirror.reconcile import (
     Asked,
     Limits,
-    WrongError,
     conclude,
     plan_reconciliation,
     reconcile,
