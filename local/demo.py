@@ -1,6 +1,7 @@
-"""The demonstration: sales move while the simulator writes, and at the end both servers are compared.
+"""The demonstration: sales move while the simulator writes, rows are deleted, the warehouse is damaged by hand and
+reconciled, and at the end both servers are compared.
 
-Nothing in it is staged: the runs are the scheduler's own, on a timetable of some seconds instead of two minutes,
+Nothing else in it is staged: the runs are the scheduler's own, on a timetable of some seconds instead of two minutes,
 and the figures of the last table come from both servers, computed by each for itself.
 """
 
@@ -22,11 +23,12 @@ from rich.markup import escape
 from include.vendas.tables import VENDAS
 from local.api import FINISHED, AirflowApi, Run
 from local.compare import TableDifference, compare
+from local.demo_harm import Deleted, Found, damage, delete, found
 from local.demo_view import View, difference_lines, differences_tables, runs_table
 from local.source import simulator
 from local.stack import Deployment, fill
 
-DAG_ID = "etl_vendas"
+DAG_ID, RECONCILE_ID = "etl_vendas", "reconciliar_vendas"
 # Cron with a sixth field, seconds.
 SECONDS = 20
 SCHEDULE = f"* * * * * */{SECONDS}"
@@ -54,7 +56,8 @@ class Outcome:
     """What the demonstration found out.
 
     `late` counts the transactions that committed seconds after they had begun, `reread` the rows that were read
-    once more since such a transaction had been open when their window was read.
+    once more since such a transaction had been open when their window was read. `deleted` is what the source lost
+    meanwhile, `found` what reconciliation found of the damage.
     """
 
     runs: list[Run]
@@ -62,6 +65,8 @@ class Outcome:
     moved: dict[str, Moved]
     late: int
     reread: int
+    deleted: Deleted
+    found: Found
     seconds: float
 
     @property
@@ -69,6 +74,7 @@ class Outcome:
         """What is not as it should be, one line each; empty when all is well."""
         return [
             *(f"{one.table} differs between the two servers" for one in self.differences if not one.same),
+            *([] if self.found.is_all else [f"{self.found}, which is not what was damaged"]),
             *(f"run {run.run_id} ended as {run.state}" for run in self.runs if run.state == "failed"),
             *(
                 [f"only {len(longest)} scheduled runs in a row succeeded on adjoining intervals"]
@@ -110,7 +116,7 @@ def moved(warehouse: Any, since: datetime) -> dict[str, Moved]:
                 PARTITION BY version ORDER BY finished_at ROWS BETWEEN 1 PRECEDING AND CURRENT ROW
             ) AS began
             FROM vendas_raw.cargas
-            WHERE started_at >= {since:DateTime64(6, 'UTC')}
+            WHERE started_at >= {since:DateTime64(6, 'UTC')} AND noted_at > 0
         )
         GROUP BY tabela
         """,
@@ -136,7 +142,9 @@ def run(folder: Path, console: Console, history: int = HISTORY) -> int:
     """
     with (
         View(console) as view,
-        Deployment(folder, {"ETL_VENDAS_SCHEDULE": SCHEDULE}, view.step) as deployment,
+        Deployment(
+            folder, {"ETL_VENDAS_SCHEDULE": SCHEDULE, "ETL_VENDAS_RECONCILE_SCHEDULE": "never"}, view.step
+        ) as deployment,
     ):
         outcome = _Demo(deployment, view).run(history)
     return conclude(outcome, console)
@@ -150,6 +158,10 @@ def conclude(outcome: Outcome, console: Console) -> int:
     console.print(
         f"{outcome.late:,} transactions committed long after they had begun; {outcome.reread:,} rows of what had "
         f"been open were read again. {outcome.seconds:.0f} seconds in all."
+    )
+    console.print(
+        f"{outcome.deleted.items:,} items were truncated in the source, {outcome.deleted.sales} sales deleted and "
+        f"{outcome.deleted.keys} given another key. In the warehouse, {outcome.found}."
     )
     for line in difference_lines(outcome.differences):
         console.print(line)
@@ -227,6 +239,22 @@ class _Demo:
         self.view.step(f"{INTERVALS} intervals in a row have moved; the second of them runs again")
         again = api.trigger(DAG_ID, {"inicio": _text(chosen.start), "fim": _text(chosen.end)})
         wait_until(lambda runs: _has_ended(runs, again), f"run {again}")
+        deleted = delete(self.deployment.settings.source_dsn)
+        self.view.step(
+            f"the source: {deleted.items:,} items truncated, {deleted.sales} sales deleted, {deleted.keys} with another key"
+        )
+        deleted_at = datetime.now(UTC)
+        wait_until(lambda runs: _covers(runs, deleted_at), "the run that finds what was deleted")
+        damage(warehouse)
+        self.view.step(
+            "the warehouse: sales altered, taken away and made up by hand; reconciliation looks for them"
+        )
+        api.unpause(RECONCILE_ID, PATIENCE, check)
+        reconciliation = api.trigger(RECONCILE_ID, {"tabelas": ["venda"]})
+        # It ends as failed, since somebody should look for who did that.
+        api.wait(RECONCILE_ID, reconciliation, PATIENCE, check)
+        reconciled = found(warehouse)
+        self.view.step(str(reconciled))
         self.enough.set()
         written = writing.result()
         self.view.sales(written)
@@ -241,6 +269,8 @@ class _Demo:
             moved=moved(warehouse, self.began),
             late=written.late_commits + written.read_first_commits,
             reread=reread(warehouse, self.began),
+            deleted=deleted,
+            found=reconciled,
             seconds=time.monotonic() - self.clock,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -17,13 +18,15 @@ class Batch:
     """What one task moves: passes one after the other, each of them one snapshot.
 
     `timeline` is that of the source when it was planned, 0 where nobody knows. `built` holds, of tables that were built
-    anew before that, the version of the snapshot that they were built from.
+    anew before that, the version of the snapshot that they were built from. `behind` is when the oldest transaction had
+    begun that was open when planning began: earlier times of later writers are in no window. None where nobody knows.
     """
 
     plan: UUID
     passes: tuple[tuple[Work, ...], ...]
     timeline: int = 0
     built: Mapping[str, int] = field(default_factory=dict)
+    behind: datetime | None = None
 
     @property
     def reads(self) -> list[Work]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from include.mirror import catalog, contract
 from include.mirror.declaration import Mirror, Table, general_problems, table_problems
@@ -71,13 +72,14 @@ class _Found:
 
 @dataclass(frozen=True)
 class Engine:
-    """A declaration between its two ends."""
+    """A declaration between its two ends. `behind` is that of the batch that is moved, see there."""
 
     declaration: Mirror
     source: Source
     warehouse: Warehouse
     options: Options = Options()
     observe: Observe = _silent
+    behind: datetime | None = None
 
     @contextmanager
     def clients(self) -> Iterator[tuple[Connection, Client]]:
@@ -169,7 +171,7 @@ class Engine:
             try:
                 agreed = contract.agree(self.warehouse, spec, contents.storage.get(name))
                 table = contract.bind(self.warehouse, client, agreed)
-                if why := rows_behind(connection, agreed):
+                if why := rows_behind(connection, agreed, self.behind, self.source.zone):
                     refused[name] = f"{why}, since the run was planned: the next run reads it from the start"
                 else:
                     tables[name] = table
@@ -233,15 +235,18 @@ class Engine:
         }
 
 
-def rows_behind(source: Connection, agreed: contract.Agreement) -> str | None:
+def rows_behind(
+    source: Connection, agreed: contract.Agreement, behind: datetime | None, zone: ZoneInfo
+) -> str | None:
     """Return why old rows of a table are to be read that the mirror would not find, None where there are none.
 
     Nothing but the rows themselves tells: those of a partition that was attached, or all, where an ALTER TABLE has
-    written them anew. Other things, such as VACUUM FULL, move a table into other files with its rows as they were.
+    written them anew. Other things, such as VACUUM FULL, move a table into other files with its rows as they were. After a
+    TRUNCATE all rows are new as well: with `behind`, only rows with times before it count, which no window finds.
     """
     if agreed.attached and (filled := attached_with_rows(source, agreed.attached)):
         return f"{', '.join(filled)} was attached as a partition, with rows in it"
-    if agreed.moved is not None and written_anew(source, agreed.spec, agreed.moved):
+    if agreed.moved is not None and written_anew(source, agreed.spec, agreed.moved, behind, zone):
         return f"all rows of {agreed.spec.label} were written anew, as ALTER TABLE … USING does, with their old times"
     return None
 

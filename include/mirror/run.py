@@ -56,6 +56,7 @@ from include.mirror.source.table import SourceTable, oldest_changes
 from include.mirror.source.transactions import (
     Identity,
     check_server,
+    oldest_begin,
     open_transactions,
     warn_of_subscriptions,
 )
@@ -113,6 +114,8 @@ def plan_run(
     request = resolve(conf, data_interval, None if declaration.schema else declaration.names)
     plan_id = uuid4()
     with engine.clients() as (source, client):
+        # Before the catalog: what empties a table after that leaves only rows of these transactions and later ones.
+        behind = oldest_begin(source)
         resolved = engine.specs(source)
         specs, refused = resolved.specs, resolved.refused
         chosen = choose(request.tabelas, (*specs, *refused))
@@ -186,6 +189,7 @@ def plan_run(
             batch,
             timeline=identity.timeline,
             built={name: since for name, since in ledger.built.items() if name in batch.tables},
+            behind=behind,
         )
         for batch in planned or [Batch(plan_id, ())]
     ]
@@ -332,7 +336,7 @@ def _prepare(
             reason := exchanged
             or one.again
             or parts.lost(noted.get(name, ()), now.get(name, ()))
-            or rows_behind(source, one)
+            or rows_behind(source, one, None, engine.source.zone)
         )
     }
     if exchanged:
@@ -507,6 +511,7 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
     """Move a batch, pass by pass, leaving out what an earlier try has done; return rows moved per table."""
     attempt = Attempt(batch.plan, run_id, try_number)
     moved: dict[str, int] = {}
+    engine = replace(engine, behind=batch.behind)
     with engine.clients() as (source, client), engine.warehouse.client() as inserting:
         done = _ledger_of(engine, client, [batch]).done(batch.plan)
         tables, refused = (engine.new_tables if batch.rebuilds else engine.tables)(

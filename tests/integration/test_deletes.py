@@ -11,6 +11,8 @@ import pytest
 from include.mirror.declaration import Table
 from include.mirror.errors import RefusedError
 from include.mirror.plan import Keys, Work
+from include.mirror.source.transactions import Identity, check_server
+from include.vendas.tables import VENDAS
 from tests.lab import Lab
 
 SHAPES = """
@@ -212,3 +214,41 @@ def test_which_tables_are_compared(lab: Lab) -> None:
         lab.run()
     assert "table pedido: deletes is 'never'; it must be one of log, keys, keep" in str(refused.value)
     assert "table resumo: deletes is 'keys', and a copy finds deleted rows by itself" in str(refused.value)
+
+
+@pytest.mark.parametrize("when", ["while it is planned", "after planning"])
+def test_a_table_that_is_truncated_and_filled_meanwhile_is_moved(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Its files are others and all of its rows new, as after an ALTER TABLE, but none has a time that no window finds."""
+    lab.mirror_only(*VENDAS.names)
+    lab.options = replace(lab.options, compare_keys=1000)
+    with lab.connect() as connection:
+        lab.sell(connection)
+    lab.run()
+    late = lab.connect(autocommit=False)
+    late.execute("SELECT 1")
+
+    def truncate(*_: object, **__: object) -> Identity:
+        lab.execute("TRUNCATE item_venda")
+        lab.sell(late)
+        late.commit()
+        late.close()
+        return check_server(*_, **__)  # type: ignore[arg-type]
+
+    lab.run()
+    fim = lab.now()
+    if when == "while it is planned":
+        # After the catalog was read; the transaction is over before the open ones are asked for.
+        with monkeypatch.context() as patch:
+            patch.setattr("include.mirror.run.check_server", truncate)
+            planned = lab.plan((lab.reached, fim))
+    else:
+        planned = lab.plan((lab.reached, fim))
+        with lab.connect() as connection:
+            truncate(connection, sessions=True)
+    lab.move(planned)
+    lab.reached = fim
+    lab.run()
+    lab.assert_equal()
+    assert lab.query("SELECT count() FROM vendas_dw.item_venda") == [(1,)]

@@ -245,6 +245,33 @@ def test_what_the_next_run_reads_again_is_waited_for(filled: Lab, statement: str
     filled.assert_equal()
 
 
+def test_what_later_transactions_owe_is_not_waited_for(lab: Lab) -> None:
+    """Where every window has a transaction that commits late, something is always owed; not of this snapshot."""
+    lab.run()
+    late = lab.connect(autocommit=False)
+
+    def wait() -> None:
+        # What was open has committed, and is owed; another transaction begins, and the next window notes it.
+        nonlocal late
+        late.commit()
+        late.close()
+        late = lab.connect(autocommit=False)
+        lab.sell(late)
+        lab.run()
+        lab.run()
+        late.commit()
+
+    lab.sell(late)
+    damage(
+        lab, "INSERT INTO vendas_raw.pais SELECT * REPLACE ('x' AS pais) FROM vendas_raw.pais FINAL LIMIT 1"
+    )
+    found = reconcile(
+        lab.engine(), "pais", Asked(), attempt(), replace(LIMITS, patience=timedelta(seconds=8)), wait=wait
+    )
+    late.close()
+    assert (found.word, found.different) == ("repaired", 1)
+
+
 def test_a_table_that_is_being_loaded_is_not_judged(lab: Lab) -> None:
     with pytest.raises(
         WarehouseError, match="there is no ledger in vendas_raw yet: etl_vendas has to run once"

@@ -12,11 +12,13 @@ from rich.console import Console
 from local.api import Run
 from local.compare import Figures, TableDifference
 from local.demo import Moved, Outcome, chain, conclude
+from local.demo_harm import Deleted, Found
 from local.demo_view import View, differences_tables, runs_table
 from local.source.simulator import Stats
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SAME = TableDifference("venda", Figures(3, Decimal("1.50"), 7), Figures(3, Decimal("1.50"), 7))
+FOUND = Found(different=3, missing=1, extra=0, repaired=4)
 ALTERED = TableDifference("venda", Figures(3, Decimal("1.50"), 7), Figures(4, Decimal("1.49"), 8))
 
 
@@ -49,8 +51,17 @@ def test_empty_interval_is_no_part_of_a_chain():
     assert chain([instant]) == []
 
 
-def outcome(runs: list[Run], *differences: TableDifference) -> Outcome:
-    return Outcome(runs, list(differences), {"venda": Moved(3, 0.5)}, late=7, reread=1234, seconds=1)
+def outcome(runs: list[Run], *differences: TableDifference, reconciled: Found = FOUND) -> Outcome:
+    return Outcome(
+        runs,
+        list(differences),
+        {"venda": Moved(3, 0.5)},
+        7,
+        1234,
+        Deleted(900, 100, 10),
+        reconciled,
+        seconds=1,
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,6 +78,10 @@ def outcome(runs: list[Run], *differences: TableDifference) -> Outcome:
         (
             outcome([*(run(number) for number in range(4)), run(1, "manual", "failed")], SAME),
             "run manual1 ended as failed",
+        ),
+        (
+            outcome([run(number) for number in range(4)], SAME, reconciled=Found(2, 1, 1, 4)),
+            "reconciliation found 2 sales with another value",
         ),
     ],
 )

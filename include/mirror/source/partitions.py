@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from include.mirror import names
 from include.mirror.source import changes
 from include.mirror.source.session import Connection, run
 from include.mirror.spec import TableSpec
 from include.mirror.templates import render
+from include.mirror.window import MICROSECOND
 
 
 def attached_with_rows(connection: Connection, partitions: Iterable[int]) -> list[str]:
@@ -30,8 +33,13 @@ def attached_with_rows(connection: Connection, partitions: Iterable[int]) -> lis
     ]
 
 
-def written_anew(connection: Connection, spec: TableSpec, since: int) -> bool:
-    """Return whether a table has rows, and transactions from the id `since` on have written all of them."""
+def written_anew(
+    connection: Connection, spec: TableSpec, since: int, behind: datetime | None, zone: ZoneInfo
+) -> bool:
+    """Return whether a table has rows, and transactions from the id `since` on have written all of them.
+
+    With `behind`, one of them has to have a time before it. `zone` is that of times without zone.
+    """
     written = changes.since(since)
     run(connection, *changes.binding(written.values))
     relation = f"ONLY {spec.source_name}" if spec.only else spec.source_name
@@ -39,4 +47,9 @@ def written_anew(connection: Connection, spec: TableSpec, since: int) -> bool:
         run(connection, f"SELECT 1 FROM {relation} WHERE {condition} LIMIT 1").fetchone()  # noqa: S608
         for condition in ("TRUE", f"NOT ({written.condition})")
     )
-    return rows is not None and older is None
+    if rows is None or older is not None or behind is None:
+        return rows is not None and older is None
+    until = changes.wall_range(spec, behind - MICROSECOND, behind, zone)[1]
+    early = f"{names.pg(spec.change_column or '')} < $1::{'timestamptz' if spec.zoned else 'timestamp'}"
+    found = run(connection, f"SELECT 1 FROM {relation} WHERE {early} LIMIT 1", (until.isoformat(),))  # noqa: S608
+    return found.fetchone() is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from include.mirror import names
 from include.mirror.errors import SourceError
@@ -67,6 +68,27 @@ def warn_of_subscriptions(specs: Iterable[TableSpec]) -> None:
         )
 
 
+_SESSIONS = b"""
+    FROM pg_stat_activity
+    WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND pid <> pg_backend_pid()
+      AND backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender')
+      AND NOT (application_name = $1 AND usename = current_user)
+      AND (state IS DISTINCT FROM 'idle' OR xact_start IS NOT NULL)
+"""
+
+
+def oldest_begin(connection: Connection) -> datetime | None:
+    """Return since when a transaction of this database may be open that any session shows, at most now; None where one is
+    prepared, as nobody knows that of it."""
+    row = connection.execute(
+        b"SELECT least(clock_timestamp(), (SELECT min(coalesce(xact_start, query_start))" + _SESSIONS + b"))"
+        b" WHERE NOT EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())",
+        (APPLICATION_NAME,),
+    ).fetchone()
+    return row[0] if row else None
+
+
 def open_transactions(connection: Connection) -> OpenTransactions:
     """Return every transaction of this database that may still commit rows.
 
@@ -74,15 +96,8 @@ def open_transactions(connection: Connection) -> OpenTransactions:
     that prepares in between.
     """
     sessions = connection.execute(
-        b"""
-        SELECT pid, backend_start, coalesce(xact_start, query_start), state, usename::text, application_name
-        FROM pg_stat_activity
-        WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
-          AND pid <> pg_backend_pid()
-          AND backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender')
-          AND NOT (application_name = $1 AND usename = current_user)
-          AND (state IS DISTINCT FROM 'idle' OR xact_start IS NOT NULL)
-        """,
+        b"SELECT pid, backend_start, coalesce(xact_start, query_start), state, usename::text, application_name"
+        + _SESSIONS,
         (APPLICATION_NAME,),
     ).fetchall()
     prepared = connection.execute(
