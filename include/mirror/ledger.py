@@ -40,6 +40,7 @@ from include.mirror.plan import (
     Work,
     instant,
 )
+from include.mirror.source.position import Position
 from include.mirror.source.transactions import Identity
 from include.mirror.templates import render
 from include.mirror.warehouse.client import Warehouse, utc
@@ -85,15 +86,16 @@ class Entry:
     """One ledger row. `money` holds the exact sum of each decimal column of the rows moved; `reason` is why the table
     is read in this way. `seen` are the transactions from `snapshot_xmin` on that a scan had read rows of, `parts` those
     of the warehouse's table once rows were published; `behind` is when the oldest transaction that a sweep did not see had
-    begun. `built` is the snapshot that the table was built anew from, 0 for none. `log` is the identity of a log that was
-    read, empty where the next run has to compare all keys."""
+    begun. `source` is what was read, with how far it had come when the snapshot was taken. `built` is the snapshot that the
+    table was built anew from, 0 for none. `log` is the identity of a log that was read, empty where the next run has to
+    compare all keys."""
 
     id: UUID
     work: Work
     attempt: Attempt
     version: int
     snapshot_xmin: int
-    source_system: int
+    source: Identity
     notes: Notes
     rows: int
     money: dict[str, Decimal]
@@ -102,8 +104,6 @@ class Entry:
     finished_at: datetime
     reason: str = ""
     seen: tuple[int, ...] = ()
-    source_database: str = ""
-    source_timeline: int = 0
     behind: datetime = EPOCH
     parts: tuple[Part, ...] = ()
     built: int = 0
@@ -162,9 +162,10 @@ class Ledger:
         self.warehouse.create(self.client, render("create_ledger_view", ledger=self.name, view=view))
 
     def source(self) -> Identity | None:
-        """Return the source that was read last, None where none was; without a database in a ledger of before."""
-        system, database = self._query("read_source")[0]
-        return Identity(system, database) if system else None
+        """Return the source that was read or accepted last, None where none was; what was not noted then is empty or 0."""
+        for system, database, oid, *position in self._query("read_source"):
+            return Identity(system, database, oid, Position(*position))
+        return None
 
     def noted_parts(self) -> dict[str, list[Part]]:
         """Return the parts that each table had when rows of it were published last."""
@@ -292,11 +293,17 @@ class Ledger:
         """Add rows, all or none of them."""
         self._insert([_row(entry) for entry in entries])
 
-    def forget(self, reasons: Mapping[str, str], now: datetime, exchanged: Collection[str] = ()) -> None:
+    def forget(
+        self,
+        reasons: Mapping[str, str],
+        now: datetime,
+        exchanged: Collection[str] = (),
+        accepted: Identity | None = None,
+    ) -> None:
         """Make void what was read of tables, by name with the reason, in snapshots taken before `now`.
 
         Of those that were `exchanged`, the warehouse may hold rows that the source has not got any more: until a copy
-        has compared both.
+        has compared both. A source that was `accepted` in the place of another is the one that later runs go on with.
         """
         rows = [(tabela, FORGET, reason) for tabela, reason in reasons.items()]
         rows += [(tabela, EXCHANGED, reasons[tabela]) for tabela in exchanged]
@@ -312,6 +319,7 @@ class Ledger:
                     "reason": reason,
                     "started_at": now,
                     "finished_at": now,
+                    **(_source(accepted) if accepted else {}),
                 }
                 for tabela, kind, reason in rows
             ]
@@ -358,7 +366,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "key_to": window.key_to,
         "version": entry.version,
         "snapshot_xmin": entry.snapshot_xmin,
-        "source_system": entry.source_system,
+        **_source(entry.source),
         "noted_at": entry.noted_at,
         "open_sessions": [tuple(session) for session in sorted(entry.notes.sessions)],
         "prepared": [(*noted.transaction, noted.since) for noted in sorted(entry.notes.prepared)]
@@ -372,11 +380,22 @@ def _row(entry: Entry) -> dict[str, Any]:
         "finished_at": entry.finished_at,
         "reason": entry.reason,
         "seen": list(entry.seen),
-        "source_database": entry.source_database,
-        "source_timeline": entry.source_timeline,
         "parts": [tuple(part) for part in entry.parts],
         "built": entry.built,
         "log": entry.log,
+    }
+
+
+def _source(source: Identity) -> dict[str, Any]:
+    position = source.position
+    return {
+        "source_system": source.system,
+        "source_database": source.database,
+        "source_oid": source.oid,
+        "source_timeline": position.timeline,
+        "source_flushed": position.flushed,
+        "source_next_xid": position.next_xid,
+        "source_recovered": position.recovered,
     }
 
 

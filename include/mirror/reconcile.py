@@ -51,6 +51,7 @@ from include.mirror.errors import (
 from include.mirror.ledger import TABLE as LEDGER
 from include.mirror.ledger import Attempt, Ledger
 from include.mirror.move import Mover
+from include.mirror.origin import check_source
 from include.mirror.plan import EPOCH, Repair, gaps, instant, rereads
 from include.mirror.reports import Report
 from include.mirror.source.clock import clock
@@ -230,6 +231,7 @@ class _Reconciliation:
             return report.because("unknown", refused[self.tabela])
         self.table = tables[self.tabela]
         self.identity = check_server(self.source, sessions=self.spec.way == "window")
+        check_source(self._ledger, self.source, self.identity)
         if why := self._wait_until(self._is_loading):
             return report.because("unknown", f"it can't be told yet: {why}")
         version, differs = self._compare()

@@ -31,6 +31,7 @@ from include.mirror.heals import clickhouse_heals
 from include.mirror.ledger import ALWAYS, TABLE, Attempt, Ledger
 from include.mirror.ledger import identity as identity_of
 from include.mirror.move import Mover
+from include.mirror.origin import check_source
 from include.mirror.plan import (
     Copy,
     Keys,
@@ -295,7 +296,7 @@ def _prepare(
     ledger.prepare(contents.storage)
     if known and TABLE not in contents.views:
         ledger.create_view()
-    specs, exchanged = resolved.specs, _check_source(warehouse, ledger, identity, accept=accept)
+    specs, exchanged = resolved.specs, check_source(ledger, source, identity, accept=accept)
     for name in [name for name in rebuilt if name in specs and name in contents.storage]:
         try:
             contract.check_replaceable(warehouse, specs[name], contents)
@@ -351,7 +352,10 @@ def _prepare(
             log.log(level, "%s is read from the start: %s", name, reason)
         # The clock after the catalog: a snapshot that is older than this may be older than what has changed.
         ledger.forget(
-            again, clock(source), [name for name in again if exchanged or agreements[name].exchanged]
+            again,
+            clock(source),
+            [name for name in again if exchanged or agreements[name].exchanged],
+            identity if exchanged else None,
         )
     changed = False
     for name, one in agreements.items():
@@ -469,26 +473,6 @@ def _check_ledger(warehouse: Warehouse, contents: contract.Contents, resolved: R
         )
 
 
-def _check_source(warehouse: Warehouse, ledger: Ledger, identity: Identity, *, accept: bool) -> str | None:
-    """Return why everything is to be read again because the source is another one, None where it is the same.
-
-    Raises SourceError for another one that nobody has accepted.
-    """
-    before = ledger.source()
-    if before is None or before == identity:
-        return None
-    if not before.database and before.system == identity.system:
-        return None
-    if not accept:
-        raise SourceError(
-            f"the warehouse {warehouse.storage} belongs to another source: it holds {before}, and this is {identity}. If "
-            "this is the same data after a restore, a move or an upgrade, run it once with conf "
-            '{"aceitar_fonte": true}: everything is read again. Another database needs a mirror with storage and views '
-            "of its own"
-        )
-    return f"the source is {identity} now, and was {before}"
-
-
 def _unlike_planned(read: Work, spec: TableSpec) -> str | None:
     """Return what is so of a table now that a read of it was not planned for, None where it still makes sense."""
     if spec.way not in WAYS_OF[type(read)]:
@@ -513,7 +497,8 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
     moved: dict[str, int] = {}
     engine = replace(engine, behind=batch.behind)
     with engine.clients() as (source, client), engine.warehouse.client() as inserting:
-        done = _ledger_of(engine, client, [batch]).done(batch.plan)
+        ledger = _ledger_of(engine, client, [batch])
+        done = ledger.done(batch.plan)
         tables, refused = (engine.new_tables if batch.rebuilds else engine.tables)(
             source, client, batch.tables
         )
@@ -534,6 +519,7 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
                 f"{identity} was promoted or restored since the run was planned: the next run plans anew, because "
                 "transaction ids may have been given twice"
             )
+        check_source(ledger, source, identity)
         mover = (Rebuilder if batch.rebuilds else Mover)(engine, source, client, inserting, tables, identity)
         if refused:
             mover.set_aside(attempt, refused)

@@ -67,7 +67,8 @@ def test_a_session_that_hides_its_transactions_is_an_error(lab: Lab) -> None:
 
 
 def test_a_standby_is_refused_and_its_promotion_noticed(lab: Lab, postgres: Postgres, tmp_path: Path) -> None:
-    """It lacks what was committed last, and gives the same transaction ids again: those are not compared."""
+    """It lacks what was committed last, which nobody has read, and gives the same transaction ids again: those are not
+    compared."""
     lab.execute("CREATE TABLE conta (conta_id int PRIMARY KEY, saldo int)")
     lab.execute("INSERT INTO conta VALUES (1, 1)")
     lab.mirror_only(*lab.declaration.declared, Table("conta", way="scan"))
@@ -81,7 +82,7 @@ def test_a_standby_is_refused_and_its_promotion_noticed(lab: Lab, postgres: Post
         env={**os.environ, "PGPASSWORD": postgres.password},
         check=True,
     )
-    # It follows nobody: what the primary commits from here on is lost with it.
+    # It follows nobody: what the primary commits from here on is lost.
     (copy / "standby.signal").touch()
     owner = postgres.data.stat()
     for path in [tmp_path, *tmp_path.rglob("*")]:
@@ -89,7 +90,6 @@ def test_a_standby_is_refused_and_its_promotion_noticed(lab: Lab, postgres: Post
     with lab.connect() as connection:
         for _ in range(20):
             connection.execute("UPDATE conta SET saldo = saldo + 1")
-    lab.run()
     planned = lab.plan((lab.reached, lab.now()))
     # Another test may have left a tablespace in the session's server that is a folder and no link.
     settings = {"fsync": "off", "allow_in_place_tablespaces": "on"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from include.mirror.errors import SourceAwayError, SourceError, VersionError
 from include.mirror.heals import state_heals
 from include.mirror.source import changes
 from include.mirror.source.changes import Changes
+from include.mirror.source.position import EXPRESSIONS, Position
 from include.mirror.source.session import TOKEN, Connection, Source, assign, one, read_back, run
 from include.mirror.source.table import SourceTable
 from include.mirror.spec import TableSpec
@@ -32,6 +33,8 @@ DDL_PATIENCE = timedelta(seconds=10)
 """How long a snapshot waits for a table that somebody is altering; others wait for their snapshots meanwhile."""
 
 BATCH_BYTES = 8 << 20
+
+PLACES = len(fields(Position))
 
 _LOCKABLE = "rpv"
 """The kinds of relations that LOCK TABLE takes."""
@@ -95,8 +98,8 @@ class Snapshot:
 
     `version` is the database's time when it was taken, in microseconds since 1970, unique and rising per database;
     `xmin` is the lowest transaction id that was still running then, `xmax` the first not yet given, and `system` the
-    cluster that these ids belong to. `control` holds the snapshot open, `reading` is a session of the Arrow driver in the
-    same one, which is called `name`.
+    cluster that these ids belong to, which had come to `position` by then. `control` holds the snapshot open, `reading` is a
+    session of the Arrow driver in the same one, which is called `name`.
     """
 
     source: Source
@@ -104,6 +107,7 @@ class Snapshot:
     xmin: int
     xmax: int
     system: int
+    position: Position
     control: Connection
     name: str
     opening: Sequence[str]
@@ -187,13 +191,14 @@ def snapshot(
             one(connection, "SELECT pg_advisory_lock($1)", (LOCK_KEY,))
             for statement in opening:
                 run(connection, statement)
-            xmin, xmax, name, version, system, *session = one(
+            xmin, xmax, name, version, system, *rest = one(
                 connection,
                 "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, pg_export_snapshot(),"  # noqa: S608 - constants
                 " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
-                " (SELECT system_identifier FROM pg_control_system()),"
+                f" (SELECT system_identifier FROM pg_control_system()), {EXPRESSIONS},"
                 f" {read_back(source.settings(server))} FROM pg_current_snapshot() AS s",
             )
+            position, session = Position(*rest[:PLACES]), rest[PLACES:]
             check(source, server, token, pid, session)
             highest = newest_version()
             one(connection, "SELECT pg_advisory_unlock($1)", (LOCK_KEY,))
@@ -220,7 +225,7 @@ def snapshot(
                 "stepped back, or the source failed over. Wait until it has passed, or mend the clock"
             )
         try:
-            yield Snapshot(source, version, xmin, xmax, system, connection, name, opening, readings)
+            yield Snapshot(source, version, xmin, xmax, system, position, connection, name, opening, readings)
         finally:
             if not connection.broken:
                 connection.rollback()

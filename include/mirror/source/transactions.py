@@ -10,6 +10,7 @@ from datetime import datetime
 from include.mirror import names
 from include.mirror.errors import SourceError
 from include.mirror.plan import OpenTransactions, Prepared, Session
+from include.mirror.source.position import EXPRESSIONS, Position
 from include.mirror.source.session import APPLICATION_NAME, Connection, one
 from include.mirror.spec import TableSpec
 
@@ -20,15 +21,30 @@ log = logging.getLogger(__name__)
 class Identity:
     """Which database of which cluster a source is; a standby that is promoted keeps both.
 
-    `timeline` counts promotions and restores to a point in time: transaction ids before one may be given again after it.
+    `oid` is the database's, 0 where it was not noted: one that was restored beside the old one, and renamed, has another.
+    `position` is how far the cluster had come.
     """
 
     system: int
     database: str
-    timeline: int = field(default=0, compare=False)
+    oid: int = 0
+    position: Position = field(default=Position(), compare=False)
+
+    @property
+    def timeline(self) -> int:
+        """Promotions and restores to a point in time: transaction ids before one may be given again after it."""
+        return self.position.timeline
 
     def __str__(self) -> str:
-        return f"database {self.database} of cluster {self.system}"
+        return f"database {self.database} (oid {self.oid or 'not noted'}) of cluster {self.system}"
+
+    def is_of(self, before: Identity) -> bool:
+        """Return whether this is the source that was read before; what was not noted of that one does not count."""
+        return (
+            self.system == before.system
+            and before.database in ("", self.database)
+            and before.oid in (0, self.oid)
+        )
 
 
 def check_server(connection: Connection, *, sessions: bool) -> Identity:
@@ -38,13 +54,11 @@ def check_server(connection: Connection, *, sessions: bool) -> Identity:
     others as NULLs: with either, rows of a window that are committed late would be lost in silence. Only windows need
     to see `sessions`.
     """
-    standby, sees_sessions, role, system, database, timeline = one(
+    standby, sees_sessions, role, system, database, oid, *position = one(
         connection,
-        "SELECT pg_is_in_recovery(), pg_has_role(current_user, 'pg_read_all_stats', 'usage'), current_user::text,"
+        "SELECT pg_is_in_recovery(), pg_has_role(current_user, 'pg_read_all_stats', 'usage'), current_user::text,"  # noqa: S608 - constants
         " (SELECT system_identifier FROM pg_control_system()), current_database()::text,"
-        # The control file learns of a promotion only with the next checkpoint.
-        " CASE WHEN pg_is_in_recovery() THEN 0"
-        " ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END",
+        f" (SELECT oid::bigint FROM pg_database WHERE datname = current_database()), {EXPRESSIONS}",
     )
     if standby:
         raise SourceError(
@@ -55,7 +69,12 @@ def check_server(connection: Connection, *, sessions: bool) -> Identity:
             f"role {role} can't see the transactions of other sessions: run "
             f"GRANT pg_read_all_stats TO {names.pg(role)} on the source"
         )
-    return Identity(system, database, timeline)
+    return Identity(system, database, oid, Position(*position))
+
+
+def position(connection: Connection) -> Position:
+    """Return how far the source has come by now."""
+    return Position(*one(connection, f"SELECT {EXPRESSIONS}"))
 
 
 def warn_of_subscriptions(specs: Iterable[TableSpec]) -> None:

@@ -1,4 +1,7 @@
-{# The source that the newest read came from; 0 where there was none. #}
-SELECT ifNull(argMax(source_system, version), 0), ifNull(argMax(source_database, version), '')
+{# The source that was read, or accepted, last; zeros where there was none. #}
+SELECT
+    source_system, source_database, source_oid, source_flushed, source_timeline, source_next_xid, source_recovered
 FROM {{ ledger }}
 WHERE source_system > 0
+ORDER BY version DESC
+LIMIT 1
