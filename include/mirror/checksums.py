@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.mirror import names
 from include.mirror.source import changes
+from include.mirror.source.changes import Changes
 from include.mirror.source.session import Connection, one, run
 from include.mirror.source.table import SourceTable
 from include.mirror.spec import TableSpec
@@ -182,10 +183,10 @@ class SourceRows:
         columns = ", ".join((*sql.key, sql.hash, self._writer))
         return _by_key(self._pieces(f"SELECT {columns}", "", (buckets, within)))
 
-    def of_keys(self, keys: Sequence[Key]) -> dict[Key, Row]:
-        """Return the rows with these keys, by them."""
+    def of_keys(self, keys: Sequence[Key], wanted: Changes = changes.EVERYTHING) -> dict[Key, Row]:
+        """Return the rows with these keys, by them, as far as they are `wanted`."""
         sql = self.expressions
-        return _by_key(self._with_keys((*sql.key, sql.hash, self._writer), keys))
+        return _by_key(self._with_keys((*sql.key, sql.hash, self._writer), keys, wanted))
 
     def texts(self, keys: Sequence[Key]) -> dict[Key, Key]:
         """Return the rows with these keys, all columns as texts."""
@@ -194,13 +195,17 @@ class SourceRows:
         found = self._with_keys(texts, keys)
         return {tuple(row[place] for place in spec.key_places): tuple(row) for row in found}
 
-    def _with_keys(self, selected: Sequence[str], keys: Sequence[Key]) -> list[tuple[Any, ...]]:
+    def _with_keys(
+        self, selected: Sequence[str], keys: Sequence[Key], wanted: Changes = changes.EVERYTHING
+    ) -> list[tuple[Any, ...]]:
         spec = self.table.spec
         arrays = [f"${number + 1}::text[]" for number in range(len(spec.key))]
         query = (
             f"SELECT {', '.join(selected)} FROM {self.table.relation}"  # noqa: S608
-            f" WHERE {changes.having_keys(spec, arrays)}"
+            f" WHERE {changes.having_keys(spec, arrays)} AND ({wanted.condition})"
         )
+        if wanted.values:
+            run(self.table.connection, *changes.binding(wanted.values))
         found: list[tuple[Any, ...]] = []
         for first in range(0, len(keys), KEYS_AT_ONCE):
             parts = zip(*keys[first : first + KEYS_AT_ONCE], strict=True)

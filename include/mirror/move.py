@@ -307,7 +307,7 @@ class Mover:
         source = current.table(table.spec)
         began = monotonic()
         with telemetry.step("stage", work) as span:
-            wanted = self._wanted(work, current, noted_at, source)
+            wanted = self.wanted(work, current, noted_at, source)
             if isinstance(work, Read):
                 source.warn_of_sequential_scan(wanted)
             whole = isinstance(work, Copy | Rebuild)
@@ -451,7 +451,8 @@ class Mover:
             span.set_attribute("rows", rows)
             return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began)
 
-    def _wanted(self, work: Work, current: Snapshot, noted_at: datetime, source: SourceTable) -> Changes:
+    @staticmethod
+    def wanted(work: Work, current: Snapshot, noted_at: datetime, source: SourceTable) -> Changes:
         """Return what a read asks for."""
         if isinstance(work, Copy | Rebuild | Keys | Log | Repair):
             return changes.EVERYTHING

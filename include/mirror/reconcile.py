@@ -5,6 +5,7 @@
 2. A row that differs may be merely on its way. So the mirror is waited for, until its ledger owes nothing of what the
    snapshot saw. Then these rows alone are compared again, in a new snapshot. A row is wrong if its source is as it was in
    the first, and what the warehouse has is no newer than that. One that has changed meanwhile is waited for once more.
+   Where the mirror does not come so far in time, rows that its next run would read are on their way, and others are wrong.
 3. Rows that are wrong are read again by their keys, in a snapshot of their own, and go the way of any other read: staged,
    verified, published with that snapshot's version, noted in the ledger. A key that the source has not becomes a tombstone.
 4. They are compared once more. Only what is equal then counts as repaired.
@@ -23,7 +24,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import islice
+from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from include.mirror import contract, names, reports, telemetry
@@ -52,11 +53,11 @@ from include.mirror.ledger import TABLE as LEDGER
 from include.mirror.ledger import Attempt, Ledger
 from include.mirror.move import Mover
 from include.mirror.origin import check_source
-from include.mirror.plan import EPOCH, Repair, gaps, instant, rereads
-from include.mirror.reports import Report
+from include.mirror.plan import EPOCH, LedgerState, Read, Repair, Work, gaps, instant, rereads, scan
+from include.mirror.reports import Report, Word
 from include.mirror.source.clock import clock
 from include.mirror.source.session import Connection
-from include.mirror.source.snapshot import snapshot
+from include.mirror.source.snapshot import Snapshot, snapshot
 from include.mirror.source.table import SourceTable, oldest_changes
 from include.mirror.source.transactions import Identity, check_server, open_transactions
 from include.mirror.spec import TableSpec
@@ -281,67 +282,129 @@ class _Reconciliation:
         pending, version = differs, report.version
         wrong: dict[Key, tuple[Row, Row]] = {}
         why: str | None = None
-        in_flight = 0
+        arrived = 0
         for _ in range(ROUNDS):
             if not pending or (why := self._wait_until(partial(self._is_owed, version))):
                 break
             later, now = self._again(list(pending))
-            clock_now = self._clock()
-            if ahead := [theirs.mark for _, theirs in later.values() if theirs.mark > clock_now]:
-                made = f"{self.table.name} WHERE {names.ch(self.table.own.version)} > {clock_now}"
-                raise SchemaError(
-                    f"{len(ahead)} rows of {self.spec.label} have versions in the warehouse that the source's clock has "  # noqa: S608
-                    f"not reached, up to {max(ahead)}: somebody has written them, and nothing that is read replaces them. "
-                    f"Run DELETE FROM {made}"
-                )
             still: dict[Key, Row] = {}
             for key, (ours, theirs) in later.items():
                 if ours.hash == theirs.hash:
-                    in_flight += 1
+                    arrived += 1
                 elif ours != pending[key] or theirs.mark > version:
                     still[key] = ours
                 else:
                     wrong[key] = (ours, theirs)
             pending, version = still, now
+        coming = 0
+        if pending:
+            last = self._split(list(pending))
+            arrived, coming, undecided = arrived + last.arrived, len(last.coming), last.undecided
+            wrong |= last.wrong
+        else:
+            undecided = 0
         gone = [key for key, (ours, _) in wrong.items() if ours.hash is None]
-        by = means(self.spec, self.table.rows, self.engine.options.compare_keys).by
         if self.spec.deletes == "keep":
             wrong = {key: found for key, found in wrong.items() if found[0].hash is not None}
             gone = []
+        by = self._deletes_by
         report = replace(
             report,
             moved=self.moved,
-            in_flight=in_flight,
-            undecided=len(pending),
+            in_flight=arrived + coming,
+            undecided=undecided,
             missing=sum(theirs.hash is None for _, theirs in wrong.values()),
             extra=0 if by == "reconciliation" else len(gone),
             deleted=len(gone) if by == "reconciliation" else 0,
             different=sum(None not in (ours.hash, theirs.hash) for ours, theirs in wrong.values()),
-            samples=self._samples(list(islice(wrong, SAMPLES))),
+            samples=self._samples(_some(wrong)),
         )
         if wrong:
             report = self._repair(report, list(wrong), len(gone))
-        elif not pending:
+        elif not coming and not undecided:
             report = replace(report, word="equal")
-        if pending:
-            return report.because(
-                "differs" if report.word == "differs" else "unknown",
-                "; ".join(
-                    filter(None, (report.reason, why or "rows went on changing while they were compared"))
-                ),
-            )
-        return report
+        if not coming and not undecided:
+            return report
+        word: Word = "differs" if report.word == "differs" else "unknown" if undecided else "follows"
+        why = why or "rows went on changing while they were compared"
+        return report.because(word, "; ".join(filter(None, (report.reason, why))))
+
+    @property
+    def _deletes_by(self) -> str:
+        return means(self.spec, self.table.rows, self.engine.options.compare_keys).by
+
+    def _split(self, keys: Sequence[Key]) -> _Split:
+        """Tell rows that the mirror's next run would read from wrong ones, without waiting for it.
+
+        The ledger is read before the snapshot and before the warehouse: what it says was moved stands there by then, and
+        what was written since does not count as moved. Of a row that the source has no more, and of a table that is copied,
+        only the next run can tell, where it looks for such rows at all.
+        """
+        spec = self.spec
+        state = self._ledger.state(ways={spec.way})
+        found = _Split()
+        with ExitStack() as stack:
+            current, pairs = self._pairs(keys, stack)
+            here = SourceRows(current.table(spec), self.load)
+            wrong: dict[Key, tuple[Row, Row]] = {}
+            for key, (ours, theirs) in pairs.items():
+                if ours.hash == theirs.hash:
+                    found.arrived += 1
+                elif (
+                    theirs.mark > current.version
+                    or spec.way == "copy"
+                    or (ours.hash is None and self._deletes_by in ("keys", "log"))
+                ):
+                    found.undecided += 1
+                else:
+                    wrong[key] = (ours, theirs)
+            for work in self._next_reads(state, current.version):
+                wanted = Mover.wanted(work, current, EPOCH, current.table(spec))
+                found.coming |= here.of_keys([*wrong], wanted).keys()
+            found.wrong = {key: pair for key, pair in wrong.items() if key not in found.coming}
+        return found
+
+    def _next_reads(self, state: LedgerState, version: int) -> list[Work]:
+        """Return what a run would read of rows that were committed before a snapshot."""
+        spec, name = self.spec, self.tabela
+        if spec.way == "scan":
+            return [scan(state, name)]
+        end = ceil_time(instant(version), spec.precision)
+        # After the snapshot: what has ended before it, with rows that it sees, is found gone.
+        with self.engine.source.connect() as other:
+            now = open_transactions(other)
+        oldest, _ = oldest_changes(self.source, [spec], self.engine.source.zone)
+        covered = [window for window in state.coverage if window.tabela == name]
+        first = min(oldest.get(name, end), end)
+        holes = gaps(covered, name, first, end + MICROSECOND)
+        return [*map(Read, holes), *rereads(state.pending, now, name)]
 
     def _again(self, keys: Sequence[Key]) -> tuple[dict[Key, tuple[Row, Row]], int]:
         """Return what both sides have now for these keys, and the version of the snapshot."""
         with ExitStack() as stack:
-            current = stack.enter_context(
-                snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version)
+            current, pairs = self._pairs(keys, stack)
+            return pairs, current.version
+
+    def _pairs(self, keys: Sequence[Key], stack: ExitStack) -> tuple[Snapshot, dict[Key, tuple[Row, Row]]]:
+        """Return what both sides have now for these keys, in a snapshot that is held until `stack` ends.
+
+        Raises SchemaError for rows of the warehouse that nothing which is read could replace.
+        """
+        current = stack.enter_context(
+            snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version)
+        )
+        there = WarehouseRows(self.table).of_keys(put_keys(self.table, self.attempt.label, keys, stack))
+        here = SourceRows(current.table(self.spec), self.load).of_keys(keys)
+        self.moved += len(here) + len(there)
+        clock_now = (clock(self.source) - EPOCH) // MICROSECOND
+        if ahead := [theirs.mark for theirs in there.values() if theirs.mark > clock_now]:
+            made = f"{self.table.name} WHERE {names.ch(self.table.own.version)} > {clock_now}"
+            raise SchemaError(
+                f"{len(ahead)} rows of {self.spec.label} have versions in the warehouse that the source's clock has "  # noqa: S608
+                f"not reached, up to {max(ahead)}: somebody has written them, and nothing that is read replaces them. "
+                f"Run DELETE FROM {made}"
             )
-            there = WarehouseRows(self.table).of_keys(put_keys(self.table, self.attempt.label, keys, stack))
-            here = SourceRows(current.table(self.spec), self.load).of_keys(keys)
-            self.moved += len(here) + len(there)
-            return {key: (here.get(key, ABSENT), there.get(key, ABSENT)) for key in keys}, current.version
+        return current, {key: (here.get(key, ABSENT), there.get(key, ABSENT)) for key in keys}
 
     def _repair(self, report: Report, keys: Sequence[Key], deletions: int) -> Report:
         """Read rows again by their keys, and prove that they are equal then."""
@@ -405,10 +468,6 @@ class _Reconciliation:
         built = {self.tabela: self.table.built} if self.table.built else {}
         return Ledger(self.engine.warehouse, self.client, self.identity.timeline, built)
 
-    def _clock(self) -> int:
-        """Return the source's clock as a version that a snapshot of this moment would have."""
-        return (clock(self.source) - EPOCH) // MICROSECOND
-
     def _wait_until(self, reason: Callable[[], str | None]) -> str | None:
         """Wait until there is no reason to wait any more; return it where patience ends before."""
         deadline = time.monotonic() + self.limits.patience.total_seconds()
@@ -448,7 +507,7 @@ class _Reconciliation:
         """Return what the mirror has not moved yet of what a snapshot saw, None where it has moved all of it."""
         spec, ledger = self.spec, self._ledger
         seen = instant(version)
-        by = means(spec, self.table.rows, self.engine.options.compare_keys).by
+        by = self._deletes_by
         if by in ("keys", "log") and ledger.newest_reads().get((self.tabela, by), 0) < version:
             return f"no run has looked for its deleted rows since {seen:%T}"
         if spec.way == "scan":
@@ -473,6 +532,26 @@ class _Reconciliation:
         if again := rereads(pending, now, self.tabela):
             return f"{again[0]} has to be read again"
         return None
+
+
+@dataclass
+class _Split:
+    """Rows that differ, told apart: how many have arrived meanwhile, the keys of those that the next run brings, of how many
+    only that one can tell, and the wrong ones."""
+
+    arrived: int = 0
+    coming: set[Key] = field(default_factory=set)
+    undecided: int = 0
+    wrong: dict[Key, tuple[Row, Row]] = field(default_factory=dict)
+
+
+def _some(wrong: Mapping[Key, tuple[Row, Row]]) -> list[Key]:
+    """Return a few keys, of each kind of difference some."""
+    kinds: dict[tuple[bool, bool], list[Key]] = {}
+    for key, (ours, theirs) in wrong.items():
+        kinds.setdefault((ours.hash is None, theirs.hash is None), []).append(key)
+    turns = chain.from_iterable(zip_longest(*kinds.values()))
+    return list(islice((key for key in turns if key is not None), SAMPLES))
 
 
 def _count(buckets: Iterable[Bucket]) -> int:

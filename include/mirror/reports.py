@@ -17,7 +17,8 @@ TABLE = "reconciliacoes"
 
 METHOD = "MD5 of every row, summed up in buckets on both sides; rows where these differ"
 
-Word = Literal["equal", "repaired", "differs", "unknown"]
+Word = Literal["equal", "repaired", "follows", "differs", "unknown"]
+"""What is known of a table; `follows` where all that differs was written after what the mirror has moved."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Report:
 
     @property
     def is_alarming(self) -> bool:
-        """Whether a person should look at it: something was wrong, or could not be told."""
-        return self.word in ("differs", "unknown") or self.wrong > 0
+        """Whether a person should look at it: something was wrong, or not proved equal for as long as it was waited for."""
+        return self.word not in ("equal", "repaired") or self.wrong > 0
 
     def because(self, word: Word, reason: str) -> Report:
         """Return the same with another word, and why."""

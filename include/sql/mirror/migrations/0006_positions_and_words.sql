@@ -1,4 +1,5 @@
-{# How far the source had come when it was read: one that was restored from an older state is noticed. #}
+{# How far the source had come when it was read: one that was restored from an older state is noticed. And a word for tables in
+   which all that differs is on its way. #}
 ALTER TABLE {{ own('cargas') }}
     ADD COLUMN IF NOT EXISTS `source_oid` UInt32 COMMENT 'the oid of that database; in this and the next three, 0 is not known'
         AFTER `source_timeline`,
@@ -9,3 +10,8 @@ ALTER TABLE {{ own('cargas') }}
     ADD COLUMN IF NOT EXISTS `source_recovered` UInt64
         COMMENT 'where the recovery ended with which it came up, in bytes of the log; 0 where it needed none'
         AFTER `source_next_xid`
+;
+ALTER TABLE {{ own('reconciliacoes') }}
+    COMMENT COLUMN `word` 'equal, repaired, follows where all that differs is on its way, differs, or unknown where that could not be told',
+    COMMENT COLUMN `in_flight`
+        'rows that differed at first, and were equal once the mirror had moved what the snapshot saw, or were written after all that it has moved'
