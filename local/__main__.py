@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -56,7 +57,9 @@ def _explained(failure: type[click.ClickException] = click.ClickException) -> It
     # Imported here, as its own imports take a second that `--help` need not wait for.
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
+    from include.mirror.errors import MirrorError
     from include.store.errors import StoreError
+    from local.check import CheckError
     from local.compare import CompareError
     from local.debian import DebianError
     from local.demo import DemoError
@@ -70,10 +73,12 @@ def _explained(failure: type[click.ClickException] = click.ClickException) -> It
     except (
         AlreadyRunningError,
         ApiError,
+        CheckError,
         ClickHouseError,
         CompareError,
         DebianError,
         DemoError,
+        MirrorError,
         ProcessDiedError,
         ServerError,
         SettingsError,
@@ -143,15 +148,25 @@ def demo_loja(folder: Path) -> None:
 @_folder(DEFAULT_FOLDER / "demo")
 @click.option("--mirror", default=SALES, show_default=True, help="The declaration, as module:NAME.")
 @click.option("--source", help="libpq connection string of its PostgreSQL; default: the deployment's sales.")
-def check(folder: Path, mirror: str, source: str | None) -> None:
-    """Compare source and warehouse of a deployment, running or not.
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=180.0,
+    show_default=True,
+    help="How many seconds to wait for the mirror of a deployment that runs, in all; 0 to compare as it is now.",
+)
+def check(folder: Path, mirror: str, source: str | None, wait: float) -> None:
+    """Compare source and warehouse of a deployment, running or not, while people write.
 
-    Exit code 0 if not one value differs, 1 if one does or a table can't be compared, 2 if nothing can.
+    Rows that are wrong are named by their keys, and told from rows that are on their way. Exit code 0 if every row is equal
+    or on its way, 1 if one is wrong or a table can't be told, 2 if nothing can be compared.
     """
     from local.check import run
 
+    # What the mirror logs of what it finds stands in the table too.
+    logging.getLogger("include").addHandler(logging.NullHandler())
     with _explained(NothingComparedError):
-        sys.exit(run(folder, _console(), mirror, source))
+        sys.exit(run(folder, _console(), mirror, source, wait))
 
 
 @main.command()

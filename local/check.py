@@ -1,27 +1,63 @@
-"""Compares the source and the warehouse of a deployment in a folder, whether it runs or not."""
+"""Compares the source and the warehouse of a deployment in a folder, whether it runs or not, and while people write.
+
+What it shows is a reconciliation that only reports (`include/mirror/reconcile.py`): rows that are wrong, with some of their
+keys and both values, apart from rows that are merely on their way. Beside that, what only the views of the warehouse show.
+"""
 
 from __future__ import annotations
 
-from contextlib import closing
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
+from uuid import uuid4
+from zoneinfo import ZoneInfo
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
+from include.airflow_mirror import settings as variables
+from include.mirror import contract
 from include.mirror.declaration import Mirror, problems
-from local.compare import CompareError, compare
-from local.demo_view import difference_lines, differences_tables
+from include.mirror.engine import Engine, Options
+from include.mirror.errors import SchemaError
+from include.mirror.ledger import Attempt, Ledger
+from include.mirror.reconcile import ONLY_REPORT, Asked, Limits, plan_reconciliation, reconcile
+from include.mirror.reports import Report
+from include.mirror.source.session import Source
+from include.mirror.warehouse.client import Warehouse
+from local.airflow import environment
 from local.settings import FILE_NAME, Settings, SettingsError
 from local.stack import Deployment, clickhouse_server
 from local.supervisor import AlreadyRunningError
 
+STYLES = {"equal": "green", "follows": "green", "unknown": "yellow", "differs": "bold red"}
 
-def run(folder: Path, console: Console, mirror: str, source: str | None = None) -> int:
-    """Print the comparison; return 0 when not one value differs, else 1.
+
+class CheckError(Exception):
+    """Nothing can be compared; the message says why."""
+
+
+def run(
+    folder: Path,
+    console: Console,
+    mirror: str,
+    source: str | None = None,
+    wait: float = 0,
+    pause: Callable[[], None] = lambda: time.sleep(1),
+) -> int:
+    """Print the comparison; return 0 when every row is equal or on its way, else 1.
 
     `mirror` is where the declaration is, as `module:NAME`, and `source` a connection string for its PostgreSQL, the
-    deployment's sales where it is None. Starts the two databases, and stops them again, unless the deployment is
-    running. Raises SettingsError when there is none in `folder`, CompareError when there is nothing to compare.
+    deployment's sales where it is None. Where the deployment runs, the mirror is waited for: so many seconds for all tables
+    together, passed by `pause`. Where it does not, the two databases are started, and stopped again. Raises SettingsError
+    when there is none in `folder`, CheckError and MirrorError when there is nothing to compare.
     """
     if not (folder / FILE_NAME).exists():
         raise SettingsError(f"there is no deployment in {folder}: `make demo` or `make local` makes one")
@@ -29,32 +65,144 @@ def run(folder: Path, console: Console, mirror: str, source: str | None = None) 
     try:
         with Deployment(folder) as deployment:
             deployment.supervisor.start(deployment.postgres, deployment.clickhouse)
-            return _compare(deployment.settings, console, declaration, source)
+            return _compare(_engine(deployment.settings, declaration, source), console, 0, pause)
     except AlreadyRunningError:
-        return _compare(Settings.load(folder), console, declaration, source)
+        return _compare(_engine(Settings.load(folder), declaration, source), console, wait, pause)
 
 
 def load(text: str) -> Mirror:
-    """Return the declaration that `module:NAME` stands for; raise CompareError where it is none, or a wrong one."""
+    """Return the declaration that `module:NAME` stands for; raise CheckError where it is none, or a wrong one."""
     module, _, name = text.partition(":")
     try:
         found = getattr(import_module(module), name)
     except (AttributeError, ImportError, ValueError) as error:
-        raise CompareError(f"{text} can't be loaded: {error}; give module:NAME") from None
+        raise CheckError(f"{text} can't be loaded: {error}; give module:NAME") from None
     except Exception as error:  # noqa: BLE001 - whatever it is, it goes into the message
         # Whatever a file does that a person wrote: a keyword that Table does not have, a syntax error.
-        raise CompareError(f"{module} does not load: {type(error).__name__}: {error}; mend it") from None
+        raise CheckError(f"{module} does not load: {type(error).__name__}: {error}; mend it") from None
     if not isinstance(found, Mirror):
-        raise CompareError(f"{text} is of type {type(found).__name__}, not a Mirror")
+        raise CheckError(f"{text} is of type {type(found).__name__}, not a Mirror")
     if wrong := problems(found):
-        raise CompareError("; ".join(wrong))
+        raise CheckError("; ".join(wrong))
     return found
 
 
-def _compare(settings: Settings, console: Console, mirror: Mirror, source: str | None) -> int:
-    with closing(clickhouse_server(settings).client()) as warehouse:
-        differences = compare(source or settings.source_dsn, warehouse, mirror)
-    console.print(differences_tables(differences, {}))
-    for line in difference_lines(differences):
+def _engine(settings: Settings, declaration: Mirror, source: str | None) -> Engine:
+    """Return the mirror as the deployment's own processes run it, but for the role that reads."""
+    known = environment(settings)
+    of = variables.load(declaration.name, known)
+    return Engine(
+        declaration,
+        Source(source or settings.source_dsn, _zone(declaration, known), of.timeout, declaration.source),
+        Warehouse(clickhouse_server(settings).client, declaration.storage, declaration.views, of.cluster),
+        Options(timeout=of.timeout, sweep=of.sweep, compare_keys=of.compare_keys),
+    )
+
+
+def _zone(declaration: Mirror, known: Mapping[str, str]) -> ZoneInfo:
+    """Return the zone of the source's timestamps without zone, where its connection stands in the environment."""
+    connection = known.get(f"AIRFLOW_CONN_{declaration.source.upper()}", "")
+    extra = json.loads(connection).get("extra") or {} if connection.startswith("{") else {}
+    return ZoneInfo(extra.get("source_timezone", "UTC"))
+
+
+def _compare(engine: Engine, console: Console, wait: float, pause: Callable[[], None]) -> int:
+    deadline, reports = time.monotonic() + wait, list[Report]()
+    attempt = Attempt(uuid4(), "local_check", 1)
+    aside = _set_aside(engine)
+    for name in plan_reconciliation(engine, {}):
+        limits = Limits(share=1, patience=timedelta(seconds=max(0.0, deadline - time.monotonic())))
+        waiting = f"{name}: waiting for etl_{engine.declaration.label} to move what it owes"
+        with console.status(escape(waiting)) if console.is_terminal else nullcontext():
+            report = reconcile(engine, name, Asked(only_report=True), attempt, limits, wait=pause)
+        if name in aside and report.word != "unknown":
+            report = report.because("differs", f"it was set aside: {aside[name]}")
+        reports.append(report)
+    reports = list(_of_views(engine, reports))
+    console.print(_table(reports))
+    for line in _lines(reports):
         console.print(line)
-    return 0 if all(one.same for one in differences) else 1
+    console.print(_verdict(reports))
+    return 0 if all(report.word in ("equal", "follows") for report in reports) else 1
+
+
+def _set_aside(engine: Engine) -> dict[str, str]:
+    """Return which tables the mirror does not move at present, with the reasons."""
+    with engine.warehouse.client() as client:
+        contents = contract.read(engine.warehouse, client)
+        ledger = Ledger(engine.warehouse, client, built=contract.builds(contents))
+        return ledger.set_aside() if "cargas" in contents.storage else {}
+
+
+def _of_views(engine: Engine, reports: Sequence[Report]) -> Iterator[Report]:
+    """Add what is wrong with the views: people query them, and not the tables that were compared."""
+    with engine.clients() as (source, client):
+        contents = contract.read(engine.warehouse, client)
+        tables, _ = engine.tables(source, client, [report.tabela for report in reports])
+        for report in reports:
+            table, view = tables.get(report.tabela), f"{engine.declaration.views}.{report.tabela}"
+            why = ""
+            if table is not None:
+                try:
+                    if contract.lacks_view(engine.warehouse, contents.views.get(report.tabela), table.spec):
+                        why = f"the view {view} is missing, or has other columns: the next run makes it"
+                except SchemaError as error:
+                    why = str(error)
+            yield report.because("differs", "; ".join(filter(None, (report.reason, why)))) if why else report
+
+
+def _table(reports: Sequence[Report]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("table")
+    for heading in (
+        "PostgreSQL",
+        "ClickHouse",
+        "missing",
+        "too many",
+        "different",
+        "on their way",
+        "not known",
+    ):
+        # On a narrow terminal a number goes on in the next line rather than lose its last digits.
+        table.add_column(heading, justify="right", overflow="fold")
+    table.add_column("result")
+    for one in reports:
+        counts = [f"{one.rows_source:,}", f"{one.rows_warehouse:,}"] if one.version else ["?", "?"]
+        for count in (one.missing, one.extra + one.deleted, one.different, one.coming, one.undecided):
+            counts.append(f"{count:,}" if count else "")
+        # A name may look like markup.
+        table.add_row(escape(one.tabela), *counts, Text(one.word, style=STYLES[one.word]))
+    return table
+
+
+def _lines(reports: Sequence[Report]) -> Iterator[Text]:
+    """Yield a line for each key that is named, and for each reason."""
+    for one in reports:
+        found = [*one.samples]
+        if (rest := one.wrong + one.deleted - len(found)) > 0 and found:
+            found.append(f"and {rest:,} more")
+        if why := one.reason.removeprefix(ONLY_REPORT).removeprefix("; "):
+            found.append(why)
+        for line in found:
+            yield Text(f"{one.tabela}: {line}", style=STYLES[one.word] if one.word != "follows" else "")
+
+
+def _verdict(reports: Sequence[Report]) -> Text:
+    wrong = sum(one.wrong + one.deleted for one in reports)
+    way = sum(one.coming for one in reports)
+    unknown = sum(one.word == "unknown" for one in reports)
+    bad = sum(one.word == "differs" for one in reports)
+    coming = f" {way:,} rows were written after all that had been moved, and are on their way." if way else ""
+    if bad:
+        return Text(
+            f"{bad} of {len(reports)} tables differ, in {wrong:,} rows.{coming}", style=STYLES["differs"]
+        )
+    if unknown:
+        text = (
+            f"Nothing is known to be wrong, but {unknown} of {len(reports)} tables could not be told.{coming}"
+        )
+        return Text(text, style=STYLES["unknown"])
+    return Text(
+        f"Not one row differs that has been moved.{coming}" if way else "Not one row differs.",
+        style="bold green",
+    )

@@ -23,6 +23,7 @@ The variables begin with `ETL_` and the mirror's name in capitals. For the mirro
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -53,40 +54,44 @@ class Settings:
     cluster: Cluster | None = None
 
 
-def _number(name: str, default: int, lowest: int, highest: int | None = None) -> int:
-    text = os.environ.get(name, str(default))
+def _number(
+    given: Mapping[str, str], name: str, default: int, lowest: int, highest: int | None = None
+) -> int:
+    text = given.get(name, str(default))
     if not text.isdecimal() or int(text) < lowest or (highest is not None and int(text) > highest):
         bounds = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
         raise ValueError(f"{name} is {text!r}; it must be a whole number {bounds}")
     return int(text)
 
 
-def _cluster(name: str) -> Cluster | None:
-    text = os.environ.get(name, "")
+def _cluster(given: Mapping[str, str], name: str) -> Cluster | None:
+    text = given.get(name, "")
     try:
         return Cluster(text) if text else None
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
 
-def load(mirror: str) -> Settings:
-    """Read the settings of one mirror; raise ValueError naming the variable that makes no sense."""
+def load(mirror: str, given: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings of one mirror from an environment; raise ValueError naming the variable that makes no sense."""
     prefix = f"ETL_{mirror}_".upper()
     return Settings(
-        schedule=os.environ.get(f"{prefix}SCHEDULE", "*/2 * * * *"),
-        grace=timedelta(seconds=_number(f"{prefix}GRACE_SECONDS", 2, 1)),
-        max_rows=_number(f"{prefix}MAX_ROWS", 1_000_000, 1),
-        tasks=_number(f"{prefix}TASKS", 4, 1),
-        timeout=timedelta(minutes=_number(f"{prefix}TIMEOUT_MINUTES", 60, 1)),
-        cluster=_cluster(f"{prefix}CLUSTER"),
-        sweep=timedelta(minutes=minutes) if (minutes := _number(f"{prefix}SWEEP_MINUTES", 60, 0)) else None,
-        compare_keys=_number(f"{prefix}COMPARE_KEYS", COMPARED, 0),
+        schedule=given.get(f"{prefix}SCHEDULE", "*/2 * * * *"),
+        grace=timedelta(seconds=_number(given, f"{prefix}GRACE_SECONDS", 2, 1)),
+        max_rows=_number(given, f"{prefix}MAX_ROWS", 1_000_000, 1),
+        tasks=_number(given, f"{prefix}TASKS", 4, 1),
+        timeout=timedelta(minutes=_number(given, f"{prefix}TIMEOUT_MINUTES", 60, 1)),
+        cluster=_cluster(given, f"{prefix}CLUSTER"),
+        sweep=timedelta(minutes=minutes)
+        if (minutes := _number(given, f"{prefix}SWEEP_MINUTES", 60, 0))
+        else None,
+        compare_keys=_number(given, f"{prefix}COMPARE_KEYS", COMPARED, 0),
         reconcile_schedule=None
-        if (when := os.environ.get(f"{prefix}RECONCILE_SCHEDULE", "0 3 * * *")) == NEVER
+        if (when := given.get(f"{prefix}RECONCILE_SCHEDULE", "0 3 * * *")) == NEVER
         else when,
-        reconcile_share=_number(f"{prefix}RECONCILE_SHARE", 50, 1, 100),
-        reconcile_deletes=_number(f"{prefix}RECONCILE_DELETES", 20, 0, 100),
-        reconcile_patience=timedelta(minutes=_number(f"{prefix}RECONCILE_PATIENCE_MINUTES", 15, 0)),
-        reconcile_timeout=timedelta(minutes=_number(f"{prefix}RECONCILE_TIMEOUT_MINUTES", 240, 1)),
-        late=timedelta(seconds=_number(f"{prefix}LATE_SECONDS", 0, 0)),
+        reconcile_share=_number(given, f"{prefix}RECONCILE_SHARE", 50, 1, 100),
+        reconcile_deletes=_number(given, f"{prefix}RECONCILE_DELETES", 20, 0, 100),
+        reconcile_patience=timedelta(minutes=_number(given, f"{prefix}RECONCILE_PATIENCE_MINUTES", 15, 0)),
+        reconcile_timeout=timedelta(minutes=_number(given, f"{prefix}RECONCILE_TIMEOUT_MINUTES", 240, 1)),
+        late=timedelta(seconds=_number(given, f"{prefix}LATE_SECONDS", 0, 0)),
     )

@@ -72,6 +72,8 @@ log = logging.getLogger(__name__)
 
 CONF_KEYS = ("tabelas", "somente_relatorio", "confirmar")
 
+ONLY_REPORT = "only a report was asked for"
+
 FEW = 10_000
 """So many rows of differing buckets are fetched, and not cut once more."""
 
@@ -311,7 +313,8 @@ class _Reconciliation:
         report = replace(
             report,
             moved=self.moved,
-            in_flight=arrived + coming,
+            in_flight=arrived,
+            coming=coming,
             undecided=undecided,
             missing=sum(theirs.hash is None for _, theirs in wrong.values()),
             extra=0 if by == "reconciliation" else len(gone),
@@ -409,7 +412,7 @@ class _Reconciliation:
     def _repair(self, report: Report, keys: Sequence[Key], deletions: int) -> Report:
         """Read rows again by their keys, and prove that they are equal then."""
         if self.asked.only_report:
-            return report.because("differs", "only a report was asked for")
+            return report.because("differs", ONLY_REPORT)
         if deletions > self.limits.deleted * report.rows_warehouse and not self.asked.confirmed:
             return report.because(
                 "differs",

@@ -34,6 +34,7 @@ class Report:
     rows_warehouse: int = 0
     moved: int = 0
     in_flight: int = 0
+    coming: int = 0
     missing: int = 0
     extra: int = 0
     different: int = 0
@@ -68,7 +69,7 @@ class Report:
                 ("different", self.different),
                 ("deleted in the source", self.deleted),
                 ("repaired", self.repaired),
-                ("on their way", self.in_flight),
+                ("on their way", self.in_flight + self.coming),
                 ("undecided", self.undecided),
             )
             if count

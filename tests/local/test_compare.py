@@ -6,27 +6,20 @@ The ClickHouse side is written by hand, so that nothing of the mirror takes part
 from __future__ import annotations
 
 import itertools
-import re
-import signal
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from io import StringIO
 
 import psycopg
 import pytest
-from click.testing import CliRunner
 from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
 from include.mirror.declaration import Mirror, Schema, Table
 from include.mirror.names import ch, ch_text, pg, pg_text
 from include.vendas.tables import VENDAS
-from local import check
-from local.__main__ import main
 from local.compare import CompareError, compare
 from local.demo_view import difference_lines, differences_tables, money_difference, rows_difference
-from local.settings import Settings
-from local.supervisor import AlreadyRunningError
 from tests.conftest import new_source
 
 _numbers = itertools.count(1)
@@ -935,86 +928,3 @@ def test_a_table_with_hundreds_of_columns(world):
     world.view("larga", f"id Int32, {', '.join(f'{name} Nullable(Int32)' for name in names)}")
     world.client.command("INSERT INTO mundo.larga (id) VALUES (1)")
     assert lines(world.compare()) == ["larga: id=1 differs in coluna_numero_0"]
-
-
-# The command.
-
-
-def folder_of(tmp_path, postgres, clickhouse, source_dsn) -> None:
-    """Make a folder look like that of a deployment which runs on the session's servers."""
-    Settings(
-        folder=tmp_path,
-        postgres_port=postgres.port,
-        postgres_password=postgres.password,
-        clickhouse_port=clickhouse.port,
-        clickhouse_user=clickhouse.user,
-        clickhouse_password=clickhouse.password,
-        source_database=conninfo_to_dict(source_dsn)["dbname"],
-    ).save()
-
-
-def test_check_prints_both_servers_and_ends_with_0_or_1(servers, postgres, clickhouse, tmp_path, monkeypatch):
-    def running(_folder):
-        raise AlreadyRunningError("it runs")
-
-    monkeypatch.setattr(check, "Deployment", running)
-    folder_of(tmp_path, postgres, clickhouse, servers[0])
-
-    def printed() -> tuple[int, list[list[str]]]:
-        console = Console(width=120, record=True, file=StringIO())
-        code = check.run(tmp_path, console, "include.vendas.tables:VENDAS")
-        return code, [line.split() for line in console.export_text().splitlines()]
-
-    code, rows = printed()
-    assert code == 0
-    assert ["venda", "2", "2", "0"] in rows
-    with psycopg.connect(servers[0]) as source:
-        source.execute("DELETE FROM venda WHERE venda_id = 2")
-    code, rows = printed()
-    assert code == 1
-    assert ["venda", "1", "2", "+1"] in rows
-    assert ["venda:", "venda_id=2", "is", "only", "in", "ClickHouse"] in rows
-
-
-@pytest.mark.parametrize(
-    ("mirror", "message"),
-    [
-        (
-            "include.vendas.tables:NADA",
-            "can't be loaded: module 'include.vendas.tables' has no attribute 'NADA'",
-        ),
-        ("include.nada:X", "can't be loaded: No module named 'include.nada'; give module:NAME"),
-        ("include", "can't be loaded"),
-        ("include.vendas.tables:CHANGED", "is of type str, not a Mirror"),
-    ],
-)
-def test_what_is_no_declaration_is_refused(mirror, message):
-    with pytest.raises(CompareError, match=re.escape(message)):
-        check.load(mirror)
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        (
-            "from include.mirror.declaration import Table\nX = Table('pais', colunas={})\n",
-            "TypeError: .*colunas",
-        ),
-        ("X = (\n", "SyntaxError: "),
-    ],
-)
-def test_a_declaration_that_does_not_load_is_one_line(tmp_path, monkeypatch, text, error):
-    name = f"declaracao_{len(text)}"
-    (tmp_path / f"{name}.py").write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(CompareError, match=f"^{name} does not load: {error}.*; mend it$") as raised:
-        check.load(f"{name}:X")
-    assert "\n" not in str(raised.value)
-
-
-def test_check_ends_with_2_when_nothing_can_be_compared(tmp_path, monkeypatch):
-    # The session's own handlers stay.
-    monkeypatch.setattr(signal, "signal", lambda _number, _handler: None)
-    result = CliRunner().invoke(main, ["check", "--folder", str(tmp_path)])
-    assert result.exit_code == 2
-    assert "there is no deployment in" in result.output

@@ -1,5 +1,5 @@
-{# How far the source had come when it was read: one that was restored from an older state is noticed. And a word for tables in
-   which all that differs is on its way. #}
+{# How far the source had come when it was read: one that was restored from an older state is noticed. And a word for a table in
+   which all that differs is on its way, with the number of these rows. #}
 ALTER TABLE {{ own('cargas') }}
     ADD COLUMN IF NOT EXISTS `source_oid` UInt32 COMMENT 'the oid of that database; in this and the next three, 0 is not known'
         AFTER `source_timeline`,
@@ -12,6 +12,10 @@ ALTER TABLE {{ own('cargas') }}
         AFTER `source_next_xid`
 ;
 ALTER TABLE {{ own('reconciliacoes') }}
-    COMMENT COLUMN `word` 'equal, repaired, follows where all that differs is on its way, differs, or unknown where that could not be told',
-    COMMENT COLUMN `in_flight`
-        'rows that differed at first, and were equal once the mirror had moved what the snapshot saw, or were written after all that it has moved'
+    ADD COLUMN IF NOT EXISTS `coming` UInt64
+        COMMENT 'rows written after all that the mirror had moved, when it was not waited for any longer'
+        AFTER `in_flight`,
+    COMMENT COLUMN `word`
+        'equal, repaired, follows where all that differs is coming, differs, or unknown where that could not be told'
+;
+CREATE OR REPLACE VIEW {{ shown('reconciliacoes') }} AS SELECT * FROM {{ own('reconciliacoes') }}
