@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 Observe = Callable[[str, Work], None]
 """Told of each step as it is done: noted, snapshot, extracted, staged, verified, published, confirmed, recorded; of a
-table that is built anew also created, bridged, exchanged, shown."""
+table that is built anew also created, bridged, exchanged, shown; of one that is reconciled also compared, looked, judged,
+proved, reported."""
 
 
 def _silent(_step: str, _work: Work) -> None:

@@ -183,6 +183,7 @@ def reconcile(
             longest=round(one.load.longest, 3),
         )
         reports.write(engine.warehouse, client, report, attempt, started_at)
+        engine.observe("reported", Repair(tabela, ()))
     log.log(logging.WARNING if report.is_alarming else logging.INFO, "%s", report)
     telemetry.reconciled(engine.declaration.name, report)
     return report
@@ -238,6 +239,7 @@ class _Reconciliation:
         if why := self._wait_until(self._is_loading):
             return report.because("unknown", f"it can't be told yet: {why}")
         version, differs = self._compare()
+        self._observe("compared", differs)
         report = replace(
             report, version=version, rows_source=self.rows[0], rows_warehouse=self.rows[1], moved=self.moved
         )
@@ -305,6 +307,7 @@ class _Reconciliation:
             wrong |= last.wrong
         else:
             undecided = 0
+        self._observe("judged", wrong)
         gone = [key for key, (ours, _) in wrong.items() if ours.hash is None]
         if self.spec.deletes == "keep":
             wrong = {key: found for key, found in wrong.items() if found[0].hash is not None}
@@ -407,6 +410,7 @@ class _Reconciliation:
                 f"not reached, up to {max(ahead)}: somebody has written them, and nothing that is read replaces them. "
                 f"Run DELETE FROM {made}"
             )
+        self._observe("looked", keys)
         return current, {key: (here.get(key, ABSENT), there.get(key, ABSENT)) for key in keys}
 
     def _repair(self, report: Report, keys: Sequence[Key], deletions: int) -> Report:
@@ -431,6 +435,7 @@ class _Reconciliation:
                 return report.because("differs", reasons.get(self.tabela, "it could not be repaired"))
             version = entries[-1].version
         after, _ = self._again(keys)
+        self._observe("proved", keys)
         # What has changed since is the next run's business.
         equal = [
             key for key, (ours, theirs) in after.items() if ours.hash == theirs.hash or theirs.mark > version
@@ -461,6 +466,9 @@ class _Reconciliation:
             if ours != theirs
         )
         return f"{where}: {values or 'equal by now'}"
+
+    def _observe(self, step: str, keys: Iterable[Key]) -> None:
+        self.engine.observe(step, Repair(self.tabela, tuple(keys)))
 
     @property
     def _source_table(self) -> SourceTable:

@@ -1,4 +1,4 @@
-"""The process that moves, for tests that kill it: plans a run and moves it, and dies by SIGKILL at a step.
+"""The processes that tests kill, by SIGKILL at a step: one plans a run and moves it, the other reconciles a table.
 
     python -m tests.integration.mover STEP TABLE
 
@@ -17,11 +17,13 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import IO, Any, Self
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 # The engine imports some of these once there is something to move.
@@ -32,9 +34,12 @@ import include.mirror.arrow
 import include.mirror.verify  # noqa: F401
 from include.mirror.batch import Batch
 from include.mirror.declaration import Mirror
-from include.mirror.engine import Engine
-from include.mirror.plan import Work
+from include.mirror.engine import Engine, Options
+from include.mirror.ledger import Attempt
+from include.mirror.plan import Repair, Work
+from include.mirror.reconcile import Asked, Limits, reconcile
 from include.mirror.run import move_batch, plan_run
+from include.mirror.source.clock import clock
 from include.mirror.source.session import Source
 from include.mirror.warehouse.client import Warehouse
 from include.vendas.tables import VENDAS
@@ -45,50 +50,117 @@ SERVE = "serve"
 
 
 @dataclass(frozen=True)
-class Servers:
-    """Where the source and the warehouse are."""
+class Death:
+    """When a process kills itself: as `table` gets to `step` for the nth time, in work of one `kind` if it is given.
 
+    One that reconciles gets to a step of its own, `waiting`, whenever it waits for the mirror.
+    """
+
+    step: str
+    table: str
+    kind: str | None = None
+    nth: int = 1
+
+
+NEVER = Death("none", "none")
+
+
+class _Dying:
+    """Counts how often the step was reached, and dies."""
+
+    def __init__(self, death: Death) -> None:
+        self.death = death
+        self.reached = 0
+
+    def __call__(self, step: str, work: Work) -> None:
+        death = self.death
+        if step == death.step and work.tabela == death.table and death.kind in (None, work.kind):
+            self.reached += 1
+            if self.reached == death.nth:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process does: it moves what was planned, or plans a run that ends at `fim`; or it reconciles `tables`.
+
+    A reconciliation makes such runs by itself while it waits, with `schedule`. Its runs are called `label`.
+    """
+
+    declaration: Mirror
     dsn: str
     port: int
     user: str
     password: str
+    fim: datetime
+    death: Death = NEVER
+    planned: list[Batch] | None = None
+    options: Options = OPTIONS
+    tables: tuple[str, ...] = ()
+    schedule: bool = True
+    label: str = "killed"
 
-
-def move(
-    declaration: Mirror,
-    servers: Servers,
-    fim: datetime,
-    step: str,
-    table: str,
-    planned: list[Batch] | None = None,
-) -> None:
-    """Plan a run that ends at `fim` and move it, or what was planned; die when `table` gets to `step`."""
-
-    def die(reached: str, work: Work) -> None:
-        if reached == step and work.tabela == table:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    engine = Engine(
-        declaration,
-        Source(servers.dsn, ZoneInfo("UTC"), timedelta(minutes=5)),
-        Warehouse(
-            lambda: clickhouse_connect.get_client(
-                host="127.0.0.1", port=servers.port, username=servers.user, password=servers.password
+    def run(self) -> None:
+        """Do it."""
+        dying = _Dying(self.death)
+        engine = Engine(
+            self.declaration,
+            Source(self.dsn, ZoneInfo("UTC"), timedelta(minutes=5)),
+            Warehouse(
+                lambda: clickhouse_connect.get_client(
+                    host="127.0.0.1", port=self.port, username=self.user, password=self.password
+                ),
+                self.declaration.storage,
+                self.declaration.views,
             ),
-            declaration.storage,
-            declaration.views,
-        ),
-        OPTIONS,
-        die,
-    )
-    if planned is None:
-        planned = plan_run(engine, {}, (fim - timedelta(seconds=1), fim))
-    for batch in planned:
-        move_batch(engine, batch, f"killed__{step}", 1)
+            self.options,
+            dying,
+        )
+        if not self.tables:
+            self._move(engine, self.fim, self.planned)
+            return
+
+        for table in self.tables:
+
+            def wait(waiting: str = table) -> None:
+                dying("waiting", Repair(waiting, ()))
+                if self.schedule:
+                    with engine.source.connect() as source:
+                        fim = clock(source)
+                    self._move(engine, fim)
+                else:
+                    time.sleep(0.2)
+
+            reconcile(
+                engine,
+                table,
+                Asked(confirmed=True),
+                Attempt(uuid4(), self.label, 1),
+                Limits(share=1, patience=timedelta(seconds=60)),
+                wait=wait,
+            )
+
+    def _move(self, engine: Engine, fim: datetime, planned: list[Batch] | None = None) -> None:
+        if planned is None:
+            planned = plan_run(engine, {}, (fim - timedelta(seconds=1), fim))
+        for batch in planned:
+            move_batch(engine, batch, self.label, 1)
+
+
+@dataclass
+class Running:
+    """A process at work."""
+
+    pid: int
+    _codes: IO[bytes]
+
+    def wait(self) -> int:
+        """Return its exit code once it has ended, negative for a signal."""
+        return int(self._codes.readline())
 
 
 class Movers:
-    """Moving processes, one at a time; a context manager."""
+    """Processes that move or reconcile, one at a time; a context manager."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -102,46 +174,65 @@ class Movers:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
+    def start(self, lab: Lab, death: Death = NEVER, **more: Any) -> Running:
+        """Start a process for a run that ends now, or for a reconciliation; `more` are fields of its Job."""
+        clickhouse = lab.clickhouse
+        job = Job(
+            lab.declaration,
+            lab.dsn,
+            clickhouse.port,
+            clickhouse.user,
+            clickhouse.password,
+            lab.now(),
+            death,
+            options=lab.options,
+            **more,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(base64.b64encode(pickle.dumps(job)) + b"\n")
+        self._process.stdin.flush()
+        return Running(int(self._process.stdout.readline()), self._process.stdout)
+
     def run(self, lab: Lab, step: str, table: str, planned: list[Batch] | None = None) -> int:
         """Plan and move a run that ends now, or move what was planned, in a process that dies when `table` gets to `step`;
         return its exit code."""
-        clickhouse = lab.clickhouse
-        servers = Servers(lab.dsn, clickhouse.port, clickhouse.user, clickhouse.password)
-        job = base64.b64encode(pickle.dumps((lab.declaration, servers, lab.now(), step, table, planned)))
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(job + b"\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        return self.start(lab, Death(step, table), planned=planned).wait()
 
 
 def serve() -> None:
-    """Fork a process for each line of the standard input, and print its exit code, negative for a signal."""
+    """Fork a process for each line of the standard input; print its id, and its exit code, negative for a signal."""
     for line in sys.stdin.buffer:
         child = os.fork()
         if child == 0:
             try:
-                move(*pickle.loads(base64.b64decode(line)))  # noqa: S301 - from the test that started this process
+                pickle.loads(base64.b64decode(line)).run()  # noqa: S301 - from the test that started this process
             except Exception:  # noqa: BLE001 - whatever it is, the exit code says so
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
+        print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
 def main(step: str, table: str) -> None:
     """Move the sales system's tables of the environment's servers."""
-    servers = Servers(
+    Job(
+        VENDAS,
         os.environ["SOURCE_DSN"],
         int(os.environ["CLICKHOUSE_PORT"]),
         os.environ["CLICKHOUSE_USER"],
         os.environ["CLICKHOUSE_PASSWORD"],
-    )
-    move(VENDAS, servers, datetime.fromisoformat(os.environ["FIM"]), step, table)
+        datetime.fromisoformat(os.environ["FIM"]),
+        Death(step, table),
+    ).run()
 
 
 if __name__ == "__main__":
+    # Under the name by which others know it, so that what they pickle is found.
+    from tests.integration import mover
+
     if sys.argv[1:] == [SERVE]:
-        serve()
+        mover.serve()
     else:
-        main(*sys.argv[1:])
+        mover.main(*sys.argv[1:])

@@ -1,0 +1,139 @@
+"""A reader that polls the warehouse's views while a test breaks things, and holds each answer against the truth.
+
+The truth of a table is what every answer has to be consistent with:
+
+- no key is there twice;
+- each key of `must` is there. They are the keys that both sides were proved to have, less those that the source has
+  deleted since, and those that somebody has damaged by hand. A key is taken off the list before that happens, and comes back
+  to it when both sides are proved equal again;
+- no key is there that is not in `may`, where that is known: what both sides had then, and what has been added since;
+- the value of a key of `must` never goes down: each write in the source takes the next number.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from clickhouse_connect.driver.client import Client
+
+from local.clickhouse import ClickHouse
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What answers about one table have to hold. `since` counts how often both sides were proved equal."""
+
+    since: int = 0
+    must: Mapping[Key, int] = field(default_factory=dict)
+    may: frozenset[Key] | None = None
+
+
+@dataclass
+class Watcher:
+    """Polls while the block runs, and fails at its end for an answer that no truth allows.
+
+    `queries` are, per table, what returns the columns of the key and the value. `vanished` is told which keys an answer
+    lacks that the one before had, and returns those that should still be there. A query that fails is a failure, too,
+    unless `excused` is set: then a server is away.
+    """
+
+    clickhouse: ClickHouse
+    queries: Mapping[str, str]
+    vanished: Callable[[str, set[Key]], set[Key]] | None = None
+    excused: threading.Event = field(default_factory=threading.Event)
+    pause: float = 0.1
+    polls: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._truths = {table: Truth() for table in self.queries}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        # Above an error that ends the block there is nothing to add.
+        if kind is None:
+            self.check()
+            assert self.polls > 0
+
+    def check(self) -> None:
+        """Fail if an answer was wrong so far."""
+        assert not self.wrong, "\n".join(self.wrong[:10])
+
+    def touch(self, table: str, keys: Iterable[Key], new: Iterable[Key] = ()) -> None:
+        """Say that these keys may go from now on, and the new ones may come."""
+        with self._lock:
+            truth, gone = self._truths[table], set(keys)
+            must = {key: value for key, value in truth.must.items() if key not in gone}
+            may = None if truth.may is None else truth.may | frozenset(new)
+            self._truths[table] = replace(truth, must=must, may=may)
+
+    def settle(self, table: str, rows: Mapping[Key, int], *, all_known: bool = True) -> None:
+        """Say that both sides are equal and these rows are there; with `all_known`, no others."""
+        with self._lock:
+            truth = self._truths[table]
+            self._truths[table] = Truth(truth.since + 1, dict(rows), frozenset(rows) if all_known else None)
+
+    def _watch(self) -> None:
+        client: Client | None = None
+        seen: dict[str, dict[Key, int]] = {}
+        while not self._stop.wait(self.pause):
+            for table, query in self.queries.items():
+                before = self._truths[table]
+                try:
+                    client = client or self.clickhouse.client()
+                    rows = client.query(query).result_rows
+                except Exception as error:  # noqa: BLE001 - whatever ends the watching is a failure
+                    client = None
+                    if not self.excused.is_set():
+                        self.wrong.append(repr(error))
+                        return
+                    continue
+                now = {tuple(row[:-1]): row[-1] for row in rows}
+                self.polls += 1
+                self._hold(table, before, self._truths[table], len(rows), now, seen.get(table, {}))
+                seen[table] = now
+        if client is not None:
+            client.close()
+
+    def _hold(
+        self,
+        table: str,
+        before: Truth,
+        after: Truth,
+        count: int,
+        now: Mapping[Key, int],
+        last: Mapping[Key, int],
+    ) -> None:
+        if len(now) < count:
+            self.wrong.append(f"{table}: {count} rows, {len(now)} keys")
+        if self.vanished is not None and (lost := last.keys() - now.keys()):
+            self._tell(table, "gone", self.vanished(table, lost))
+        if before.since != after.since:
+            # Both sides were proved equal in the middle of it.
+            return
+        must = before.must.keys() & after.must.keys()
+        self._tell(table, "missing", must - now.keys())
+        self._tell(
+            table,
+            "older than before",
+            {key for key in must & now.keys() if now[key] < max(before.must[key], last.get(key, now[key]))},
+        )
+        if after.may is not None:
+            self._tell(table, "not of the source", now.keys() - after.may)
+
+    def _tell(self, table: str, what: str, keys: set[Key]) -> None:
+        if keys:
+            self.wrong.append(f"{table}: {len(keys)} rows are {what}, such as {sorted(keys)[:3]}")
