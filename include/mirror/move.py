@@ -30,7 +30,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -163,7 +163,7 @@ class Mover:
                 self.set_aside(attempt, refused)
             self._publish(loads, current.version)
             published = {load.work.tabela for load in loads if load.stage is not None}
-            noted = parts.read(self.engine.warehouse, self.client, published)
+            noted = self._parts_to_note(published)
             entries = [
                 self._entry(
                     load, current, (now, noted_at), attempt, started_at, noted.get(load.work.tabela, ())
@@ -231,6 +231,20 @@ class Mover:
             built=table.built,
             log=load.log,
         )
+
+    def _parts_to_note(self, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
+        """Return the parts of tables of which rows were published: those of now, or those that were noted before where one
+        of them is gone or changed. Somebody has done that since this run was planned, and the next planning has to see it.
+        """
+        if not published:
+            return {}
+        # The ledger first: what another run publishes meanwhile is then no loss.
+        before = self.ledger.noted_parts()
+        now = parts.read(self.engine.warehouse, self.client, published)
+        return {
+            name: before[name] if parts.lost(before.get(name, ()), standing) else standing
+            for name, standing in now.items()
+        }
 
     def _notes(self, work: Work, now: OpenTransactions) -> Notes:
         return work.notes(now, self._spec(work).precision) if isinstance(work, Read) else Notes()

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from include.mirror import names
 from include.mirror.declaration import Schema, Table
 from include.mirror.errors import RefusedError, SourceError, WarehouseError
+from include.mirror.plan import Work
 from include.mirror.source.session import Source
 from include.mirror.warehouse.client import PINNED
 from include.mirror.warehouse.parts import Part, lost
@@ -61,6 +62,27 @@ def test_rows_that_are_gone_or_changed_in_the_warehouse_are_read_again(lab: Lab,
     with lab.connect() as connection:
         lab.sell(connection)
     assert lab.run()["venda"] == 1
+
+
+@pytest.mark.parametrize("step", ["noted", "staged"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE vendas_raw.venda DROP PARTITION ID '0'",
+        "DELETE FROM vendas_raw.venda WHERE venda_id = 7",
+    ],
+)
+def test_the_same_while_a_run_is_under_way(lab: Lab, statement: str, step: str) -> None:
+    def observe(reached: str, work: Work) -> None:
+        if reached == step and work.tabela == "venda":
+            in_warehouse(lab, statement)
+
+    with lab.connect() as connection:
+        lab.sell(connection)
+    lab.run(engine=lab.engine(observe=observe))
+    assert lab.run()["venda"] == 51
+    lab.assert_equal()
+    assert lab.run()["venda"] == 0
 
 
 def test_merges_and_other_runs_are_not_taken_for_losses(lab: Lab) -> None:
