@@ -10,10 +10,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +36,23 @@ class AlreadyRunningError(Exception):
 
 class ProcessDiedError(Exception):
     """A process of the deployment ended by itself; the message holds the end of its log."""
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ignore signals that ask to end: that is under way, is bounded in time, and broken off would leave processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Supervisor:
@@ -69,7 +88,8 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self.stop()
+            with _undisturbed():
+                self.stop()
         finally:
             if self._lock_file is not None:
                 os.close(self._lock_file)

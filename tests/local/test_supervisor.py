@@ -113,6 +113,28 @@ def test_failed_start_ends_what_was_started_beside_it(tmp_path):
     assert healthy.process is None or healthy.process.poll() is not None
 
 
+def test_a_signal_while_it_stops_leaves_nothing_behind(tmp_path, monkeypatch):
+    """Also the first one, where something else than a signal has ended the block."""
+    processes: list[psutil.Process] = []
+
+    def start_and_fail(supervisor: Supervisor) -> None:
+        for name in ("first", "last"):
+            supervisor.start(Script(name, tmp_path, STUBBORN))
+        processes.extend(psutil.Process(server.process.pid) for server in supervisor.servers)
+        monkeypatch.setattr(supervisor, "report", lambda _: os.kill(os.getpid(), signal.SIGINT))
+        raise ServerError("waited in vain")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(ServerError, match="waited in vain"), Supervisor(tmp_path) as supervisor:
+            start_and_fail(supervisor)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(processes) == 2
+    assert not any(map(is_alive, processes))
+
+
 def test_folder_has_one_supervisor_at_a_time(tmp_path):
     with (
         Supervisor(tmp_path),
