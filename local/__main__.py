@@ -164,9 +164,12 @@ def check(folder: Path, mirror: str, source: str | None, wait: float) -> None:
     from local.check import run
 
     # What the mirror logs of what it finds stands in the table too.
-    logging.getLogger("include").addHandler(logging.NullHandler())
-    with _explained(NothingComparedError):
-        sys.exit(run(folder, _console(), mirror, source, wait))
+    logging.disable(logging.WARNING)
+    try:
+        with _explained(NothingComparedError):
+            sys.exit(run(folder, _console(), mirror, source, wait))
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @main.command()

@@ -16,9 +16,9 @@ from pathlib import Path
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -112,9 +112,14 @@ def _compare(engine: Engine, console: Console, wait: float, pause: Callable[[], 
     aside = _set_aside(engine)
     for name in plan_reconciliation(engine, {}):
         limits = Limits(share=1, patience=timedelta(seconds=max(0.0, deadline - time.monotonic())))
-        waiting = f"{name}: waiting for etl_{engine.declaration.label} to move what it owes"
-        with console.status(escape(waiting)) if console.is_terminal else nullcontext():
-            report = reconcile(engine, name, Asked(only_report=True), attempt, limits, wait=pause)
+        with console.status(escape(f"comparing {name}")) if console.is_terminal else nullcontext() as status:
+
+            def waiting(name: str = name, status: Status | None = status) -> None:
+                if status is not None:
+                    status.update(escape(f"{name}: waiting for what etl_{engine.declaration.label} owes"))
+                pause()
+
+            report = reconcile(engine, name, Asked(only_report=True), attempt, limits, wait=waiting)
         if name in aside and report.word != "unknown":
             report = report.because("differs", f"it was set aside: {aside[name]}")
         reports.append(report)
@@ -152,20 +157,21 @@ def _of_views(engine: Engine, reports: Sequence[Report]) -> Iterator[Report]:
 
 
 def _table(reports: Sequence[Report]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("table")
+    # Narrow enough for the sales tables on 80 columns.
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("table", overflow="fold")
     for heading in (
-        "PostgreSQL",
-        "ClickHouse",
+        "source",
+        "warehouse",
         "missing",
-        "too many",
+        "too\nmany",
         "different",
-        "on their way",
-        "not known",
+        "on the\nway",
+        "not\nknown",
     ):
         # On a narrow terminal a number goes on in the next line rather than lose its last digits.
         table.add_column(heading, justify="right", overflow="fold")
-    table.add_column("result")
+    table.add_column("result", no_wrap=True)
     for one in reports:
         counts = [f"{one.rows_source:,}", f"{one.rows_warehouse:,}"] if one.version else ["?", "?"]
         for count in (one.missing, one.extra + one.deleted, one.different, one.coming, one.undecided):
@@ -179,7 +185,7 @@ def _lines(reports: Sequence[Report]) -> Iterator[Text]:
     """Yield a line for each key that is named, and for each reason."""
     for one in reports:
         found = [*one.samples]
-        if (rest := one.wrong + one.deleted - len(found)) > 0 and found:
+        if found and (rest := (one.wrong + one.deleted or one.undecided) - len(found)) > 0:
             found.append(f"and {rest:,} more")
         if why := one.reason.removeprefix(ONLY_REPORT).removeprefix("; "):
             found.append(why)
@@ -189,20 +195,22 @@ def _lines(reports: Sequence[Report]) -> Iterator[Text]:
 
 def _verdict(reports: Sequence[Report]) -> Text:
     wrong = sum(one.wrong + one.deleted for one in reports)
-    way = sum(one.coming for one in reports)
-    unknown = sum(one.word == "unknown" for one in reports)
-    bad = sum(one.word == "differs" for one in reports)
-    coming = f" {way:,} rows were written after all that had been moved, and are on their way." if way else ""
+    undecided = sum(one.undecided for one in reports)
+    coming = sum(one.coming for one in reports)
+    words = [one.word for one in reports]
+    bad, unknown = words.count("differs"), words.count("unknown")
+    texts = []
     if bad:
-        return Text(
-            f"{bad} of {len(reports)} tables differ, in {wrong:,} rows.{coming}", style=STYLES["differs"]
+        texts.append(f"Differs: {bad} of {len(words)} tables, wrong rows: {wrong:,}.")
+    if unknown or undecided:
+        texts.append(
+            f"Not known: {unknown} of {len(words)} tables; rows of which only the next run can tell: {undecided:,}."
         )
-    if unknown:
-        text = (
-            f"Nothing is known to be wrong, but {unknown} of {len(reports)} tables could not be told.{coming}"
+    if not texts:
+        texts.append("Not one row that has been moved differs." if coming else "Not one row differs.")
+    if coming:
+        texts.append(
+            f"Rows on their way: {coming:,}, written after all that has been moved. That is lag, and no difference."
         )
-        return Text(text, style=STYLES["unknown"])
-    return Text(
-        f"Not one row differs that has been moved.{coming}" if way else "Not one row differs.",
-        style="bold green",
-    )
+    style = "differs" if bad else "unknown" if unknown else "equal"
+    return Text(" ".join(texts), style=STYLES[style])

@@ -24,7 +24,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import chain, islice, zip_longest
+from heapq import nsmallest
+from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from include.mirror import contract, names, reports, telemetry
@@ -300,13 +301,9 @@ class _Reconciliation:
                 else:
                     wrong[key] = (ours, theirs)
             pending, version = still, now
-        coming = 0
-        if pending:
-            last = self._split(list(pending))
-            arrived, coming, undecided = arrived + last.arrived, len(last.coming), last.undecided
-            wrong |= last.wrong
-        else:
-            undecided = 0
+        last = self._split(list(pending)) if pending else _Split()
+        wrong |= last.wrong
+        coming, undecided = len(last.coming), len(last.undecided)
         self._observe("judged", wrong)
         gone = [key for key, (ours, _) in wrong.items() if ours.hash is None]
         if self.spec.deletes == "keep":
@@ -316,14 +313,14 @@ class _Reconciliation:
         report = replace(
             report,
             moved=self.moved,
-            in_flight=arrived,
+            in_flight=arrived + last.arrived,
             coming=coming,
             undecided=undecided,
             missing=sum(theirs.hash is None for _, theirs in wrong.values()),
             extra=0 if by == "reconciliation" else len(gone),
             deleted=len(gone) if by == "reconciliation" else 0,
             different=sum(None not in (ours.hash, theirs.hash) for ours, theirs in wrong.values()),
-            samples=self._samples(_some(wrong)),
+            samples=self._samples(_some(wrong or last.undecided)),
         )
         if wrong:
             report = self._repair(report, list(wrong), len(gone))
@@ -361,7 +358,7 @@ class _Reconciliation:
                     or spec.way == "copy"
                     or (ours.hash is None and self._deletes_by in ("keys", "log"))
                 ):
-                    found.undecided += 1
+                    found.undecided[key] = (ours, theirs)
                 else:
                     wrong[key] = (ours, theirs)
             for work in self._next_reads(state, current.version):
@@ -547,22 +544,28 @@ class _Reconciliation:
 
 @dataclass
 class _Split:
-    """Rows that differ, told apart: how many have arrived meanwhile, the keys of those that the next run brings, of how many
-    only that one can tell, and the wrong ones."""
+    """Rows that differ, told apart: how many have arrived meanwhile, the keys of those that the next run brings, those of
+    which only that one can tell, and the wrong ones."""
 
     arrived: int = 0
     coming: set[Key] = field(default_factory=set)
-    undecided: int = 0
+    undecided: dict[Key, tuple[Row, Row]] = field(default_factory=dict)
     wrong: dict[Key, tuple[Row, Row]] = field(default_factory=dict)
 
 
-def _some(wrong: Mapping[Key, tuple[Row, Row]]) -> list[Key]:
-    """Return a few keys, of each kind of difference some."""
+def _some(rows: Mapping[Key, tuple[Row, Row]]) -> list[Key]:
+    """Return a few keys, some of each kind of difference, kind by kind and in order."""
     kinds: dict[tuple[bool, bool], list[Key]] = {}
-    for key, (ours, theirs) in wrong.items():
+    for key, (ours, theirs) in rows.items():
         kinds.setdefault((ours.hash is None, theirs.hash is None), []).append(key)
-    turns = chain.from_iterable(zip_longest(*kinds.values()))
-    return list(islice((key for key in turns if key is not None), SAMPLES))
+    # The texts of numbers are in order when the shorter ones come first.
+    few = [
+        nsmallest(SAMPLES, keys, key=lambda key: [(len(part), part) for part in key])
+        for _, keys in sorted(kinds.items())
+    ]
+    turns = (key for turn in zip_longest(*few) for key in turn if key is not None)
+    chosen = set(islice(turns, SAMPLES))
+    return [key for keys in few for key in keys if key in chosen]
 
 
 def _count(buckets: Iterable[Bucket]) -> int:
