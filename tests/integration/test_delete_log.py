@@ -21,7 +21,6 @@ from include.mirror.plan import Work
 from include.mirror.run import move_batch
 from include.vendas.tables import VENDAS
 from local.source.base import SQL_FOLDER, execute_file
-from tests.integration.mover import Movers
 from tests.lab import Lab
 
 
@@ -292,21 +291,6 @@ def test_what_an_older_snapshot_publishes_later_goes_too(filled: Lab, statement:
         move_batch(lab.engine(observe=meanwhile), batch, "older", 1)
     assert done
     lab.run()
-    lab.run()
-    lab.assert_equal()
-
-
-def test_killed_at_every_step_the_next_run_finds_what_was_deleted(filled: Lab) -> None:
-    lab = filled
-    with Movers() as movers:
-        for number, step in enumerate(
-            ("noted", "snapshot", "staged", "verified", "published", "confirmed", "recorded")
-        ):
-            lab.execute(f"DELETE FROM coisa WHERE id % 100 = {number}")
-            assert movers.run(lab, step, "coisa") == -9
-            if number % 2:
-                lab.run()
-                lab.assert_equal()
     lab.run()
     lab.assert_equal()
 
