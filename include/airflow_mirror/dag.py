@@ -68,7 +68,7 @@ def mirror_dags(
     """
     return (
         _moving(declaration, settings, doc_md, tags, pool),
-        _reconciling(declaration, settings, tags, pool),
+        _reconciling(declaration, settings, tags),
     )
 
 
@@ -148,7 +148,7 @@ def _moving(
     return etl()
 
 
-def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], pool: str) -> DAG:
+def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str]) -> DAG:
     @dag(
         dag_id=f"reconciliar_{declaration.label}",
         schedule=CronTriggerTimetable(settings.reconcile_schedule, timezone="UTC")
@@ -174,7 +174,12 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
             count = min(settings.tasks, len(tables))
             return [list(tables[first::count]) for first in range(count)]
 
-        @task(pool=pool, execution_timeout=settings.reconcile_timeout, map_index_template="{{ tables }}")
+        # Without a slot of the pool: it waits for the mirror, which needs one. So one at a time reads beside the slots.
+        @task(
+            max_active_tis_per_dagrun=1,
+            execution_timeout=settings.reconcile_timeout,
+            map_index_template="{{ tables }}",
+        )
         def compare(tabelas: list[str]) -> list[dict[str, Any]]:
             from dataclasses import asdict
             from uuid import uuid4

@@ -123,6 +123,12 @@ def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
     assert {task.task_id for task in dag.tasks if task.pool == FONTE_VENDAS} == {"mirror"}
 
 
+def test_reconciliation_leaves_the_slots_to_the_mirror_that_it_waits_for(bag: Any) -> None:
+    compare = bag.dags["reconciliar_vendas"].get_task("compare")
+    assert compare.pool == "default_pool"
+    assert compare.max_active_tis_per_dagrun == 1
+
+
 def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any) -> None:
     from airflow.sdk import AssetAlias, CronTriggerTimetable
 
