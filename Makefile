@@ -45,7 +45,7 @@ publish: $(INSTALLED) ## Put messages into the store's queues beside make local-
 up: ## Run the deployment in Docker; writes .env with new passwords first, unless it is there
 	@sh deploy/write_env.sh
 	@docker compose build
-	@docker compose up --detach --wait
+	@docker compose up --detach --wait || { docker compose ps --all; docker compose logs --tail 40 init; exit 1; } >&2
 	@echo "Airflow: $$(sed -n s/^UI_URL=//p .env), user admin, password: ADMIN_PASSWORD in .env"
 
 .PHONY: down
@@ -68,6 +68,10 @@ soak: $(INSTALLED) ## Run the tests that are too long for every day
 .PHONY: load
 load: $(INSTALLED) ## Let five hundred automations wait in three queues at once, and see who goes first
 	$(BIN)/pytest -m load -s
+
+.PHONY: test-docker
+test-docker: $(INSTALLED) ## Try the deployment in containers; as root it brings an engine and stand-ins if there are none
+	@$(BIN)/python -m local.docker $(BIN)/pytest --exitfirst --quiet tests/docker
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's own speed (ROWS=1000000)

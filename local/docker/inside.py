@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +19,12 @@ from local.settings import REPOSITORY
 
 LOG = FOLDER / "dockerd.log"
 PATIENCE = 60.0
+# A mount namespace whose root is the engine's file system. A chroot is not enough: containers would be made beneath it,
+# and what is run in one later (a health check, `docker exec`) would find itself on the machine.
+DOCKERD = """
+cd "$0" && mkdir -p mnt && pivot_root . mnt && umount --lazy /mnt &&
+    exec /usr/sbin/dockerd --config-file=/etc/docker/daemon.json
+"""
 # Lets a command of the engine's file system run in the caller's folder.
 THERE = """#!/bin/sh
 exec chroot {engine} /bin/sh -c 'cd "$0" && exec "$@"' "$PWD" {program} "$@"
@@ -30,9 +34,12 @@ LOWER_LIMITS = r"""#!/bin/sh
 previous=
 for word; do
     case $previous in
-    --bundle) perl -i -pe 's/("type":"RLIMIT_NOFILE","hard":)(\d+)(,"soft":)(\d+)/
-        $1 . ($2 < {limit} ? $2 : {limit}) . $3 . ($4 < {limit} ? $4 : {limit})/xe' "$word/config.json" ;;
+    --bundle) file=$word/config.json ;;
+    --process) file=$word ;;
+    *) file= ;;
     esac
+    [ -z "$file" ] || perl -i -pe 's/("type":"RLIMIT_NOFILE","hard":)(\d+)(,"soft":)(\d+)/
+        $1 . ($2 < {limit} ? $2 : {limit}) . $3 . ($4 < {limit} ? $4 : {limit})/xe' "$file"
     previous=$word
 done
 exec /usr/sbin/runc "$@"
@@ -48,11 +55,13 @@ def main(engine: Path, ready: int, go: int, command: Sequence[str]) -> int:
     mount(engine)
     environment = {**os.environ, "PATH": f"{programs(engine)}{os.pathsep}{os.environ['PATH']}"}
     # Those of the caller lead elsewhere.
-    for name in [name for name in environment if name.startswith(("DOCKER_", "COMPOSE_", "BUILDX_", "BUILDKIT_"))]:
+    for name in [
+        name for name in environment if name.startswith(("DOCKER_", "COMPOSE_", "BUILDX_", "BUILDKIT_"))
+    ]:
         del environment[name]
     with LOG.open("wb") as log:
         dockerd = subprocess.Popen(
-            ["/usr/bin/env", "chroot", str(engine), "/usr/sbin/dockerd", "--config-file=/etc/docker/daemon.json"],
+            ["/usr/bin/env", "unshare", "--mount", "sh", "-c", DOCKERD, str(engine)],
             stdout=log,
             stderr=subprocess.STDOUT,
             # Ctrl-C is for the command.
@@ -119,7 +128,10 @@ def files_limit() -> int | None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, wanted))
     except (ValueError, OSError):
-        print(f"This machine lets a container open {limit} files; docker-compose.yaml asks for {wanted}.", flush=True)
+        print(
+            f"This machine lets a container open {limit} files; docker-compose.yaml asks for {wanted}.",
+            flush=True,
+        )
         return limit
     return None
 
@@ -128,7 +140,9 @@ def wait(dockerd: subprocess.Popen[bytes], environment: dict[str, str]) -> None:
     """Return when the engine answers. Exits with its last words if it does not."""
     end = time.monotonic() + PATIENCE
     while dockerd.poll() is None and time.monotonic() < end:
-        done = subprocess.run(["/usr/bin/env", "docker", "info"], env=environment, check=False, capture_output=True)
+        done = subprocess.run(
+            ["/usr/bin/env", "docker", "info"], env=environment, check=False, capture_output=True
+        )
         if done.returncode == 0:
             return
         time.sleep(0.5)

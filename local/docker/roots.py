@@ -16,7 +16,7 @@ FOLDER = DEFAULT_FOLDER / "docker"
 SUITE = "trixie"
 ENGINE = (
     *("docker.io", "docker-cli", "docker-buildx", "docker-compose"),
-    *("ca-certificates", "iptables"),
+    *("ca-certificates", "iptables", "mount"),
 )
 STAND_INS = (
     *("busybox-static", "ca-certificates", "curl", "dumb-init", "python3", "python3-venv", "wget"),

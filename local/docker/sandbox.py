@@ -49,13 +49,17 @@ def _run(engine: Path, command: Sequence[str], inner: tuple[int, int], outer: tu
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
     os.close(inner[1])
-    with process:
+    try:
         # It says when its namespaces are there, and goes on when it has a network.
         if os.read(inner[0], 1):
             with _network(process.pid):
                 os.write(outer[1], b"1")
                 return _wait(process)
         return _wait(process)
+    finally:
+        # Of a namespace whose first process is gone nothing is left.
+        process.terminate()
+        process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

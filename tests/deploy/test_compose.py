@@ -70,6 +70,17 @@ def test_profiles_of_the_example_exist(compose: Compose) -> None:
     assert set(compose.variables["COMPOSE_PROFILES"].split(",")) <= profiles
 
 
+def test_continuous_integration_starts_every_profile(compose: Compose) -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())["jobs"]
+    profiles = {name for service in compose.services.values() for name in service.get("profiles", [])}
+    assert set(jobs["docker"]["env"]["COMPOSE_PROFILES"].split(",")) == profiles
+
+
+def test_the_number_of_workers_is_a_variable(compose: Compose) -> None:
+    assert compose.raw["services"]["airflow-worker"]["scale"] == "${WORKERS:?}"
+    assert compose.variables["WORKERS"] == "1"
+
+
 def test_images_are_pinned(compose: Compose) -> None:
     built = {
         service["image"]: ROOT / service["build"] / "Dockerfile"
@@ -158,7 +169,7 @@ def test_volumes_are_declared_and_used(compose: Compose) -> None:
 
 def test_nothing_of_a_worker_belongs_to_one_replica(compose: Compose) -> None:
     worker = compose.services["airflow-worker"]
-    assert not {"container_name", "hostname", "ports", "deploy", "scale"} & set(worker)
+    assert not {"container_name", "hostname", "ports", "deploy"} & set(worker)
     assert worker["command"][-1].endswith("@%h")
     assert all("container_name" not in service for service in compose.services.values())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pathspec
 import pytest
+from packaging.requirements import Requirement
 
 from tests.deploy.conftest import ROOT, Compose
 
@@ -124,3 +125,22 @@ def test_base_image_and_servers_are_the_versions_of_the_tests(compose: Compose) 
     assert clickhouse.split(".")[:2] == version("chdb-core").split(".")[:2]
     assert re.fullmatch(r"postgres:18\.\d+-bookworm", compose.services["metadata"]["image"])
     assert compose.services["source"]["image"] == compose.services["metadata"]["image"]
+
+
+def test_the_documentation_counts_the_locked_packages() -> None:
+    lines = re.findall(r"^[A-Za-z0-9][^#\n]*", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    pins = [Requirement(line.rstrip(" \\")) for line in lines]
+    image = {
+        **{"python_version": "3.12", "python_full_version": "3.12.0", "implementation_name": "cpython"},
+        **{
+            "sys_platform": "linux",
+            "platform_system": "Linux",
+            "platform_machine": "x86_64",
+            "os_name": "posix",
+        },
+    }
+    there = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(image)]
+    assert (
+        f"exactly the {len(there)} packages of `requirements.txt`"
+        in (ROOT / "docs" / "operations.md").read_text()
+    )

@@ -108,5 +108,5 @@ def test_make_up_writes_it_before_anything_starts() -> None:
     assert planned[:3] == [
         "sh deploy/write_env.sh",
         "docker compose build",
-        "docker compose up --detach --wait",
+        "docker compose up --detach --wait || { docker compose ps --all; docker compose logs --tail 40 init; exit 1; } >&2",
     ]

@@ -10,7 +10,7 @@ if [[ ${1:-} == postgres && ! -e $PGDATA/PG_VERSION ]]; then
     printf 'host all all all scram-sha-256\n' >>"$unfinished/pg_hba.conf"
     printf "listen_addresses = '*'\nunix_socket_directories = '/run/postgresql'\n" >>"$unfinished/postgresql.conf"
     pg_ctl --pgdata "$unfinished" --options "-c listen_addresses=" --wait start
-    export PGHOST=/run/postgresql PGUSER=$POSTGRES_USER
+    export PGUSER=$POSTGRES_USER
     [[ $POSTGRES_DB == postgres ]] || createdb "$POSTGRES_DB"
     for script in /docker-entrypoint-initdb.d/*.sql; do
         [[ ! -e $script ]] || psql --no-psqlrc --set ON_ERROR_STOP=1 --dbname "$POSTGRES_DB" --file "$script"
