@@ -71,26 +71,33 @@ def _collector(folder: Path) -> None:
 
 
 def _python(folder: Path) -> None:
-    _install(folder / "python", *WHEELS)
+    install(folder / "python", *WHEELS)
 
 
 def _airflow(folder: Path) -> None:
-    _install(folder / "uv", "uv")
+    install(folder / "uv", "uv")
     trusted = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
     if trusted is None:
         raise ImageError("this machine has no file of trusted certificates: name one in SSL_CERT_FILE")
     shutil.copy(trusted, folder / "ca-certificates.crt")
 
 
-def _install(target: Path, *requirements: str) -> None:
+def install(target: Path, *words: str, python: str = PYTHON) -> None:
+    """Install packages for another Python than this into a folder, by the lock; `words` are uv's."""
     uv = shutil.which("uv") or str(DEFAULT_FOLDER / "bootstrap" / "bin" / "uv")
-    subprocess.run(
-        [
-            *(uv, "pip", "install", "--quiet", "--target", str(target), "--python-version", PYTHON),
-            *("--constraints", str(REPOSITORY / "requirements-dev.txt"), *requirements),
-        ],
-        check=True,
+    constraints = ("--constraints", str(REPOSITORY / "requirements-dev.txt"))
+    command = (
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--target",
+        str(target),
+        "--python-version",
+        python,
+        *constraints,
     )
+    subprocess.run([*command, *words], check=True)
 
 
 STAND_INS: Mapping[str, StandIn] = {

@@ -88,8 +88,10 @@ def mount(engine: Path) -> None:
     for folder in ("/run", "/proc", "/sys", "/dev", "/tmp"):  # noqa: S108
         bind(Path(folder), engine / folder[1:])
     bind(FOLDER / "data", engine / "var/lib/docker")
-    if not REPOSITORY.is_relative_to("/tmp"):  # noqa: S108
-        bind(REPOSITORY, engine / str(REPOSITORY)[1:])
+    # The second, where `.local` is a link to another place.
+    for kept in (REPOSITORY, FOLDER.resolve()):
+        if not kept.is_relative_to("/tmp"):  # noqa: S108
+            bind(kept, engine / str(kept)[1:])
     (engine / "etc/resolv.conf").unlink(missing_ok=True)
     (engine / "etc/resolv.conf").write_text(f"nameserver {NAMESERVER}\n")
 

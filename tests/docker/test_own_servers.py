@@ -68,7 +68,6 @@ def own(official: Mapping[str, str]) -> Iterator[Deployment]:
     yield made
     made.remove()
     stop(made)
-    made.run("docker", "image", "rm", "--force", "etl-vendas:test", check=False)
 
 
 def stop(deployment: Deployment) -> None:

@@ -1,0 +1,50 @@
+"""The tests that need no deployment, on the Python and the packages of the image."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from local.docker import images, roots
+from tests.docker.deployment import ROOT, Deployment
+
+FOLDERS = (
+    "tests/dags",
+    *(f"tests/include/{name}" for name in ("airflow_mirror", "automations", "conventions", "mirror")),
+)
+
+
+def pins(name: str) -> set[str]:
+    """Return the lines of a lock."""
+    return set(re.findall(r"^[A-Za-z0-9][^#\n]*", (ROOT / name).read_text(), re.MULTILINE))
+
+
+def test_unit_and_integrity_tests_pass_in_the_image(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.run("sh", "deploy/write_env.sh")
+    deployment.compose("build", "init")
+    run = ("run", "--rm", "--network", "none", "--entrypoint", "python")
+    asked = "import sys; print('%d.%d' % sys.version_info[:2])"
+    python = deployment.docker(*run, "etl-vendas:test", "-c", asked)
+    # What the tests need beside the image's own packages.
+    (tmp_path / "more.txt").write_text("\n".join(pins("requirements-dev.txt") - pins("requirements.txt")))
+    more = roots.FOLDER / f"tests-{python}"
+    images.install(more, "--no-deps", "--requirements", str(tmp_path / "more.txt"), python=python)
+    mounts = ("--volume", f"{ROOT}:/project:ro", "--volume", f"{more}:/more:ro", "--workdir", "/project")
+    variables = (
+        *("--env", "PYTHONPATH=/project:/project/config:/more"),
+        *("--env", "HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis"),
+    )
+    pytest = (
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "--quiet",
+        "--numprocesses",
+        "2",
+        "-m",
+        "not soak and not load",
+    )
+    said = deployment.docker(*run, *mounts, *variables, "etl-vendas:test", *pytest, *FOLDERS)
+    assert re.search(r"^\d{3,} passed", said, re.MULTILINE), said
+    print(f"Python {python}: {said.splitlines()[-1]}")
