@@ -11,6 +11,7 @@ BROKER ?= rabbitmq
 TIPO ?= produto
 COUNT ?= 100
 FIRST ?= 1000001
+DOCKER ?= deployment
 
 .PHONY: help
 help: ## Show this list
@@ -70,8 +71,8 @@ load: $(INSTALLED) ## Let five hundred automations wait in three queues at once,
 	$(BIN)/pytest -m load -s
 
 .PHONY: test-docker
-test-docker: $(INSTALLED) ## Try the deployment in containers; as root it brings an engine and stand-ins if there are none
-	@$(BIN)/python -m local.docker $(BIN)/pytest --exitfirst --quiet tests/docker
+test-docker: $(INSTALLED) ## Try the deployment in containers; as root it brings an engine if there is none (DOCKER=own, DOCKER=python: other tests)
+	@$(BIN)/python -m local.docker $(BIN)/pytest --exitfirst --quiet tests/docker/test_$(DOCKER).py
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's own speed (ROWS=1000000)

@@ -143,7 +143,7 @@ def test_messages_of_both_brokers_are_all_stored_once(deployment: Deployment) ->
 
 def test_a_worker_killed_at_work_loses_nothing(deployment: Deployment) -> None:
     run = deployment.trigger(
-        "executar_tarefa", {"tarefa": "trabalho.trabalhar", "kwargs": {"nome": "morto", "segundos": 45}}
+        "executar_tarefa", {"tarefa": "trabalho.trabalhar", "kwargs": {"nome": "morto", "segundos": 20}}
     )
     victim = at_work(deployment, "morto")
     publish(deployment, "rabbitmq", "usuario", 10_000, 1_000_001)
