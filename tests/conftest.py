@@ -156,6 +156,7 @@ def deployment(
         # A history of thousands is then some tens of pieces: enough to be spread over workers, and for one to be
         # lost on the way.
         "ETL_VENDAS_MAX_ROWS": "500",
+        "ETL_VENDAS_TASKS": "4",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
         # No file changes, but for one that a test has parsed again.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
