@@ -14,7 +14,9 @@ One run plans at a time, under an advisory lock of the source. A planning notes 
 | with some of its reads done      | the same, and ledger rows of those reads                                      |
 
 Which runs have ended is asked before the ledger is read: what a run has done until then is in the ledger. A claim on a table
-does not count where the table is to be read from the start since then, was built anew, or was set aside by that run.
+does not count where the table is to be read from the start since then, was built anew, or was set aside by that run. Claims
+count on what is much work: windows, re-reads, scans, copies and sweeps. What was deleted each run looks for itself, or a run
+of hours would keep that waiting.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ from pydantic import TypeAdapter
 
 from include.mirror import names
 from include.mirror.errors import SourceAwayError
-from include.mirror.ledger import Ledger
-from include.mirror.plan import LedgerState, Read, Work, instant
+from include.mirror.ledger import Ledger, WorkKey, identity
+from include.mirror.plan import Copy, LedgerState, Read, Scan, Sweep, Work, instant
 from include.mirror.source.session import Connection, run
 from include.mirror.templates import render
 from include.mirror.warehouse.client import utc
@@ -49,6 +51,8 @@ FRESH = timedelta(hours=1)
 
 IsLive = Callable[[str], bool]
 """Whether the run with this id may still do what it has planned."""
+
+_WHOLE = (Scan, Copy, Sweep)
 
 _works: TypeAdapter[tuple[Work, ...]] = TypeAdapter(tuple[Work, ...])
 
@@ -74,14 +78,14 @@ def planning(source: Connection, mirror: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Claims:
-    """What is being read by runs under way: windows, ledger rows that re-reads settle, and other reads by kind and table.
+    """What is being read by runs under way: windows, ledger rows that re-reads settle, and tables otherwise, by kind.
 
     `over` are the plannings of runs that have ended, or have planned anew.
     """
 
     windows: tuple[Window, ...] = ()
     settles: frozenset[UUID] = frozenset()
-    others: frozenset[tuple[str, str]] = frozenset()
+    tables: frozenset[WorkKey] = frozenset()
     over: tuple[UUID, ...] = ()
 
     def but_for(self, state: LedgerState) -> LedgerState:
@@ -94,7 +98,7 @@ class Claims:
 
     def has(self, work: Work) -> bool:
         """Return whether a read other than of windows is being done."""
-        return (work.kind, work.tabela) in self.others
+        return identity(work) in self.tables
 
 
 def read(ledger: Ledger, run_id: str, is_live: IsLive) -> Claims:
@@ -110,11 +114,12 @@ def read(ledger: Ledger, run_id: str, is_live: IsLive) -> Claims:
         seen.add(other)
         if forgotten is None:
             forgotten = ledger.forgotten()
-        aside, at = ledger.refused(plan), utc(planned_at)
+        aside, done, at = ledger.refused(plan), ledger.done(plan), utc(planned_at)
         works += [
             work
             for work in _works.validate_json(reads)
             if work.tabela not in aside
+            and identity(work) not in done
             and forgotten.get(work.tabela, at) <= at
             and instant(ledger.built.get(work.tabela, 0)) <= at
         ]
@@ -122,7 +127,7 @@ def read(ledger: Ledger, run_id: str, is_live: IsLive) -> Claims:
     return Claims(
         tuple(work.window for work in windows if work.reread is None),
         frozenset(row for work in windows if work.reread for row in work.reread.settles),
-        frozenset((work.kind, work.tabela) for work in works if not isinstance(work, Read)),
+        frozenset(identity(work) for work in works if isinstance(work, _WHOLE)),
         tuple(over),
     )
 
