@@ -62,6 +62,10 @@ logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
 test: lint typecheck ## Lint, check types, run every test except the soak and the load
 	$(BIN)/pytest --numprocesses 3 -m "not soak and not load"
 
+.PHONY: check
+check: lint typecheck ## Lint, check types, run every test that needs no server: in a minute or so
+	$(BIN)/pytest --numprocesses 2 -m "not server and not soak and not load"
+
 .PHONY: soak
 soak: $(INSTALLED) ## Run the tests that are too long for every day
 	$(BIN)/pytest -m soak

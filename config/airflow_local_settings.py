@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from include.conventions.alerts import announce_failures
+from include.conventions.pools import choose_pool
 from include.conventions.queues import choose_queue, declare_queues
 from include.conventions.traces import join_trace
 
@@ -23,6 +24,7 @@ def dag_policy(dag: DAG) -> None:
 
 
 def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
-    """Send a task instance to its queue, and into the trace of its run."""
+    """Send a task instance to its queue and pool, and into the trace of its run."""
     choose_queue(task_instance, dag_run)
+    choose_pool(task_instance, dag_run)
     join_trace(task_instance, dag_run)

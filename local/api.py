@@ -144,15 +144,16 @@ class AirflowApi:
 
     def wait(self, dag_id: str, run_id: str, timeout: float, check: Callable[[], None] = lambda: None) -> Run:
         """Return the run once it has ended, whatever its state. Raises ApiError when it doesn't in time."""
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
         while True:
             run = _run(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
             if run.state in FINISHED:
                 return run
             check()
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - began
+            if waited > timeout:
                 raise ApiError(f"run {run_id} of {dag_id} is still {run.state} after {timeout:g} s")
-            time.sleep(0.5)
+            time.sleep(min(0.3 + waited / 20, 1))
 
 
 def _run(entry: dict[str, Any]) -> Run:

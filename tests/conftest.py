@@ -45,6 +45,8 @@ _numbers = itertools.count(1)
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOW = ("tests/e2e/", "tests/trigger/")
 """Where tests use a deployment; those of the first folder take longest."""
+SERVERS = {"postgres", "clickhouse", "deployment", "mariadb_server", "rabbitmq_server", "aws"}
+"""The fixtures of servers. Files that start some by themselves carry the mark `server`."""
 # The DAGs of tests, and those of the project: the last bundle is read first.
 BUNDLES = {
     "trigger": ROOT / "tests" / "trigger" / "dags",
@@ -74,8 +76,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
     return OneDeploymentEach(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+    """Mark what needs a server, before `-m` is asked, and begin with what takes longest."""
+    for item in items:
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("server")
     items.sort(key=lambda item: not item.nodeid.startswith(AIRFLOW))
 
 
@@ -156,6 +162,7 @@ def deployment(
         # A history of thousands is then some tens of pieces: enough to be spread over workers, and for one to be
         # lost on the way.
         "ETL_VENDAS_MAX_ROWS": "500",
+        "ETL_VENDAS_TASKS": "4",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
         # No file changes, but for one that a test has parsed again.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",

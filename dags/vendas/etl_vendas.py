@@ -15,7 +15,8 @@ To move a range again, at any time and as often as you like, trigger it with
 {"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z", "tabelas": ["venda", "item_venda"], "queue": "low"}
 ```
 
-Clearing a whole run moves its interval again. Clearing only `mirror` moves what its plan has not moved yet.
+The schedule goes on meanwhile. Clearing a whole run moves its interval again. Clearing only `mirror` moves what its plan has
+not moved yet.
 
 A table that does not fit its source any more is built anew, beside the old one and without a gap for readers, by
 
@@ -30,10 +31,15 @@ compared. `reconciliar_vendas` compares both sides, every night and whenever it 
 from __future__ import annotations
 
 from include.airflow_mirror import load, mirror_dags
-from include.conventions.pools import FONTE_VENDAS
+from include.conventions.pools import FONTE_VENDAS, FONTE_VENDAS_BACKGROUND
 from include.conventions.tags import Tag
 from include.vendas.tables import VENDAS
 
 etl_vendas, reconciliar_vendas = mirror_dags(
-    VENDAS, load(VENDAS.name), doc_md=__doc__, tags=[Tag.VENDAS, Tag.MIRROR], pool=FONTE_VENDAS
+    VENDAS,
+    load(VENDAS.name),
+    doc_md=__doc__,
+    tags=[Tag.VENDAS, Tag.MIRROR],
+    pool=FONTE_VENDAS,
+    background=FONTE_VENDAS_BACKGROUND,
 )

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 INSTANT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)$"
 
 
+RUNS = 3
+"""How many runs may move rows at once: one that reads much, one of a range, and one that reads what is new."""
+
 STATE = "estado"
 """The key of the XCom that holds each table's state at the end of a run."""
 
@@ -60,15 +63,17 @@ def mirror_dags(
     doc_md: str | None,
     tags: Sequence[str],
     pool: str = "default_pool",
+    background: str | None = None,
 ) -> tuple[DAG, DAG]:
     """Return the DAGs `etl_<name>` and `reconciliar_<name>` of a mirror.
 
-    `pool` holds the tasks that read the source. What is wrong with the declaration fails the first task: a DAG that does not
+    `pool` holds the tasks that read the source; those of reconciliation are in the pool `background`, if there is one, so
+    that they can't keep what is new waiting. What is wrong with the declaration fails the first task: a DAG that does not
     load is noticed by nobody.
     """
     return (
         _moving(declaration, settings, doc_md, tags, pool),
-        _reconciling(declaration, settings, tags),
+        _reconciling(declaration, settings, tags, background or pool),
     )
 
 
@@ -82,7 +87,7 @@ def _moving(
         schedule=CronDataIntervalTimetable(settings.schedule, timezone="UTC"),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,  # what an outage left out is planned by the next run itself
-        max_active_runs=1,
+        max_active_runs=RUNS,
         # `airflow dags test` of 3.3 ends with an error where there is one (apache/airflow#73428).
         deadline=alerts.deadline(settings.late) if settings.late else None,
         default_args=DEFAULT_ARGS,
@@ -105,6 +110,7 @@ def _moving(
                     _conf(),
                     (run.data_interval_start, run.data_interval_end),
                     run.run_id,
+                    _is_live,
                 )
             return [dump(batch) for batch in batches]
 
@@ -148,7 +154,7 @@ def _moving(
     return etl()
 
 
-def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str]) -> DAG:
+def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], pool: str) -> DAG:
     @dag(
         dag_id=f"reconciliar_{declaration.label}",
         schedule=CronTriggerTimetable(settings.reconcile_schedule, timezone="UTC")
@@ -174,12 +180,7 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str]) -
             count = min(settings.tasks, len(tables))
             return [list(tables[first::count]) for first in range(count)]
 
-        # Without a slot of the pool: it waits for the mirror, which needs one. So one at a time reads beside the slots.
-        @task(
-            max_active_tis_per_dagrun=1,
-            execution_timeout=settings.reconcile_timeout,
-            map_index_template="{{ tables }}",
-        )
+        @task(pool=pool, execution_timeout=settings.reconcile_timeout, map_index_template="{{ tables }}")
         def compare(tabelas: list[str]) -> list[dict[str, Any]]:
             from dataclasses import asdict
             from uuid import uuid4
@@ -223,6 +224,13 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str]) -
         report(compare.expand(tabelas=choose_tables()))
 
     return reconciliar()
+
+
+def _is_live(run_id: str) -> bool:
+    """Return whether a run of the same DAG has not ended; one that is not there any more has."""
+    context = get_current_context()
+    states = ["queued", "running"]
+    return context["ti"].get_dr_count(context["dag"].dag_id, run_ids=[run_id], states=states) > 0
 
 
 def _conf() -> dict[str, Any]:

@@ -7,7 +7,7 @@ The variables begin with `ETL_` and the mirror's name in capitals. For the mirro
 | `ETL_VENDAS_SCHEDULE`       | `*/2 * * * *` | cron expression in UTC; a sixth field, if there, is seconds       |
 | `ETL_VENDAS_GRACE_SECONDS`  | `2`           | how far past an interval's end the source's clock must be        |
 | `ETL_VENDAS_MAX_ROWS`       | `1000000`     | rows above which a window is split                               |
-| `ETL_VENDAS_TASKS`          | `4`           | at most this many tasks mirror at once in one run                |
+| `ETL_VENDAS_TASKS`          | `2`           | at most this many tasks mirror at once in one run                |
 | `ETL_VENDAS_TIMEOUT_MINUTES`| `60`          | time limit of one task that mirrors                              |
 | `ETL_VENDAS_SWEEP_MINUTES`  | `60`          | how often to look for rows that no window finds; 0 for never      |
 | `ETL_VENDAS_COMPARE_KEYS`   | `1000000`     | up to so many keys of a table are compared in each run: what was deleted |
@@ -79,7 +79,7 @@ def load(mirror: str, given: Mapping[str, str] = os.environ) -> Settings:
         schedule=given.get(f"{prefix}SCHEDULE", "*/2 * * * *"),
         grace=timedelta(seconds=_number(given, f"{prefix}GRACE_SECONDS", 2, 1)),
         max_rows=_number(given, f"{prefix}MAX_ROWS", 1_000_000, 1),
-        tasks=_number(given, f"{prefix}TASKS", 4, 1),
+        tasks=_number(given, f"{prefix}TASKS", 2, 1),
         timeout=timedelta(minutes=_number(given, f"{prefix}TIMEOUT_MINUTES", 60, 1)),
         cluster=_cluster(given, f"{prefix}CLUSTER"),
         sweep=timedelta(minutes=minutes)

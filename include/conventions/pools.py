@@ -6,19 +6,34 @@ creates them, in the environment of the deployment, and may run any number of ti
 waits for ever, so this belongs to what prepares Airflow's metadata database. The variables below decide: slots that
 were changed in the UI are theirs again afterwards.
 
-| variable             | default | meaning                                                               |
-|----------------------|---------|-----------------------------------------------------------------------|
-| `FONTE_VENDAS_SLOTS` | `2`     | tasks that extract from the sales system at the same time             |
-| `AUTOMACOES_SLOTS`   | `1024`  | automations that run or wait in a queue; more wait where queues do not matter |
+| variable                        | default | meaning                                                             |
+|---------------------------------|---------|---------------------------------------------------------------------|
+| `FONTE_VENDAS_SLOTS`            | `3`     | tasks of the schedule that extract from the sales system at once    |
+| `FONTE_VENDAS_BACKGROUND_SLOTS` | `3`     | the same of ranges, tables that are built anew, and reconciliation  |
+| `AUTOMACOES_SLOTS`              | `1024`  | automations that run or wait in a queue; more wait where queues do not matter |
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+    from airflow.models.taskinstance import TaskInstance
 
 FONTE_VENDAS = "fonte_vendas"
 """Held by whoever extracts from the sales system; publishing in the warehouse needs none."""
+
+FONTE_VENDAS_BACKGROUND = "fonte_vendas_background"
+"""The same, for what must not keep waiting what is new."""
+
+BACKGROUND = {FONTE_VENDAS: FONTE_VENDAS_BACKGROUND}
+"""The pools of tasks whose run was asked to read something again, by the pools that they have otherwise."""
+
+AGAIN = ("inicio", "reconstruir")
+"""The keys in a run's conf by which it was."""
 
 AUTOMACOES = "automacoes"
 """Held by automations, so that thousands that wait leave `default_pool` to everybody else."""
@@ -36,9 +51,24 @@ class Pool:
 def load() -> tuple[Pool, ...]:
     """Return the pools; raise ValueError naming the variable that makes no sense."""
     return (
-        Pool(FONTE_VENDAS, _slots("FONTE_VENDAS_SLOTS", 2), "extractions from the sales system at once"),
+        Pool(FONTE_VENDAS, _slots("FONTE_VENDAS_SLOTS", 3), "extractions from the sales system at once"),
+        Pool(
+            FONTE_VENDAS_BACKGROUND,
+            _slots("FONTE_VENDAS_BACKGROUND_SLOTS", 3),
+            "extractions of what was read before: ranges, reconciliation",
+        ),
         Pool(AUTOMACOES, _slots("AUTOMACOES_SLOTS", 1024), "automations that run or wait in a queue"),
     )
+
+
+def choose_pool(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
+    """Send a task instance to the background pool where its run was asked to read something again.
+
+    Airflow calls this like `choose_queue`: often, and within a transaction, so nothing is looked up here.
+    """
+    conf = dag_run.conf if dag_run is not None else None
+    if isinstance(conf, dict) and any(conf.get(key) is not None for key in AGAIN):
+        task_instance.pool = BACKGROUND.get(task_instance.pool, task_instance.pool)
 
 
 def create() -> None:

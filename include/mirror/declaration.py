@@ -29,7 +29,7 @@ WAYS = ("window", "scan", "copy")
 DELETES = ("log", "keys", "keep")
 """What a declaration can say of rows that are deleted in the source; see docs/architecture.md."""
 
-OWN_NAMES = ("cargas", "estado", "estados", "migracoes", "reconciliacoes")
+OWN_NAMES = ("cargas", "cargas_planejadas", "estado", "estados", "migracoes", "reconciliacoes")
 """Names in the database of the storage and in that of the views that the mirror itself uses."""
 
 STAGE_PREFIX = "stage__"

@@ -285,6 +285,10 @@ class Ledger:
         """Return why one planning has set tables aside, by name."""
         return {tabela: reason for tabela, reason in self._query("read_refused", {"plan": plan})}
 
+    def forgotten(self) -> dict[str, datetime]:
+        """Return until when what was read of tables is void, by name."""
+        return {tabela: utc(until) for tabela, until in self._query("read_forgotten")}
+
     def set_aside(self) -> dict[str, str]:
         """Return which tables were set aside when they were to be read last, with the reason."""
         return {tabela: reason for tabela, reason in self._query("read_set_aside")}

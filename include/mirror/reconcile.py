@@ -121,7 +121,7 @@ def plan_reconciliation(engine: Engine, conf: Mapping[str, Any]) -> tuple[str, .
     """Return the tables to reconcile; raise RequestError for a conf that makes no sense."""
     if given := [key for key in ("inicio", "fim") if key in conf]:
         raise RequestError(
-            f"{' and '.join(given)} make no sense here: tables are compared whole. To read a range again, run "
+            f"reconciliation takes no {' and no '.join(given)}: tables are compared whole. To read a range again, run "
             f"etl_{engine.declaration.label} with it"
         )
     if unknown := [key for key in conf if key not in CONF_KEYS]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from uuid import uuid4
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
 from include.mirror import batch as batches
-from include.mirror import contract, names, telemetry
+from include.mirror import claims, contract, names, telemetry
 from include.mirror.batch import Batch
 from include.mirror.declaration import STAGE_PREFIX, WAYS, Mirror
 from include.mirror.delete_log import KEPT, TRUSTED
@@ -99,11 +100,13 @@ def plan_run(
     conf: Mapping[str, Any],
     data_interval: tuple[datetime | None, datetime | None],
     run_id: str = "",
+    is_live: claims.IsLive | None = None,
 ) -> list[Batch]:
     """Return everything that is owed, in batches; raise before anything is loaded when something is wrong.
 
     What is wrong with one table sets it aside: its reason stands in the ledger, `check_run` raises it, and all other
-    tables are moved.
+    tables are moved. What runs of which `is_live` is true have planned is left to them; without `is_live` there are no
+    others.
     """
     if unknown := [key for key in conf if key not in CONF_KEYS]:
         raise RequestError(
@@ -114,7 +117,8 @@ def plan_run(
         return _plan_rebuilds(engine, wanted, run_id)
     request = resolve(conf, data_interval, None if declaration.schema else declaration.names)
     plan_id = uuid4()
-    with engine.clients() as (source, client):
+    with engine.clients() as (source, client), ExitStack() as alone:
+        alone.enter_context(claims.planning(source, declaration.label))
         # Before the catalog: what empties a table after that leaves only rows of these transactions and later ones.
         behind = oldest_begin(source)
         resolved = engine.specs(source)
@@ -132,10 +136,14 @@ def plan_run(
             engine, source, client, ledger, resolved, identity, accept=conf.get("aceitar_fonte") is True
         )
         tables, ledger = prepared.tables, prepared.ledger
+        # What has been done by runs that are over by now is in the ledger, which is read after this.
+        taken = claims.read(ledger, run_id, is_live) if is_live else claims.Claims()
         # The ledger first: a transaction that ends between the two is then found gone, not overlooked.
         ways = {specs[name].way for name in tables}
         state = ledger.state(ALWAYS if request.fill_gaps else request.interval.inicio, ways)
         _report_lag(declaration.name, state, oldest, specs.values(), now)
+        if request.fill_gaps:
+            state = taken.but_for(state)
         windows = [name for name in tables if specs[name].way == "window"]
         open_now = open_transactions(source) if windows else OpenTransactions()
         asked = replace(request, tabelas=tuple(name for name in chosen if name in windows))
@@ -161,6 +169,13 @@ def plan_run(
             by = {name: deletes[name].by for name in chosen if name in tables}
             reads += [Keys(name) for name in by if by[name] == "keys"]
             reads += _read_logs(source, ledger, [tables[name].spec for name in by if by[name] == "log"], now)
+            reads = [read for read in reads if not taken.has(read)]
+        if is_live:
+            noted_at = clock(source)
+            left = reads if request.fill_gaps else claims.of_range(reads, noted_at)
+            claims.note(ledger, plan_id, run_id, left, noted_at, taken.over)
+        # To look for where large windows are cut may take long.
+        alone.close()
 
         def split(window: Window) -> list[Window]:
             table = SourceTable(source, tables[window.tabela].spec, engine.source.zone)
@@ -219,7 +234,7 @@ def _plan_rebuilds(engine: Engine, wanted: Sequence[str], run_id: str) -> list[B
     if declaration.schema is None:
         choose(wanted, declaration.names, "reconstruir")
     plan_id = uuid4()
-    with engine.clients() as (source, client):
+    with engine.clients() as (source, client), claims.planning(source, declaration.label):
         _check_exchange(engine.warehouse, client)
         resolved = engine.specs(source)
         chosen = choose(wanted, (*resolved.specs, *resolved.refused), "reconstruir")

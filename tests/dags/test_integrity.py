@@ -17,7 +17,7 @@ import pytest
 from include.airflow_mirror import settings
 from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
-from include.conventions.pools import AUTOMACOES, FONTE_VENDAS
+from include.conventions.pools import AUTOMACOES, FONTE_VENDAS, FONTE_VENDAS_BACKGROUND
 from include.conventions.pools import load as load_pools
 from include.conventions.queues import Queue
 from include.conventions.tags import Tag
@@ -86,7 +86,6 @@ def test_etl_vendas_reads_data_intervals(bag: Any) -> None:
     dag = bag.dags["etl_vendas"]
     assert type(dag.timetable) is CronDataIntervalTimetable
     assert dag.timetable.expression == settings.load("vendas").schedule == "*/2 * * * *"
-    assert dag.max_active_runs == 1
     assert not dag.catchup
 
 
@@ -121,12 +120,14 @@ def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
     }
     assert [outlet.name for outlet in dag.get_task("check").outlets] == ["vendas_dw"]
     assert {task.task_id for task in dag.tasks if task.pool == FONTE_VENDAS} == {"mirror"}
+    reconciling = bag.dags["reconciliar_vendas"].tasks
+    assert {task.task_id for task in reconciling if task.pool == FONTE_VENDAS_BACKGROUND} == {"compare"}
 
 
-def test_reconciliation_leaves_the_slots_to_the_mirror_that_it_waits_for(bag: Any) -> None:
-    compare = bag.dags["reconciliar_vendas"].get_task("compare")
-    assert compare.pool == "default_pool"
-    assert compare.max_active_tis_per_dagrun == 1
+def test_a_run_of_etl_vendas_leaves_a_slot_to_the_next(bag: Any) -> None:
+    slots = {pool.name: pool.slots for pool in load_pools()}
+    assert bag.dags["etl_vendas"].max_active_runs == 3
+    assert settings.load("vendas", {}).tasks < min(slots[FONTE_VENDAS], slots[FONTE_VENDAS_BACKGROUND])
 
 
 def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any) -> None:

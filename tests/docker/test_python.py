@@ -1,4 +1,4 @@
-"""The tests that need no deployment, on the Python and the packages of the image."""
+"""The tests that need no server, on the Python and the packages of the image."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from pathlib import Path
 from local.docker import images, roots
 from tests.docker.deployment import ROOT, Deployment
 
-FOLDERS = (
-    "tests/dags",
-    *(f"tests/include/{name}" for name in ("airflow_mirror", "automations", "conventions", "mirror")),
-)
+FOLDERS = ("tests/dags", "tests/include", "tests/plugins")
 
 
 def pins(name: str) -> set[str]:
@@ -43,7 +40,7 @@ def test_unit_and_integrity_tests_pass_in_the_image(deployment: Deployment, tmp_
         "--numprocesses",
         "2",
         "-m",
-        "not soak and not load",
+        "not server and not soak and not load",
     )
     said = deployment.docker(*run, *mounts, *variables, "etl-vendas:test", *pytest, *FOLDERS)
     assert re.search(r"^\d{3,} passed", said, re.MULTILINE), said

@@ -60,12 +60,13 @@ def log(api: AirflowApi, dag: str, run: str, task: str, attempt: int) -> str:
 
 
 def until(deployment: Deployment, ask: Callable[[], Answer]) -> Answer:
-    """Return the first answer that is true."""
-    deadline = time.monotonic() + PATIENCE
+    """Return the first answer that is true. What takes long is asked for less often: each question costs the API server."""
+    began = time.monotonic()
     while not (answer := ask()):
         deployment.supervisor.check()
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.3)
+        waited = time.monotonic() - began
+        assert waited < PATIENCE, "waited in vain"
+        time.sleep(min(0.2 + waited / 20, 1))
     return answer
 
 

@@ -101,21 +101,21 @@ def test_high_runs_start_before_thirty_low_ones_that_wait(deployment, ready):
 
 def test_the_pool_bounds_extractions_while_other_tasks_go_on(deployment, ready):
     sent = ("queued", "running")
-    assert ready.call("GET", "/api/v2/pools/fonte_vendas")["slots"] == 2
-    runs = [ready.trigger("extraction", {}) for _ in range(3)]
+    slots = ready.call("GET", "/api/v2/pools/fonte_vendas")["slots"]
+    runs = [ready.trigger("extraction", {}) for _ in range(slots + 1)]
 
     def held_back() -> list[str]:
         """The runs that wait in the scheduler, once the others were sent."""
         found = {run: instances(ready, "extraction", run)[0].state for run in runs}
         waiting = [run for run in runs if found[run] == "scheduled"]
-        return waiting if sum(state in sent for state in found.values()) == 2 else []
+        return waiting if sum(state in sent for state in found.values()) == slots else []
 
-    [third] = until(deployment, held_back)
+    [last] = until(deployment, held_back)
     # That nothing more is sent is the pool's doing: this one, which comes later, is.
     other = ready.trigger("gated", {})
     until(deployment, lambda: instances(ready, "gated", other)[0].state in sent)
-    assert held_back() == [third]
-    assert instances(ready, "extraction", third)[0].queue == "low", "as its DAG says"
+    assert held_back() == [last]
+    assert instances(ready, "extraction", last)[0].queue == "low", "as its DAG says"
     for run in [*runs, other]:
         open_gate(deployment, run)
     for run in runs:

@@ -3,7 +3,7 @@ tasks first, and schedulers stand in for each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import yaml
 
-from include.conventions.pools import FONTE_VENDAS
+from include.conventions.pools import FONTE_VENDAS_BACKGROUND
 from include.vendas.tables import VENDAS
 from local.airflow import Scheduler, Worker
 from local.api import AirflowApi
@@ -67,22 +67,27 @@ def extra(deployment: Deployment, api: AirflowApi) -> Iterator[list[Worker]]:
 
 
 @pytest.fixture
-def slots(api: AirflowApi) -> Iterator[None]:
-    """Room for as many extractions as a backfill has tasks."""
-    path = f"/api/v2/pools/{FONTE_VENDAS}"
+def resize(api: AirflowApi) -> Iterator[Callable[[int], None]]:
+    """Change how many tasks of ranges may extract at once."""
+    path = f"/api/v2/pools/{FONTE_VENDAS_BACKGROUND}"
     before = api.call("GET", path)
 
     def resize(slots: int) -> None:
-        api.call("PATCH", path, json={"pool": FONTE_VENDAS, "slots": slots, "include_deferred": False})
+        body = {"pool": FONTE_VENDAS_BACKGROUND, "slots": slots, "include_deferred": False}
+        api.call("PATCH", path, json=body)
 
-    resize(4)
-    yield
+    yield resize
     resize(before["slots"])
 
 
 def test_a_backfill_over_workers_is_exact_though_one_is_killed(
-    deployment: Deployment, api: AirflowApi, extra: list[Worker], slots: None, schedule: None
+    deployment: Deployment,
+    api: AirflowApi,
+    extra: list[Worker],
+    resize: Callable[[int], None],
+    schedule: None,
 ) -> None:
+    resize(0)
     with closing(deployment.clickhouse.client()) as warehouse:
         until(deployment, lambda: [run for run in api.runs(DAG_ID, EPOCH) if run.state == "success"])
         # The ledger says that all is there, so that nothing but the backfill can bring it back.
@@ -97,6 +102,19 @@ def test_a_backfill_over_workers_is_exact_though_one_is_killed(
                 parameters={"run": run_id},
             ).result_rows[0]
 
+        def waiting() -> bool:
+            tasks = [one for one in instances(api, DAG_ID, run_id) if one.task == "mirror"]
+            return len(tasks) == 4 and {one.state for one in tasks} == {"scheduled"}
+
+        until(deployment, waiting)
+        asked_at = datetime.now(UTC)
+        with psycopg.connect(deployment.settings.source_dsn, autocommit=True) as source:
+            source.execute("INSERT INTO venda (cliente_id, data, valor_total) VALUES (1, now(), 271.83)")
+        fresh = "SELECT count() FROM vendas_dw.venda WHERE valor_total = toDecimal64('271.83', 2)"
+        until(deployment, lambda: warehouse.query(fresh).result_rows[0][0])
+        until(deployment, lambda: [run for run in api.runs(DAG_ID, asked_at) if run.state == "success"])
+        assert moved()[0] == 0, "what is new has not waited for the range"
+        resize(4)
         until(deployment, lambda: moved()[0])
         with psycopg.connect(deployment.settings.source_dsn) as holder:
             # No task gets past its next piece while this is held, so whoever is killed now is killed on the way.

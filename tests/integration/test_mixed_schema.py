@@ -371,17 +371,23 @@ def test_reconciliation_finds_and_repairs_a_row_of_each_table(mixed_lab: Lab) ->
 def reconciled(lab: Lab, names: Iterable[str]) -> dict[str, Report]:
     """Reconcile tables at the same time, while the schedule goes on."""
     limits = Limits(share=1, patience=timedelta(seconds=60))
+    ran = threading.Condition()
+
+    def wait() -> None:
+        with ran:
+            ran.wait(10)
 
     def one(name: str) -> Report:
-        asked = Asked(confirmed=True)
         return reconcile(
-            lab.engine(), name, asked, Attempt(uuid4(), "r", 1), limits, wait=lambda: time.sleep(0.2)
+            lab.engine(), name, Asked(confirmed=True), Attempt(uuid4(), "r", 1), limits, wait=wait
         )
 
     with ThreadPoolExecutor(8) as pool:
         pending = {name: pool.submit(one, name) for name in names}
         while not all(result.done() for result in pending.values()):
             run(lab)
+            with ran:
+                ran.notify_all()
         return {name: result.result() for name, result in pending.items()}
 
 

@@ -14,6 +14,8 @@ from local.mariadb import PACKAGES, MariaDB
 from local.server import ServerError, free_port
 from tests.local.store_fixtures import DEBIAN
 
+pytestmark = pytest.mark.server
+
 PASSWORD = "p@ss: 'word'/ç%20"
 
 

@@ -21,6 +21,8 @@ from local.postgres import Postgres
 from local.server import ServerError, free_port
 from tests.local.postgres_fixtures import PASSWORD, connection, database, server
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[2]
 
 

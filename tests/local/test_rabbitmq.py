@@ -16,6 +16,8 @@ from local.server import ServerError, free_port
 from tests.local.store_fixtures import DEBIAN
 from tests.processes import is_alive
 
+pytestmark = pytest.mark.server
+
 PASSWORD = "p@ss: 'word'/ç%20"
 
 

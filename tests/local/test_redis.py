@@ -16,6 +16,8 @@ import redis
 from local.redis import NO_RETRY, ROOT, Redis, configuration
 from local.server import ServerError, free_port
 
+pytestmark = pytest.mark.server
+
 PASSWORD = 'p@ss "word" \\ \'ç'
 
 

@@ -20,6 +20,8 @@ from local.source.simulator import APPLICATION_NAME, LONG, OTHERS, SALES, Stats,
 from local.source.transactions import BUSY_CLIENTS, PREPARED_PREFIX, Application
 from tests.local.postgres_fixtures import connection, database, server
 
+pytestmark = pytest.mark.server
+
 QUIET = {name: 0.0 for name in (*SALES, *OTHERS)}
 BUSY = Traffic(
     rate=60, hold=(0.2, 0.6), late=0.1, read_first=0.1, savepoints=0.1, prepared=0.1, rollbacks=0.2,

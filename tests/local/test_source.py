@@ -23,6 +23,8 @@ from local.source.base import SourceError
 from local.source.bulk import SALES_PER_TRANSACTION, bulk
 from tests.local.postgres_fixtures import connection, database, server
 
+pytestmark = pytest.mark.server
+
 ROOT = Path(__file__).parents[2]
 UNTIL = datetime(2026, 3, 1, 12)
 BASE_ROWS = {

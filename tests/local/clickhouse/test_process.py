@@ -19,6 +19,8 @@ from local.clickhouse import ClickHouse
 from local.server import ServerError, free_port
 from tests.local.clickhouse.conftest import ROOT, Raw, eventually, run_service, running
 
+pytestmark = pytest.mark.server
+
 
 class Impatient(ClickHouse):
     """The service with no patience for statements that still run when it is stopped."""
