@@ -105,8 +105,4 @@ def test_make_up_writes_it_before_anything_starts() -> None:
         text=True,
         check=True,
     ).stdout.splitlines()
-    assert planned[:3] == [
-        "sh deploy/write_env.sh",
-        "docker compose build",
-        "docker compose up --detach --wait || { docker compose ps --all; docker compose logs --tail 40 init; exit 1; } >&2",
-    ]
+    assert planned[:2] == ["sh deploy/write_env.sh", "docker compose build"]
