@@ -48,7 +48,7 @@ publish: $(INSTALLED) ## Put messages into the store's queues beside make local-
 up: ## Run the deployment in Docker; writes .env with new passwords first, unless it is there
 	@sh deploy/write_env.sh
 	@docker compose build
-	@! docker compose up --detach --dry-run 2>&1 | grep --quiet 'airflow-worker-[0-9]* *Recreate' \
+	@! docker compose --dry-run create 2>&1 | grep --quiet 'airflow-worker-[0-9]* *Recreate' \
 		|| docker compose stop airflow-worker
 	@docker compose up --detach --wait || { docker compose ps --all; docker compose logs --tail 40 init; exit 1; } >&2
 	@echo "Airflow: $$(sed -n s/^UI_URL=//p .env), user admin, password: ADMIN_PASSWORD in .env"
