@@ -58,7 +58,7 @@ def _run(engine: Path, command: Sequence[str], inner: tuple[int, int], outer: tu
         return _wait(process)
     finally:
         # Of a namespace whose first process is gone nothing is left.
-        process.terminate()
+        process.kill()
         process.wait()
 
 
