@@ -279,7 +279,7 @@ def test_a_source_that_is_never_quiet_is_compared_all_the_same(lab: Lab, prepare
         lab,
         "INSERT INTO vendas_raw.venda SELECT * REPLACE (0 AS valor_total) FROM vendas_raw.venda FINAL WHERE venda_id = 2",
     )
-    limits = replace(LIMITS, patience=timedelta(seconds=6))
+    limits = replace(LIMITS, patience=timedelta(seconds=60))
     found = reconcile(lab.engine(), "venda", Asked(), attempt(), limits, wait=busy)
     assert (found.word, found.different, found.wrong, found.repaired) == ("repaired", 1, 1, 1), found
     assert found.in_flight == 1
