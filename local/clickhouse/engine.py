@@ -122,7 +122,7 @@ class Handle:
         self._database = "default"
         self._base_database = "default"
         self._overlay: dict[str, str] = {}
-        self._base: dict[str, str] = {}
+        self._own: dict[str, str] | None = None
         try:
             # The tag stands in the settings of each of the handle's queries: that is how `Engine.kill` finds them.
             self._connection: Any = chdb.connect(
@@ -163,8 +163,8 @@ class Handle:
         for name in changed:
             if not _SETTING_NAME.match(name):
                 raise ClickHouseError(115, "UNKNOWN_SETTING", f"Unknown setting {name!r}")
-        if self._lasting:
-            self._remember([name for name in changed if name not in self._overlay])
+        if self._lasting and self._own is None:
+            self._own = self._changed()
         try:
             self.query("SET " + ", ".join(f"{name} = {quote(value)}" for name, value in changed.items()))
         except ClickHouseError:
@@ -172,25 +172,25 @@ class Handle:
             for name in changed:
                 self._overlay.pop(name, None)
                 with contextlib.suppress(ClickHouseError):
-                    self.query(f"SET {name} = {self._base.get(name, 'DEFAULT')}")
+                    self.query(f"SET {name} = {self._value(name)}")
             raise
         self._overlay.update(changed)
 
-    def _remember(self, names: list[str]) -> None:
-        """Note the handle's own values of settings that a request is about to cover."""
-        if not names:
-            return
-        listed = self.query(
-            "SELECT name, if(changed, hex(value), '') FROM system.settings WHERE has({names:Array(String)}, name)",
-            params={"names": "[" + ", ".join(quote(name) for name in names) + "]"},
-        )
-        own = dict(line.split("\t") for line in listed.output.decode().splitlines())
-        for name in names:
-            self._base[name] = quote(bytes.fromhex(own[name]).decode()) if own.get(name) else "DEFAULT"
+    def _changed(self) -> dict[str, str]:
+        """Return the handle's own settings that are not defaults, as literals. No request's settings may lie over them."""
+        listed = self.query("SELECT name, hex(value) FROM system.settings WHERE changed")
+        return {
+            name: quote(bytes.fromhex(value).decode())
+            for name, value in (line.split("\t") for line in listed.output.decode().splitlines())
+        }
 
     def bare(self) -> None:
         """Take the last request's settings off the handle, so that a SET or USE changes the handle itself."""
         self._restore(list(self._overlay))
+        self._own = None
+
+    def _value(self, name: str) -> str:
+        return (self._own or {}).get(name, "DEFAULT")
 
     def changed_database(self) -> None:
         """Note the current database after a USE statement: later requests without a database get it."""
@@ -199,7 +199,7 @@ class Handle:
 
     def _restore(self, names: list[str]) -> None:
         if names:
-            self.query("SET " + ", ".join(f"{name} = {self._base[name]}" for name in names))
+            self.query("SET " + ", ".join(f"{name} = {self._value(name)}" for name in names))
             for name in names:
                 del self._overlay[name]
 

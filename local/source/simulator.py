@@ -52,9 +52,11 @@ OTHERS: dict[str, Transaction] = {
     "new_clients": Application.new_client,
     "price_changes": Application.price_change,
     "cancellations": Application.cancellation,
+    "late_cancellations": Application.late_cancellation,
+    "key_changes": Application.key_change,
 }
 _Jobs = queue.Queue[tuple[Transaction, int]]
-LONG = (*SALES, "late_deliveries", "late_client_changes")
+LONG = (*SALES, "late_deliveries", "late_client_changes", "late_cancellations")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Traffic:
 
     The first four shares say how many of the sales are of that kind instead of short and plain; the others how
     many transactions of their kind come on top, per sale. `prepared` needs a server with
-    max_prepared_transactions above 0. `cancellations` deletes rows, which no timestamp shows.
+    max_prepared_transactions above 0. `cancellations` and `late_cancellations` delete rows, and
+    `key_changes` give rows another key: no timestamp shows either.
     """
 
     rate: float = 10.0
@@ -81,6 +84,8 @@ class Traffic:
     new_clients: float = 0.05
     price_changes: float = 0.05
     cancellations: float = 0.0
+    late_cancellations: float = 0.0
+    key_changes: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.rate > 0:
@@ -132,6 +137,7 @@ class Stats:
     new_clients: int = 0
     price_changes: int = 0
     cancellations: int = 0
+    key_changes: int = 0
     late_commits: int = 0
     read_first_commits: int = 0
     prepared_commits: int = 0

@@ -190,6 +190,32 @@ class Application:
             cursor = connection.execute("DELETE FROM venda WHERE venda_id = %s", [sale_id])
         return {"cancellations": cursor.rowcount}
 
+    def late_cancellation(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
+        """Delete a sale that is not delivered, and commit long after: what has read meanwhile saw it still."""
+        with self._lock:
+            if not self._undelivered:
+                return {}
+            sale_id = self._undelivered.pop(rng.randrange(len(self._undelivered)))
+        with connection.transaction():
+            connection.execute("DELETE FROM item_venda WHERE venda_id = %s", [sale_id])
+            cursor = connection.execute("DELETE FROM venda WHERE venda_id = %s", [sale_id])
+            pause()
+        return {"cancellations": cursor.rowcount, "late_commits": 1}
+
+    def key_change(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
+        """Give an item of a sale that is not delivered another key: only an item's is referred to by nobody."""
+        with self._lock:
+            if not self._undelivered:
+                return {}
+            sale_id = rng.choice(self._undelivered)
+        with connection.transaction():
+            cursor = connection.execute(
+                "UPDATE item_venda SET item_id = nextval(pg_get_serial_sequence('item_venda', 'item_id'))"
+                " WHERE item_id = (SELECT max(item_id) FROM item_venda WHERE venda_id = %s)",
+                [sale_id],
+            )
+        return {"key_changes": cursor.rowcount}
+
     def can_prepare(self, connection: Connection) -> bool:
         """Return whether the server allows prepared transactions."""
         return (

@@ -209,7 +209,7 @@ def ends_equal(lab: Lab, history: History) -> None:
         lab.assert_equal()
 
 
-FOR_EACH_DAY = settings(max_examples=5, derandomize=True, database=None)
+FOR_EACH_DAY = settings(max_examples=3, derandomize=True, database=None)
 FOR_LONG = settings(max_examples=40, database=None, suppress_health_check=list(HealthCheck))
 
 

@@ -259,6 +259,8 @@ class Campaign:
     def mutate(self, kind: Kind) -> None:
         """Delete rows by hand with a mutation; a run notices that as well."""
         keys = self.some(list(self.warehouse(kind)), 4)
+        if not keys:
+            return
         self.watcher.touch(kind.name, keys)
         self.command(f"ALTER TABLE {kind.storage} DELETE WHERE {kind.among(keys)}")
         self.did["rows deleted by hand"] += 1
@@ -283,7 +285,7 @@ class Campaign:
             self.lab, tables=(kind.name,) if what == "reconciliation" else (), label=label
         )
         time.sleep(self.rng.uniform(0, within))
-        os.kill(running.pid, signal.SIGKILL)
+        running.kill()
         return self._was_killed(running.wait(), what, kind, "any moment", label, must=False)
 
     def _was_killed(self, code: int, what: str, kind: Kind, step: str, label: str, must: bool) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from include.mirror.declaration import Table
 from include.mirror.errors import RequestError, WarehouseError, WrongError
 from include.mirror.ledger import Attempt
+from include.mirror.plan import Work
 from include.mirror.reconcile import (
     Asked,
     Limits,
@@ -246,6 +249,41 @@ def test_a_late_commit_is_on_its_way(lab: Lab) -> None:
         late.commit()
         found = look(lab, "venda")
     assert (found.word, found.in_flight, found.wrong) == ("equal", 1, 0)
+    lab.assert_equal()
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_source_that_is_never_quiet_is_compared_all_the_same(lab: Lab, prepared: bool) -> None:
+    """Each run finds transactions open that are gone when it has ended, so something is always to be read again."""
+    lab.run()
+    with lab.connect() as connection:
+        for _ in range(5):
+            lab.sell(connection)
+    lab.run()
+
+    def busy() -> None:
+        with lab.connect(autocommit=False) as writing:
+            lab.sell(writing)
+            if prepared:
+                writing.execute("PREPARE TRANSACTION 'venda'")
+
+            def end(step: str, work: Work) -> None:
+                if step == "snapshot" and work.tabela == "venda":
+                    with suppress(psycopg.errors.UndefinedObject):
+                        lab.execute("COMMIT PREPARED 'venda'") if prepared else writing.commit()
+
+            lab.run(engine=lab.engine(observe=end))
+
+    busy()
+    damage(
+        lab,
+        "INSERT INTO vendas_raw.venda SELECT * REPLACE (0 AS valor_total) FROM vendas_raw.venda FINAL WHERE venda_id = 2",
+    )
+    limits = replace(LIMITS, patience=timedelta(seconds=60))
+    found = reconcile(lab.engine(), "venda", Asked(), attempt(), limits, wait=busy)
+    assert (found.word, found.different, found.wrong, found.repaired) == ("repaired", 1, 1, 1), found
+    assert found.in_flight == 1
+    lab.run()
     lab.assert_equal()
 
 

@@ -26,7 +26,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Truth:
-    """What answers about one table have to hold. `since` counts how often both sides were proved equal."""
+    """What answers about one table have to hold. `since` counts how often keys have come back to `must`."""
 
     since: int = 0
     must: Mapping[Key, int] = field(default_factory=dict)
@@ -85,6 +85,12 @@ class Watcher:
         with self._lock:
             truth = self._truths[table]
             self._truths[table] = Truth(truth.since + 1, dict(rows), frozenset(rows) if all_known else None)
+
+    def restore(self, table: str, rows: Mapping[Key, int]) -> None:
+        """Say that these rows, which may have gone, are there again."""
+        with self._lock:
+            truth = self._truths[table]
+            self._truths[table] = replace(truth, since=truth.since + 1, must={**truth.must, **rows})
 
     def _watch(self) -> None:
         client: Client | None = None

@@ -26,7 +26,7 @@ QUIET = {name: 0.0 for name in (*SALES, *OTHERS)}
 BUSY = Traffic(
     rate=60, hold=(0.2, 0.6), late=0.1, read_first=0.1, savepoints=0.1, prepared=0.1, rollbacks=0.2,
     deliveries=0.5, late_deliveries=0.1, client_changes=0.3, late_client_changes=0.1, new_clients=0.1,
-    price_changes=0.2, cancellations=0.1,
+    price_changes=0.2, cancellations=0.1, late_cancellations=0.05, key_changes=0.1,
 )  # fmt: skip
 WRONG_TOTALS = """
     SELECT count(*) FROM venda LEFT JOIN (
@@ -203,6 +203,34 @@ def test_a_cancellation_deletes(writer: psycopg.Connection, connection: psycopg.
     application.sale(writer, base.generator(1), no_pause)
     assert application.cancellation(writer, base.generator(1), no_pause) == {"cancellations": 1}
     assert scalar(connection, "SELECT (SELECT count(*) FROM venda) + (SELECT count(*) FROM item_venda)") == 0
+
+
+def test_a_late_cancellation_is_seen_when_it_is_committed(
+    writer: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    application, seen = Application(connection), list[object]()
+    assert application.late_cancellation(writer, base.generator(1), no_pause) == {}
+    application.sale(writer, base.generator(1), no_pause)
+
+    def pause() -> None:
+        seen.append(scalar(connection, "SELECT count(*) FROM venda"))
+
+    committed = application.late_cancellation(writer, base.generator(1), pause)
+    assert (seen, committed) == ([1], {"cancellations": 1, "late_commits": 1})
+    assert scalar(connection, "SELECT (SELECT count(*) FROM venda) + (SELECT count(*) FROM item_venda)") == 0
+
+
+def test_a_changed_key_leaves_the_old_one_behind(
+    writer: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    application = Application(connection)
+    assert application.key_change(writer, base.generator(1), no_pause) == {}
+    application.sale(writer, base.generator(1), no_pause)
+    keys = "SELECT array_agg(item_id ORDER BY item_id) FROM item_venda"
+    before = scalar(connection, keys)
+    assert application.key_change(writer, base.generator(1), no_pause) == {"key_changes": 1}
+    assert isinstance(before, list)
+    assert scalar(connection, keys) == [*before[:-1], before[-1] + 1]
 
 
 def test_sales_of_an_earlier_run_are_delivered(source: str, connection: psycopg.Connection) -> None:
