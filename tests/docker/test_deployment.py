@@ -150,6 +150,11 @@ def test_a_worker_killed_at_work_loses_nothing(deployment: Deployment) -> None:
     work = {"tarefa": "trabalho.trabalhar", "kwargs": {"nome": "morto", "segundos": 20}}
     run = deployment.trigger("executar_tarefa", work)
     victim = at_work(deployment, "morto")
+    # One that a worker has taken and not begun would wait for a day: docs/scaling.md.
+    queued = "/dags/~/dagRuns/~/taskInstances"
+    wait(
+        lambda: not deployment.api("GET", queued, params={"state": "queued"})["total_entries"], 15, "a moment"
+    )
     # The main process of the worker, beside the one that passes on signals: as if memory had run out.
     deployment.docker("exec", victim, "sh", "-c", "kill -9 $(cat /proc/1/task/1/children)")
     deployment.succeeded("executar_tarefa", run, 400)
