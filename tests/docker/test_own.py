@@ -38,7 +38,7 @@ def own(official: Mapping[str, str]) -> Iterator[Deployment]:
         {
             "COMPOSE_PROJECT_NAME": "etl-vendas-own",
             "COMPOSE_PROFILES": "demo",
-            "IMAGE_TAG": "test",
+            "IMAGE_TAG": "own",
             "ETL_VENDAS_SCHEDULE": "* * * * *",
         },
     )
@@ -68,6 +68,7 @@ def own(official: Mapping[str, str]) -> Iterator[Deployment]:
     yield made
     made.remove()
     stop(made)
+    made.run("docker", "image", "rm", "--force", "etl-vendas:own", check=False)
 
 
 def stop(deployment: Deployment) -> None:
