@@ -45,6 +45,7 @@ from include.mirror.plan import (
     Sweep,
     Work,
     covered_until,
+    instant,
     plan,
     scan,
     sweep,
@@ -517,8 +518,13 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
         tables, refused = (engine.new_tables if batch.rebuilds else engine.tables)(
             source, client, batch.tables
         )
-        for name, table in tables.items():
-            if not batch.rebuilds and table.built != batch.built.get(name, 0):
+        for name, table in list(tables.items()):
+            if batch.rebuilds or table.built == batch.built.get(name, 0):
+                continue
+            if all(_is_overtaken(read, batch, table.built) for read in batch.reads if read.tabela == name):
+                log.info("%s: nothing of it is left to this run", built_since(table))
+                del tables[name]
+            else:
                 refused[name] = built_since(table)
         for read in batch.reads:
             there = tables.get(read.tabela)
@@ -540,7 +546,9 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
             mover.set_aside(attempt, refused)
         for reads in batch.passes:
             remaining = [
-                read for read in reads if identity_of(read) not in done and read.tabela not in refused
+                read
+                for read in reads
+                if identity_of(read) not in done and read.tabela not in refused and read.tabela in tables
             ]
             if len(remaining) < len(reads):
                 log.info(
@@ -564,6 +572,16 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
     return moved
 
 
+def _is_overtaken(read: Work, batch: Batch, built: int) -> bool:
+    """Return whether a rebuild since the planning has brought what a read was to bring: all that its snapshot saw.
+
+    Reads that are no windows promise no stretch of time: the next run goes on from that snapshot.
+    """
+    if batch.rebuilds or built == batch.built.get(read.tabela, 0):
+        return False
+    return not isinstance(read, Read) or read.window.fim <= instant(built)
+
+
 def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
     """Raise for anything planned without its ledger row; return how many reads there are.
 
@@ -578,6 +596,11 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
         for batch in planned:
             done, aside = ledger.done(batch.plan), ledger.refused(batch.plan)
             missing = [read for read in batch.reads if identity_of(read) not in done]
+            if missing and not batch.rebuilds:
+                builds = contract.builds(contract.read(engine.warehouse, client))
+                missing = [
+                    read for read in missing if not _is_overtaken(read, batch, builds.get(read.tabela, 0))
+                ]
             # A later try may have moved what an earlier one had set aside.
             unmoved = {read.tabela for read in missing} | (aside.keys() - batch.tables)
             refused |= {name: reason for name, reason in aside.items() if name in unmoved}
