@@ -43,7 +43,7 @@ def wait_for_runs(
 
 @pytest.fixture(scope="module")
 def runs(deployment: Deployment, api: AirflowApi) -> list[Run]:
-    """The runs up to the one that covers the last write of a simulator that wrote for a while."""
+    """Runs on adjoining intervals, up to one that covers the last write of a simulator that wrote for a while."""
     simulator.run(
         deployment.settings.source_dsn, simulator.Traffic(rate=20, hold=(1, 10), prepared=0.02), seconds=15
     )
@@ -52,8 +52,9 @@ def runs(deployment: Deployment, api: AirflowApi) -> list[Run]:
         return wait_for_runs(
             deployment,
             api,
-            lambda runs: any(
-                run.state == "success" and run.end is not None and run.end > stopped for run in runs
+            lambda runs: (
+                len(chain(runs)) >= 2
+                and any(run.state == "success" and run.end is not None and run.end > stopped for run in runs)
             ),
         )
 
