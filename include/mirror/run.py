@@ -591,6 +591,7 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
     count = 0
     refused: dict[str, str] = {}
     planned = list(planned)
+    anywhere = set[str]().union(*(batch.tables for batch in planned))
     with engine.warehouse.client() as client:
         ledger = _ledger_of(engine, client, planned)
         for batch in planned:
@@ -602,14 +603,14 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
                     read for read in missing if not _is_overtaken(read, batch, builds.get(read.tabela, 0))
                 ]
             # A later try may have moved what an earlier one had set aside.
-            unmoved = {read.tabela for read in missing} | (aside.keys() - batch.tables)
+            unmoved = {read.tabela for read in missing} | (aside.keys() - anywhere)
             refused |= {name: reason for name, reason in aside.items() if name in unmoved}
             if nameless := [read for read in missing if read.tabela not in aside]:
                 raise VerificationError(
                     f"{len(nameless)} planned reads have no ledger row, the first {nameless[0]}"
                 )
             count += len(batch.reads)
-    refresh_views(engine, set[str]().union(*(batch.tables for batch in planned)) - refused.keys())
+    refresh_views(engine, anywhere - refused.keys())
     if refused:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items()))
         raise RefusedError(f"{len(refused)} of the tables were set aside, all others were moved. {reasons}")
