@@ -207,6 +207,7 @@ def plan_run(
             timeline=identity.timeline,
             built={name: since for name, since in ledger.built.items() if name in batch.tables},
             behind=behind,
+            planned_at=now,
         )
         for batch in planned or [Batch(plan_id, ())]
     ]
@@ -518,12 +519,12 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
         tables, refused = (engine.new_tables if batch.rebuilds else engine.tables)(
             source, client, batch.tables
         )
-        for name, table in list(tables.items()):
-            if batch.rebuilds or table.built == batch.built.get(name, 0):
+        for name, table in tables.items():
+            if not _is_rebuilt(batch, name, table.built):
                 continue
-            if all(_is_overtaken(read, batch, table.built) for read in batch.reads if read.tabela == name):
-                log.info("%s: nothing of it is left to this run", built_since(table))
-                del tables[name]
+            going_on = [read for read in batch.reads if read.tabela == name and _goes_on(read)]
+            if all(_is_overtaken(read, batch, table.built) for read in going_on):
+                done |= {identity_of(read) for read in going_on}
             else:
                 refused[name] = built_since(table)
         for read in batch.reads:
@@ -546,13 +547,11 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
             mover.set_aside(attempt, refused)
         for reads in batch.passes:
             remaining = [
-                read
-                for read in reads
-                if identity_of(read) not in done and read.tabela not in refused and read.tabela in tables
+                read for read in reads if identity_of(read) not in done and read.tabela not in refused
             ]
             if len(remaining) < len(reads):
                 log.info(
-                    "%d reads were done by an earlier try of this plan, or set aside",
+                    "%d reads were done by an earlier try of this plan or by a rebuild, or set aside",
                     len(reads) - len(remaining),
                 )
             if remaining:
@@ -572,14 +571,30 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
     return moved
 
 
-def _is_overtaken(read: Work, batch: Batch, built: int) -> bool:
-    """Return whether a rebuild since the planning has brought what a read was to bring: all that its snapshot saw.
+def _is_rebuilt(batch: Batch, name: str, built: int) -> bool:
+    """Return whether a table was built anew, by another run, since this batch was planned."""
+    return not batch.rebuilds and built != batch.built.get(name, 0)
 
-    Reads that are no windows promise no stretch of time: the next run goes on from that snapshot.
+
+def _goes_on(read: Work) -> bool:
+    """Return whether a read goes on from what an earlier one has noted, so that it makes sense for that one's table alone.
+
+    Windows, comparisons of keys and copies are true of any table that they are moved into.
     """
-    if batch.rebuilds or built == batch.built.get(read.tabela, 0):
-        return False
-    return not isinstance(read, Read) or read.window.fim <= instant(built)
+    return not (isinstance(read, Keys | Copy) or (isinstance(read, Read) and read.reread is None))
+
+
+def _is_overtaken(read: Work, batch: Batch, built: int) -> bool:
+    """Return whether a rebuild has brought all that such a read was to bring: what was committed before it was planned.
+
+    A snapshot that is older than that has not, even if the tables were exchanged after it.
+    """
+    return (
+        _goes_on(read)
+        and _is_rebuilt(batch, read.tabela, built)
+        and batch.planned_at is not None
+        and batch.planned_at <= instant(built)
+    )
 
 
 def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
