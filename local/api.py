@@ -153,7 +153,12 @@ class AirflowApi:
             waited = time.monotonic() - began
             if waited > timeout:
                 raise ApiError(f"run {run_id} of {dag_id} is still {run.state} after {timeout:g} s")
-            time.sleep(min(0.3 + waited / 20, 1))
+            pause(waited)
+
+
+def pause(waited: float) -> None:
+    """Sleep before the next question, after so many seconds of asking: each costs the API server."""
+    time.sleep(min(0.2 + waited / 20, 1))
 
 
 def _run(entry: dict[str, Any]) -> Run:

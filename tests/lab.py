@@ -10,8 +10,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
+from click.testing import CliRunner
 
+from include.mirror.__main__ import main as mirror_command
 from include.mirror.batch import Batch, dump, load
+from include.mirror.claims import IsLive
 from include.mirror.declaration import Mirror, Schema, Table
 from include.mirror.engine import Engine, Options
 from include.mirror.ledger import Ledger
@@ -117,9 +120,12 @@ class Lab:
         interval: tuple[datetime | None, datetime | None] = (None, None),
         conf: Mapping[str, Any] | None = None,
         engine: Engine | None = None,
+        *,
+        run_id: str = "",
+        is_live: IsLive | None = None,
     ) -> list[Batch]:
         """Plan one run; the batches go through JSON, as they do between tasks."""
-        planned = plan_run(engine or self.engine(), conf or {}, interval)
+        planned = plan_run(engine or self.engine(), conf or {}, interval, run_id, is_live)
         return [load(dump(batch)) for batch in planned]
 
     def move(self, planned: list[Batch], engine: Engine | None = None, try_number: int = 1) -> dict[str, int]:
@@ -152,6 +158,13 @@ class Lab:
             self.reached = fim
             conf = {"aceitar_fonte": True} if accept else None
         return self.move(self.plan((inicio, fim), conf, engine), engine)
+
+    def delete_log(self, *tables: str, options: Sequence[str] = ()) -> str:
+        """Return the statements that make logs of deleted keys, as the command prints them for these tables."""
+        named = (part for table in tables for part in ("--table", table))
+        printed = CliRunner().invoke(mirror_command, ["delete-log", "--source", self.dsn, *options, *named])
+        assert printed.exit_code == 0, printed.output
+        return printed.stdout
 
     def query(self, statement: str, **parameters: Any) -> list[Sequence[Any]]:
         """Return the rows of a query on the warehouse."""

@@ -19,7 +19,8 @@ class Batch:
 
     `timeline` is that of the source when it was planned, 0 where nobody knows. `built` holds, of tables that were built
     anew before that, the version of the snapshot that they were built from. `behind` is when the oldest transaction had
-    begun that was open when planning began: earlier times of later writers are in no window. None where nobody knows.
+    begun that was open when planning began: earlier times of later writers are in no window. `planned_at`
+    is the source's clock at that moment. None where nobody knows.
     """
 
     plan: UUID
@@ -27,6 +28,7 @@ class Batch:
     timeline: int = 0
     built: Mapping[str, int] = field(default_factory=dict)
     behind: datetime | None = None
+    planned_at: datetime | None = None
 
     @property
     def reads(self) -> list[Work]:

@@ -21,7 +21,6 @@ of hours would keep that waiting.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -60,11 +59,10 @@ _works: TypeAdapter[tuple[Work, ...]] = TypeAdapter(tuple[Work, ...])
 @contextmanager
 def planning(source: Connection, mirror: str) -> Iterator[None]:
     """Hold the lock under which a mirror plans, until the block ends; raise SourceAwayError where another run keeps it."""
-    # Mirrors whose names have the same sum wait for each other, which harms nothing.
-    key = zlib.crc32(mirror.encode())
-    key -= 1 << 32 if key >= 1 << 31 else 0
+    # Mirrors whose names have the same hash wait for each other, which harms nothing.
+    key = (LOCK, mirror)
     try:
-        run(source, "SELECT pg_advisory_lock($1::int, $2::int)", (LOCK, key))
+        run(source, "SELECT pg_advisory_lock($1::int, hashtext($2))", key)
     except psycopg.errors.LockNotAvailable:
         raise SourceAwayError(
             f"another run of the mirror {mirror} has been planning for long: run this one again"
@@ -73,7 +71,7 @@ def planning(source: Connection, mirror: str) -> Iterator[None]:
         yield
     finally:
         if not source.closed:
-            run(source, "SELECT pg_advisory_unlock($1::int, $2::int)", (LOCK, key))
+            run(source, "SELECT pg_advisory_unlock($1::int, hashtext($2))", key)
 
 
 @dataclass(frozen=True)

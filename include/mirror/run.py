@@ -45,6 +45,7 @@ from include.mirror.plan import (
     Sweep,
     Work,
     covered_until,
+    instant,
     plan,
     scan,
     sweep,
@@ -206,6 +207,7 @@ def plan_run(
             timeline=identity.timeline,
             built={name: since for name, since in ledger.built.items() if name in batch.tables},
             behind=behind,
+            planned_at=now,
         )
         for batch in planned or [Batch(plan_id, ())]
     ]
@@ -518,7 +520,12 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
             source, client, batch.tables
         )
         for name, table in tables.items():
-            if not batch.rebuilds and table.built != batch.built.get(name, 0):
+            if not _is_rebuilt(batch, name, table.built):
+                continue
+            going_on = [read for read in batch.reads if read.tabela == name and _goes_on(read)]
+            if all(_is_overtaken(read, batch, table.built) for read in going_on):
+                done |= {identity_of(read) for read in going_on}
+            else:
                 refused[name] = built_since(table)
         for read in batch.reads:
             there = tables.get(read.tabela)
@@ -544,7 +551,7 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
             ]
             if len(remaining) < len(reads):
                 log.info(
-                    "%d reads were done by an earlier try of this plan, or set aside",
+                    "%d reads were done by an earlier try of this plan or by a rebuild, or set aside",
                     len(reads) - len(remaining),
                 )
             if remaining:
@@ -564,6 +571,32 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
     return moved
 
 
+def _is_rebuilt(batch: Batch, name: str, built: int) -> bool:
+    """Return whether a table was built anew, by another run, since this batch was planned."""
+    return not batch.rebuilds and built != batch.built.get(name, 0)
+
+
+def _goes_on(read: Work) -> bool:
+    """Return whether a read goes on from what an earlier one has noted, so that it makes sense for that one's table alone.
+
+    Windows, comparisons of keys and copies are true of any table that they are moved into.
+    """
+    return not (isinstance(read, Keys | Copy) or (isinstance(read, Read) and read.reread is None))
+
+
+def _is_overtaken(read: Work, batch: Batch, built: int) -> bool:
+    """Return whether a rebuild has brought all that such a read was to bring: what was committed before it was planned.
+
+    A snapshot that is older than that has not, even if the tables were exchanged after it.
+    """
+    return (
+        _goes_on(read)
+        and _is_rebuilt(batch, read.tabela, built)
+        and batch.planned_at is not None
+        and batch.planned_at <= instant(built)
+    )
+
+
 def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
     """Raise for anything planned without its ledger row; return how many reads there are.
 
@@ -573,20 +606,26 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
     count = 0
     refused: dict[str, str] = {}
     planned = list(planned)
+    anywhere = set[str]().union(*(batch.tables for batch in planned))
     with engine.warehouse.client() as client:
         ledger = _ledger_of(engine, client, planned)
         for batch in planned:
             done, aside = ledger.done(batch.plan), ledger.refused(batch.plan)
             missing = [read for read in batch.reads if identity_of(read) not in done]
+            if missing and not batch.rebuilds:
+                builds = contract.builds(contract.read(engine.warehouse, client))
+                missing = [
+                    read for read in missing if not _is_overtaken(read, batch, builds.get(read.tabela, 0))
+                ]
             # A later try may have moved what an earlier one had set aside.
-            unmoved = {read.tabela for read in missing} | (aside.keys() - batch.tables)
+            unmoved = {read.tabela for read in missing} | (aside.keys() - anywhere)
             refused |= {name: reason for name, reason in aside.items() if name in unmoved}
             if nameless := [read for read in missing if read.tabela not in aside]:
                 raise VerificationError(
                     f"{len(nameless)} planned reads have no ledger row, the first {nameless[0]}"
                 )
             count += len(batch.reads)
-    refresh_views(engine, set[str]().union(*(batch.tables for batch in planned)) - refused.keys())
+    refresh_views(engine, anywhere - refused.keys())
     if refused:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items()))
         raise RefusedError(f"{len(refused)} of the tables were set aside, all others were moved. {reasons}")

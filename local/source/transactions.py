@@ -181,26 +181,12 @@ class Application:
 
     def cancellation(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
         """Delete a sale that is not delivered, and its items."""
-        with self._lock:
-            if not self._undelivered:
-                return {}
-            sale_id = self._undelivered.pop(rng.randrange(len(self._undelivered)))
-        with connection.transaction():
-            connection.execute("DELETE FROM item_venda WHERE venda_id = %s", [sale_id])
-            cursor = connection.execute("DELETE FROM venda WHERE venda_id = %s", [sale_id])
-        return {"cancellations": cursor.rowcount}
+        return self._cancel(connection, rng)
 
     def late_cancellation(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
-        """Delete a sale that is not delivered, and commit long after: what has read meanwhile saw it still."""
-        with self._lock:
-            if not self._undelivered:
-                return {}
-            sale_id = self._undelivered.pop(rng.randrange(len(self._undelivered)))
-        with connection.transaction():
-            connection.execute("DELETE FROM item_venda WHERE venda_id = %s", [sale_id])
-            cursor = connection.execute("DELETE FROM venda WHERE venda_id = %s", [sale_id])
-            pause()
-        return {"cancellations": cursor.rowcount, "late_commits": 1}
+        """Delete one, and commit long after: what has read meanwhile saw it still."""
+        cancelled = self._cancel(connection, rng, pause)
+        return {**cancelled, "late_commits": 1} if cancelled else {}
 
     def key_change(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
         """Give an item of a sale that is not delivered another key: only an item's is referred to by nobody."""
@@ -295,6 +281,18 @@ class Application:
             self._undelivered.append(sale_id)
             del self._undelivered[:-UNDELIVERED]
         return committed
+
+    def _cancel(self, connection: Connection, rng: random.Random, pause: Pause = lambda: None) -> Committed:
+        """Delete a sale that is not delivered, if there is one, pause, and commit."""
+        with self._lock:
+            if not self._undelivered:
+                return {}
+            sale_id = self._undelivered.pop(rng.randrange(len(self._undelivered)))
+        with connection.transaction():
+            connection.execute("DELETE FROM item_venda WHERE venda_id = %s", [sale_id])
+            cursor = connection.execute("DELETE FROM venda WHERE venda_id = %s", [sale_id])
+            pause()
+        return {"cancellations": cursor.rowcount}
 
     def _deliver(self, connection: Connection, sale_ids: list[int]) -> int:
         # In the order of the ids, so that two deliveries can't wait for each other.

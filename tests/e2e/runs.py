@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import redis
 
-from local.api import AirflowApi, Run
+from local.api import AirflowApi, Run, pause
 from local.stack import Deployment
 
 PATIENCE = 180.0
@@ -60,13 +60,13 @@ def log(api: AirflowApi, dag: str, run: str, task: str, attempt: int) -> str:
 
 
 def until(deployment: Deployment, ask: Callable[[], Answer]) -> Answer:
-    """Return the first answer that is true. What takes long is asked for less often: each question costs the API server."""
+    """Return the first answer that is true."""
     began = time.monotonic()
     while not (answer := ask()):
         deployment.supervisor.check()
         waited = time.monotonic() - began
         assert waited < PATIENCE, "waited in vain"
-        time.sleep(min(0.2 + waited / 20, 1))
+        pause(waited)
     return answer
 
 

@@ -102,6 +102,7 @@ def test_high_runs_start_before_thirty_low_ones_that_wait(deployment, ready):
 def test_the_pool_bounds_extractions_while_other_tasks_go_on(deployment, ready):
     sent = ("queued", "running")
     slots = ready.call("GET", "/api/v2/pools/fonte_vendas")["slots"]
+    assert slots == 3
     runs = [ready.trigger("extraction", {}) for _ in range(slots + 1)]
 
     def held_back() -> list[str]:

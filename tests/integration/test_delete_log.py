@@ -24,16 +24,9 @@ from local.source.base import SQL_FOLDER, execute_file
 from tests.lab import Lab
 
 
-def statements(lab: Lab, *arguments: str) -> str:
-    """Return what the command prints for these tables."""
-    result = CliRunner().invoke(main, ["delete-log", "--source", lab.dsn, *arguments])
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
 def install(lab: Lab, *tables: str) -> None:
     """Make logs of these tables, as the source's owner would; twice, which has to change nothing."""
-    text = statements(lab, *(part for table in tables for part in ("--table", table)))
+    text = lab.delete_log(*tables)
     for _ in range(2):
         lab.execute(text)
 
@@ -305,12 +298,7 @@ def test_every_kind_of_key(lab: Lab) -> None:
             for statement in (*shape.create(), shape.insert(1, 12)):
                 connection.execute(statement.encode())
     tables = [f"{shape.schema}.{shape.name}" for shape in shapes]
-    quoted = [
-        part for shape in shapes for part in ("--table", mixed.pg(shape.schema) + "." + mixed.pg(shape.name))
-    ]
-    result = CliRunner().invoke(main, ["delete-log", "--source", lab.dsn, *quoted])
-    assert result.exit_code == 0, result.stderr
-    lab.execute(result.stdout)
+    lab.execute(lab.delete_log(*(mixed.pg(shape.schema) + "." + mixed.pg(shape.name) for shape in shapes)))
     lab.mirror_only(*(shape.declared for shape in shapes))
     lab.run()
     with lab.connect() as connection:
@@ -388,7 +376,7 @@ def test_a_name_that_postgresql_could_not_hold() -> None:
 
 def test_the_logs_of_the_sales_tables_are_what_the_command_prints(lab: Lab) -> None:
     shipped = (SQL_FOLDER / "create_delete_logs.sql").read_text()
-    assert shipped == statements(lab, "--schema", "public", "--role", "mirror_reader")
+    assert shipped == lab.delete_log(options=("--schema", "public", "--role", "mirror_reader"))
     with lab.connect() as connection:
         for script in ("create_reader_role.sql", "create_delete_logs.sql", "create_delete_logs.sql"):
             execute_file(connection, script)

@@ -23,11 +23,9 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.mirror.__main__ import main
 from include.mirror.declaration import Table
 from include.mirror.errors import RefusedError
 from include.mirror.ledger import Attempt
@@ -37,6 +35,7 @@ from include.mirror.reports import Report
 from local.clickhouse import ClickHouse
 from local.postgres import Postgres
 from tests.conftest import empty_warehouse, new_source
+from tests.integration.test_crashes import STEPS as MOVING
 from tests.lab import Lab
 
 KEYS = 6
@@ -45,7 +44,7 @@ KEYS = 6
 BLOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.UniqueViolation)
 """What an application meets that writes what another one is writing: it does not, then."""
 
-STEPS = ("planned", "noted", "snapshot", "staged", "verified", "published", "confirmed", "recorded")
+STEPS = ("planned", *MOVING)
 
 
 class Clock(ZoneInfo):
@@ -475,10 +474,7 @@ def source(postgres: Postgres, clickhouse: ClickHouse) -> tuple[Lab, str]:
     """A lab whose tables each history makes anew, and what makes their logs of deleted keys."""
     lab = Lab(new_source(postgres), clickhouse)
     lab.execute(CREATE)
-    logged = [part for kind in KINDS if kind.deletes == "log" for part in ("--table", f"public.{kind.name}")]
-    printed = CliRunner().invoke(main, ["delete-log", "--source", lab.dsn, *logged])
-    assert printed.exit_code == 0, printed.output
-    return lab, printed.stdout
+    return lab, lab.delete_log(*(f"public.{kind.name}" for kind in KINDS if kind.deletes == "log"))
 
 
 FOR_EACH_DAY = settings(max_examples=2, derandomize=True, database=None)
@@ -562,8 +558,7 @@ def test_deletes_in_the_nights_when_clocks_change(lab: Lab, turn: str) -> None:
     tables = ("noite_log", "noite_keys")
     for table in tables:
         lab.execute(f"CREATE TABLE {table} (n int PRIMARY KEY, v int, em timestamp NOT NULL)")
-    printed = CliRunner().invoke(main, ["delete-log", "--source", lab.dsn, "--table", "public.noite_log"])
-    lab.execute(printed.stdout)
+    lab.execute(lab.delete_log("public.noite_log"))
     lab.mirror_only(*(Table(t, change_column="em", deletes=t.removeprefix("noite_")) for t in tables))  # type: ignore[arg-type]
     intervals = [(at + n * half, at + (n + 1) * half) for n in range(-3, 3)]
     with lab.connect() as now, lab.connect(autocommit=False) as late:

@@ -22,10 +22,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from click.testing import CliRunner
 from clickhouse_connect.driver.client import Client
 
-from include.mirror.__main__ import main
 from include.mirror.declaration import Table
 from include.mirror.ledger import Attempt
 from include.mirror.names import ch, ch_text, pg
@@ -370,10 +368,7 @@ def campaign(lab: Lab, *finds: str) -> Iterator[Campaign]:
     if KINDS["keys"] in kinds:
         lab.execute("CREATE INDEX ON conta (em)")
     if KINDS["log"] in kinds:
-        log = pg("public") + "." + pg(KINDS["log"].name)
-        printed = CliRunner().invoke(main, ["delete-log", "--source", lab.dsn, "--table", log])
-        assert printed.exit_code == 0, printed.output
-        lab.execute(printed.stdout)
+        lab.execute(lab.delete_log(pg("public") + "." + pg(KINDS["log"].name)))
     lab.mirror_only(*(kind.declared for kind in kinds))
     watcher = Watcher(
         lab.clickhouse,

@@ -197,9 +197,14 @@ def test_limits_of_the_server_do_not_end_the_mirrors_sessions(lab: Lab, setting:
 
     lab.execute("INSERT INTO venda (valor_total) VALUES (99)")
     database = conninfo_to_dict(lab.dsn)["dbname"]
+    # Asked before, because a session of the test's own has a millisecond only.
+    until = lab.now()
     lab.execute(f"ALTER DATABASE {database} SET {setting}")
     try:
-        lab.run(engine=lab.engine(observe=lambda step, _work: time.sleep(0.4) if step == "staged" else None))
+        lab.run(
+            fim=until,
+            engine=lab.engine(observe=lambda step, _work: time.sleep(0.4) if step == "staged" else None),
+        )
     finally:
         with psycopg.connect(lab.dsn, options="-c statement_timeout=0", autocommit=True) as connection:
             connection.execute(f"ALTER DATABASE {database} RESET {setting.split()[0]}".encode())

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from include.mirror import claims
-from include.mirror.batch import Batch, dump, load
+from include.mirror.batch import Batch
 from include.mirror.declaration import Table
-from include.mirror.engine import Engine
 from include.mirror.errors import RefusedError, SourceAwayError
 from include.mirror.ledger import identity
 from include.mirror.plan import Read, Work
-from include.mirror.run import check_run, move_batch, plan_run
+from include.mirror.run import check_run, move_batch
 from include.mirror.window import Window
 from tests.lab import Lab
 
@@ -32,11 +31,8 @@ class Runs:
         self.lab = lab
         self.live: set[str] = set()
         self.asked: list[str] = []
-        self.options = replace(lab.options, **options)
+        lab.options = replace(lab.options, **options)
         self.reached = lab.now() - timedelta(seconds=1)
-
-    def engine(self) -> Engine:
-        return replace(self.lab.engine(), options=self.options)
 
     def plan(self, run: str, conf: Conf | None = None) -> list[Batch]:
         """Plan a run, of the schedule unless it has a conf; it lives from then on."""
@@ -44,20 +40,17 @@ class Runs:
         if conf is None:
             self.reached = interval[1]
         self.asked = []
-        planned = plan_run(self.engine(), conf or {}, interval, run, self._is_live)
+        planned = self.lab.plan(interval, conf, run_id=run, is_live=self._is_live)
         self.live.add(run)
-        return [load(dump(batch)) for batch in planned]
+        return planned
 
     def _is_live(self, run: str) -> bool:
         self.asked.append(run)
         return run in self.live
 
-    def move(self, run: str, planned: Iterable[Batch]) -> None:
+    def move(self, run: str, planned: list[Batch]) -> None:
         """See a run through."""
-        planned = list(planned)
-        for batch in planned:
-            move_batch(self.engine(), batch, run, 1)
-        check_run(self.engine(), planned)
+        self.lab.move(planned)
         self.live.remove(run)
 
 
@@ -104,9 +97,8 @@ def test_what_is_new_arrives_while_a_year_is_being_read(lab: Lab) -> None:
     assert {read.kind for read in reads(third)} == {"window", "keys"}
     assert {window.inicio for window in windows(third)} == {max(window.fim for window in windows(second))}
     assert runs.asked == ["second", "first"]
-    assert not runs.plan("fourth")[0].reads or runs.asked == ["third"], (
-        "those that have ended are asked for once"
-    )
+    runs.plan("fourth")
+    assert runs.asked == ["third"], "those that have ended are asked for once"
 
 
 def test_scans_and_copies_are_not_read_twice(lab: Lab) -> None:
@@ -118,7 +110,7 @@ def test_scans_and_copies_are_not_read_twice(lab: Lab) -> None:
         ("scan", "venda"),
     ]
     assert not reads(runs.plan("second"))
-    move_batch(runs.engine(), first[0], "first", 1)
+    move_batch(lab.engine(), first[0], "first", 1)
     [done] = {read.tabela for read in first[0].reads}
     assert [read.tabela for read in reads(runs.plan("third"))] == [done], (
         "the other is still to be read by the first"
@@ -146,9 +138,7 @@ def test_the_schedule_leaves_old_windows_to_a_range_and_reads_the_last_hour_itse
     lab.execute("INSERT INTO venda (valor_total, updated_at) VALUES (1, '2019-05-01')")
     runs = Runs(lab)
     runs.move("before", runs.plan("before"))
-    client = lab.clickhouse.client()
-    client.command("TRUNCATE TABLE vendas_raw.venda")
-    client.close()
+    lab.query("TRUNCATE TABLE vendas_raw.venda")
     asked_at = lab.now()
     year = runs.plan("year", a_year(lab))
     sell(lab)
@@ -189,11 +179,9 @@ def test_a_claim_is_void_once_its_table_is_read_from_the_start(lab: Lab) -> None
     lab.execute("INSERT INTO venda (valor_total, updated_at) VALUES (1, '2019-05-01'), (2, '2019-06-01')")
     runs = Runs(lab)
     first = runs.plan("first")
-    move_batch(runs.engine(), first[0], "first", 1)
+    move_batch(lab.engine(), first[0], "first", 1)
     assert sales(lab) == 2
-    client = lab.clickhouse.client()
-    client.command("TRUNCATE TABLE vendas_raw.venda")
-    client.close()
+    lab.query("TRUNCATE TABLE vendas_raw.venda")
     runs.move("second", runs.plan("second"))
     lab.assert_equal()
 
@@ -204,10 +192,10 @@ def test_a_table_that_a_run_has_set_aside_is_not_left_to_it(lab: Lab) -> None:
     first = runs.plan("first")
     lab.execute("ALTER TABLE venda RENAME TO venda_antiga")
     for batch in first:
-        move_batch(runs.engine(), batch, "first", 1)
+        move_batch(lab.engine(), batch, "first", 1)
     lab.execute("ALTER TABLE venda_antiga RENAME TO venda")
     with pytest.raises(RefusedError, match="venda"):
-        check_run(runs.engine(), first)
+        check_run(lab.engine(), first)
     runs.move("second", runs.plan("second"))
     lab.assert_equal()
 
@@ -222,13 +210,13 @@ def test_runs_plan_one_at_a_time(lab: Lab) -> None:
         ended.set()
 
     waiting = threading.Thread(target=plan)
-    with runs.engine().source.connect() as source:
+    with lab.engine().source.connect() as source:
         with claims.planning(source, "another"):
             runs.plan("beside another mirror")
         with claims.planning(source, lab.declaration.label):
             waiting.start()
             begun.wait()
-            with runs.engine().source.connect() as other:
+            with lab.engine().source.connect() as other:
                 other.execute("SET lock_timeout = '50ms'")
                 with (
                     pytest.raises(
@@ -274,7 +262,7 @@ def test_any_interleaving_of_runs_that_die_ends_equal(lab: Lab) -> None:
             begin(f"r{number}", a_year(lab))
         elif choice == "m" and some and left[some]:
             batch = left[some].pop(rng.randrange(len(left[some])))
-            move_batch(runs.engine(), batch, some, 1)
+            move_batch(lab.engine(), batch, some, 1)
             done.append(batch)
         elif choice == "k" and some:
             # Dead, or through with all that it had planned.

@@ -21,9 +21,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from click.testing import CliRunner
 
-from include.mirror.__main__ import main
 from include.mirror.ledger import Attempt
 from include.mirror.reconcile import Asked, Limits, reconcile
 from include.vendas.tables import VENDAS
@@ -209,9 +207,7 @@ class Soak:
 def prepare(lab: Lab) -> Mapping[str, Mapping[Key, int]]:
     """Fill the source with delivered sales, give sales a log, and load everything; return what nobody touches."""
     lab.execute(HISTORY)
-    printed = CliRunner().invoke(main, ["delete-log", "--source", lab.dsn, "--table", "public.venda"])
-    assert printed.exit_code == 0, printed.output
-    lab.execute(printed.stdout)
+    lab.execute(lab.delete_log("public.venda"))
     declare(lab, items="keys")
     lab.run()
     with lab.connect() as connection:
