@@ -44,11 +44,15 @@ def test_a_confirmed_message_outlives_a_crash_and_a_restart(server: RabbitMQ) ->
     with server.connect() as connection:
         channel = connection.channel()
         channel.queue_declare("kept", durable=True)
+    # RabbitMQ 3.10 confirms a new queue a moment before the last of it is on disk: killed right then, it forgets the
+    # queue. What this test is about is a message in a queue that stands.
+    server.restart()
+    with server.connect() as connection:
+        channel = connection.channel()
         channel.confirm_delivery()
         channel.basic_publish("", "kept", b"hello", pika.BasicProperties(delivery_mode=2))
     server.kill()
     server.start()
-    server.restart()
     with server.connect() as connection:
         _, _, body = connection.channel().basic_get("kept", auto_ack=True)
     assert body == b"hello"
