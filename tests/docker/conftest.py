@@ -55,7 +55,7 @@ def deployment(official: Mapping[str, str]) -> Iterator[Deployment]:
             # Many sales and pieces, and nothing to wait for that can be had sooner.
             "AUTOMACOES_RETRY_SECONDS": "1",
             "ETL_VENDAS_MAX_ROWS": "10000",
-            "ETL_VENDAS_SCHEDULE": "* * * * *",
+            "ETL_VENDAS_SCHEDULE": "* * * * * */20",
             # Only when it is asked to.
             "ETL_VENDAS_RECONCILE_SCHEDULE": "0 3 1 1 *",
             "SALES_PER_SECOND": "10",
