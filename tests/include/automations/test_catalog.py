@@ -256,8 +256,13 @@ def test_a_file_that_could_not_be_imported_takes_no_other_with_it(tmp_path: Path
 
 
 def test_half_a_character_in_a_docstring_is_shown_as_such(tmp_path: Path) -> None:
+    """From 3.13 on, Python itself can't compile such a file, and so nobody could run it."""
     [module] = folder(tmp_path, odd="@tarefa\ndef h():\n    '\\ud800'\n").modules
-    assert module.functions[0].doc == r"\ud800"
+    if sys.version_info < (3, 13):
+        assert module.functions[0].doc == r"\ud800"
+    else:
+        assert module.functions == ()
+        assert r"'\ud800'" in str(module.error)
 
 
 def test_only_files_of_the_folder_count(tmp_path: Path) -> None:
