@@ -15,7 +15,7 @@ from include.incidents.client import Answer, Client
 from include.incidents.errors import ContractError, ExhaustedError, RefusedError, SettingError
 from include.incidents.service import ABERTAS, DESDE, Service
 from include.incidents.settings import Policy
-from local.server import free_port
+from local.servers.server import free_port
 from tests.incidents_service import Fault, event
 from tests.include.incidents.conftest import POLICY
 

@@ -14,7 +14,7 @@ from include.incidents.client import HttpTransport
 from include.incidents.errors import ContractError, RequestError
 from include.incidents.settings import Settings, load
 from include.incidents.warehouse import SQL, TABLES, VIEWS, Warehouse, opened
-from local.clickhouse import ClickHouse
+from local.servers.clickhouse import ClickHouse
 from tests.incidents_service import IncidentsService, event
 from tests.include.incidents.conftest import POLICY
 

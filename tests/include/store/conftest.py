@@ -12,9 +12,9 @@ from pymysql.connections import Connection
 from include.store import mysql, warehouse
 from include.store.stage import Stage
 from include.store.warehouse import Warehouse
-from local.aws import AWS, REGION
-from local.mariadb import MariaDB
-from local.postgres import Postgres
+from local.servers.aws import AWS, REGION
+from local.servers.mariadb import MariaDB
+from local.servers.postgres import Postgres
 
 _numbers = itertools.count(1)
 

@@ -20,8 +20,8 @@ from include.store.messages import LARGEST, key
 from include.store.messages_consume import RETRIES, Away, Tally, consume
 from include.store.messages_sqs import DEAD, SQS, SUFFIXES, declare, publish, revive, waiting
 from include.store.messages_stored import Stored, create_tables
-from local.aws import AWS, REGION
-from local.mariadb import MariaDB
+from local.servers.aws import AWS, REGION
+from local.servers.mariadb import MariaDB
 from tests.include.store.letters import assert_stored_once, bodies, body, column, ids, name
 
 ROOT = Path(__file__).resolve().parents[3]

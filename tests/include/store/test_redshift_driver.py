@@ -26,7 +26,7 @@ from include.store.publish import Chunk
 from include.store.stage import Export, Stage
 from include.store.table import Table
 from include.store.warehouse import Warehouse
-from local.postgres import Postgres
+from local.servers.postgres import Postgres
 from tests.include.store.rows import execute
 from tests.include.store.test_transfer import GRACE, aside, extract, order, orders, product
 

@@ -28,8 +28,8 @@ from include.store.messages_stored import metrics
 from include.store.messages_waiting import AGAIN, MessagesWait
 from include.store.settings import Queues, queues
 from include.store.tasks import consumir_fila as tasks
-from local.aws import AWS
-from local.rabbitmq import RabbitMQ
+from local.servers.aws import AWS
+from local.servers.rabbitmq import RabbitMQ
 from tests.include.store.letters import assert_stored_once, ids
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -30,8 +30,8 @@ from include.store.tasks import (
     etl_produtos,
     migracao_completa,
 )
-from local.rabbitmq import RabbitMQ
-from local.server import free_port
+from local.servers.rabbitmq import RabbitMQ
+from local.servers.server import free_port
 from tests.include.store.conftest import Connect
 from tests.include.store.rows import execute, read
 from tests.include.store.test_transfer import order, product
