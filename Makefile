@@ -86,6 +86,10 @@ test-docker: $(INSTALLED) ## Try the deployment in containers; as root it brings
 bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's own speed (ROWS=1000000)
 	@$(BIN)/python -m local.bench.mirror --rows $(ROWS)
 
+.PHONY: trigger-single
+trigger-single: $(INSTALLED) ## Write dist/trigger_script.py: the whole client in one file, to be copied anywhere
+	@$(BIN)/python -m trigger.single dist/trigger_script.py
+
 .PHONY: types
 types: $(INSTALLED) ## Write docs/types.md from the type registry
 	@$(BIN)/python -m include.mirror.types > docs/types.md

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ from local.deployment.airflow import ApiServer
 from local.deployment.stack import Deployment
 from local.servers.server import free_port
 from tests import rest
-from tests.conftest import ROOT
 from tests.trigger import certificate
 from tests.trigger.faulty import Faulty
 from tests.trigger.script import Script
+from trigger.single import single
 
 # To read three hundred DAGs and give each its permissions takes seconds, on a busy machine minutes.
 PATIENCE = 300.0
@@ -85,10 +84,10 @@ def operator(deployment: Deployment, admin: httpx.Client) -> User:
 
 @pytest.fixture(scope="package")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Script:
-    """The script copied by itself into a folder, with an environment that knows nobody."""
+    """The script as one file, by itself in a folder, with an environment that knows nobody."""
     folder = tmp_path_factory.mktemp("trigger")
     (folder / "home").mkdir()
-    shutil.copy(ROOT / "trigger_script.py", folder)
+    (folder / "trigger_script.py").write_text(single(), encoding="utf-8")
     environment = {
         "PATH": os.environ["PATH"],
         "LANG": "C.UTF-8",

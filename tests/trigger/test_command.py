@@ -12,6 +12,7 @@ import pytest
 from rich.cells import cell_len
 
 from tests.trigger.script import Script
+from trigger import single
 
 USAGE = {
     "nothing": ((), "--list"),
@@ -91,14 +92,15 @@ def test_bash_takes_what_is_printed_for_it(alone: Script):
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_the_file_imports_nothing_but_the_libraries_that_it_declares(script: Script):
-    text = script.path.read_text()
+def test_the_package_imports_nothing_but_the_libraries_that_the_script_declares():
+    text = single.DOOR.read_text()
     imported: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add((node.module or "").split(".")[0])
-    libraries = {name.replace("yaml", "pyyaml") for name in imported - sys.stdlib_module_names}
+    for module in (text, *single.modules().values()):
+        for node in ast.walk(ast.parse(module)):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add((node.module or "").split(".")[0])
+    libraries = {name.replace("yaml", "pyyaml") for name in imported - sys.stdlib_module_names - {"trigger"}}
     declared = next(line for line in text.splitlines() if line.startswith("# dependencies = "))
     assert {name.lower() for name in json.loads(declared.removeprefix("# dependencies = "))} == libraries

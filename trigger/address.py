@@ -1,0 +1,34 @@
+"""Where things are: the server, its two APIs, and a name as a part of a path."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, urlsplit
+
+from trigger.errors import RequestRefused
+
+VERSION = "1.1.0"
+DEFAULT_URL = "http://localhost:8080"
+API = "/api/v2"
+SERVICE = "/scheduler"  # of the automations, beside Airflow's own API
+AUTOMATIONS = "executar_tarefa"  # the DAG that runs them
+
+
+def check_url(url: str) -> str:
+    """Return the address without its end that the API adds. Raises RequestRefused for what is not one."""
+    if "@" in url:
+        raise RequestRefused("the address holds a user or a password: give them as --username and --password")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of a port, or of brackets around no IPv6 address
+        good = False
+    if not good or parts.query or parts.fragment or re.search(r"\s", url):
+        raise RequestRefused(f"{url!r} is not the address of an API server, such as {DEFAULT_URL}")
+    return url.rstrip("/").removesuffix("/api/v2").rstrip("/")
+
+
+def quoted(part: str) -> str:
+    quoted = quote(part, safe="", errors="surrogateescape")
+    # As they are, these two would name other places of the API.
+    return quoted.replace(".", "%2E") if part in (".", "..") else quoted

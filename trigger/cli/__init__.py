@@ -1,0 +1,81 @@
+"""From the shell: the exit code, and one line for each error."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+import trigger.cli.automations  # noqa: F401 (its commands are parts of this one)
+from trigger.cli.dags import command
+from trigger.cli.options import COMPLETE
+from trigger.errors import TriggerError
+from trigger.screen import Screen, to_nowhere
+from trigger.text import one_line
+
+
+class _Terminated(KeyboardInterrupt):
+    """The wish of whoever ends processes, to be met as Ctrl-C is."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; every error becomes one line."""
+    screen = Screen("table", verbose=False)
+    try:
+        with command.make_context(
+            "trigger_script.py", list(sys.argv[1:] if arguments is None else arguments)
+        ) as context:
+            try:
+                return int(command.invoke(context))
+            finally:
+                # It knows the secrets that no error may show.
+                screen = context.obj or screen
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except _Terminated:
+        screen.say("terminated")
+        return 128 + signal.SIGTERM
+    except (KeyboardInterrupt, click.Abort):
+        screen.say("interrupted")
+        return 130
+    except click.UsageError as error:
+        path = error.ctx.command_path.split()[1:] if error.ctx else []
+        screen.fail(f"{error.format_message()} (see {' '.join([*path, '--help'])})")
+        return 2
+    except TriggerError as error:
+        screen.fail(str(error))
+        return error.exit_code
+    except BrokenPipeError:  # of the help, which is long
+        to_nowhere(sys.stdout)
+        return 0
+    except Exception as error:  # noqa: BLE001 (a fault of this file, which a script that calls it must see as one)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        screen.fail(
+            f"unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}: {one_line(str(error))}"
+        )
+        return TriggerError.exit_code
+
+
+def start() -> NoReturn:
+    """Do what the shell asked for, and end the process with its exit code."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by who calls
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (to the end)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    signal.signal(signal.SIGTERM, _terminate)
+    if COMPLETE in os.environ:
+        command.main(prog_name="trigger_script.py", complete_var=COMPLETE)
+    sys.exit(main())

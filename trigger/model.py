@@ -1,0 +1,227 @@
+"""What the API speaks of: DAGs, runs, tasks, backfills, automations, jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+FINISHED = ("success", "failed")
+
+
+# Of a task instance; the others may still change by themselves.
+TASK_FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+
+
+def seconds_since(instant: datetime) -> float:
+    """Return the seconds since an instant; the server's clock may be ahead of this one."""
+    return max(0.0, (datetime.now(UTC) - instant).total_seconds())
+
+
+def read_instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+@dataclass(frozen=True)
+class Param:
+    """A Param that a DAG declares: its default (None where there is none) and its JSON Schema."""
+
+    default: Any
+    schema: Mapping[str, Any]
+    description: str | None
+
+
+@dataclass(frozen=True)
+class Dag:
+    """A DAG; `last_state` and `params` are None where they were not asked for."""
+
+    dag_id: str
+    paused: bool
+    schedule: str | None
+    next_run: datetime | None
+    last_state: str | None
+    tags: list[str]
+    owners: list[str]
+    description: str | None
+    import_error: bool
+    file: str
+    params: Mapping[str, Param] | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Self:
+        params = entry.get("params")
+        return cls(
+            dag_id=entry["dag_id"],
+            paused=entry["is_paused"],
+            schedule=entry["timetable_summary"],
+            next_run=read_instant(entry["next_dagrun_run_after"]),
+            last_state=None,
+            tags=[tag["name"] for tag in entry["tags"]],
+            owners=entry["owners"],
+            description=entry["description"],
+            import_error=entry["has_import_errors"],
+            file=entry["relative_fileloc"] or entry["fileloc"],
+            params=None
+            if params is None
+            else {
+                name: Param(param["value"], param.get("schema") or {}, param.get("description"))
+                for name, param in params.items()
+            },
+        )
+
+
+@dataclass(frozen=True)
+class ImportFailure:
+    """A file that Airflow can't import, the whole error, and the DAGs it is known to hold."""
+
+    file: str
+    bundle: str | None
+    time: datetime | None
+    error: str
+    dag_ids: list[str]
+
+    @property
+    def reason(self) -> str:
+        """The error's last line, which names it."""
+        lines = self.error.strip().splitlines()
+        return lines[-1].strip() if lines else "no error text"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A DAG run; `url` is its page in Airflow's user interface."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    url: str
+    logical_date: datetime | None
+    data_interval_start: datetime | None
+    data_interval_end: datetime | None
+    run_after: datetime | None
+    start_date: datetime | None
+    end_date: datetime | None
+    conf: dict[str, Any]
+    note: str | None
+    triggered_by: str | None
+    queued_at: datetime | None = field(default=None, repr=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to an end, good or bad."""
+        return self.state in FINISHED
+
+
+@dataclass(frozen=True)
+class State:
+    """How each table of a mirror stands: the rows of its view `estado`, the worst first, and which run said so."""
+
+    dag_id: str
+    run_id: str
+    said_at: datetime
+    tables: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task instance of a run; `map_index` is -1 unless it is mapped, `duration` in seconds."""
+
+    dag_id: str = field(repr=False)
+    run_id: str = field(repr=False)
+    task_id: str
+    map_index: int
+    state: str
+    try_number: int
+    start_date: datetime | None
+    end_date: datetime | None
+    duration: float | None
+
+    @property
+    def label(self) -> str:
+        """The task's id, with the index of a mapped one."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+    def seconds(self) -> float | None:
+        """How long it took, or has been running, in seconds; None before it starts."""
+        if self.start_date is None:
+            return None
+        return seconds_since(self.start_date) if self.end_date is None else self.duration
+
+
+@dataclass(frozen=True)
+class BackfillPlan:
+    """What a backfill of the intervals that begin from one instant to another, both included, would run."""
+
+    dag_id: str
+    from_date: datetime
+    to_date: datetime
+    reprocess: str
+    logical_dates: list[datetime]
+    body: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """A backfill that exists; `completed_at` is set once Airflow finds nothing of it unfinished."""
+
+    id: int
+    dag_id: str
+    from_date: datetime
+    to_date: datetime
+    reprocess: str
+    created_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of an automation; `task` is the name to ask for it, `parameters` its JSON Schema."""
+
+    function: str
+    task: str
+    doc: str | None
+    signature: str
+    parameters: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Module:
+    """A file of automations; `error` says why it has no functions, if it can't be read."""
+
+    module: str
+    doc: str | None
+    error: str | None
+    functions: list[Function]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An automation that runs at the times of a cron expression, by the clock of its time zone."""
+
+    name: str
+    task: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    cron: str
+    timezone: str
+    queue: str
+    enabled: bool
+    missed: str
+    next_run_at: datetime | None
+    last_run_at: datetime | None
+    last_state: str | None
+    last_error: str | None
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Self:
+        known = {name: entry[name] for name in cls.__dataclass_fields__}
+        dates = {name: read_instant(entry[name]) for name in ("next_run_at", "last_run_at")}
+        return cls(**{**known, **dates})
+
+    @property
+    def state(self) -> str:
+        """Whether it will run: active, paused, or broken, with the reason in `last_error`."""
+        if not self.enabled:
+            return "paused"
+        return "active" if self.last_error is None else "broken"

@@ -1,0 +1,129 @@
+"""What asks for a run: described in full, with an id of its own, before it is sent."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from trigger.errors import RequestRefused
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What asks for a run of a DAG; `wish` holds the fields of a Run that are not left to the server."""
+
+    dag_id: str
+    body: dict[str, Any]
+    wish: dict[str, Any]
+
+    @classmethod
+    def make(
+        cls,
+        dag_id: str,
+        conf: Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        data_interval: tuple[datetime, datetime] | None = None,
+        logical_date: datetime | None = None,
+        run_after: datetime | None = None,
+        delay: timedelta | None = None,
+        note: str | None = None,
+    ) -> Self:
+        """Return a request; without `run_id` it gets one that nobody else has. Raises RequestRefused."""
+        now = datetime.now(UTC)
+        start, end = data_interval or (None, None)
+        if start is not None and end is not None and start >= end:
+            raise RequestRefused(f"a data interval from {start} to {end} does not end after it begins")
+        asked = {
+            "conf": dict(conf or {}),
+            "logical_date": logical_date or start,
+            "data_interval_start": start,
+            "data_interval_end": end,
+            "run_after": run_after,
+            "note": note,
+        }
+        wish = {name: value for name, value in asked.items() if value is not None}
+        body = {
+            "dag_run_id": run_id or _new_run_id(),
+            # Without one, the run would have no data interval, and the API drops one that is given without
+            # a word. This moment is what the web page sends too: the timetable then gives the last interval.
+            "logical_date": now,
+            **wish,
+        }
+        if delay is not None:
+            try:
+                # Another moment each time the same is asked, so it is no part of the wish.
+                body["run_after"] = now + delay
+            except OverflowError:
+                raise RequestRefused(f"a delay of {delay.days} days ends after the calendar does") from None
+        dated = (
+            datetime.isoformat(value) if isinstance(value, datetime) else value for value in body.values()
+        )
+        return cls(dag_id, dict(zip(body, dated, strict=True)), wish)
+
+    @property
+    def run_id(self) -> str:
+        """The id that the run will have."""
+        return str(self.body["dag_run_id"])
+
+
+@dataclass(frozen=True)
+class TaskRequest:
+    """What asks for a run of an automation: a path of the service, and what is sent there."""
+
+    path: str
+    body: dict[str, Any]
+
+    @classmethod
+    def make(
+        cls,
+        task: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        queue: str | None = None,
+        delay: timedelta | None = None,
+        run_id: str | None = None,
+        note: str | None = None,
+    ) -> Self:
+        """Return a request; without `run_id` it gets one that nobody else has. Raises RequestRefused."""
+        body = {
+            "tarefa": task,
+            "args": list(args),
+            "kwargs": dict(kwargs or {}),
+            # The task's name, as far as an id can hold it, is what people look for in the list of runs.
+            "run_id": run_id or _new_run_id(re.sub("[^A-Za-z0-9_.]", "_", task)[:150]),
+            "queue": queue,
+            "note": note,
+        }
+        asked = {name: value for name, value in body.items() if value is not None}
+        if delay is None:
+            return cls("/queue-task", asked)
+        if delay.microseconds:
+            raise RequestRefused(f"a delay of {delay.total_seconds():g} s is not a whole number of seconds")
+        minutes, seconds = divmod(delay // timedelta(seconds=1), 60)
+        hours, minutes = divmod(minutes, 60)
+        return cls("/schedule-task", {**asked, "hours": hours, "minutes": minutes, "seconds": seconds})
+
+    @property
+    def run_id(self) -> str:
+        """The id that the run will have."""
+        return str(self.body["run_id"])
+
+
+def _new_run_id(kind: str = "manual") -> str:
+    """Return an id of a run that nobody else draws."""
+    return f"{kind}__{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}"
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Whether two values are the same for JSON: 1 is 1.0, as the database has it, and neither is true."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return bool(ours == theirs) and isinstance(ours, bool) == isinstance(theirs, bool)
