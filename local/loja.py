@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from pymysql.connections import Connection
 
-from include.store import mysql
+from include.loja import mysql
 from local import mariadb, rabbitmq
 from local.aws import ACCESS_KEY, AWS, REGION
 from local.debian import unpack

@@ -23,8 +23,8 @@ from airflow.sdk import CronTriggerTimetable, dag
 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
-from include.store import settings
-from include.store.consumer_dag import PARAMS, wire
+from include.loja import settings
+from include.loja.consumer_dag import PARAMS, wire
 
 
 @dag(

@@ -293,9 +293,9 @@ def test_a_declaration_that_is_wrong_still_loads() -> None:
     assert [dag.dag_id for dag in dags] == ["etl_errado", "reconciliar_errado"]
 
 
-def test_the_store_knows_airflow_only_where_it_meets_it() -> None:
-    meets = {"connections.py", "consumer_dag.py", "failures.py", "messages_waiting.py"}
-    for path in sorted((ROOT / "include" / "store").glob("*.py")):
+def test_the_loja_knows_airflow_only_where_it_meets_it() -> None:
+    meets = {"connections.py", "consumer_dag.py", "failures.py", "waiting.py"}
+    for path in sorted((ROOT / "include" / "loja").rglob("*.py")):
         imports_airflow = any(
             line.strip().startswith(("from airflow", "import airflow"))
             for line in path.read_text().splitlines()
@@ -382,7 +382,7 @@ def test_the_queues_on_sqs_are_watched_and_those_on_rabbitmq_asked_every_minute(
     ]
     assert triggers == [
         {
-            "classpath": "include.store.messages_waiting.MessagesWait",
+            "classpath": "include.loja.queues.waiting.MessagesWait",
             "kwargs": {"queue": queue, "seconds": 15.0},
         }
         for queue in ("produto-fila", "pedido-fila", "usuario-fila")

@@ -20,7 +20,7 @@ from include.automations.jobs import connections as jobs
 from include.conventions import alerts
 from include.conventions.queues import Queue
 from include.incidents import connections as incidents
-from include.store import connections as store
+from include.loja import connections as store
 from include.vendas.tables import VENDAS
 from local import airflow
 from local.compose import ComposeError, airflow_environment, interpolate
@@ -32,7 +32,7 @@ from tests.deploy.conftest import ROOT, Compose
 OPTION = re.compile(r"AIRFLOW__([A-Z_]+?)__([A-Z_0-9]+)")
 # Of the libraries themselves, checked by the test that receives what they send.
 OTHERS = re.compile(r"OTEL_|OMP_NUM_THREADS$|DO_NOT_TRACK$|SCARF_ANALYTICS$")
-# The store's connections, by the type that include/store/connections.py takes them for.
+# The store's connections, by the type that include/loja/connections.py takes them for.
 STORE = {
     store.MYSQL: "mysql",
     store.RABBITMQ: "amqp",

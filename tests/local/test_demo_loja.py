@@ -14,7 +14,9 @@ import pytest
 from pymysql.connections import Connection
 from rich.console import Console
 
-from include.store import mysql, orders, price_lists, prices
+from include.loja import mysql
+from include.loja.products import price_lists, prices
+from include.loja.transfer import orders
 from local import demo_loja_data as data
 from local.demo_loja import Result, conclude
 from local.mariadb import MariaDB
