@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from include.incidents import csv_file
-from include.incidents.warehouse import REPLAYED
+from include.ocorrencias import csv_file
+from include.ocorrencias.warehouse import REPLAYED
 from local.api import AirflowApi
 from local.demo import DemoError
 from local.stack import Deployment

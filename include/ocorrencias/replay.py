@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from include.incidents.client import Answer
-from include.incidents.errors import RequestError, SettingError
+from include.ocorrencias.client import Answer
+from include.ocorrencias.errors import RequestError, SettingError
 
 NAME = r"^[a-z0-9_]{1,60}$"
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.incidents.collection import Contagem, collect, join, resolve_day
-from include.incidents.errors import RefusedError, RequestError, StaleError
-from include.incidents.models import ZONE, Lista, parse_eventos
-from include.incidents.service import DESDE, LONGEST_SPAN, Service
+from include.ocorrencias.collection import Contagem, collect, join, resolve_day
+from include.ocorrencias.errors import RefusedError, RequestError, StaleError
+from include.ocorrencias.models import ZONE, Lista, parse_eventos
+from include.ocorrencias.service import DESDE, LONGEST_SPAN, Service
 from tests.incidents_service import event
 
 NOW = datetime(2026, 11, 21, 3, 10, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.incidents import settings
+from include.ocorrencias import settings
 
 
 def test_the_defaults_are_twenty_tries_two_seconds_apart(monkeypatch):

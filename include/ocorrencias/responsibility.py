@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from include.incidents.errors import ContractError, ExhaustedError, RefusedError
-from include.incidents.models import Atividade
-from include.incidents.service import Service
+from include.ocorrencias.errors import ContractError, ExhaustedError, RefusedError
+from include.ocorrencias.models import Atividade
+from include.ocorrencias.service import Service
 
 # CET-RIO, CET RIO, CetRio; alone or beside other agencies, but not as a part of another word.
 NAME = re.compile(r"\bcet(?:\s*\W?\s*)rio\b|\bcompanhia de engenharia de trafego\b")

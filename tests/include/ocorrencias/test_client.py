@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.incidents.client import Answer, Client
-from include.incidents.errors import ContractError, ExhaustedError, RefusedError, SettingError
-from include.incidents.service import ABERTAS, DESDE, Service
-from include.incidents.settings import Policy
+from include.ocorrencias.client import Answer, Client
+from include.ocorrencias.errors import ContractError, ExhaustedError, RefusedError, SettingError
+from include.ocorrencias.service import ABERTAS, DESDE, Service
+from include.ocorrencias.settings import Policy
 from local.server import free_port
 from tests.incidents_service import Fault, event
-from tests.include.incidents.conftest import POLICY
+from tests.include.ocorrencias.conftest import POLICY
 
 HEALING = [
     500,

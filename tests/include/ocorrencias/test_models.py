@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from include.incidents.errors import ContractError
-from include.incidents.models import parse_atividades, parse_eventos, parse_pops
+from include.ocorrencias.errors import ContractError
+from include.ocorrencias.models import parse_atividades, parse_eventos, parse_pops
 from tests.incidents_service import event
 
 JSON = st.recursive(

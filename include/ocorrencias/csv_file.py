@@ -35,9 +35,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from include.incidents.collection import Contagem
-from include.incidents.errors import BusyError, CsvError, DiskError
-from include.incidents.models import ZONE
+from include.ocorrencias.collection import Contagem
+from include.ocorrencias.errors import BusyError, CsvError, DiskError
+from include.ocorrencias.models import ZONE
 
 NAME = "ocorrencias_por_categoria.csv"
 COLUMNS = ("datetime", "tipo_ocorrencia", "status_ocorrencia", "quantidade_ocorrencia")

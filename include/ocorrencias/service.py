@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date
 
-from include.incidents.client import Client
-from include.incidents.models import Atividade, Lista, parse_atividades, parse_eventos, parse_pops
+from include.ocorrencias.client import Client
+from include.ocorrencias.models import Atividade, Lista, parse_atividades, parse_eventos, parse_pops
 
 ABERTAS = "/ocorrencias_abertas/"
 DESDE = "/ocorrencias/"

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from include.incidents import connections, etl
-from include.incidents.client import HttpTransport
-from include.incidents.errors import ContractError, RequestError
-from include.incidents.settings import Settings, load
-from include.incidents.warehouse import SQL, TABLES, VIEWS, Warehouse, opened
+from include.ocorrencias import connections, etl
+from include.ocorrencias.client import HttpTransport
+from include.ocorrencias.errors import ContractError, RequestError
+from include.ocorrencias.settings import Settings, load
+from include.ocorrencias.warehouse import SQL, TABLES, VIEWS, Warehouse, opened
 from local.clickhouse import ClickHouse
 from tests.incidents_service import IncidentsService, event
-from tests.include.incidents.conftest import POLICY
+from tests.include.ocorrencias.conftest import POLICY
 
 
 class Later(datetime):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from include.conventions.connections import missing
-from include.incidents.client import HttpTransport
-from include.incidents.errors import SettingError
-from include.incidents.settings import Policy
+from include.ocorrencias.client import HttpTransport
+from include.ocorrencias.errors import SettingError
+from include.ocorrencias.settings import Policy
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client

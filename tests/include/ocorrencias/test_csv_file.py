@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.incidents.collection import Contagem
-from include.incidents.csv_file import COLUMNS, NAME, append, time_of
-from include.incidents.errors import BusyError, CsvError, DiskError
+from include.ocorrencias.collection import Contagem
+from include.ocorrencias.csv_file import COLUMNS, NAME, append, time_of
+from include.ocorrencias.errors import BusyError, CsvError, DiskError
 
 ROOT = Path(__file__).resolve().parents[3]
 HEADER = ",".join(COLUMNS)
@@ -37,8 +37,8 @@ KILLED_AT_EVERY_LINE = """
 import os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from include.incidents import csv_file
-from include.incidents.collection import Contagem
+from include.ocorrencias import csv_file
+from include.ocorrencias.collection import Contagem
 
 folder, moment = Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2])
 counts = [Contagem("Acidente", "FECHADO", number) for number in range(int(sys.argv[3]))]
@@ -71,8 +71,8 @@ WRITER = """
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from include.incidents import csv_file
-from include.incidents.collection import Contagem
+from include.ocorrencias import csv_file
+from include.ocorrencias.collection import Contagem
 counts = [Contagem("Acidente", "FECHADO", number) for number in range(50)]
 print(flush=True)
 for number in range(int(sys.argv[3])):

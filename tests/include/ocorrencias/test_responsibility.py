@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import requests
 
-from include.incidents.client import Answer, Client, HttpTransport
-from include.incidents.errors import ContractError, ExhaustedError
-from include.incidents.models import Atividade
-from include.incidents.responsibility import KnownPop, Responsibility, is_cet_rio
-from include.incidents.responsibility import find as find_and_learn
-from include.incidents.service import ATIVIDADES, POPS, Service
+from include.ocorrencias.client import Answer, Client, HttpTransport
+from include.ocorrencias.errors import ContractError, ExhaustedError
+from include.ocorrencias.models import Atividade
+from include.ocorrencias.responsibility import KnownPop, Responsibility, is_cet_rio
+from include.ocorrencias.responsibility import find as find_and_learn
+from include.ocorrencias.service import ATIVIDADES, POPS, Service
 from tests.incidents_service import CET_RIO
-from tests.include.incidents.conftest import POLICY
+from tests.include.ocorrencias.conftest import POLICY
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from include.incidents.collection import Coleta, Contagem
-from include.incidents.models import Evento
-from include.incidents.responsibility import KnownPop
+from include.ocorrencias.collection import Coleta, Contagem
+from include.ocorrencias.models import Evento
+from include.ocorrencias.responsibility import KnownPop
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client

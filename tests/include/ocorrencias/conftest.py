@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from include.incidents.client import Client, HttpTransport
-from include.incidents.settings import Policy
+from include.ocorrencias.client import Client, HttpTransport
+from include.ocorrencias.settings import Policy
 from tests.incidents_service import IncidentsService
 
 POLICY = Policy(attempts=4, pause=0, limit=20, silence=3, max_bytes=2**20)

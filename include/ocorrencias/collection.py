@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from include.incidents.errors import RequestError, StaleError
-from include.incidents.models import ZONE, Evento, Lista, Recusado
-from include.incidents.responsibility import KnownPop, Responsibility, find
-from include.incidents.service import LONGEST_SPAN, Service
+from include.ocorrencias.errors import RequestError, StaleError
+from include.ocorrencias.models import ZONE, Evento, Lista, Recusado
+from include.ocorrencias.responsibility import KnownPop, Responsibility, find
+from include.ocorrencias.service import LONGEST_SPAN, Service
 
 BEFORE = timedelta(minutes=20)
 """From one run to the next: what happened since the last one may be of the day before."""

@@ -10,14 +10,14 @@ from io import StringIO
 from typing import Any
 
 from include.conventions import queues
-from include.incidents import connections, csv_file, replay
-from include.incidents import warehouse as ch
-from include.incidents.client import Client, Transport
-from include.incidents.collection import Contagem, collect, resolve_day
-from include.incidents.errors import BusyError, DiskError, IncidentsError, RequestError, SettingError
-from include.incidents.service import Service
-from include.incidents.settings import Settings
-from include.incidents.warehouse import Registro
+from include.ocorrencias import connections, csv_file, replay
+from include.ocorrencias import warehouse as ch
+from include.ocorrencias.client import Client, Transport
+from include.ocorrencias.collection import Contagem, collect, resolve_day
+from include.ocorrencias.errors import BusyError, DiskError, IncidentsError, RequestError, SettingError
+from include.ocorrencias.service import Service
+from include.ocorrencias.settings import Settings
+from include.ocorrencias.warehouse import Registro
 
 log = logging.getLogger(__name__)
 

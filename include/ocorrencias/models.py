@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from include.incidents.errors import ContractError
+from include.ocorrencias.errors import ContractError
 
 ZONE = ZoneInfo("America/Sao_Paulo")
 DEEPEST = 5

@@ -7,13 +7,13 @@ from datetime import date
 
 import pytest
 
-from include.incidents.client import Client
-from include.incidents.errors import ContractError, RefusedError, RequestError, SettingError
-from include.incidents.models import parse_eventos
-from include.incidents.replay import load
-from include.incidents.service import ABERTAS, DESDE, Service
-from include.incidents.settings import RECORDED
-from tests.include.incidents.conftest import POLICY
+from include.ocorrencias.client import Client
+from include.ocorrencias.errors import ContractError, RefusedError, RequestError, SettingError
+from include.ocorrencias.models import parse_eventos
+from include.ocorrencias.replay import load
+from include.ocorrencias.service import ABERTAS, DESDE, Service
+from include.ocorrencias.settings import RECORDED
+from tests.include.ocorrencias.conftest import POLICY
 
 
 def service(folder, name) -> Service:

@@ -23,8 +23,8 @@ import requests
 import tenacity
 import urllib3
 
-from include.incidents.errors import ContractError, ExhaustedError, HealingError, RefusedError, SettingError
-from include.incidents.settings import Policy
+from include.ocorrencias.errors import ContractError, ExhaustedError, HealingError, RefusedError, SettingError
+from include.ocorrencias.settings import Policy
 
 log = logging.getLogger(__name__)
 

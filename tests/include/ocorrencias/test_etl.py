@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from include.incidents import etl
-from include.incidents.errors import BusyError, CsvError, DiskError, ExhaustedError
+from include.ocorrencias import etl
+from include.ocorrencias.errors import BusyError, CsvError, DiskError, ExhaustedError
 
 SUMMARY: dict[str, Any] = {
     "gravacao": "",
