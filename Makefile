@@ -84,7 +84,7 @@ test-docker: $(INSTALLED) ## Try the deployment in containers; as root it brings
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's own speed (ROWS=1000000)
-	@$(BIN)/python -m local.bench --rows $(ROWS)
+	@$(BIN)/python -m local.bench.mirror --rows $(ROWS)
 
 .PHONY: types
 types: $(INSTALLED) ## Write docs/types.md from the type registry

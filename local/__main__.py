@@ -18,10 +18,10 @@ import pymysql
 from rich.console import Console
 from rich.table import Table
 
-from local.api import ApiError
-from local.server import ServerError
-from local.settings import DEFAULT_FOLDER, FILE_NAME, Settings, SettingsError
-from local.supervisor import AlreadyRunningError, ProcessDiedError, recorded
+from local.deployment.api import ApiError
+from local.deployment.settings import DEFAULT_FOLDER, FILE_NAME, Settings, SettingsError
+from local.deployment.supervisor import AlreadyRunningError, ProcessDiedError, recorded
+from local.servers.server import ServerError
 
 INTERRUPTED = 130
 SALES = "include.vendas.tables:VENDAS"
@@ -59,10 +59,10 @@ def _explained(failure: type[click.ClickException] = click.ClickException) -> It
 
     from include.loja.errors import StoreError
     from include.mirror.errors import MirrorError
-    from local.check import CheckError
-    from local.compare import CompareError
-    from local.debian import DebianError
-    from local.demo import DemoError
+    from local.compare.check import CheckError
+    from local.compare.database import CompareError
+    from local.demos.vendas import DemoError
+    from local.servers.debian import DebianError
     from local.source.base import SourceError
 
     try:
@@ -108,7 +108,7 @@ def main() -> None:
 @click.option("--loja", is_flag=True, help="Run the store's servers too: MariaDB, RabbitMQ, SQS and S3.")
 def up(folder: Path, rate: float, history: int, loja: bool) -> None:
     """Start everything and keep it running until Ctrl-C."""
-    from local.up import run
+    from local.deployment.up import run
 
     with _explained():
         run(folder, _console(), rate, history, loja)
@@ -118,7 +118,7 @@ def up(folder: Path, rate: float, history: int, loja: bool) -> None:
 @_folder(DEFAULT_FOLDER / "demo")
 def demo(folder: Path) -> None:
     """Watch sales move from PostgreSQL to ClickHouse; exit code 0 only if not one value differs."""
-    from local import demo as demonstration
+    from local.demos import vendas as demonstration
 
     with _explained():
         sys.exit(demonstration.run(folder, _console()))
@@ -128,7 +128,7 @@ def demo(folder: Path) -> None:
 @_folder(DEFAULT_FOLDER / "demo-ocorrencias")
 def demo_ocorrencias(folder: Path) -> None:
     """Replay recorded incidents through ocorrencias_cet_rio; exit code 0 only if CSV and warehouse agree."""
-    from local import demo_ocorrencias as demonstration
+    from local.demos import ocorrencias as demonstration
 
     with _explained():
         sys.exit(demonstration.run(folder, _console()))
@@ -138,7 +138,7 @@ def demo_ocorrencias(folder: Path) -> None:
 @_folder(DEFAULT_FOLDER / "demo-loja")
 def demo_loja(folder: Path) -> None:
     """Run the store's seven DAGs through a killed worker and a restarted broker; exit code 0 only if all is right."""
-    from local import demo_loja as demonstration
+    from local.demos import loja as demonstration
 
     with _explained():
         sys.exit(demonstration.run(folder, _console()))
@@ -161,7 +161,7 @@ def check(folder: Path, mirror: str, source: str | None, wait: float) -> None:
     Rows that are wrong are named by their keys, and told from rows that are on their way. Exit code 0 if every row is equal
     or on its way, 1 if one is wrong or a table can't be told, 2 if nothing can be compared.
     """
-    from local.check import run
+    from local.compare.check import run
 
     # What the mirror logs of what it finds stands in the table too.
     logging.disable(logging.WARNING)
@@ -190,7 +190,7 @@ def status(folder: Path) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def env(folder: Path, command: tuple[str, ...]) -> None:
     """Run COMMAND in the environment of a running deployment, such as `python trigger_script.py --list`."""
-    from local.airflow import environment
+    from local.deployment.airflow import environment
 
     with _explained():
         if not (folder / FILE_NAME).exists():

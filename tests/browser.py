@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from local.debian import unpack
-from local.settings import DEFAULT_FOLDER
+from local.deployment.settings import DEFAULT_FOLDER
+from local.servers.debian import unpack
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

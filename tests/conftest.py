@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from local.clickhouse import ClickHouse
-from local.postgres import Postgres
-from local.server import free_port
+from local.deployment.stack import Deployment
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
+from local.servers.server import free_port
 from local.source import base
 from local.source.base import execute_file
-from local.stack import Deployment
 from tests.incidents_service import IncidentsService
 from tests.lab import Lab
 from tests.local.store_fixtures import aws, loja, mariadb_server, rabbitmq_server

@@ -24,8 +24,8 @@ from include.mirror.spec import TableSpec
 from include.mirror.warehouse.client import Warehouse
 from include.mirror.window import MICROSECOND
 from include.vendas.tables import VENDAS
-from local.clickhouse import ClickHouse
-from local.compare import compare
+from local.compare.database import compare
+from local.servers.clickhouse import ClickHouse
 
 UTC_ZONE = ZoneInfo("UTC")
 OPTIONS = Options(grace=timedelta(milliseconds=1), timeout=timedelta(minutes=10), sweep=None, compare_keys=0)

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 
-from local.server import free_port
+from local.servers.server import free_port
 
 TOKEN = "services/T0/B0/token-of-the-hook"
 """The path that is posted to, which is a webhook's secret."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from local.settings import Settings
+from local.deployment.settings import Settings
 
 
 def token(url: str, username: str, password: str) -> str:

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 
-from local.debian import DebianError
 from local.docker.roots import RootError
 from local.docker.sandbox import SandboxError, run
+from local.servers.debian import DebianError
 
 
 def main(command: list[str]) -> int:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import yaml
 
+from local.deployment.settings import DEFAULT_FOLDER, REPOSITORY
 from local.docker import roots
-from local.settings import DEFAULT_FOLDER, REPOSITORY
 
 RECIPES = Path(__file__).parent / "standins"
 LABEL = "etl-vendas.stand-in"
@@ -58,12 +58,10 @@ def _postgres(folder: Path) -> None:
 
 
 def _clickhouse(folder: Path) -> None:
-    local = folder / "local"
-    shutil.copytree(
-        REPOSITORY / "local" / "clickhouse", local / "clickhouse", ignore=shutil.ignore_patterns("*.pyc")
-    )
-    for name in ("__init__.py", "server.py"):
-        shutil.copy(REPOSITORY / "local" / name, local / name)
+    service = Path("local", "servers", "clickhouse")
+    shutil.copytree(REPOSITORY / service, folder / service, ignore=shutil.ignore_patterns("*.pyc"))
+    for name in ("local/__init__.py", "local/servers/__init__.py", "local/servers/server.py"):
+        shutil.copy(REPOSITORY / name, folder / name)
 
 
 def _collector(folder: Path) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import yaml
 
+from local.deployment.settings import REPOSITORY
 from local.docker.roots import FOLDER
 from local.docker.sandbox import CGROUP, NAMESERVER
-from local.settings import REPOSITORY
 
 LOG = FOLDER / "dockerd.log"
 PATIENCE = 60.0

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from local.debian import Unpacked, unpack
-from local.settings import DEFAULT_FOLDER
+from local.deployment.settings import DEFAULT_FOLDER
+from local.servers.debian import Unpacked, unpack
 
 FOLDER = DEFAULT_FOLDER / "docker"
 # A stable release. Its engine, 26.1, is newer than the 25 that the compose file asks for.

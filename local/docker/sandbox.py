@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from local.deployment.settings import REPOSITORY
 from local.docker import roots
-from local.settings import REPOSITORY
 
 CGROUP = "etl-vendas-docker"
 """The parent of the containers' control groups, which no namespace takes away with it."""

@@ -174,7 +174,7 @@ def test_params_of_ocorrencias_cet_rio_refuse_what_the_form_can_tell(bag: Any, c
 
 
 def test_executar_tarefa_holds_nothing_back_before_the_queues(bag: Any) -> None:
-    from local.compose import airflow_environment, defaults
+    from local.deployment.compose import airflow_environment, defaults
 
     dag = bag.dags["executar_tarefa"]
     shared = airflow_environment({name: value or "x" for name, value in defaults().items()})

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from local.compose import interpolate
+from local.deployment.compose import interpolate
 
 ROOT = Path(__file__).resolve().parents[2]
 

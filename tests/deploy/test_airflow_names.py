@@ -22,11 +22,11 @@ from include.conventions.queues import Queue
 from include.loja import connections as loja
 from include.ocorrencias import connections as ocorrencias
 from include.vendas.tables import VENDAS
-from local import airflow
-from local.compose import ComposeError, airflow_environment, interpolate
-from local.settings import Settings
+from local.deployment import airflow
+from local.deployment.compose import ComposeError, airflow_environment, interpolate
+from local.deployment.settings import Settings
+from local.deployment.stack import AIRFLOW_PROCESSES
 from local.source.__main__ import main as source_commands
-from local.stack import AIRFLOW_PROCESSES
 from tests.deploy.conftest import ROOT, Compose
 
 OPTION = re.compile(r"AIRFLOW__([A-Z_]+?)__([A-Z_0-9]+)")

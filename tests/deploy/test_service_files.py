@@ -15,8 +15,8 @@ import pytest
 import redis
 import yaml
 
-from local.postgres import BINARIES, Postgres
-from local.server import Server, free_port
+from local.servers.postgres import BINARIES, Postgres
+from local.servers.server import Server, free_port
 from tests.deploy.conftest import ROOT, Compose
 
 PASSWORD = "0123456789abcdef"
@@ -110,7 +110,7 @@ def test_the_source_starts_with_its_schema_and_a_reader_that_has_its_password(
 
 
 def test_servers_get_the_parameters_that_tests_rely_on(compose: Compose) -> None:
-    from local.postgres import SETTINGS
+    from local.servers.postgres import SETTINGS
 
     command = compose.services["source"]["command"]
     parameters = dict(word.split("=") for word in command if "=" in word)

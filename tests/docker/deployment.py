@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import httpx
 from dotenv import dotenv_values
 
-from local.server import free_port
+from local.servers.server import free_port
 from tests.rest import token
 
 ROOT = Path(__file__).resolve().parents[2]

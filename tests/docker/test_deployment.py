@@ -303,6 +303,15 @@ def test_prometheus_answers_every_query_of_the_dashboards(deployment: Deployment
     assert (
         httpx.get(url, params={"query": "min(up)"}, timeout=30).json()["data"]["result"][0]["value"][1] == "1"
     )
+    # The scheduler counts tasks twice a minute: one has to wait for a worker that long, and then to run that long.
+    (queued,) = (expression for expression in asked if "airflow_ti_queued" in expression)
+    deployment.compose("pause", "airflow-worker")
+    try:
+        work = {"tarefa": "trabalho.trabalhar", "kwargs": {"nome": "medido", "segundos": 60}}
+        deployment.trigger("executar_tarefa", work)
+        wait(lambda: answered(queued), 120, "a task in a queue")
+    finally:
+        deployment.compose("unpause", "airflow-worker")
     try:
         wait(lambda: not missing(), 240, "rows for every query")
     except AssertionError as error:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.api import AirflowApi
-from local.stack import Deployment, fill
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment, fill
 from tests.e2e.runs import scheduled
 
 DAG_ID = "etl_vendas"

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 
 from include.conventions.queues import Queue
-from local.api import AirflowApi
-from local.stack import Deployment
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment
 from tests import rest
 from tests.e2e.runs import broker, gates
 

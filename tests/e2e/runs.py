@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import redis
 
-from local.api import AirflowApi, Run, pause
-from local.stack import Deployment
+from local.deployment.api import AirflowApi, Run, pause
+from local.deployment.stack import Deployment
 
 PATIENCE = 180.0
 Answer = TypeVar("Answer")

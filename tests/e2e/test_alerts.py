@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from local.api import AirflowApi
-from local.stack import Deployment
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment
 from tests.e2e.conftest import DAG_ID, PATIENCE
 from tests.e2e.runs import broker, ended, until
 from tests.receivers import TOKEN, Mailbox, Webhook

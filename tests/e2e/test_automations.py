@@ -13,10 +13,10 @@ import pytest
 
 from include.conventions.queues import Queue
 from include.vendas.tables import VENDAS
-from local.airflow import Worker
-from local.api import AirflowApi
-from local.compare import compare
-from local.stack import Deployment
+from local.compare.database import compare
+from local.deployment.airflow import Worker
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment
 from tests.e2e.conftest import DAG_ID as ETL
 from tests.e2e.conftest import PATIENCE
 from tests.e2e.load import DAG_ID, Load, probing

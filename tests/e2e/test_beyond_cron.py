@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from local.api import AirflowApi
-from local.stack import Deployment
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment
 from tests.e2e.conftest import PATIENCE
 from tests.e2e.runs import ended, instances, log, path, tries, until
 

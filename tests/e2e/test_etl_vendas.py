@@ -15,11 +15,11 @@ import psycopg
 import pytest
 
 from include.vendas.tables import VENDAS
-from local.api import AirflowApi, Run
-from local.compare import compare
-from local.demo import chain
+from local.compare.database import compare
+from local.demos.vendas import chain
+from local.deployment.api import AirflowApi, Run
+from local.deployment.stack import Deployment
 from local.source import simulator
-from local.stack import Deployment
 from tests.e2e.conftest import DAG_ID, HISTORY, PATIENCE
 from tests.e2e.runs import scheduled, until
 from tests.processes import ask_descendants

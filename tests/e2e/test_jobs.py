@@ -13,8 +13,8 @@ import requests
 
 from include.automations.jobs.client import Api, Outcome, RefusedError, UnusableError
 from include.automations.jobs.database import libpq
-from local.api import AirflowApi
-from local.stack import Deployment
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment
 from tests import rest
 from tests.e2e.runs import PATIENCE, broker, until
 from tests.receivers import Mailbox, Webhook

@@ -20,10 +20,10 @@ import pytest
 
 from include.loja.queues import rabbitmq, sqs
 from include.loja.queues.publish import POISON, generate
-from local.airflow import Triggerer, Worker
-from local.api import AirflowApi, Run
-from local.loja import WAREHOUSE, Loja
-from local.stack import Deployment
+from local.deployment.airflow import Triggerer, Worker
+from local.deployment.api import AirflowApi, Run
+from local.deployment.loja import WAREHOUSE, Loja
+from local.deployment.stack import Deployment
 from tests.conftest import ROOT
 from tests.e2e.runs import PATIENCE, ended, instances, log, path, resume, until
 from tests.otlp import Receiver

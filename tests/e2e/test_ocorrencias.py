@@ -14,8 +14,8 @@ import pytest
 
 from include.ocorrencias.csv_file import COLUMNS, NAME
 from include.ocorrencias.service import ABERTAS, ATIVIDADES, DESDE, POPS
-from local.api import AirflowApi
-from local.stack import Deployment
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment
 from tests import rest
 from tests.e2e.runs import broker, ended, instances, log, path, until
 from tests.incidents_service import Fault, IncidentsService, event

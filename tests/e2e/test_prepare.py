@@ -12,8 +12,8 @@ import pytest
 
 from deploy.prepare import JOBS_ROLE, USERS
 from include.conventions import pools
-from local.api import AirflowApi
-from local.stack import Deployment
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment
 
 
 def passwords(deployment: Deployment) -> dict[str, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from celery import Celery
 
-from local.api import AirflowApi, ApiError
-from local.stack import Deployment
+from local.deployment.api import AirflowApi, ApiError
+from local.deployment.stack import Deployment
 from tests.e2e.conftest import PATIENCE
 from tests.e2e.runs import broker, ended, every, instances, open_gate, until
 

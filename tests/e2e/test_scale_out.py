@@ -14,10 +14,10 @@ import yaml
 
 from include.conventions.pools import FONTE_VENDAS_BACKGROUND
 from include.vendas.tables import VENDAS
-from local.airflow import Scheduler, Worker
-from local.api import AirflowApi
-from local.compare import compare
-from local.stack import Deployment
+from local.compare.database import compare
+from local.deployment.airflow import Scheduler, Worker
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment
 from tests.conftest import ROOT
 from tests.e2e.conftest import DAG_ID, PATIENCE
 from tests.e2e.runs import ended, instances, open_gate, until

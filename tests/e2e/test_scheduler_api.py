@@ -20,8 +20,8 @@ import jwt
 import psycopg
 import pytest
 
-from local.api import AirflowApi
-from local.stack import Deployment
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment
 from tests import rest
 from tests.browser import chromium
 from tests.conftest import ROOT

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from include.vendas.tables import VENDAS
-from local.api import AirflowApi
-from local.stack import Deployment
+from local.deployment.api import AirflowApi
+from local.deployment.stack import Deployment
 from tests.conftest import ROOT
 from tests.e2e.conftest import DAG_ID, PATIENCE
 from tests.e2e.runs import scheduled

@@ -18,8 +18,8 @@ from include.mirror.declaration import Table
 from include.mirror.errors import RefusedError
 from include.mirror.plan import Read
 from include.mirror.run import check_run, move_batch
-from local.clickhouse import ClickHouse
-from local.postgres import Postgres
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
 from tests.conftest import empty_warehouse, new_source
 from tests.lab import Lab
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from local.clickhouse import ClickHouse
-from local.postgres import Postgres
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
 from tests.conftest import empty_warehouse, new_source
 from tests.integration.mixed import CHANGE_TYPES, KEYS, TYPES_OF_THEIR_OWN, VALUES, Shape
 from tests.lab import Lab

@@ -21,8 +21,8 @@ from include.mirror import contract
 from include.mirror.batch import Batch
 from include.mirror.errors import SourceError
 from include.mirror.plan import Read, Work
-from local.clickhouse import ClickHouse
-from local.postgres import Postgres
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
 from tests.lab import Lab
 
 STEPS = [

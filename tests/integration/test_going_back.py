@@ -14,9 +14,9 @@ from psycopg.conninfo import make_conninfo
 
 from include.mirror.declaration import Table
 from include.mirror.errors import SourceError
-from local.clickhouse import ClickHouse
-from local.postgres import BINARIES, Postgres
-from local.server import free_port
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import BINARIES, Postgres
+from local.servers.server import free_port
 from tests.conftest import empty_warehouse, new_source
 from tests.integration.test_reconcile import IMPATIENT, look
 from tests.lab import Lab

@@ -32,8 +32,8 @@ from include.mirror.ledger import Attempt
 from include.mirror.plan import Scan, Work
 from include.mirror.reconcile import Asked, Limits, reconcile
 from include.mirror.reports import Report
-from local.clickhouse import ClickHouse
-from local.postgres import Postgres
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
 from tests.conftest import empty_warehouse, new_source
 from tests.integration.test_crashes import STEPS as MOVING
 from tests.lab import Lab

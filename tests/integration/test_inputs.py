@@ -14,8 +14,8 @@ import pytest
 
 from include.mirror.declaration import Table
 from include.mirror.errors import RefusedError
-from local.clickhouse import ClickHouse
-from local.postgres import Postgres
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
 from tests.conftest import empty_warehouse, new_source
 from tests.lab import Lab
 

@@ -24,8 +24,8 @@ from include.mirror.reconcile import Asked, Limits, reconcile
 from include.mirror.reports import Report
 from include.mirror.types.registry import ENTRIES, EXTENSIONS, TEXTS
 from include.mirror.warehouse.ddl import bookkeeping
-from local.clickhouse import ClickHouse
-from local.postgres import Postgres
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
 from tests.conftest import empty_warehouse, new_source
 from tests.integration import mixed
 from tests.integration.mover import Movers

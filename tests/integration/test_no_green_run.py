@@ -20,7 +20,7 @@ from include.mirror.plan import Work
 from include.mirror.source.session import Source
 from include.mirror.warehouse.client import PINNED
 from include.mirror.warehouse.parts import Part, lost
-from local.postgres import Postgres
+from local.servers.postgres import Postgres
 from tests.conftest import new_source
 from tests.lab import Lab
 

@@ -11,12 +11,12 @@ from psycopg.conninfo import make_conninfo
 from include.mirror.engine import Engine
 from include.mirror.errors import RefusedError, SourceError
 from include.mirror.source.session import Source
-from local import pgbouncer
-from local.clickhouse import ClickHouse
-from local.debian import unpack
-from local.pgbouncer import PgBouncer
-from local.postgres import Postgres
-from local.server import free_port
+from local.servers import pgbouncer
+from local.servers.clickhouse import ClickHouse
+from local.servers.debian import unpack
+from local.servers.pgbouncer import PgBouncer
+from local.servers.postgres import Postgres
+from local.servers.server import free_port
 from tests.conftest import BASE_DATA, empty_warehouse, new_source
 from tests.lab import Lab
 from tests.local.store_fixtures import DEBIAN

@@ -25,8 +25,8 @@ import pytest
 from include.mirror.ledger import Attempt
 from include.mirror.reconcile import Asked, Limits, reconcile
 from include.vendas.tables import VENDAS
-from local.clickhouse import ClickHouse
-from local.postgres import Postgres
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
 from local.source.simulator import Traffic
 from local.source.simulator import run as simulate
 from tests.integration.mover import Movers, Running

@@ -24,8 +24,8 @@ from include.mirror.source.clock import clock, wait_until
 from include.mirror.source.session import APPLICATION_NAME, Source
 from include.mirror.source.table import SourceTable
 from include.mirror.window import Window
-from local.postgres import BINARIES, Postgres
-from local.server import free_port
+from local.servers.postgres import BINARIES, Postgres
+from local.servers.server import free_port
 from tests.lab import Lab
 
 

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from clickhouse_connect.driver.client import Client
 
-from local.clickhouse import ClickHouse
+from local.servers.clickhouse import ClickHouse
 
 Key = tuple[Any, ...]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from local.postgres import Postgres
-from local.server import free_port
+from local.servers.postgres import Postgres
+from local.servers.server import free_port
 
 PASSWORD = "p@ss: 'word'/ç%20"
 

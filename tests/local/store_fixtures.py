@@ -12,13 +12,13 @@ from secrets import token_urlsafe
 
 import pytest
 
-from local import mariadb, rabbitmq
-from local.aws import AWS
-from local.debian import unpack
-from local.mariadb import MariaDB
-from local.rabbitmq import RabbitMQ
-from local.server import free_port
-from local.settings import DEFAULT_FOLDER
+from local.deployment.settings import DEFAULT_FOLDER
+from local.servers import mariadb, rabbitmq
+from local.servers.aws import AWS
+from local.servers.debian import unpack
+from local.servers.mariadb import MariaDB
+from local.servers.rabbitmq import RabbitMQ
+from local.servers.server import free_port
 
 DEBIAN = DEFAULT_FOLDER / "debian"
 # No test cuts the power, and a crash of the processes loses nothing that the kernel has.

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from local.airflow import ApiServer
-from local.server import free_port
-from local.stack import Deployment
+from local.deployment.airflow import ApiServer
+from local.deployment.stack import Deployment
+from local.servers.server import free_port
 from tests import rest
 from tests.conftest import ROOT
 from tests.trigger import certificate

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.server import free_port
+from local.servers.server import free_port
 from tests.trigger.faulty import Faulty, answer, hung_up, lost, silent, truncated
 from tests.trigger.script import Script
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import trigger_script
-from local.server import free_port
+from local.servers.server import free_port
 from tests.trigger.faulty import Faulty, answer, lost
 from tests.trigger.script import PATIENCE
 from trigger_script import AirflowClient

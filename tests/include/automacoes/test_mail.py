@@ -10,7 +10,7 @@ import pytest
 
 from include.automacoes.mail import send_email
 from include.automations.errors import RequestError
-from local.server import free_port
+from local.servers.server import free_port
 from tests.receivers import Mailbox
 
 

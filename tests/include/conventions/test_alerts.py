@@ -19,8 +19,8 @@ import redis
 
 from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
-from local.redis import Redis
-from local.server import free_port
+from local.servers.redis import Redis
+from local.servers.server import free_port
 from tests.receivers import TOKEN, Mailbox, Webhook
 
 PASSWORD = "turns"

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from include.conventions import celery as settings
-from local.compose import airflow_environment, defaults
+from local.deployment.compose import airflow_environment, defaults
 
 
 def test_all_of_airflows_own_settings_are_there(monkeypatch: pytest.MonkeyPatch) -> None:

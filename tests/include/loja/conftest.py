@@ -13,9 +13,9 @@ from include.loja import mysql
 from include.loja.transfer import warehouse
 from include.loja.transfer.stage import Stage
 from include.loja.transfer.warehouse import Warehouse
-from local.aws import AWS, REGION
-from local.mariadb import MariaDB
-from local.postgres import Postgres
+from local.servers.aws import AWS, REGION
+from local.servers.mariadb import MariaDB
+from local.servers.postgres import Postgres
 
 _numbers = itertools.count(1)
 

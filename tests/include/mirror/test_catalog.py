@@ -11,7 +11,7 @@ from include.mirror import catalog
 from include.mirror.catalog import key_ranges, read, relation_names, server
 from include.mirror.names import pg
 from include.mirror.relation import Index, Relation
-from local.postgres import Postgres
+from local.servers.postgres import Postgres
 
 LONG = "ç" * 31 + "x"
 """63 bytes, the longest name there is."""

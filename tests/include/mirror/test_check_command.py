@@ -16,7 +16,7 @@ from include.mirror.__main__ import main
 from include.mirror.catalog import Server
 from include.mirror.declaration import Mirror, Schema, Table
 from include.mirror.survey import survey
-from local.postgres import Postgres
+from local.servers.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[3]
 

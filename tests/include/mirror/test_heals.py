@@ -15,9 +15,9 @@ from psycopg.conninfo import make_conninfo
 from include.mirror.errors import MirrorError, SourceAwayError, SourceError
 from include.mirror.heals import clickhouse_heals, login_heals, postgres_heals
 from include.mirror.source.session import Source
-from local.clickhouse import ClickHouse
-from local.postgres import Postgres
-from local.server import free_port
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
+from local.servers.server import free_port
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from include.mirror.relation import Index, KeyRange, Relation, SourceColumn, Sou
 from include.mirror.spec import TableSpec, resolve
 from include.mirror.triggers import is_transaction_time, sets
 from include.mirror.ways import Way, find_way
-from local.postgres import Postgres
+from local.servers.postgres import Postgres
 
 SCHEMA = """
 CREATE FUNCTION marca() RETURNS trigger LANGUAGE plpgsql AS $$

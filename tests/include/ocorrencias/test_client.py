@@ -15,7 +15,7 @@ from include.ocorrencias.client import Answer, Client
 from include.ocorrencias.errors import ContractError, ExhaustedError, RefusedError, SettingError
 from include.ocorrencias.service import ABERTAS, DESDE, Service
 from include.ocorrencias.settings import Policy
-from local.server import free_port
+from local.servers.server import free_port
 from tests.incidents_service import Fault, event
 from tests.include.ocorrencias.conftest import POLICY
 

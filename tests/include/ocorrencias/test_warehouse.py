@@ -14,7 +14,7 @@ from include.ocorrencias.client import HttpTransport
 from include.ocorrencias.errors import ContractError, RequestError
 from include.ocorrencias.settings import Settings, load
 from include.ocorrencias.warehouse import SQL, TABLES, VIEWS, Warehouse, opened
-from local.clickhouse import ClickHouse
+from local.servers.clickhouse import ClickHouse
 from tests.incidents_service import IncidentsService, event
 from tests.include.ocorrencias.conftest import POLICY
 

@@ -3,7 +3,7 @@
 import socket
 import sys
 
-from local.clickhouse import __main__ as service
+from local.servers.clickhouse import __main__ as service
 
 
 def listen(port: int) -> socket.socket:

@@ -13,7 +13,7 @@ import requests
 from include.automations.jobs.client import Api
 from include.automations.jobs.database import migrate
 from include.automations.jobs.store import Store
-from local.postgres import Postgres
+from local.servers.postgres import Postgres
 from tests.include.automations.jobs.recorder import PASSWORD, USER, Recorder
 
 _numbers = itertools.count(1)

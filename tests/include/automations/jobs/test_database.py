@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from include.automations.jobs import database
 from include.automations.jobs.schedule import Schedule
 from include.automations.jobs.store import Store
-from local.postgres import Postgres
+from local.servers.postgres import Postgres
 
 _numbers = itertools.count(1)
 TIMES = ("next_run_at", "last_run_at", "tried_at")

@@ -25,9 +25,9 @@ from include.loja.queues.consume import LOST, RETRIES, Away, Tally, consume
 from include.loja.queues.message import QUEUES, key
 from include.loja.queues.rabbitmq import RabbitMQ, publish, revive, waiting
 from include.loja.queues.stored import Stored, create_tables
-from local.mariadb import MariaDB
-from local.rabbitmq import RabbitMQ as Server
-from local.server import free_port
+from local.servers.mariadb import MariaDB
+from local.servers.rabbitmq import RabbitMQ as Server
+from local.servers.server import free_port
 from tests.include.loja.queues.letters import assert_stored_once, bodies, body, column, ids, name
 
 ROOT = Path(__file__).resolve().parents[4]

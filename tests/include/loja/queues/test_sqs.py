@@ -20,8 +20,8 @@ from include.loja.queues.consume import RETRIES, Away, Tally, consume
 from include.loja.queues.message import LARGEST, key
 from include.loja.queues.sqs import DEAD, SQS, SUFFIXES, declare, publish, revive, waiting
 from include.loja.queues.stored import Stored, create_tables
-from local.aws import AWS, REGION
-from local.mariadb import MariaDB
+from local.servers.aws import AWS, REGION
+from local.servers.mariadb import MariaDB
 from tests.include.loja.queues.letters import assert_stored_once, bodies, body, column, ids, name
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -7,11 +7,11 @@ import json
 import pytest
 from pymysql.connections import Connection
 
-from local.aws import AWS, REGION
-from local.mariadb import USER, MariaDB
-from local.postgres import Postgres
-from local.rabbitmq import USER as BROKER_USER
-from local.rabbitmq import RabbitMQ
+from local.servers.aws import AWS, REGION
+from local.servers.mariadb import USER, MariaDB
+from local.servers.postgres import Postgres
+from local.servers.rabbitmq import USER as BROKER_USER
+from local.servers.rabbitmq import RabbitMQ
 
 
 @pytest.fixture

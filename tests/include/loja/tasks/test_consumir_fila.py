@@ -28,8 +28,8 @@ from include.loja.queues.stored import metrics
 from include.loja.queues.waiting import AGAIN, MessagesWait
 from include.loja.settings import Queues, queues
 from include.loja.tasks import consumir_fila as tasks
-from local.aws import AWS
-from local.rabbitmq import RabbitMQ
+from local.servers.aws import AWS
+from local.servers.rabbitmq import RabbitMQ
 from tests.include.loja.queues.letters import assert_stored_once, ids
 
 ROOT = Path(__file__).resolve().parents[4]

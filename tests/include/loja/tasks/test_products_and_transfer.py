@@ -31,8 +31,8 @@ from include.loja.tasks import (
 )
 from include.loja.transfer import export, publish
 from include.loja.transfer.stage import Stage
-from local.rabbitmq import RabbitMQ
-from local.server import free_port
+from local.servers.rabbitmq import RabbitMQ
+from local.servers.server import free_port
 from tests.include.loja.conftest import Connect
 from tests.include.loja.rows import execute, read
 from tests.include.loja.transfer.test_transfer import order, product

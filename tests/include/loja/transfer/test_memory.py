@@ -12,9 +12,9 @@ import pytest
 from pymysql.connections import Connection
 
 from include.loja.transfer.stage import Stage
-from local.aws import AWS
-from local.mariadb import MariaDB
-from local.postgres import Postgres
+from local.servers.aws import AWS
+from local.servers.mariadb import MariaDB
+from local.servers.postgres import Postgres
 from tests.include.loja.rows import execute
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -27,7 +27,7 @@ from include.loja.transfer.publish import Chunk
 from include.loja.transfer.stage import Export, Stage
 from include.loja.transfer.table import Table
 from include.loja.transfer.warehouse import Warehouse
-from local.postgres import Postgres
+from local.servers.postgres import Postgres
 from tests.include.loja.rows import execute
 from tests.include.loja.transfer.test_transfer import GRACE, aside, extract, order, orders, product
 

@@ -9,8 +9,8 @@ import pytest
 from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import make_conninfo
 
-from local.clickhouse import ClickHouse
-from local.postgres import Postgres
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
 from tests.include.mirror.types.way import OPTIONS, Way
 
 OTHER_SETTINGS = {

@@ -1,0 +1,178 @@
+"""The few calls to Airflow's REST API that the demo and the tests make."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from local.deployment.settings import Settings
+
+FINISHED = ("success", "failed")
+PAGE = 100
+
+
+class ApiError(Exception):
+    """Airflow refused a request or did not come to an end in time; the message says which and why.
+
+    `status` is the refusal's HTTP status, None for what isn't one.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Run:
+    """One DAG run; `start` and `end` are its data interval, None for a run without one."""
+
+    run_id: str
+    run_type: str
+    state: str
+    start: datetime | None
+    end: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    conf: dict[str, Any]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took, None before it has ended."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+class AirflowApi:
+    """A client that is logged in as the deployment's admin; a context manager."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client = httpx.Client(base_url=settings.url, timeout=30)
+
+    def __enter__(self) -> Self:
+        """Log in. Raises ApiError."""
+        token = self.call(
+            "POST",
+            "/auth/token",
+            json={"username": self._settings.admin_user, "password": self._settings.admin_password},
+        )["access_token"]
+        self._client.headers["Authorization"] = f"Bearer {token}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def call(self, method: str, path: str, **request: Any) -> Any:
+        """Return what the API answers, parsed; `request` are httpx's parameters. Raises ApiError for all but 2xx."""
+        try:
+            answer = self._client.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise ApiError(f"{method} {path} got no answer: {error!r}") from error
+        if not answer.is_success:
+            raise ApiError(
+                f"{method} {path} answered {answer.status_code}: {answer.text[:500]}", answer.status_code
+            )
+        return answer.json()
+
+    def unpause(self, dag_id: str, timeout: float, check: Callable[[], None] = lambda: None) -> None:
+        """Wait until the DAG can be triggered, then let it run. Raises ApiError with the import errors in the way.
+
+        `check` is called while waiting, to raise when waiting has become pointless.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._is_ready(dag_id):
+            check()
+            if time.monotonic() > deadline:
+                errors = [
+                    f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
+                    for error in self.call("GET", "/api/v2/importErrors")["import_errors"]
+                ]
+                raise ApiError(
+                    f"DAG {dag_id} is not there after {timeout:g} s; {'; '.join(errors) or 'no import errors'}"
+                )
+            time.sleep(0.5)
+        self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
+
+    def _is_ready(self, dag_id: str) -> bool:
+        found = self.call("GET", "/api/v2/dags", params={"dag_id_pattern": dag_id, "exclude_stale": True})
+        if all(dag["dag_id"] != dag_id for dag in found["dags"]):
+            return False
+        # All DAGs of a file are listed as soon as the first of them is stored whole (FAB commits with each one's
+        # permissions); until its own turn has come, a DAG answers 404 to everything that needs its definition.
+        try:
+            self.call("GET", f"/api/v2/dags/{dag_id}/details")
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def runs(self, dag_id: str, since: datetime) -> list[Run]:
+        """Return the runs that started at `since` or later, the oldest first."""
+        runs: list[Run] = []
+        while True:
+            page = self.call(
+                "GET",
+                f"/api/v2/dags/{dag_id}/dagRuns",
+                params={
+                    "start_date_gte": since.isoformat(),
+                    "order_by": "start_date",
+                    "limit": PAGE,
+                    "offset": len(runs),
+                },
+            )
+            runs += [_run(entry) for entry in page["dag_runs"]]
+            if not page["dag_runs"] or len(runs) >= page["total_entries"]:
+                return runs
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Ask for a run with this conf and return its id."""
+        answer = self.call(
+            "POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf}
+        )
+        return str(answer["dag_run_id"])
+
+    def wait(self, dag_id: str, run_id: str, timeout: float, check: Callable[[], None] = lambda: None) -> Run:
+        """Return the run once it has ended, whatever its state. Raises ApiError when it doesn't in time."""
+        began = time.monotonic()
+        while True:
+            run = _run(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
+            if run.state in FINISHED:
+                return run
+            check()
+            waited = time.monotonic() - began
+            if waited > timeout:
+                raise ApiError(f"run {run_id} of {dag_id} is still {run.state} after {timeout:g} s")
+            pause(waited)
+
+
+def pause(waited: float) -> None:
+    """Sleep before the next question, after so many seconds of asking: each costs the API server."""
+    time.sleep(min(0.2 + waited / 20, 1))
+
+
+def _run(entry: dict[str, Any]) -> Run:
+    return Run(
+        run_id=entry["dag_run_id"],
+        run_type=entry["run_type"],
+        state=entry["state"],
+        start=_moment(entry["data_interval_start"]),
+        end=_moment(entry["data_interval_end"]),
+        started_at=_moment(entry["start_date"]),
+        finished_at=_moment(entry["end_date"]),
+        conf=entry["conf"] or {},
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

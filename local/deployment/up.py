@@ -1,0 +1,55 @@
+"""`make local`: everything at once, until Ctrl-C, on data that the next start picks up."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.panel import Panel
+
+from local.deployment.api import AirflowApi
+from local.deployment.settings import FILE_NAME
+from local.deployment.stack import AIRFLOW_PROCESSES, Deployment, Simulator, fill
+
+DAG_ID = "etl_vendas"
+# A machine under load imports Airflow slowly, seconds.
+PATIENCE = 180.0
+
+
+def run(folder: Path, console: Console, rate: float, history: int, loja: bool = False) -> None:
+    """Start everything, say where it is, and watch over it until a signal.
+
+    `rate` is in sales a second, 0 for none; `history` is the number of sales in a new source; with `loja` the store's
+    servers run too. Raises what the deployment raises; in particular ProcessDiedError when a process ends by itself.
+    """
+
+    def say(text: str) -> None:
+        console.print(f"{time.strftime('%H:%M:%S')}  {text}", markup=False, highlight=False)
+
+    with Deployment(folder, report=say) as deployment:
+        settings = deployment.settings
+        deployment.start_databases()
+        if loja:
+            deployment.start_loja()
+        say(fill(settings.source_dsn, history))
+        deployment.start_airflow(*AIRFLOW_PROCESSES)
+        with AirflowApi(settings) as api:
+            api.unpause(DAG_ID, PATIENCE, deployment.supervisor.check)
+        if rate:
+            deployment.start(Simulator(settings, rate))
+        # A pipe may end in a log; who can read the file may know the password.
+        password = (
+            settings.admin_password if console.is_terminal else f"see admin_password in {folder / FILE_NAME}"
+        )
+        console.print(
+            Panel.fit(
+                f"Airflow   {settings.url}\nuser      {settings.admin_user}\npassword  {password}\n"
+                f"logs      {settings.logs}\n\nCtrl-C stops everything; the data stays.",
+                title=DAG_ID,
+            ),
+            soft_wrap=True,
+        )
+        while True:
+            deployment.supervisor.check()
+            time.sleep(1)

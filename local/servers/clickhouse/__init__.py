@@ -1,0 +1,74 @@
+"""ClickHouse on one machine without Docker: one process owns the chDB engine and answers ClickHouse's HTTP interface.
+
+    CLICKHOUSE_PASSWORD=… python -m local.servers.clickhouse --data DIR --port N --user NAME
+
+It is for development, tests and demonstrations on a single machine: one user, loopback only, no cluster, no native
+protocol, no TLS. In production use a real ClickHouse server. What a client of clickhouse-connect may notice:
+
+- Files, other programs and URLs are out of its reach: no file(), url(), s3(), no dictionaries, no INFILE and OUTFILE,
+  only the table engines that need none of them. postgresql() works. Inside, the user is called `default`.
+- Every INSERT is acknowledged when it is written, also with async_insert. A body that breaks off writes nothing.
+- A client that goes away cancels its statement, whatever kind it is; a server does that for reading ones only.
+- The answer names the client's query id, but system.processes and KILL QUERY know the engine's own. There is no
+  system.query_log.
+- DateTime('zone') arrives in the Native format without its zone, as the same instant; DateTime64 keeps it.
+- No progress headers: for statements above 300 s give the client a longer send_receive_timeout.
+- INSERT … SELECT … FROM input() is refused, and so are ClickHouse's own blocks (compress=1, decompress=1);
+  Content-Encoding and Accept-Encoding work.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from local.servers.server import Server
+
+
+class ClickHouse(Server):
+    """The service as a child process on 127.0.0.1:`port`, with its data in the folder `data`."""
+
+    name = "clickhouse"
+
+    def __init__(self, data: Path, port: int, user: str, password: str, log: Path) -> None:
+        super().__init__(port, log)
+        self.data = data
+        self.user = user
+        self.password = password
+
+    def command(self) -> list[str]:
+        """Return the argument vector; the password travels in the environment."""
+        return [
+            *(sys.executable, "-m", "local.servers.clickhouse"),
+            *("--data", str(self.data), "--port", str(self.port), "--user", self.user),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment with the password, and with this repository on the module path."""
+        root = str(Path(__file__).resolve().parents[3])
+        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+        return {
+            **super().environment(),
+            "CLICKHOUSE_PASSWORD": self.password,
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
+
+    def ready(self) -> bool:
+        """Return True once /ping answers and the process that answers is the one started here."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=2) as answer:
+                return answer.read() == b"Ok.\n" and self.process is not None and self.process.poll() is None
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def client(self, **kwargs: Any) -> Any:
+        """Return a clickhouse-connect client for this service; keyword arguments go to `get_client`."""
+        import clickhouse_connect
+
+        return clickhouse_connect.get_client(
+            host="127.0.0.1", port=self.port, username=self.user, password=self.password, **kwargs
+        )

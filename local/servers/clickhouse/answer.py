@@ -1,0 +1,204 @@
+"""The response to one request: headers and errors as a ClickHouse server gives them, a result as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import tempfile
+import uuid
+from http import HTTPStatus
+
+from starlette.types import Send
+
+from local.servers.clickhouse.codecs import Encoder, encoder
+from local.servers.clickhouse.engine import Engine, Result
+from local.servers.clickhouse.errors import ClickHouseError
+from local.servers.clickhouse.job import Job
+from local.servers.clickhouse.pipe import PIECE, Pipe, in_thread
+from local.servers.clickhouse.request import Parameters
+from local.servers.clickhouse.statement import Kind
+
+# Answers up to this size go out only once the statement has ended, so that its error can still be their status.
+_HELD_BACK = 1 << 20
+# No format's end mark is longer than what of a stream stays back until the statement is known to have ended well.
+_TAIL = 64
+
+_CONTENT_TYPES = {
+    "CSV": "text/csv; charset=UTF-8",
+    "CSVWithNames": "text/csv; charset=UTF-8",
+    "JSON": "application/json; charset=UTF-8",
+    "JSONCompact": "application/json; charset=UTF-8",
+    "JSONEachRow": "application/x-ndjson; charset=UTF-8",
+    "TabSeparated": "text/tab-separated-values; charset=UTF-8",
+    "TSV": "text/tab-separated-values; charset=UTF-8",
+    "TabSeparatedWithNames": "text/tab-separated-values; charset=UTF-8",
+    "Native": "application/octet-stream",
+    "Arrow": "application/vnd.apache.arrow.file",
+    "ArrowStream": "application/vnd.apache.arrow.stream",
+    "Parquet": "application/vnd.apache.parquet",
+}
+
+
+class Answer:
+    """The response to one request."""
+
+    def __init__(self, send: Send, engine: Engine) -> None:
+        self._send = send
+        self._engine = engine
+        self._query_id: str = ""
+        self._timezone = engine.timezone
+        self._tag = secrets.token_hex(8)
+        self._started = False
+
+    def note(self, parameters: Parameters) -> None:
+        """Take over what the request says about its answer."""
+        self._query_id = parameters.url.get("query_id") or str(uuid.uuid4())
+        self._timezone = parameters.url.get("session_timezone") or self._engine.timezone
+
+    async def _start(self, status: HTTPStatus, headers: dict[str, str]) -> None:
+        common = {
+            "X-ClickHouse-Server-Display-Name": "clickhouse-embedded",
+            "X-ClickHouse-Query-Id": self._query_id,
+            "X-ClickHouse-Timezone": self._timezone,
+            "X-ClickHouse-Exception-Tag": self._tag,
+        }
+        self._started = True
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": int(status),
+                "headers": [
+                    (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+                    for name, value in {**common, **headers}.items()
+                    # A value of the client's own must not end a header's line.
+                    if value and value.isprintable()
+                ],
+            }
+        )
+
+    async def _body(self, data: bytes, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def plain(self, status: HTTPStatus, text: bytes) -> None:
+        """Answer with a text of the service itself."""
+        await self._start(
+            status, {"Content-Type": "text/plain; charset=UTF-8", "Content-Length": str(len(text))}
+        )
+        await self._body(text, more=False)
+
+    async def error(self, error: ClickHouseError) -> None:
+        """Answer with an error; in the middle of a result end it so that no client takes it for whole."""
+        text = error.text(self._engine.version).encode()
+        if not self._started:
+            await self._start(
+                error.status,
+                {
+                    "Content-Type": "text/plain; charset=UTF-8",
+                    "Content-Length": str(len(text)),
+                    "X-ClickHouse-Exception-Code": str(error.code),
+                },
+            )
+            await self._body(text, more=False)
+
+    def _broken_off(self, error: ClickHouseError) -> bytes:
+        """Return the block that a server (from 25.11) writes behind a result that an error has cut short."""
+        text = error.text(self._engine.version).encode()
+        tag = self._tag.encode()
+        return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (tag, text, len(text), tag)
+
+    def _result_headers(self, job: Job, result: Result | None, output_format: str | None) -> dict[str, str]:
+        counts = {
+            "read_rows": result.read_rows if result else 0,
+            "read_bytes": result.read_bytes if result else 0,
+            "written_rows": result.written_rows if result else 0,
+            "written_bytes": result.written_bytes if result else 0,
+            "total_rows_to_read": result.read_rows if result else 0,
+            "result_rows": result.result_rows if result else 0,
+            "result_bytes": result.result_bytes if result else 0,
+            "elapsed_ns": result.elapsed_ns if result else 0,
+        }
+        headers = {"X-ClickHouse-Summary": json.dumps({name: str(count) for name, count in counts.items()})}
+        if output_format:
+            headers["X-ClickHouse-Format"] = output_format
+        headers["Content-Type"] = _CONTENT_TYPES.get(output_format or "", "text/plain; charset=UTF-8")
+        return headers
+
+    async def statement(self, job: Job, work: asyncio.Future[Result]) -> None:
+        """Answer a statement whose whole output comes with its result."""
+        result = await asyncio.shield(work)
+        job.release()
+        named = job.statement.format if job.statement.kind is Kind.OTHER else None
+        gives_result = bool(result.output) or job.statement.gives_result
+        output_format = (named or job.parameters.default_format) if gives_result else None
+        headers = self._result_headers(job, result, output_format)
+        output = result.output
+        if output and (found := encoder(job.parameters.encodings)):
+            headers["Content-Encoding"], encode = found
+            output = await in_thread(lambda: encode.feed(result.output) + encode.finish())
+        await self._start(HTTPStatus.OK, {**headers, "Content-Length": str(len(output))})
+        await self._body(output, more=False)
+
+    async def query(self, job: Job, work: asyncio.Future[Result], source: Pipe) -> None:
+        """Send a query's result as it comes; leave the response unfinished when the query fails on the way.
+
+        Up to a size (for wait_end_of_query up to its end) the result is held back, so that an error of the query
+        can still be the answer's status, and the counts stand in its headers.
+        """
+        output_format = job.statement.format or job.parameters.default_format
+        with tempfile.SpooledTemporaryFile(max_size=4 * _HELD_BACK, dir=str(self._engine.spool)) as held:
+            size, ended = await self._hold(source, held, whole=job.parameters.waits_for_end)
+            result = None
+            if ended:
+                result = await asyncio.shield(work)
+                job.release()
+            headers = self._result_headers(job, result, output_format)
+            encode: Encoder | None = None
+            if size and (found := encoder(job.parameters.encodings)):
+                headers["Content-Encoding"], encode = found
+            elif ended:
+                headers["Content-Length"] = str(size)
+            await self._start(HTTPStatus.OK, headers)
+            tail = b""
+            held.seek(0)
+            while piece := held.read(PIECE):
+                tail = await self._pass_on(tail + piece, encode)
+        broken: ClickHouseError | None = None
+        if not ended:
+            while piece := await source.read():
+                tail = await self._pass_on(tail + piece, encode)
+            try:
+                await asyncio.shield(work)
+            except ClickHouseError as error:
+                # The engine has ended the format properly all the same: with its end mark the result would be whole.
+                broken = error
+                tail = self._broken_off(error)
+            job.release()
+        if encode is not None:
+            tail = encode.feed(tail) + encode.finish()
+        # Without its last chunk no client takes the answer for whole.
+        await self._body(tail, more=broken is not None)
+
+    async def _hold(
+        self, source: Pipe, held: tempfile.SpooledTemporaryFile[bytes], whole: bool
+    ) -> tuple[int, bool]:
+        """Read the result's beginning into `held`; return its size, and True when that is all of it."""
+        size = 0
+        while whole or size < _HELD_BACK:
+            piece = await source.read()
+            if not piece:
+                return size, True
+            size += len(piece)
+            if size > 4 * _HELD_BACK:
+                await in_thread(held.write, piece)
+            else:
+                held.write(piece)
+        return size, False
+
+    async def _pass_on(self, data: bytes, encode: Encoder | None) -> bytes:
+        """Send all but the tail of `data`, and return that."""
+        body = data[:-_TAIL]
+        if encode is not None:
+            body = await in_thread(encode.feed, body)
+        await self._body(body, more=True)
+        return data[-_TAIL:]

@@ -1,0 +1,234 @@
+"""ClickHouse's HTTP interface over the engine, as an ASGI application.
+
+Served by uvicorn with httptools, which Airflow brings along. An asynchronous server and not one of threads,
+because two of the promises need to see the connection while a statement runs: a client that goes away cancels its
+statement, and a body that breaks off is told from one that ended. What is long runs in threads: the engine
+releases the interpreter's lock, and so do the codecs.
+
+A request's way: check the password; read the statement from the URL and the body; for an INSERT write the rest
+of the body, decompressed, into an unnamed file, and only when it is complete run `INSERT … FROM INFILE`; for a
+query run `… INTO OUTFILE` on a pipe and send on what arrives. So the engine writes and reads every format in its
+own code, no body passes through it half, and memory stays flat however much data there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import IO, TypeVar
+
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from local.servers.clickhouse.access import authenticate, check_allowed
+from local.servers.clickhouse.answer import Answer
+from local.servers.clickhouse.codecs import Decoder, decoder
+from local.servers.clickhouse.engine import Engine
+from local.servers.clickhouse.errors import ClickHouseError
+from local.servers.clickhouse.job import ExternalTable, Job, form_keys
+from local.servers.clickhouse.pipe import PIECE, Pipe, in_thread
+from local.servers.clickhouse.request import Body, Parameters, write
+from local.servers.clickhouse.sessions import Sessions, session_timeout
+from local.servers.clickhouse.statement import Kind, Statement, guard, parse
+
+T = TypeVar("T")
+
+# A statement has to be found in this much of a body, as on a server (max_query_size).
+_HEAD = 256 << 10
+# A statement without data is held in memory; the engine's own limit (max_query_size) comes earlier.
+_LARGEST_STATEMENT = 64 << 20
+# A longer statement is parsed in a thread: some 40 ms for each 100 KB.
+_SHORT = 16 << 10
+_ENGINE_THREADS = 128
+_KILL_AGAIN = 0.1
+
+
+class Service:
+    """The ASGI application; `close` when the server has stopped."""
+
+    def __init__(self, engine: Engine, user: str, password: str) -> None:
+        self._engine = engine
+        self._user = user
+        self._password = password
+        self._threads = ThreadPoolExecutor(_ENGINE_THREADS, "statement")
+        self._sessions = Sessions(lambda: self._in_thread(lambda: engine.handle(lasting=True)))
+        self._requests: set[asyncio.Future[None]] = set()
+
+    async def close(self) -> None:
+        """Wait for the statements that are being cancelled, and close every handle."""
+        while self._requests:
+            await asyncio.wait(self._requests)
+        self._threads.shutdown(wait=True)
+        self._sessions.close()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        ended = asyncio.get_running_loop().create_future()
+        self._requests.add(ended)
+        request = Request(scope, receive)
+        body = Body(receive)
+        answer = Answer(send, self._engine)
+        try:
+            await self._answer(request, body, answer)
+        except ClickHouseError as error:
+            with contextlib.suppress(ClientDisconnect):
+                await body.discard()
+                await answer.error(error)
+        except ClientDisconnect:
+            return
+        except asyncio.CancelledError:
+            # Only the server cancels, when the service is stopped and its grace is over.
+            await answer.error(ClickHouseError(236, "ABORTED", "The service is being stopped"))
+        finally:
+            self._requests.discard(ended)
+            ended.set_result(None)
+
+    async def _answer(self, request: Request, body: Body, answer: Answer) -> None:
+        path, method = request.url.path, request.method
+        if path == "/ping" or (path == "/" and method in ("GET", "HEAD") and not request.url.query):
+            await answer.plain(HTTPStatus.OK, b"Ok.\n")
+        elif path not in ("/", "/query"):
+            await answer.plain(HTTPStatus.NOT_FOUND, f"There is no handle {path}; use / or /ping.\n".encode())
+        elif method not in ("GET", "POST"):
+            await answer.plain(HTTPStatus.METHOD_NOT_ALLOWED, b"Use GET or POST.\n")
+        else:
+            authenticate(request, self._user, self._password)
+            async with contextlib.AsyncExitStack() as stack:
+                await self._run(request, body, answer, stack)
+
+    async def _run(
+        self, request: Request, body: Body, answer: Answer, stack: contextlib.AsyncExitStack
+    ) -> None:
+        url = dict(request.query_params)
+        external: list[ExternalTable] = []
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            external = await self._read_form(request, url, stack)
+            body.ended = True
+        parameters = Parameters(url, request.headers)
+        answer.note(parameters)
+        for name in ("compress", "decompress"):
+            if parameters.flag(name):
+                raise ClickHouseError(
+                    48,
+                    "NOT_IMPLEMENTED",
+                    f"{name}=1 (ClickHouse's own blocks) is not supported here; use Content-Encoding and "
+                    "Accept-Encoding",
+                )
+        timeout = session_timeout(url.get("session_timeout"))
+        decode = decoder(request.headers.get("content-encoding", ""))
+        head = bytearray()
+        if text := url.get("query", "").strip():
+            head += text.encode() + b"\n"
+        statement = await _read_statement(body, decode, head)
+        text_read = bytes(head)
+        data: IO[bytes] | None = None
+        if statement.kind is Kind.INSERT:
+            data = self._unnamed_file(stack)
+            write(data, memoryview(text_read)[statement.data :])
+            await body.spool(decode, data)
+        check_allowed(request.method, parameters, statement)
+        use = stack.enter_context(contextlib.ExitStack())
+        if session := url.get("session_id"):
+            handle = await self._sessions.acquire(session, parameters.flag("session_check"))
+            use.callback(self._sessions.release, session, timeout)
+        else:
+            handle = await self._in_thread(lambda: self._engine.handle(lasting=False))
+            use.callback(handle.close)
+        job = Job(handle, use.close, parameters, statement, text_read, data, external)
+        await self._execute(request, job, answer)
+
+    async def _read_form(
+        self, request: Request, url: dict[str, str], stack: contextlib.AsyncExitStack
+    ) -> list[ExternalTable]:
+        """Read a form: its fields join the URL's parameters, its files become tables of the statement."""
+        form = await stack.enter_async_context(request.form(max_part_size=_LARGEST_STATEMENT))
+        url.update({name: value for name, value in form.multi_items() if isinstance(value, str)})
+        tables = []
+        for name, upload in form.multi_items():
+            if not isinstance(upload, UploadFile):
+                continue
+            structure_key, types_key, format_key = form_keys(name)
+            structure = url.get(structure_key)
+            if structure is None:
+                types = url.get(types_key)
+                if types is None:
+                    raise ClickHouseError(
+                        36,
+                        "BAD_ARGUMENTS",
+                        f"Neither structure nor types have not been specified for external table {name}",
+                    )
+                structure = ", ".join(f"_{number} {kind}" for number, kind in enumerate(types.split(","), 1))
+            guard(structure.encode())
+            file = self._unnamed_file(stack)
+            await in_thread(shutil.copyfileobj, upload.file, file, PIECE)
+            tables.append(ExternalTable(name, structure, url.get(format_key, "TabSeparated"), file))
+        return tables
+
+    def _unnamed_file(self, stack: contextlib.AsyncExitStack) -> IO[bytes]:
+        """Return a file that has no name and vanishes with its request, or with this process."""
+        return stack.enter_context(tempfile.TemporaryFile(dir=self._engine.spool, buffering=0))
+
+    async def _execute(self, request: Request, job: Job, answer: Answer) -> None:
+        """Run the job in a thread and send its answer; cancel it when the client, or the service, goes away."""
+        pipe = Pipe() if job.statement.kind is Kind.QUERY else None
+        if pipe is not None:
+            job.output = pipe.write_end
+        work = asyncio.get_running_loop().run_in_executor(self._threads, job.run)
+        # An error that nobody waits for any more is not one to report.
+        work.add_done_callback(lambda done: done.exception())
+        gone = asyncio.ensure_future(_disconnected(request))
+        sending = asyncio.ensure_future(
+            answer.statement(job, work) if pipe is None else answer.query(job, work, pipe)
+        )
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            sending.cancel()
+            await asyncio.wait({sending})
+            if pipe is not None:
+                pipe.close()
+            job.cancelled = True
+            while not work.done():
+                # Again and again: the statement may not have begun, or be between two of its steps.
+                await asyncio.to_thread(self._engine.kill, job.handle.tag)
+                await asyncio.wait({work}, timeout=_KILL_AGAIN)
+        if not sending.cancelled():
+            sending.result()
+
+
+async def _read_statement(body: Body, decode: Decoder, text: bytearray) -> Statement:
+    """Read a statement into `text`, whole or, for an INSERT with data, with the beginning of the data."""
+    whole = await body.read_into(text, decode, _HEAD)
+    try:
+        statement = await _parse(text)
+    except ClickHouseError:
+        # Cut off anywhere, a statement may look like what it is not.
+        if whole:
+            raise
+    else:
+        if whole or statement.kind is Kind.INSERT:
+            return statement
+    if not await body.read_into(text, decode, _LARGEST_STATEMENT):
+        raise ClickHouseError(
+            229, "QUERY_IS_TOO_LARGE", f"The statement is larger than {_LARGEST_STATEMENT} bytes"
+        )
+    return await _parse(text)
+
+
+async def _parse(text: bytearray) -> Statement:
+    return parse(bytes(text)) if len(text) < _SHORT else await in_thread(parse, bytes(text))
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,183 @@
+"""Content-Encoding in both directions, a piece at a time, by the libraries that clickhouse-connect uses itself."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import zlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import lz4.frame  # type: ignore[import-untyped]
+
+from local.servers.clickhouse.errors import ClickHouseError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+# The cheapest first: on a loopback port bytes cost less than the processor's time.
+PREFERENCE = ("lz4", "zstd", "br", "gzip", "deflate")
+
+_PIECE = 1 << 20
+
+
+class Encoder(Protocol):
+    """Compresses one response body."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what `data` adds to the compressed stream; may be empty."""
+
+    def finish(self) -> bytes:
+        """Return the end of the compressed stream."""
+
+
+class Decoder:
+    """Decompresses one request body; one that holds several frames after each other too, as clients send them."""
+
+    def __init__(self, encoding: str, make: Callable[[], Any]) -> None:
+        self._encoding = encoding
+        self._make = make
+        self._frame: Any = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the plain bytes of the next piece. Raises ClickHouseError when it is not of this encoding."""
+        plain = []
+        try:
+            while data:
+                if self._frame is None:
+                    self._frame = self._make()
+                plain.append(self._frame.decompress(data))
+                if not self._frame.eof:
+                    break
+                data = self._frame.unused_data or b""
+                self._frame = None
+        except (RuntimeError, zlib.error, zstd.ZstdError, EOFError) as error:
+            raise ClickHouseError(
+                271, "CANNOT_DECOMPRESS", f"The request body is not valid {self._encoding}: {error}"
+            ) from None
+        return plain[0] if len(plain) == 1 else b"".join(plain)
+
+    def finish(self) -> None:
+        """Raise ClickHouseError when the body ended inside a frame."""
+        if self._frame is not None:
+            raise ClickHouseError(
+                271, "CANNOT_DECOMPRESS", f"The request body ends in the middle of its {self._encoding} data"
+            )
+
+
+class _Plain(Decoder):
+    def __init__(self) -> None:
+        super().__init__("identity", lambda: None)
+
+    def feed(self, data: bytes) -> bytes:
+        return data
+
+
+class _BrotliFrame:
+    """brotli's decoder under the names that the other decoders share."""
+
+    def __init__(self) -> None:
+        brotli = importlib.import_module("brotli")
+        self._decoder = brotli.Decompressor()
+        self._error: type[Exception] = brotli.error
+        self.unused_data = b""
+
+    def decompress(self, data: bytes) -> bytes:
+        try:
+            plain: bytes = self._decoder.process(data)
+        except self._error as error:
+            raise RuntimeError(str(error)) from None
+        return plain
+
+    @property
+    def eof(self) -> bool:
+        finished: bool = self._decoder.is_finished()
+        return finished
+
+
+class _Lz4Encoder:
+    def __init__(self) -> None:
+        self._frame = lz4.frame.LZ4FrameCompressor()
+        self._head = self._frame.begin()
+
+    def feed(self, data: bytes) -> bytes:
+        head, self._head = self._head, b""
+        compressed: bytes = head + self._frame.compress(data)
+        return compressed
+
+    def finish(self) -> bytes:
+        head, self._head = self._head, b""
+        end: bytes = head + self._frame.flush()
+        return end
+
+
+class _StreamEncoder:
+    def __init__(self, compress: Callable[[bytes], bytes], flush: Callable[[], bytes]) -> None:
+        self.feed = compress
+        self.finish = flush
+
+
+def _zlib_encoder(bits: int) -> Encoder:
+    # Level 3 is the server's own default for HTTP.
+    stream = zlib.compressobj(level=3, wbits=bits)
+    return _StreamEncoder(stream.compress, stream.flush)
+
+
+def _zstd_encoder() -> Encoder:
+    stream = zstd.ZstdCompressor()
+    return _StreamEncoder(stream.compress, stream.flush)
+
+
+def _brotli_encoder() -> Encoder:
+    stream = importlib.import_module("brotli").Compressor(quality=3)
+    return _StreamEncoder(stream.process, stream.finish)
+
+
+_DECODERS: dict[str, Callable[[], Any]] = {
+    "lz4": lz4.frame.LZ4FrameDecompressor,
+    "zstd": zstd.ZstdDecompressor,
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    "deflate": zlib.decompressobj,
+}
+_ENCODERS: dict[str, Callable[[], Encoder]] = {
+    "lz4": _Lz4Encoder,
+    "zstd": _zstd_encoder,
+    "gzip": lambda: _zlib_encoder(31),
+    "deflate": lambda: _zlib_encoder(15),
+}
+
+# Clients offer brotli only where the same optional package is installed.
+if importlib.util.find_spec("brotli") is not None:
+    _DECODERS["br"] = _BrotliFrame
+    _ENCODERS["br"] = _brotli_encoder
+
+
+def decoder(encoding: str) -> Decoder:
+    """Return the decoder of a Content-Encoding header. Raises ClickHouseError for an unknown one."""
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return _Plain()
+    if name not in _DECODERS:
+        known = ", ".join(sorted(_DECODERS))
+        raise ClickHouseError(
+            89,
+            "UNKNOWN_COMPRESSION_METHOD",
+            f"Unknown Content-Encoding {encoding!r}; this service knows {known}",
+        )
+    return Decoder(name, _DECODERS[name])
+
+
+def encoder(accepted: str) -> tuple[str, Encoder] | None:
+    """Return name and encoder of the best encoding that an Accept-Encoding header allows, None for no encoding."""
+    offered = set()
+    for entry in accepted.lower().split(","):
+        name, _, weight = entry.strip().partition(";")
+        if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            offered.add(name.strip())
+    for name in PREFERENCE:
+        if name in offered and name in _ENCODERS:
+            return name, _ENCODERS[name]()
+    return None

@@ -1,0 +1,290 @@
+"""The one chDB engine of this process: opened on a data folder, used through handles, closed at the end.
+
+A handle is the engine's connection: it has its own current database, settings and temporary tables, and runs
+one statement at a time; handles run in parallel. The engine knows one user, whom its own configuration
+(written here) gives what a client needs of a ClickHouse, and nothing that reaches other files of the machine
+or other programs on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import re
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import chdb
+
+from local.servers.clickhouse.errors import ClickHouseError
+
+_TABLE_ENGINES = (
+    "MergeTree",
+    "ReplacingMergeTree",
+    "SummingMergeTree",
+    "AggregatingMergeTree",
+    "CollapsingMergeTree",
+    "VersionedCollapsingMergeTree",
+    "CoalescingMergeTree",
+    "Log",
+    "TinyLog",
+    "StripeLog",
+    "Memory",
+    "Null",
+    "Set",
+    "Join",
+    "Buffer",
+    "Merge",
+    "GenerateRandom",
+    "View",
+    "MaterializedView",
+    "PostgreSQL",
+    "Atomic",
+)
+
+# CREATE DICTIONARY is missing on purpose: in an embedded engine its EXECUTABLE source runs any program. FILE,
+# URL and the like are missing too; POSTGRES is what a warehouse of this project reads from.
+_GRANTS = (
+    "GRANT SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, "
+    "CREATE ARBITRARY TEMPORARY TABLE, CREATE FUNCTION, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, CHECK, KILL QUERY, "
+    "SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM FLUSH, SYSTEM DROP CACHE, dictGet ON *.*",
+    "GRANT POSTGRES ON *.*",
+    *(f"GRANT TABLE ENGINE ON {engine}" for engine in _TABLE_ENGINES),
+)
+
+_SERVER_XML = """<clickhouse>
+  <users_config>{users}</users_config>
+  <user_files_path>{user_files}/</user_files_path>
+  <access_control_improvements>
+    <table_engines_require_grant>true</table_engines_require_grant>
+  </access_control_improvements>
+</clickhouse>
+"""
+
+# implicit_select would run a misspelt statement as an expression; a server has it off. With async_insert an
+# INSERT waits in memory for others: here each is acknowledged when its parts are written.
+_USERS_XML = """<clickhouse>
+  <profiles><default><implicit_select>0</implicit_select><async_insert>0</async_insert></default></profiles>
+  <users><default>
+    <password></password>
+    <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
+    <profile>default</profile>
+    <quota>default</quota>
+    <grants>{grants}</grants>
+  </default></users>
+  <quotas><default/></quotas>
+</clickhouse>
+"""
+
+_SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+class DataFolderError(Exception):
+    """The data folder can't be used; one line that says why."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a statement left: its output (empty when it went to a file), and its counts."""
+
+    output: bytes
+    read_rows: int
+    read_bytes: int
+    written_rows: int
+    written_bytes: int
+    result_rows: int
+    result_bytes: int
+    elapsed_ns: int
+
+
+def quote(text: str) -> str:
+    """Return `text` as a string literal of ClickHouse."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def quote_name(name: str) -> str:
+    """Return `name` as a quoted identifier of ClickHouse."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+class Handle:
+    """One connection to the engine; never used by two threads at the same time."""
+
+    def __init__(self, location: str, lasting: bool) -> None:
+        """Open a handle; one that is not `lasting` serves one request and is then closed."""
+        self._lasting = lasting
+        self.tag = uuid.uuid4().hex
+        self._database = "default"
+        self._base_database = "default"
+        self._overlay: dict[str, str] = {}
+        self._own: dict[str, str] | None = None
+        try:
+            # The tag stands in the settings of each of the handle's queries: that is how `Engine.kill` finds them.
+            self._connection: Any = chdb.connect(
+                f"{location}&log_comment={self.tag}&storage_file_read_method=pread"
+            )
+        except RuntimeError as error:
+            raise ClickHouseError.from_engine(str(error)) from None
+
+    def query(
+        self, sql: str, output_format: str = "TabSeparated", params: Mapping[str, str] | None = None
+    ) -> Result:
+        """Run one statement. Raises ClickHouseError with the engine's own code and message."""
+        try:
+            result = self._connection.query(sql, output_format, params=dict(params or {}))
+        except (chdb.ChdbError, RuntimeError) as error:
+            raise ClickHouseError.from_engine(str(error)) from None
+        return Result(
+            output=result.bytes() or b"",
+            read_rows=result.storage_rows_read(),
+            read_bytes=result.storage_bytes_read(),
+            written_rows=result.rows_written(),
+            written_bytes=result.bytes_written(),
+            result_rows=result.rows_read(),
+            result_bytes=result.bytes_read(),
+            elapsed_ns=int(result.elapsed() * 1e9),
+        )
+
+    def prepare(self, database: str | None, settings: Mapping[str, str]) -> None:
+        """Lay a request's database and settings over the handle's own; those of the request before go away."""
+        wanted_database = database or self._base_database
+        if wanted_database != self._database:
+            self.query(f"USE {quote_name(wanted_database)}")
+            self._database = wanted_database
+        self._restore([name for name in self._overlay if name not in settings])
+        changed = {name: value for name, value in settings.items() if self._overlay.get(name) != value}
+        if not changed:
+            return
+        for name in changed:
+            if not _SETTING_NAME.match(name):
+                raise ClickHouseError(115, "UNKNOWN_SETTING", f"Unknown setting {name!r}")
+        if self._lasting and self._own is None:
+            self._own = self._changed()
+        try:
+            self.query("SET " + ", ".join(f"{name} = {quote(value)}" for name, value in changed.items()))
+        except ClickHouseError:
+            # Those before the bad one may be set already.
+            for name in changed:
+                self._overlay.pop(name, None)
+                with contextlib.suppress(ClickHouseError):
+                    self.query(f"SET {name} = {self._value(name)}")
+            raise
+        self._overlay.update(changed)
+
+    def _changed(self) -> dict[str, str]:
+        """Return the handle's own settings that are not defaults, as literals. No request's settings may lie over them."""
+        listed = self.query("SELECT name, hex(value) FROM system.settings WHERE changed")
+        return {
+            name: quote(bytes.fromhex(value).decode())
+            for name, value in (line.split("\t") for line in listed.output.decode().splitlines())
+        }
+
+    def bare(self) -> None:
+        """Take the last request's settings off the handle, so that a SET or USE changes the handle itself."""
+        self._restore(list(self._overlay))
+        self._own = None
+
+    def _value(self, name: str) -> str:
+        return (self._own or {}).get(name, "DEFAULT")
+
+    def changed_database(self) -> None:
+        """Note the current database after a USE statement: later requests without a database get it."""
+        name = self.query("SELECT currentDatabase() FORMAT TabSeparatedRaw").output.decode()
+        self._database = self._base_database = name.removesuffix("\n")
+
+    def _restore(self, names: list[str]) -> None:
+        if names:
+            self.query("SET " + ", ".join(f"{name} = {self._value(name)}" for name in names))
+            for name in names:
+                del self._overlay[name]
+
+    def close(self) -> None:
+        """Give the connection back to the engine; temporary tables of the handle are gone."""
+        self._connection.close()
+
+
+class Engine:
+    """The engine on one data folder, from construction until `close`."""
+
+    def __init__(self, data: Path) -> None:
+        """Open the engine. Raises DataFolderError when the folder can't be used or is in use."""
+        self.data = data.resolve()
+        try:
+            self.data.mkdir(parents=True, exist_ok=True)
+            service = self.data / "service"
+            service.mkdir(exist_ok=True)
+            (self.data / "user_files").mkdir(exist_ok=True)
+            self.spool = service / "spool"
+            self.spool.mkdir(exist_ok=True)
+            self._lock = (service / "lock").open("w")
+            self._configure(service)
+        except OSError as error:
+            raise DataFolderError(f"cannot use the data folder {data}: {error.strerror or error}") from None
+        self._claim()
+        if set("?&%#") & set(str(self.data)):
+            raise DataFolderError(f"the path of the data folder must hold none of ? & % #: {self.data}")
+        self._location = f"{self.data}?config-file={service / 'server.xml'}"
+        try:
+            self._admin = Handle(self._location, lasting=True)
+            self._plain_default_database()
+            known = self._admin.query("SELECT version(), timezone() FORMAT TabSeparatedRaw").output.decode()
+        except ClickHouseError as error:
+            raise DataFolderError(f"the engine cannot open {self.data}: {error.message}") from None
+        self._admin_use = threading.Lock()
+        self.version, self.timezone = known.split()
+
+    def _configure(self, service: Path) -> None:
+        users = service / "users.xml"
+        grants = "".join(f"<query>{escape(grant)}</query>" for grant in _GRANTS)
+        users.write_text(_USERS_XML.format(grants=grants))
+        (service / "server.xml").write_text(
+            _SERVER_XML.format(users=escape(str(users)), user_files=escape(str(self.data / "user_files")))
+        )
+
+    def _claim(self) -> None:
+        """Make sure that nothing else has the folder open: the engine itself would fail without a reason."""
+        status = self.data / "status"
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if status.exists():
+                # An engine that another program opened in its own process holds this lock of its own.
+                with status.open("rb") as held:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataFolderError(
+                f"the data folder {self.data} is in use by another process; stop that one, or give another --data"
+            ) from None
+
+    def _plain_default_database(self) -> None:
+        """Make `default` an ordinary database.
+
+        The embedded engine lays the folders of the machine over it, so that `FROM "/any/file"` reads a file,
+        and any unknown table there asks for the right to read files instead of being unknown.
+        """
+        metadata = self.data / "metadata"
+        self._admin.query("DETACH DATABASE default")
+        if (metadata / "default").exists():
+            self._admin.query("ATTACH DATABASE default")
+        else:
+            # It never had a table: the engine then forgets the database, but not its file.
+            (metadata / "default.sql").unlink(missing_ok=True)
+            self._admin.query("CREATE DATABASE default ENGINE = Atomic")
+
+    def handle(self, lasting: bool) -> Handle:
+        """Open a handle, for one request or for a session; some 0.2 ms."""
+        return Handle(self._location, lasting)
+
+    def kill(self, tag: str) -> None:
+        """Cancel what the handle with this tag runs at the moment; nothing happens when it runs nothing."""
+        with self._admin_use:
+            self._admin.query(f"KILL QUERY WHERE Settings['log_comment'] = {quote(tag)} ASYNC")
+
+    def close(self) -> None:
+        """Close the engine; every other handle must be closed already."""
+        self._admin.close()
+        self._lock.close()

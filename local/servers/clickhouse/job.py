@@ -1,0 +1,116 @@
+"""One statement of one request, as the engine runs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO
+
+from local.servers.clickhouse.engine import Handle, Result, quote_name
+from local.servers.clickhouse.errors import ClickHouseError
+from local.servers.clickhouse.request import Parameters
+from local.servers.clickhouse.statement import Kind, Statement, guard
+
+# Values of an INSERT that may be expressions are looked through for calls that reach files.
+_LARGEST_EXPRESSIONS = 1 << 20
+
+
+@dataclass
+class ExternalTable:
+    """A file of a form: a table that exists for one statement."""
+
+    name: str
+    structure: str
+    format: str
+    file: IO[bytes]
+
+
+@dataclass
+class Job:
+    """One statement on one handle; `run` belongs into a thread."""
+
+    handle: Handle
+    release: Callable[[], None]
+    """Gives the handle back, at most once: before the answer's last byte, for the client's next request may use it."""
+    parameters: Parameters
+    statement: Statement
+    text: bytes
+    data: IO[bytes] | None = None
+    external: list[ExternalTable] = field(default_factory=list)
+    output: int | None = None
+    """The pipe's end for a QUERY's result."""
+    cancelled: bool = False
+
+    def run(self) -> Result:
+        """Run the statement. Raises ClickHouseError; closes the output, so that its reader sees the end."""
+        try:
+            if self.cancelled:
+                raise ClickHouseError(394, "QUERY_WAS_CANCELLED", "Query was cancelled.")
+            try:
+                sql = self._sql()
+            except UnicodeDecodeError as error:
+                raise ClickHouseError(
+                    62, "SYNTAX_ERROR", f"The statement is not UTF-8: {error.reason}"
+                ) from None
+            return self._run(sql)
+        finally:
+            if self.output is not None:
+                os.close(self.output)
+
+    def _sql(self) -> str:
+        statement, text = self.statement, self.text
+        if statement.kind is Kind.OTHER:
+            return text[: statement.end].decode()
+        before = text[: statement.clause].decode()
+        if statement.kind is Kind.QUERY:
+            after = text[statement.clause : statement.end].decode()
+            if statement.format is None:
+                after += f"\nFORMAT {self.parameters.default_format}"
+            return f"{before}\nINTO OUTFILE '/dev/fd/{self.output}' APPEND\n{after}"
+        if self.data is None:
+            raise ClickHouseError(108, "NO_DATA_TO_INSERT", "The INSERT has no data")
+        settings = text[statement.clause : statement.end].decode()
+        return f"{before}\nFROM INFILE '/dev/fd/{self.data.fileno()}'\n{settings}\nFORMAT {statement.format}"
+
+    def _run(self, sql: str) -> Result:
+        handle = self.handle
+        settings = self.parameters.settings(
+            frozenset(key for table in self.external for key in form_keys(table.name))
+        )
+        if self.data is not None and self.statement.format == "Values":
+            settings |= _settings_for_values(self.data)
+        if self.statement.verb in ("SET", "USE"):
+            handle.bare()
+            settings = {}
+        handle.prepare(None if self.statement.verb == "USE" else self.parameters.database, settings)
+        try:
+            for table in self.external:
+                handle.query(f"CREATE TEMPORARY TABLE {quote_name(table.name)} ({table.structure})")
+                handle.query(
+                    f"INSERT INTO {quote_name(table.name)} FROM INFILE '/dev/fd/{table.file.fileno()}' "
+                    f"FORMAT {table.format}"
+                )
+            result = handle.query(sql, self.parameters.default_format, self.parameters.query_parameters)
+        finally:
+            for table in self.external:
+                handle.query(f"DROP TEMPORARY TABLE IF EXISTS {quote_name(table.name)}")
+        if self.statement.verb == "USE":
+            handle.changed_database()
+        return result
+
+
+def _settings_for_values(data: IO[bytes]) -> dict[str, str]:
+    """Keep expressions among an INSERT's values from reading files of the machine.
+
+    Returns settings for the statement. Raises ClickHouseError when one of the expressions calls file().
+    """
+    size = os.fstat(data.fileno()).st_size
+    if size > _LARGEST_EXPRESSIONS:
+        return {"input_format_values_interpret_expressions": "0"}
+    guard(os.pread(data.fileno(), size, 0))
+    return {}
+
+
+def form_keys(name: str) -> tuple[str, str, str]:
+    return f"{name}_structure", f"{name}_types", f"{name}_format"

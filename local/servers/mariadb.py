@@ -1,0 +1,195 @@
+"""MariaDB, which speaks MySQL's protocol, on the loopback interface: `mariadbd` from Debian's package, unpacked.
+
+The data folder is created on the first start and keeps the password that it was created with. The one account, `loja`,
+may do everything; the package's own anonymous and passwordless accounts are taken out before the server is first seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Self
+
+import pymysql
+
+from local.servers.debian import Unpacked
+from local.servers.server import Server, ServerError
+
+PACKAGES = ["mariadb-server-core"]
+USER = "loja"
+NOT_THERE_YET = 2003
+ACCESS_DENIED = 1045
+# What `mariadb-install-db` reads, in its order.
+SYSTEM_TABLES = [
+    "mysql_system_tables.sql",
+    "mysql_performance_tables.sql",
+    "mysql_system_tables_data.sql",
+    "maria_add_gis_sp_bootstrap.sql",
+    "mysql_sys_schema.sql",
+]
+SETTINGS = {
+    "bind-address": "127.0.0.1",
+    "character-set-server": "utf8mb4",
+    "collation-server": "utf8mb4_unicode_ci",
+    "default-time-zone": "+00:00",
+    "max-connections": "200",
+    "innodb-buffer-pool-size": "128M",
+    "innodb-log-file-size": "64M",
+    "performance-schema": "OFF",
+}
+
+
+class MariaDB(Server):
+    """One MariaDB server in `data`, listening on 127.0.0.1:`port`.
+
+    `settings` are server variables that add to or replace `SETTINGS`. They appear on the command line, so they must
+    hold no secret.
+    """
+
+    name = "MariaDB"
+
+    def __init__(
+        self,
+        data: Path,
+        port: int,
+        password: str,
+        log: Path,
+        tree: Unpacked,
+        settings: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(port, log)
+        self.data = data.absolute()
+        self.password = password
+        self.tree = tree
+        self.settings = {**SETTINGS, **(settings or {})}
+
+    def connect(self, database: str | None = None, **options: Any) -> pymysql.Connection[Any]:
+        """Return a connection as the account that may do everything."""
+        parameters = self.parameters(database)
+        # As bytes: PyMySQL would take the text for Latin-1.
+        parameters["password"] = self.password.encode()
+        return pymysql.connect(**parameters, charset="utf8mb4", **options)
+
+    def parameters(self, database: str | None = None) -> dict[str, Any]:
+        """Return what leads that account into a database: `include.loja.mysql.connect` takes it, and so does JSON."""
+        return {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": USER,
+            "password": self.password,
+            "database": database,
+        }
+
+    def create_database(self, name: str) -> None:
+        """Create an empty database unless it is there."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            quoted = name.replace("`", "``")
+            cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{quoted}`")
+
+    def command(self) -> list[str]:
+        """Return the argument vector of the foreground server process."""
+        return [
+            *self._program(),
+            f"--port={self.port}",
+            # In the data folder: the default is one place for all, and a long path would not fit.
+            "--socket=socket",
+            f"--pid-file={self.data / 'pid'}",
+            # Each connection waits otherwise for the name of an address that has none.
+            "--skip-name-resolve",
+            *(f"--{name}={value}" for name, value in self.settings.items()),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that finds the unpacked libraries."""
+        return {**os.environ, **self.tree.environment()}
+
+    def initialize(self) -> None:
+        """Create the data folder unless it is there. Raises ServerError with what the server said."""
+        if (self.data / "mysql").exists():
+            return
+        if self.data.exists() and any(self.data.iterdir()):
+            raise ServerError(f"{self.data} is neither empty nor a MariaDB data folder: name another folder")
+        if not self.password:
+            raise ServerError("the password is empty: it must hold at least one character")
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        # Built beside its place and moved there when complete: an interrupted one leaves no half folder.
+        unfinished = self.data.with_name(f"{self.data.name}.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        done = subprocess.run(
+            [*self._program(unfinished), "--bootstrap", "--enforce-storage-engine="],
+            env=self.environment(),
+            # Through a pipe, and the password hashed: no file and no command line has it.
+            input=self._bootstrap(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode != 0 or "ERROR" in done.stdout:
+            raise ServerError(f"MariaDB could not create {self.data}: {done.stdout.strip()[-2000:]}")
+        if self.data.exists():
+            self.data.rmdir()
+        unfinished.rename(self.data)
+
+    def start(self) -> Self:
+        """Create the data folder if needed, start, and wait until the server answers the password."""
+        self.initialize()
+        return super().start()
+
+    def ready(self) -> bool:
+        """Return True once this very process answers; raise ServerError when it refuses the password."""
+        if self.process is None or self._pid() != self.process.pid:
+            return False
+        try:
+            self.connect(connect_timeout=5).close()
+        except pymysql.OperationalError as error:
+            if error.args[0] == ACCESS_DENIED:
+                self.stop()
+                raise ServerError(
+                    f"the data folder {self.data} was created with another password for {USER!r}"
+                ) from None
+            return False
+        return True
+
+    def _program(self, data: Path | None = None) -> list[str]:
+        share = self.tree.program("/usr/share/mysql")
+        return [
+            str(self.tree.program("/usr/sbin/mariadbd")),
+            # No option file of the machine's or of the user's.
+            "--no-defaults",
+            # It refuses to run as root unless that is said.
+            *(["--user=root"] if os.geteuid() == 0 else []),
+            f"--datadir={data or self.data}",
+            f"--lc-messages-dir={share}",
+            f"--character-sets-dir={share / 'charsets'}",
+            f"--plugin-dir={data or self.data}",
+        ]
+
+    def _bootstrap(self) -> str:
+        share = self.tree.program("/usr/share/mysql")
+        hashed = hashlib.sha1(hashlib.sha1(self.password.encode()).digest()).hexdigest().upper()  # noqa: S324
+        return "\n".join(
+            [
+                "CREATE DATABASE mysql;",
+                "USE mysql;",
+                "SET @auth_root_socket = NULL;",
+                *((share / name).read_text() for name in SYSTEM_TABLES),
+                "DELETE FROM mysql.global_priv WHERE User <> 'mariadb.sys';",
+                "DELETE FROM mysql.proxies_priv;",
+                "FLUSH PRIVILEGES;",
+                f"GRANT ALL ON *.* TO '{USER}'@'127.0.0.1' IDENTIFIED VIA mysql_native_password USING '*{hashed}'"
+                " WITH GRANT OPTION;",
+                "",
+            ]
+        )
+
+    def _pid(self) -> int | None:
+        try:
+            return int((self.data / "pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return None

@@ -1,0 +1,163 @@
+"""RabbitMQ on the loopback interface: Debian's package and its Erlang, run from where they were unpacked.
+
+The scripts of both packages have absolute paths in them, so the Erlang machine is started directly, as
+`rabbitmq-server` would start it. Two of its habits are turned off: it is given its name at once, and with it a port of
+its own for other nodes, so that no `epmd` is started that would outlive it; and its HOME is the data folder, where its
+cookie then is. What is in its durable queues is kept there too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+import pika
+from pika.adapters.blocking_connection import BlockingConnection
+from pika.exceptions import AMQPError
+
+from local.servers.debian import Unpacked
+from local.servers.server import Server, ServerError, free_port
+
+PACKAGES = ["rabbitmq-server"]
+USER = "loja"
+NODE = "rabbit@localhost"
+
+
+class RabbitMQ(Server):
+    """One RabbitMQ node in `data`, listening on 127.0.0.1:`port`, with one account `loja`."""
+
+    name = "RabbitMQ"
+    start_timeout = 120.0
+
+    def __init__(self, data: Path, port: int, password: str, log: Path, tree: Unpacked) -> None:
+        super().__init__(port, log)
+        self.data = data.absolute()
+        self.password = password
+        self.tree = tree
+        self.nodes_port = free_port()
+
+    def url(self) -> str:
+        """Return the AMQP URL of the one virtual host, password included."""
+        return f"amqp://{USER}:{quote(self.password, safe='')}@127.0.0.1:{self.port}/%2F"
+
+    def connect(self) -> BlockingConnection:
+        """Return a connection."""
+        return BlockingConnection(pika.URLParameters(self.url()))
+
+    def command(self) -> list[str]:
+        """Return the argument vector, which turns into the Erlang machine."""
+        return [
+            # Nothing in RabbitMQ itself keeps two nodes from writing to one folder. The lock ends with the process.
+            *("flock", "--nonblock", "--no-fork", "--verbose", str(self.data / "lock")),
+            str(self._binaries() / "erlexec"),
+            "-noinput",
+            *("-boot", "start_sasl"),
+            *("-s", "rabbit", "boot"),
+            *("+W", "w"),
+            *("+B", "i"),
+            # Schedulers that have nothing to do sleep, rather than spin.
+            *("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"),
+            *("-syslog", "logger", "[]", "-syslog", "syslog_error_logger", "false"),
+            *("-kernel", "prevent_overlapping_partitions", "false"),
+            *("-kernel", "inet_dist_use_interface", "{127,0,0,1}"),
+            *("-sname", NODE),
+            *("-start_epmd", "false", "-erl_epmd_port", str(self.nodes_port)),
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which Erlang and RabbitMQ find themselves, and nothing of the machine's own."""
+        home = self._rabbit()
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))
+        }
+        return {
+            **own,
+            **self.tree.environment(),
+            "HOME": str(self.data),
+            "ROOTDIR": str(self._binaries().parents[1]),
+            "BINDIR": str(self._binaries()),
+            "EMU": "beam",
+            "PROGNAME": "erl",
+            "ERL_LIBS": str(home / "plugins"),
+            "ERL_CRASH_DUMP_SECONDS": "0",
+            "RABBITMQ_HOME": str(home),
+            "RABBITMQ_PLUGINS_DIR": str(home / "plugins"),
+            "RABBITMQ_NODENAME": NODE,
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self.nodes_port),
+            "RABBITMQ_MNESIA_BASE": str(self.data / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.data / "log"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_CONF_ENV_FILE": os.devnull,
+            "RABBITMQ_CONFIG_FILE": str(self.data / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.data / "none.config"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(self.data / "generated"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.data / "plugins"),
+        }
+
+    def start(self) -> Self:
+        """Write the configuration, start, and wait until the node answers the password."""
+        if not self.password:
+            raise ServerError("the password is empty: it must hold at least one character")
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.data / "plugins").write_text("[].\n")
+        (self.data / "definitions.json").write_text(json.dumps(definitions(self.password)))
+        # With definitions of its own the node makes no account `guest`.
+        (self.data / "rabbitmq.conf").write_text(
+            f"load_definitions = {self.data / 'definitions.json'}\nlog.console.level = info\nlog.file = false\n"
+        )
+        return super().start()
+
+    def ready(self) -> bool:
+        """Return True once a node answers with this password."""
+        with socket.socket() as probe:
+            # The client's own attempt would write its failure into the log of whoever waits.
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                return False
+        try:
+            self.connect().close()
+        except AMQPError:
+            # A wrong password too: this node knows the right one, so another one answers, and ours will end.
+            return False
+        return True
+
+    def _binaries(self) -> Path:
+        return _newest(self.tree.program("/usr/lib/erlang"), "erts-*") / "bin"
+
+    def _rabbit(self) -> Path:
+        return _newest(self.tree.program("/usr/lib/rabbitmq/lib"), "rabbitmq_server-*")
+
+
+def definitions(password: str) -> dict[str, object]:
+    """Return the one account and the one virtual host; the password is salted and hashed, as RabbitMQ keeps it."""
+    salt = secrets.token_bytes(4)
+    hashed = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+    return {
+        "users": [
+            {
+                "name": USER,
+                "password_hash": hashed,
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": [],
+            }
+        ],
+        "vhosts": [{"name": "/"}],
+        "permissions": [{"user": USER, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}],
+    }
+
+
+def _newest(folder: Path, pattern: str) -> Path:
+    found = sorted(folder.glob(pattern))
+    if not found:
+        raise ServerError(
+            f"there is no {pattern} in {folder}: the package has another layout than RabbitMQ 3.10's"
+        )
+    return found[-1]
