@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Asset, AssetAny, AssetWatcher, dag
 
+from dags.loja.queue_tasks import PARAMS, SETTINGS, wire
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
-from include.loja.consumer_dag import PARAMS, SETTINGS, wire
 from include.loja.queues.message import QUEUES
 from include.loja.queues.waiting import MessagesWait
 

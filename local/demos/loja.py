@@ -25,8 +25,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from include.loja.queues import rabbitmq, sqs
-from include.loja.queues.publish import POISON, generate
 from local.demos import loja_data as data
+from local.demos.publish import POISON, generate
 from local.demos.vendas import DemoError
 from local.deployment.airflow import Worker
 from local.deployment.api import AirflowApi, Run

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 
 from include.loja.queues import rabbitmq, sqs
-from include.loja.queues.publish import POISON, generate
+from local.demos.publish import POISON, generate
 from local.deployment.airflow import Triggerer, Worker
 from local.deployment.api import AirflowApi, Run
 from local.deployment.loja import WAREHOUSE, Loja

@@ -22,12 +22,12 @@ from pymysql.connections import Connection
 from include.loja.connections import rabbitmq
 from include.loja.errors import ConfigurationError, UnfinishedError
 from include.loja.queues.message import Broker
-from include.loja.queues.publish import main
 from include.loja.queues.report import tell, write
 from include.loja.queues.stored import metrics
 from include.loja.queues.waiting import AGAIN, MessagesWait
 from include.loja.settings import Queues, queues
 from include.loja.tasks import consumir_fila as tasks
+from local.demos.publish import main
 from local.servers.aws import AWS
 from local.servers.rabbitmq import RabbitMQ
 from tests.include.loja.queues.letters import assert_stored_once, ids
@@ -55,7 +55,7 @@ def connections(described: None, rabbitmq_server: RabbitMQ, aws: AWS) -> Iterato
 def publish(*arguments: str) -> str:
     """Run the publisher as people do."""
     done = subprocess.run(
-        [sys.executable, "-m", "include.loja.queues.publish", *arguments],
+        [sys.executable, "-m", "local.demos.publish", *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -143,7 +143,7 @@ def test_ids_beyond_all_dates_are_refused_in_one_line() -> None:
 
 def test_a_publisher_without_a_connection_says_so_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "include.loja.queues.publish", "--broker", "rabbitmq"],
+        [sys.executable, "-m", "local.demos.publish", "--broker", "rabbitmq"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "AIRFLOW_HOME": str(tmp_path)},
         capture_output=True,

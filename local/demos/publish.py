@@ -1,8 +1,9 @@
 """Publish messages for a demonstration, through the connections `rabbitmq_loja` or `sqs_loja`.
 
-    python -m include.loja.queues.publish --broker rabbitmq --count 10000 --poison 3
+    python -m local.demos.publish --broker rabbitmq --count 10000 --poison 3
 
-in the environment of the deployment. Ids are numbered from `--first`; publishing the same numbers again doubles nothing,
+in the environment of the deployment. The image has no such tool: a container gets this file by standard input, so it imports
+nothing of `local`. Ids are numbered from `--first`; publishing the same numbers again doubles nothing,
 as the consumers know them. Prints how many were published in which time. `criacao_produtos` publishes too, PRODUTO-0001
 and up (`notices`), so the ids here begin far from there.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from include.conventions.glance import Row, last_words, page
+from include.pages.glance import Row, last_words, page
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
