@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from pymysql.connections import Connection
     from pymysql.cursors import DictCursor
 
-    from include.loja.transfer.warehouse import Warehouse
+    from include.loja.transfer.destination import Destination
 
 MYSQL = "mysql_loja"
 RABBITMQ = "rabbitmq_loja"
 SQS = "sqs_loja"
-STAGE = "s3_stage"
+S3 = "s3_stage"
 WAREHOUSE = "redshift_dw"
 SUPPLIER = "fornecedor_loja"
 
@@ -83,24 +83,24 @@ def sqs() -> Any:
         ) from None
 
 
-def stage() -> Any:
+def s3() -> Any:
     """Return boto3's S3 client of the stage."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-    _connection(STAGE)
-    return S3Hook(aws_conn_id=STAGE).get_conn()
+    _connection(S3)
+    return S3Hook(aws_conn_id=S3).get_conn()
 
 
-def warehouse() -> Warehouse:
+def warehouse() -> Destination:
     """Return the warehouse: Redshift, or PostgreSQL in its place, as the connection's type says."""
     from include.loja.settings import copy_role
-    from include.loja.transfer.warehouse import postgres, redshift
+    from include.loja.transfer.destination import postgres, redshift
 
     found = _connection(WAREHOUSE)
     if found.conn_type == "redshift":
         from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
 
-        hook = RedshiftSQLHook(redshift_conn_id=WAREHOUSE, aws_conn_id=STAGE)
+        hook = RedshiftSQLHook(redshift_conn_id=WAREHOUSE, aws_conn_id=S3)
         return redshift(hook.get_conn, copy_role())
     if found.conn_type == "postgres":
         try:

@@ -10,14 +10,13 @@ from io import StringIO
 from typing import Any
 
 from include.conventions import queues
-from include.ocorrencias import connections, csv_file, replay
-from include.ocorrencias import warehouse as ch
+from include.ocorrencias import archive, connections, csv_file, replay
+from include.ocorrencias.archive import Registro
 from include.ocorrencias.client import Client, Transport
 from include.ocorrencias.collection import Contagem, collect, resolve_day
 from include.ocorrencias.errors import BusyError, DiskError, IncidentsError, RequestError, SettingError
 from include.ocorrencias.service import Service
 from include.ocorrencias.settings import Settings
-from include.ocorrencias.warehouse import Registro
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +48,10 @@ def check_conf(conf: Mapping[str, Any]) -> dict[str, Any]:
 def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment: datetime) -> dict[str, Any]:
     """Collect what a run is asked for, unless it was collected already; return its summary (JSON)."""
     asked = check_conf(conf)
-    database = ch.DATABASE if asked["modo"] == SERVICE else ch.REPLAYED
+    database = archive.DATABASE if asked["modo"] == SERVICE else archive.REPLAYED
     now = datetime.now(UTC)
-    with ch.opened(connections.warehouse(), database) as warehouse:
-        if found := warehouse.find(run_id):
+    with archive.opened(connections.warehouse(), database) as opened:
+        if found := opened.find(run_id):
             log.info("this run was collected at %s; its counts are kept", found.coletado_em)
             return _summary(found)
         # Not before: a run that was collected may be cleared when its day has long been out of reach.
@@ -61,11 +60,11 @@ def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment
         coleta = collect(
             Service(client),
             day,
-            warehouse.pops(),
+            opened.pops(),
             asked["aceitar_desatualizados"] or settings.accept_stale,
             settings.cache,
             now,
-            warehouse.keep_pop,
+            opened.keep_pop,
         )
         for one in coleta.recusados:
             log.warning("set aside: %s", one)
@@ -88,7 +87,7 @@ def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment
             tentativas=dict(client.tries),
             retentativas=client.retries,
         )
-        return _summary(warehouse.publish(registro, coleta))
+        return _summary(opened.publish(registro, coleta))
 
 
 def append_csv(settings: Settings, summary: Mapping[str, Any]) -> int:

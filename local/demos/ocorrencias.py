@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from include.ocorrencias import csv_file
-from include.ocorrencias.warehouse import REPLAYED
+from include.ocorrencias.archive import REPLAYED
 from local.demos.vendas import DemoError
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment

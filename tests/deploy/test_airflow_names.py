@@ -37,7 +37,7 @@ STORE = {
     loja.MYSQL: "mysql",
     loja.RABBITMQ: "amqp",
     loja.SQS: "aws",
-    loja.STAGE: "aws",
+    loja.S3: "aws",
     loja.WAREHOUSE: "postgres",
 }
 # Prints what Airflow knows by itself and by its providers, and how it reads the command lines it is given.

@@ -18,7 +18,7 @@ A refused message is tried three times in all (`RETRIES`), with a pause that the
 message whose delivery nobody finished comes again marked as such, and then goes through 2 to 6 alone; one that has
 come so `LOST` times probably ends the processes that take it, and joins the dead letters unseen. A process that lives to
 see the broker or the database fail takes its count back. Two consumers that hold the same message: see
-`stored`.
+`inbox`.
 
 A body that is published anew after it died is handled anew. One that died and was only not acknowledged is not.
 """
@@ -34,8 +34,8 @@ from typing import Any, Protocol
 import pymysql
 
 from include.loja.errors import StoreError
+from include.loja.queues.inbox import Inbox
 from include.loja.queues.message import Message, Poison, key, parse
-from include.loja.queues.stored import Stored
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Tally:
 
 def consume(
     queue: Queue,
-    stored: Stored,
+    stored: Inbox,
     batch: int,
     limit: int | None = None,
     seconds: float | None = None,
@@ -120,7 +120,7 @@ def consume(
     return tally
 
 
-def _settle_alone(queue: Queue, stored: Stored, suspect: Delivery, tally: Tally) -> None:
+def _settle_alone(queue: Queue, stored: Inbox, suspect: Delivery, tally: Tally) -> None:
     # Counted just before it is tried, and one by one: those that only travel with it are not suspected for ever.
     name = key(suspect.body)
     known = stored.failures([name]).get(name)
@@ -141,7 +141,7 @@ def _settle_alone(queue: Queue, stored: Stored, suspect: Delivery, tally: Tally)
     queue.acknowledge([suspect])
 
 
-def _settle(queue: Queue, stored: Stored, deliveries: Sequence[Delivery], tally: Tally) -> None:
+def _settle(queue: Queue, stored: Inbox, deliveries: Sequence[Delivery], tally: Tally) -> None:
     """Bring a batch to its end: stored, waiting or buried; then acknowledge what the queue need not keep."""
     failures = stored.failures({key(delivery.body) for delivery in deliveries})
     done: list[Delivery] = []
@@ -173,7 +173,7 @@ def _settle(queue: Queue, stored: Stored, deliveries: Sequence[Delivery], tally:
         queue.acknowledge(done)
 
 
-def _bury(queue: Queue, stored: Stored, delivery: Delivery, reason: str, tries: int, tally: Tally) -> None:
+def _bury(queue: Queue, stored: Inbox, delivery: Delivery, reason: str, tries: int, tally: Tally) -> None:
     name = key(delivery.body)
     log.error("%s joins the dead letters of %s: %s", name, stored.queue, reason)
     queue.bury(delivery, reason, tries)

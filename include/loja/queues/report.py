@@ -13,7 +13,7 @@ from opentelemetry import metrics
 from opentelemetry.metrics import Meter
 
 from include.loja.mysql import script
-from include.loja.queues.stored import FOLDER, Metrics
+from include.loja.queues.inbox import FOLDER, Metrics
 
 
 def write(connect: Callable[[], Any], run: str, numbers: Mapping[str, Metrics]) -> None:

@@ -11,9 +11,9 @@ from include.loja import connections
 from include.loja.errors import UnfinishedError
 from include.loja.queues import rabbitmq, sqs
 from include.loja.queues.consume import Queue, consume
+from include.loja.queues.inbox import Inbox, create_tables
 from include.loja.queues.message import Broker, key
 from include.loja.queues.report import tell, write
-from include.loja.queues.stored import Stored, create_tables
 from include.loja.settings import Queues
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,7 @@ def plan(
     with closing(connections.mysql()) as store:
         create_tables(store)
         for queue in queues if revive else ():
-            log.info(
-                "%d dead letters go back to %s", _revive(broker, queue, Stored(store, queue, run)), queue
-            )
+            log.info("%d dead letters go back to %s", _revive(broker, queue, Inbox(store, queue, run)), queue)
     planned = []
     for queue in queues:
         waiting = _waiting(broker, queue)
@@ -52,7 +50,7 @@ def work(
 ) -> dict[str, int]:
     """Be one consumer of a queue until it is empty or the time is over; return what it did."""
     with closing(connections.mysql()) as store, _open(settings, broker, queue, batch) as opened:
-        return vars(consume(opened, Stored(store, queue, run), batch, seconds=seconds))
+        return vars(consume(opened, Inbox(store, queue, run), batch, seconds=seconds))
 
 
 def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None) -> dict[str, dict[str, Any]]:
@@ -64,7 +62,7 @@ def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None)
     if failed is None:
         raise UnfinishedError("task planejar has failed, and says why: nothing was consumed")
     with closing(connections.mysql()) as store:
-        numbers = {queue: Stored(store, queue, run).measure() for queue in queues}
+        numbers = {queue: Inbox(store, queue, run).measure() for queue in queues}
     for queue, found in numbers.items():
         rate = "no rate" if found.taxa is None else f"{found.taxa:.1%}"
         log.info(
@@ -90,7 +88,7 @@ def _waiting(broker: Broker, queue: str) -> int:
         return sqs.waiting(client, queue)
 
 
-def _revive(broker: Broker, queue: str, stored: Stored) -> int:
+def _revive(broker: Broker, queue: str, stored: Inbox) -> int:
     def forget(body: bytes) -> None:
         stored.forget(key(body))
 

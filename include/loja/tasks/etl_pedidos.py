@@ -12,9 +12,9 @@ from include.loja import connections
 from include.loja.errors import RequestError
 from include.loja.settings import Transfer
 from include.loja.transfer import export, publish
+from include.loja.transfer.bucket import Bucket, Export, folder
 from include.loja.transfer.coverage import window
 from include.loja.transfer.export import Orders
-from include.loja.transfer.stage import Export, Stage, folder
 from include.loja.transfer.table import Figures
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,9 @@ def extract(
         until = publish.covered(session)
     start, end = window(resolve(asked), interval, until)
     log.info("orders changed in [%s, %s)", start.isoformat(), end.isoformat())
-    stage = Stage(connections.stage(), settings.bucket, settings.part_rows)
+    bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
     with closing(connections.mysql()) as connection:
-        read = export.orders_changed(connection, stage, folder(DAG, run), (start, end), settings.grace)
+        read = export.orders_changed(connection, bucket, folder(DAG, run), (start, end), settings.grace)
     return {"inicio": start.isoformat(), "fim": end.isoformat(), **dump(read)}
 
 
@@ -45,9 +45,9 @@ def load(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict[str
     """Publish the window in one transaction, compared before its commit; return what was read and set aside."""
     read = restore(extracted)
     start, end = (datetime.fromisoformat(extracted[name]) for name in ("inicio", "fim"))
-    stage = Stage(connections.stage(), settings.bucket, settings.part_rows)
+    bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
     with connections.warehouse().session() as session:
-        publish.orders(session, stage, read, (start, end), LOAD(run))
+        publish.orders(session, bucket, read, (start, end), LOAD(run))
     return {"lidos": read.source.rows, "rejeitados": read.set_aside.figures.rows}
 
 
@@ -56,7 +56,7 @@ def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> None
     with connections.warehouse().session() as session:
         if not publish.compare_load(session, LOAD(run), restore(extracted)):
             log.warning("another load was published since: it has been compared with its own extract")
-    Stage(connections.stage(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
+    Bucket(connections.s3(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
 
 
 def resolve(asked: tuple[str | None, str | None]) -> tuple[datetime, datetime] | None:

@@ -12,8 +12,8 @@ from typing import Any
 from include.loja import connections
 from include.loja.settings import Transfer
 from include.loja.transfer import export, publish
+from include.loja.transfer.bucket import Bucket, Export, folder
 from include.loja.transfer.export import Products
-from include.loja.transfer.stage import Export, Stage, folder
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,9 @@ LOAD = f"{DAG} {{}}".format
 
 def extract(settings: Transfer, run: str) -> dict[str, Any]:
     """Export all products, enriched; return the extract, for the tasks that follow."""
-    stage = Stage(connections.stage(), settings.bucket, settings.part_rows)
+    bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
     with closing(connections.mysql()) as connection:
-        read = export.products(connection, stage, folder(DAG, run))
+        read = export.products(connection, bucket, folder(DAG, run))
     for category, count in sorted(read.others.items()):
         log.warning("category %r has no categoria_id: %d products", category, count)
     return dump(read)
@@ -34,9 +34,9 @@ def extract(settings: Transfer, run: str) -> dict[str, Any]:
 
 def load(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> int:
     """Publish products and totals in one transaction; return how many products."""
-    stage = Stage(connections.stage(), settings.bucket, settings.part_rows)
+    bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
     with connections.warehouse().session() as session:
-        return publish.products(session, stage, restore(extracted), LOAD(run))
+        return publish.products(session, bucket, restore(extracted), LOAD(run))
 
 
 def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict
             publish.compare_products(session, read.export.figures, read.totals)
         else:
             log.warning("another load was published since: it has been compared with its own extract")
-    Stage(connections.stage(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
+    Bucket(connections.s3(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
     return {
         "linhas": read.export.figures.rows,
         "categorias": len(read.totals),

@@ -22,9 +22,9 @@ from include.loja.errors import StoreError
 from include.loja.settings import Transfer
 from include.loja.tasks import etl_pedidos, etl_produtos
 from include.loja.transfer import export, publish
+from include.loja.transfer.bucket import Bucket, folder
 from include.loja.transfer.export import Orders, Products
 from include.loja.transfer.publish import Chunk
-from include.loja.transfer.stage import Stage, folder
 from include.loja.transfer.table import PRODUCTS
 
 log = logging.getLogger(__name__)
@@ -37,44 +37,44 @@ LOAD = f"{DAG} {{}}".format
 
 def plan(settings: Transfer, run: str) -> list[str]:
     """Return the names of the chunks, one task each: `produtos`, and each range of orders as `pedidos-low-high`."""
-    stage, home = _stage(settings, run)
-    found = stage.get(f"{home}/plano.json")
+    bucket, home = _bucket(settings, run)
+    found = bucket.get(f"{home}/plano.json")
     if found is None:
         with closing(connections.mysql()) as connection:
             ranges = export.chunks(connection, settings.chunk_rows)
         found = {"chunks": [PRODUTOS, *(f"pedidos-{low}-{high}" for low, high in ranges)]}
-        stage.put(f"{home}/plano.json", found)
+        bucket.put(f"{home}/plano.json", found)
     chunks: list[str] = found["chunks"]
     return chunks
 
 
 def move(settings: Transfer, run: str, chunk: str) -> int:
     """Export one chunk unless that is done; return how many rows it has."""
-    stage, home = _stage(settings, run)
-    done = stage.get(f"{home}/{chunk}.json")
+    bucket, home = _bucket(settings, run)
+    done = bucket.get(f"{home}/{chunk}.json")
     if done is not None:
         log.info("%s was exported by an earlier try", chunk)
     else:
         with closing(connections.mysql()) as connection:
             if chunk == PRODUTOS:
-                done = etl_produtos.dump(export.products(connection, stage, home))
+                done = etl_produtos.dump(export.products(connection, bucket, home))
             else:
-                read = export.orders_of_chunk(connection, stage, home, _range(chunk), settings.grace)
+                read = export.orders_of_chunk(connection, bucket, home, _range(chunk), settings.grace)
                 done = etl_pedidos.dump(read)
-        stage.put(f"{home}/{chunk}.json", done)
+        bucket.put(f"{home}/{chunk}.json", done)
     rows: int = done["export"]["figures"]["rows"] if chunk == PRODUTOS else done["source"]["rows"]
     return rows
 
 
 def load(settings: Transfer, run: str) -> dict[str, int]:
     """Publish all chunks in one transaction, compared before its commit; return the rows per table."""
-    stage, home = _stage(settings, run)
-    products, orders = _read(stage, home)
+    bucket, home = _bucket(settings, run)
+    products, orders = _read(bucket, home)
     with connections.warehouse().session() as session:
-        session.fill(PRODUCTS, [products.export], stage)
+        session.fill(PRODUCTS, [products.export], bucket)
         parts = list(orders.values())
         publish.stage_orders(
-            session, stage, [each.kept for each in parts], [each.set_aside for each in parts]
+            session, bucket, [each.kept for each in parts], [each.set_aside for each in parts]
         )
         publish.begin(session, [*publish.PRODUCT_TABLES, *publish.ORDER_TABLES])
         publish.publish_products(session, products, LOAD(run))
@@ -89,8 +89,8 @@ def compare(settings: Transfer, run: str) -> dict[str, int]:
 
     Raises ComparisonError, naming table or chunks. A table that another load has changed since is left out, aloud.
     """
-    stage, home = _stage(settings, run)
-    products, orders = _read(stage, home)
+    bucket, home = _bucket(settings, run)
+    products, orders = _read(bucket, home)
     compared = {}
     with connections.warehouse().session() as session:
         if publish.is_last(session, "produtos", LOAD(run)):
@@ -101,17 +101,17 @@ def compare(settings: Transfer, run: str) -> dict[str, int]:
             compared["pedidos"] = sum(each.source.rows for each in orders.values())
     for table in {"produtos", "pedidos"} - set(compared):
         log.warning("%s: another load was published since, so it is not compared", table)
-    stage.remove(f"{home}/")
+    bucket.remove(f"{home}/")
     return compared
 
 
-def _stage(settings: Transfer, run: str) -> tuple[Stage, str]:
-    return Stage(connections.stage(), settings.bucket, settings.part_rows), folder(DAG, run)
+def _bucket(settings: Transfer, run: str) -> tuple[Bucket, str]:
+    return Bucket(connections.s3(), settings.bucket, settings.part_rows), folder(DAG, run)
 
 
-def _read(stage: Stage, home: str) -> tuple[Products, dict[str, Orders]]:
-    planned: Sequence[str] = (stage.get(f"{home}/plano.json") or {}).get("chunks", [])
-    found: dict[str, Mapping[str, Any] | None] = {name: stage.get(f"{home}/{name}.json") for name in planned}
+def _read(bucket: Bucket, home: str) -> tuple[Products, dict[str, Orders]]:
+    planned: Sequence[str] = (bucket.get(f"{home}/plano.json") or {}).get("chunks", [])
+    found: dict[str, Mapping[str, Any] | None] = {name: bucket.get(f"{home}/{name}.json") for name in planned}
     missing = [name for name, content in found.items() if content is None]
     if missing or not planned:
         raise StoreError(

@@ -22,9 +22,9 @@ from pymysql.cursors import DictCursor, SSDictCursor
 
 from include.loja.errors import ComparisonError, SourceError
 from include.loja.mysql import script, snapshot
+from include.loja.transfer.bucket import Bucket, Export
 from include.loja.transfer.enrich import enrich
 from include.loja.transfer.orders import split
-from include.loja.transfer.stage import Export, Stage
 from include.loja.transfer.table import ORDERS, PRODUCTS, SET_ASIDE, Figures
 
 NO_PRIVILEGE = 1227
@@ -60,14 +60,14 @@ class Orders:
     version: datetime
 
 
-def products(connection: Connection[DictCursor], stage: Stage, prefix: str) -> Products:
+def products(connection: Connection[DictCursor], bucket: Bucket, prefix: str) -> Products:
     """Export all products, enriched. Raises ComparisonError when what was written is not what the source sums up."""
     others: dict[str, int] = {}
     with connection.cursor() as cursor:
         cursor.execute(script("etl_produtos", "read_clock"))
         [row] = cursor.fetchall()
         version = row["now"].replace(tzinfo=UTC)
-    with snapshot(connection) as cursor, stage.writer(prefix, PRODUCTS) as writer:
+    with snapshot(connection) as cursor, bucket.writer(prefix, PRODUCTS) as writer:
         for row in stream(connection, script("etl_produtos", "extract_products"), EVERY):
             try:
                 enriched = enrich(row)
@@ -91,7 +91,7 @@ def products(connection: Connection[DictCursor], stage: Stage, prefix: str) -> P
 
 def orders_changed(
     connection: Connection[DictCursor],
-    stage: Stage,
+    bucket: Bucket,
     prefix: str,
     window: tuple[datetime, datetime],
     grace: timedelta,
@@ -100,7 +100,7 @@ def orders_changed(
     low, high = (instant.astimezone(UTC).replace(tzinfo=None) for instant in window)
     return _orders(
         connection,
-        stage,
+        bucket,
         prefix,
         ("etl_pedidos", "extract_window", "sum_window"),
         low,
@@ -112,14 +112,14 @@ def orders_changed(
 
 def orders_of_chunk(
     connection: Connection[DictCursor],
-    stage: Stage,
+    bucket: Bucket,
     prefix: str,
     chunk: tuple[int, int],
     grace: timedelta,
 ) -> Orders:
     """Export the orders with `linha` in [low, high), cleaned; raise as `products` does."""
     names = ("migracao_completa", "extract_orders", "sum_orders")
-    return _orders(connection, stage, prefix, names, chunk[0], chunk[1], None, grace)
+    return _orders(connection, bucket, prefix, names, chunk[0], chunk[1], None, grace)
 
 
 def chunks(connection: Connection[DictCursor], rows: int) -> list[tuple[int, int]]:
@@ -149,7 +149,7 @@ def stream(
 
 def _orders(
     connection: Connection[DictCursor],
-    stage: Stage,
+    bucket: Bucket,
     prefix: str,
     names: tuple[str, str, str],
     low: Any,
@@ -167,8 +167,8 @@ def _orders(
         )
     with (
         snapshot(connection) as cursor,
-        stage.writer(prefix, ORDERS) as kept,
-        stage.writer(prefix, SET_ASIDE) as aside,
+        bucket.writer(prefix, ORDERS) as kept,
+        bucket.writer(prefix, SET_ASIDE) as aside,
     ):
         version = now.replace(tzinfo=None)
         for row in stream(connection, script(folder, extract), values):

@@ -20,11 +20,11 @@ from decimal import Decimal
 
 from include.loja.errors import ComparisonError, OvertakenError
 from include.loja.mysql import script
+from include.loja.transfer.bucket import Bucket, Export
 from include.loja.transfer.coverage import BEGINNING, Load, covered_until
+from include.loja.transfer.destination import LEDGER, Session
 from include.loja.transfer.export import Orders, Products
-from include.loja.transfer.stage import Export, Stage
 from include.loja.transfer.table import ORDERS, PRODUCTS, SET_ASIDE, Figures
-from include.loja.transfer.warehouse import LEDGER, Session
 
 PRODUCT_TABLES = ("produtos", "produtos_agg")
 ORDER_TABLES = ("pedidos", "pedidos_rejeitados")
@@ -39,9 +39,9 @@ class Chunk:
     source: Figures
 
 
-def products(session: Session, stage: Stage, read: Products, load: str) -> int:
+def products(session: Session, bucket: Bucket, read: Products, load: str) -> int:
     """Publish products and totals by category; return how many rows. Raises ComparisonError or OvertakenError."""
-    session.fill(PRODUCTS, [read.export], stage)
+    session.fill(PRODUCTS, [read.export], bucket)
     begin(session, PRODUCT_TABLES)
     publish_products(session, read, load)
     session.connection.commit()
@@ -71,10 +71,10 @@ def compare_products(session: Session, expected: Figures, totals: Mapping[str, t
 
 
 def orders(
-    session: Session, stage: Stage, read: Orders, window: tuple[datetime, datetime], load: str
+    session: Session, bucket: Bucket, read: Orders, window: tuple[datetime, datetime], load: str
 ) -> None:
     """Publish a window's orders and what is set aside of them. Raises ComparisonError or OvertakenError."""
-    stage_orders(session, stage, [read.kept], [read.set_aside])
+    stage_orders(session, bucket, [read.kept], [read.set_aside])
     begin(session, ORDER_TABLES)
     _refuse_overtaken(session, "pedidos", read.version)
     session.run(script("etl_pedidos", "drop_overtaken"))
@@ -117,10 +117,12 @@ def compare_load(session: Session, load: str, read: Orders) -> bool:
     return True
 
 
-def stage_orders(session: Session, stage: Stage, kept: Sequence[Export], set_aside: Sequence[Export]) -> None:
+def stage_orders(
+    session: Session, bucket: Bucket, kept: Sequence[Export], set_aside: Sequence[Export]
+) -> None:
     """Fill both stages of the orders."""
-    session.fill(ORDERS, kept, stage)
-    session.fill(SET_ASIDE, set_aside, stage)
+    session.fill(ORDERS, kept, bucket)
+    session.fill(SET_ASIDE, set_aside, bucket)
 
 
 def publish_all_orders(
@@ -168,7 +170,7 @@ def begin(session: Session, tables: Sequence[str]) -> None:
     """Begin the publishing transaction: of two at once, the second sees what the first has done."""
     # Ends the transaction that reading has opened, whose snapshot may be from before the lock.
     session.connection.commit()
-    session.warehouse.lock(session.connection.cursor(), [*tables, LEDGER])
+    session.destination.lock(session.connection.cursor(), [*tables, LEDGER])
 
 
 def _refuse_overtaken(session: Session, table: str, version: datetime) -> None:

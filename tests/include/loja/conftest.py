@@ -10,9 +10,9 @@ import pytest
 from pymysql.connections import Connection
 
 from include.loja import mysql
-from include.loja.transfer import warehouse
-from include.loja.transfer.stage import Stage
-from include.loja.transfer.warehouse import Warehouse
+from include.loja.transfer import destination
+from include.loja.transfer.bucket import Bucket
+from include.loja.transfer.destination import Destination
 from local.servers.aws import AWS, REGION
 from local.servers.mariadb import MariaDB
 from local.servers.postgres import Postgres
@@ -46,17 +46,17 @@ def store(connect: Connect) -> Connection[Any]:
 
 
 @pytest.fixture
-def dw(postgres: Postgres) -> Warehouse:
+def dw(postgres: Postgres) -> Destination:
     """Return an empty warehouse: PostgreSQL in the place of Redshift."""
     name = f"dw_{next(_numbers)}"
     postgres.create_database(name)
-    return warehouse.postgres(postgres.dsn(name))
+    return destination.postgres(postgres.dsn(name))
 
 
 @pytest.fixture
-def stage(aws: AWS) -> Stage:
+def bucket(aws: AWS) -> Bucket:
     """Return a bucket on moto's S3, and parts of 40 rows."""
     client = aws.client("s3")
     name = f"stage-{next(_numbers)}"
     client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
-    return Stage(client, name, part_rows=40)
+    return Bucket(client, name, part_rows=40)

@@ -22,9 +22,9 @@ from pymysql.connections import Connection
 
 from include.loja.errors import ConfigurationError
 from include.loja.queues.consume import LOST, RETRIES, Away, Tally, consume
+from include.loja.queues.inbox import Inbox, create_tables
 from include.loja.queues.message import QUEUES, key
 from include.loja.queues.rabbitmq import RabbitMQ, publish, revive, waiting
-from include.loja.queues.stored import Stored, create_tables
 from local.servers.mariadb import MariaDB
 from local.servers.rabbitmq import RabbitMQ as Server
 from local.servers.server import free_port
@@ -59,7 +59,7 @@ def drain(broker: pika.URLParameters, store: Connection[Any], run: str = "drain"
     silent = 0
     with RabbitMQ(broker, QUEUE, batch, SHORT, PATIENCE) as queue:
         while silent < 3:
-            tally = consume(queue, Stored(store, QUEUE, run), batch)
+            tally = consume(queue, Inbox(store, QUEUE, run), batch)
             silent = 0 if tally.stored or tally.postponed or tally.buried else silent + 1
             total = Tally(
                 total.stored + tally.stored, total.postponed + tally.postponed, total.buried + tally.buried
@@ -119,7 +119,7 @@ def test_what_is_published_is_stored_once_and_measured(
     assert drain(broker, store, "run").stored == 151
     assert_stored_once(store, ids(1, 130))
     assert waiting(broker, QUEUE) == 0
-    assert vars(Stored(store, QUEUE, "run").measure()) == {
+    assert vars(Inbox(store, QUEUE, "run").measure()) == {
         "total": 130,
         "sucessos": 130,
         "falhas": 0,
@@ -131,7 +131,7 @@ def test_an_empty_queue_is_a_run_with_nothing_in_it(
     broker: pika.URLParameters, store: Connection[Any]
 ) -> None:
     assert drain(broker, store, "run") == Tally()
-    assert vars(Stored(store, QUEUE, "run").measure()) == {
+    assert vars(Inbox(store, QUEUE, "run").measure()) == {
         "total": 0,
         "sucessos": 0,
         "falhas": 0,
@@ -143,7 +143,7 @@ def test_the_urgent_come_first(broker: pika.URLParameters, store: Connection[Any
     publish(broker, QUEUE, bodies(1, 90))
     with RabbitMQ(broker, QUEUE, 30, SHORT, PATIENCE) as queue:
         for number, expected in enumerate(("alta", "media", "baixa"), start=1):
-            consume(queue, Stored(store, QUEUE, f"batch {number}"), 30, limit=30)
+            consume(queue, Inbox(store, QUEUE, f"batch {number}"), 30, limit=30)
             assert column(
                 store, f"SELECT DISTINCT prioridade FROM mensagens WHERE execucao = 'batch {number}'"
             ) == [expected]
@@ -174,7 +174,7 @@ def test_a_refused_message_is_tried_three_times_then_set_aside_with_the_reason(
         "PRODUTO-0002": ("MySQL 1644: não hoje", 3),
         "PRODUTO-0005": ("MySQL 1644: não hoje", 3),
     }
-    assert vars(Stored(store, QUEUE, "run").measure()) == {
+    assert vars(Inbox(store, QUEUE, "run").measure()) == {
         "total": 6,
         "sucessos": 4,
         "falhas": 2,
@@ -205,7 +205,7 @@ def test_poison_goes_straight_to_the_dead_letters(broker: pika.URLParameters, st
         reasons, ["no JSON", "not UTF-8", "tipo: Input should be", "1048576 bytes"], strict=True
     ):
         assert reason.startswith(start)
-    assert Stored(store, QUEUE, "run").measure().falhas == 4
+    assert Inbox(store, QUEUE, "run").measure().falhas == 4
 
 
 def dead(broker: pika.URLParameters) -> int:
@@ -228,7 +228,7 @@ def test_what_is_published_anew_after_its_death_is_a_case_of_its_own(
     drain(broker, store, "two")
     assert_stored_once(store, ids(1, 1))
     assert dead(broker) == 4
-    assert [vars(Stored(store, QUEUE, "two").measure())[which] for which in ("sucessos", "falhas")] == [1, 2]
+    assert [vars(Inbox(store, QUEUE, "two").measure())[which] for which in ("sucessos", "falhas")] == [1, 2]
 
 
 def test_another_content_of_a_dead_id_that_comes_again_unfinished_is_not_lost(
@@ -248,7 +248,7 @@ def test_a_fault_of_the_database_is_no_fault_of_a_message_however_long_it_lasts(
     broker: pika.URLParameters, store: Connection[Any]
 ) -> None:
     publish(broker, QUEUE, bodies(1, 3))
-    waiting_room = Stored(store, QUEUE, "run")
+    waiting_room = Inbox(store, QUEUE, "run")
     with store.cursor() as cursor:
         cursor.execute("RENAME TABLE movimentos TO elsewhere")
     for _ in range(LOST + 2):
@@ -267,7 +267,7 @@ def test_dead_letters_can_be_revived(broker: pika.URLParameters, store: Connecti
     assert drain(broker, store).buried == 3
     with store.cursor() as cursor:
         cursor.execute("DROP TRIGGER refuse")
-    stored = Stored(store, QUEUE, "revive")
+    stored = Inbox(store, QUEUE, "revive")
     assert revive(broker, QUEUE, lambda text: stored.forget(key(text))) == 3
     assert drain(broker, store).stored == 3
     assert_stored_once(store, ids(1, 3))

@@ -17,9 +17,9 @@ from botocore.config import Config
 from pymysql.connections import Connection
 
 from include.loja.queues.consume import RETRIES, Away, Tally, consume
+from include.loja.queues.inbox import Inbox, create_tables
 from include.loja.queues.message import LARGEST, key
 from include.loja.queues.sqs import DEAD, SQS, SUFFIXES, declare, publish, revive, waiting
-from include.loja.queues.stored import Stored, create_tables
 from local.servers.aws import AWS, REGION
 from local.servers.mariadb import MariaDB
 from tests.include.loja.queues.letters import assert_stored_once, bodies, body, column, ids, name
@@ -64,7 +64,7 @@ def drain(client: Any, store: Connection[Any], run: str = "drain", batch: int = 
     total = Tally()
     queue = SQS(client, QUEUE, VISIBILITY, PAUSE, PATIENCE)
     while left(client):
-        tally = consume(queue, Stored(store, QUEUE, run), batch)
+        tally = consume(queue, Inbox(store, QUEUE, run), batch)
         total = Tally(
             total.stored + tally.stored, total.postponed + tally.postponed, total.buried + tally.buried
         )
@@ -101,7 +101,7 @@ def test_what_is_published_is_stored_once_and_measured(client: Any, store: Conne
     assert drain(client, store, "run").stored == 81
     assert_stored_once(store, ids(1, 70))
     assert waiting(client, QUEUE) == 0
-    measured = Stored(store, QUEUE, "run").measure()
+    measured = Inbox(store, QUEUE, "run").measure()
     assert vars(measured) == {"total": 70, "sucessos": 70, "falhas": 0, "taxa": 1.0}
 
 
@@ -109,7 +109,7 @@ def test_the_urgent_come_first(client: Any, store: Connection[Any]) -> None:
     publish(client, QUEUE, bodies(1, 30))
     queue = SQS(client, QUEUE, VISIBILITY * 20, PAUSE, PATIENCE)
     for number, expected in enumerate(("alta", "media", "baixa"), start=1):
-        consume(queue, Stored(store, QUEUE, f"batch {number}"), 10, limit=10)
+        consume(queue, Inbox(store, QUEUE, f"batch {number}"), 10, limit=10)
         statement = f"SELECT DISTINCT prioridade FROM mensagens WHERE execucao = 'batch {number}'"
         assert column(store, statement) == [expected]
 
@@ -125,7 +125,7 @@ def test_a_refused_message_is_tried_three_times_then_set_aside_with_the_reason(
     assert dead_letters(client) == {
         "PRODUTO-0002": {"motivo": "MySQL 1644: não hoje", "tentativas": "3", "fila": QUEUE}
     }
-    measured = Stored(store, QUEUE, "run").measure()
+    measured = Inbox(store, QUEUE, "run").measure()
     assert vars(measured) == {"total": 4, "sucessos": 3, "falhas": 1, "taxa": 0.75}
 
 
@@ -150,7 +150,7 @@ def test_dead_letters_can_be_revived(client: Any, store: Connection[Any]) -> Non
     assert drain(client, store).buried == 2
     with store.cursor() as cursor:
         cursor.execute("DROP TRIGGER refuse")
-    stored = Stored(store, QUEUE, "revive")
+    stored = Inbox(store, QUEUE, "revive")
     assert revive(client, QUEUE, lambda text: stored.forget(key(text))) == 2
     assert drain(client, store).stored == 2
     assert_stored_once(store, ids(1, 2))
@@ -238,7 +238,7 @@ def test_a_large_message_is_revived_whole(client: Any, store: Connection[Any]) -
     assert drain(client, store).buried == 1
     with store.cursor() as cursor:
         cursor.execute("DROP TRIGGER refuse")
-    stored = Stored(store, QUEUE, "revive")
+    stored = Inbox(store, QUEUE, "revive")
     assert revive(client, QUEUE, lambda found: stored.forget(key(found))) == 1
     assert drain(client, store).stored == 1
     assert_stored_once(store, ids(1, 1))
@@ -248,7 +248,7 @@ def test_a_queue_that_is_gone_is_made_again(client: Any, store: Connection[Any])
     queue = SQS(client, QUEUE, VISIBILITY, PAUSE, PATIENCE)
     for suffix in SUFFIXES.values():
         client.delete_queue(QueueUrl=queue.urls[QUEUE + suffix])
-    assert consume(queue, Stored(store, QUEUE, "run"), 10) == Tally()
+    assert consume(queue, Inbox(store, QUEUE, "run"), 10) == Tally()
     assert waiting(client, QUEUE) == 0
 
 

@@ -22,10 +22,10 @@ from pymysql.cursors import DictCursor
 from include.loja import mysql
 from include.loja.queues import rabbitmq
 from include.loja.queues.consume import consume
+from include.loja.queues.inbox import Inbox, record_movement
 from include.loja.queues.message import Message
 from include.loja.queues.rabbitmq import RabbitMQ
 from include.loja.queues.sqs import SQS
-from include.loja.queues.stored import Stored, record_movement
 
 PATIENCE = timedelta(seconds=90)
 
@@ -55,7 +55,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         record_movement(cursor, message)
 
-    stored = Stored(mysql.connect(given["mysql"]), given["queue"], given["run"], effect)
+    stored = Inbox(mysql.connect(given["mysql"]), given["queue"], given["run"], effect)
     pause = timedelta(seconds=given.get("pause", 0))
     queue: Any
     if "amqp" in given["broker"]:

@@ -21,9 +21,9 @@ from pymysql.connections import Connection
 
 from include.loja.connections import rabbitmq
 from include.loja.errors import ConfigurationError, UnfinishedError
+from include.loja.queues.inbox import metrics
 from include.loja.queues.message import Broker
 from include.loja.queues.report import tell, write
-from include.loja.queues.stored import metrics
 from include.loja.queues.waiting import AGAIN, MessagesWait
 from include.loja.settings import Queues, queues
 from include.loja.tasks import consumir_fila as tasks

@@ -30,7 +30,7 @@ from include.loja.tasks import (
     migracao_completa,
 )
 from include.loja.transfer import export, publish
-from include.loja.transfer.stage import Stage
+from include.loja.transfer.bucket import Bucket
 from local.servers.rabbitmq import RabbitMQ
 from local.servers.server import free_port
 from tests.include.loja.conftest import Connect
@@ -42,9 +42,9 @@ NONE = (None, None)
 
 
 @pytest.fixture
-def settings(described: None, stage: Stage) -> Transfer:
+def settings(described: None, bucket: Bucket) -> Transfer:
     """Settings of small parts and chunks, beside the connections."""
-    return Transfer(stage.bucket, part_rows=20, chunk_rows=30, grace=timedelta(seconds=60))
+    return Transfer(bucket.name, part_rows=20, chunk_rows=30, grace=timedelta(seconds=60))
 
 
 def now(store: Connection[Any]) -> datetime:
@@ -57,8 +57,8 @@ def published(statement: str) -> list[tuple[Any, ...]]:
         return session.read(statement)
 
 
-def left_on_s3(stage: Stage) -> int:
-    return stage.client.list_objects_v2(Bucket=stage.bucket)["KeyCount"]
+def left_on_s3(bucket: Bucket) -> int:
+    return bucket.client.list_objects_v2(Bucket=bucket.name)["KeyCount"]
 
 
 @pytest.mark.usefixtures("described")
@@ -113,22 +113,22 @@ def test_atualizacao_precos(store: Connection[Any], tmp_path: Path) -> None:
     assert atualizacao_precos.apply("two", False, None) == {"igual": 1}
 
 
-def test_etl_produtos(store: Connection[Any], settings: Transfer, stage: Stage) -> None:
+def test_etl_produtos(store: Connection[Any], settings: Transfer, bucket: Bucket) -> None:
     for number in range(45):
         product(store, f"P{number}", "Brinquedos" if number == 0 else "Roupas", 10, number)
     extracted = json.loads(json.dumps(etl_produtos.extract(settings, "one")))
-    assert left_on_s3(stage) == 3
+    assert left_on_s3(bucket) == 3
     assert etl_produtos.load(settings, "one", extracted) == 45
     assert etl_produtos.validate(settings, "one", extracted) == {
         "linhas": 45,
         "categorias": 2,
         "sem_categoria_id": {"Brinquedos": 1},
     }
-    assert left_on_s3(stage) == 0
+    assert left_on_s3(bucket) == 0
     assert published("SELECT COUNT(*), SUM(valor_estoque) FROM produtos") == [(45, Decimal("9900.00"))]
 
 
-def test_etl_pedidos(store: Connection[Any], settings: Transfer, stage: Stage) -> None:
+def test_etl_pedidos(store: Connection[Any], settings: Transfer, bucket: Bucket) -> None:
     for number in range(45):
         order(store, number + 1, status="?" if number == 0 else "novo")
     end = now(store)
@@ -137,7 +137,7 @@ def test_etl_pedidos(store: Connection[Any], settings: Transfer, stage: Stage) -
     assert first["inicio"].startswith("1970-01-02")
     assert etl_pedidos.load(settings, "one", first) == {"lidos": 45, "rejeitados": 1}
     etl_pedidos.validate(settings, "one", first)
-    assert left_on_s3(stage) == 0
+    assert left_on_s3(bucket) == 0
     # A day is missing: the next run reads from where the last one was complete.
     later = etl_pedidos.extract(settings, "two", NONE, (now(store), now(store) + timedelta(microseconds=1)))
     assert datetime.fromisoformat(later["inicio"]) == end - timedelta(seconds=60)
@@ -156,7 +156,7 @@ def test_etl_pedidos(store: Connection[Any], settings: Transfer, stage: Stage) -
 def test_migracao_completa_resumes_where_it_died(
     store: Connection[Any],
     settings: Transfer,
-    stage: Stage,
+    bucket: Bucket,
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -194,7 +194,7 @@ def test_migracao_completa_resumes_where_it_died(
     # Nothing was removed: loading once more repairs it.
     migracao_completa.load(settings, "one")
     assert migracao_completa.compare(settings, "one") == {"produtos": 1, "pedidos": 71}
-    assert left_on_s3(stage) == 0
+    assert left_on_s3(bucket) == 0
 
 
 def test_runs_of_two_dags_may_have_one_name(store: Connection[Any], settings: Transfer) -> None:
@@ -234,7 +234,7 @@ def test_what_the_daily_load_brought_after_a_chunk_was_read_is_read_again(
     ("name", "call"),
     [
         ("mysql_loja", connections.mysql),
-        ("s3_stage", connections.stage),
+        ("s3_stage", connections.s3),
         ("redshift_dw", connections.warehouse),
         ("rabbitmq_loja", connections.rabbitmq),
     ],

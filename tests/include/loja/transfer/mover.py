@@ -17,9 +17,9 @@ import pyarrow.csv
 import pyarrow.parquet  # noqa: F401 - what they take by themselves belongs to the base
 
 from include.loja import mysql
-from include.loja.transfer import export, publish, warehouse
+from include.loja.transfer import destination, export, publish
+from include.loja.transfer.bucket import Bucket
 from include.loja.transfer.publish import Chunk
-from include.loja.transfer.stage import Stage
 
 
 def peak_mb() -> float:
@@ -31,15 +31,15 @@ def main() -> None:
     """Move everything as one chunk."""
     given = json.load(sys.stdin)
     connection = mysql.connect(given["mysql"])
-    stage = Stage(boto3.client("s3", **given["s3"]), given["bucket"], part_rows=50_000)
-    dw = warehouse.postgres(given["dsn"])
+    bucket = Bucket(boto3.client("s3", **given["s3"]), given["bucket"], part_rows=50_000)
+    dw = destination.postgres(given["dsn"])
     base = peak_mb()
     began = time.monotonic()
     [(low, high)] = export.chunks(connection, 1 << 40)
-    read = export.orders_of_chunk(connection, stage, "m", (low, high), timedelta(seconds=60))
+    read = export.orders_of_chunk(connection, bucket, "m", (low, high), timedelta(seconds=60))
     exported = time.monotonic()
     with dw.session() as session:
-        publish.stage_orders(session, stage, [read.kept], [read.set_aside])
+        publish.stage_orders(session, bucket, [read.kept], [read.set_aside])
         publish.begin(session, publish.ORDER_TABLES)
         publish.publish_all_orders(session, [Chunk(low, high, read.source)], read.until, read.version, "m")
         session.connection.commit()

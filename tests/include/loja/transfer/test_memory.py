@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pymysql.connections import Connection
 
-from include.loja.transfer.stage import Stage
+from include.loja.transfer.bucket import Bucket
 from local.servers.aws import AWS
 from local.servers.mariadb import MariaDB
 from local.servers.postgres import Postgres
@@ -46,21 +46,21 @@ def move(given: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def ends(mariadb: MariaDB, loja: str, aws: AWS, stage: Stage, postgres: Postgres) -> dict[str, Any]:
+def ends(mariadb: MariaDB, loja: str, aws: AWS, bucket: Bucket, postgres: Postgres) -> dict[str, Any]:
     """Return what `mover` is given."""
     postgres.create_database(f"memory_{loja}")
     return {
         "mysql": mariadb.parameters(loja),
         "s3": aws.parameters,
-        "bucket": stage.bucket,
+        "bucket": bucket.name,
         "dsn": postgres.dsn(f"memory_{loja}"),
     }
 
 
 def test_eight_times_the_rows_take_hardly_more_memory(
-    store: Connection[Any], mariadb_server: MariaDB, loja: str, aws: AWS, stage: Stage, postgres: Postgres
+    store: Connection[Any], mariadb_server: MariaDB, loja: str, aws: AWS, bucket: Bucket, postgres: Postgres
 ) -> None:
-    given = ends(mariadb_server, loja, aws, stage, postgres)
+    given = ends(mariadb_server, loja, aws, bucket, postgres)
     fill(store, 50_000)
     few = move(given)
     fill(store, 400_000)
@@ -72,9 +72,9 @@ def test_eight_times_the_rows_take_hardly_more_memory(
 
 @pytest.mark.soak
 def test_five_million_orders(
-    store: Connection[Any], mariadb_server: MariaDB, loja: str, aws: AWS, stage: Stage, postgres: Postgres
+    store: Connection[Any], mariadb_server: MariaDB, loja: str, aws: AWS, bucket: Bucket, postgres: Postgres
 ) -> None:
-    given = ends(mariadb_server, loja, aws, stage, postgres)
+    given = ends(mariadb_server, loja, aws, bucket, postgres)
     fill(store, 5_000_000)
     moved = move(given)
     assert moved["rows"] == 5_000_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from include.loja.errors import ConfigurationError
+from include.loja.transfer.bucket import Export, Part
+from include.loja.transfer.destination import copy_statement, manifest, redshift
 from include.loja.transfer.publish import LEDGER, ORDER_TABLES
-from include.loja.transfer.stage import Export, Part
 from include.loja.transfer.table import Figures
-from include.loja.transfer.warehouse import copy_statement, manifest, redshift
 
 ROLE = "arn:aws:iam::123456789012:role/carga-da-loja"
 

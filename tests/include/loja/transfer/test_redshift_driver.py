@@ -23,10 +23,10 @@ from pymysql.connections import Connection
 
 from include.loja import connections
 from include.loja.transfer import export, publish
+from include.loja.transfer.bucket import Bucket, Export
+from include.loja.transfer.destination import Destination
 from include.loja.transfer.publish import Chunk
-from include.loja.transfer.stage import Export, Stage
 from include.loja.transfer.table import Table
-from include.loja.transfer.warehouse import Warehouse
 from local.servers.postgres import Postgres
 from tests.include.loja.rows import execute
 from tests.include.loja.transfer.test_transfer import GRACE, aside, extract, order, orders, product
@@ -64,17 +64,17 @@ def relay(listener: socket.socket, port: int) -> None:
             threading.Thread(target=pump, args=ends, daemon=True).start()
 
 
-def insert(cursor: Any, name: str, table: Table, exported: Export, stage: Stage) -> None:
+def insert(cursor: Any, name: str, table: Table, exported: Export, bucket: Bucket) -> None:
     """Fill a stage as COPY does."""
     columns, values = ", ".join(table.columns), ", ".join(["%s"] * len(table.columns))
     for part in exported.parts:
-        for batch in stage.batches(part):
+        for batch in bucket.batches(part):
             for row in batch.to_pylist():
                 cursor.execute(f"INSERT INTO {name} ({columns}) VALUES ({values})", list(row.values()))
 
 
 @pytest.fixture
-def redshift(postgres: Postgres, dw: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
+def redshift(postgres: Postgres, dw: Destination, monkeypatch: pytest.MonkeyPatch) -> Iterator[Destination]:
     """Return the warehouse as the DAGs get it from a connection of type redshift; `dw` is the same one."""
     with closing(dw.connect()) as connection:
         name = connection.info.dbname
@@ -114,7 +114,7 @@ def redshift(postgres: Postgres, dw: Warehouse, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_everything_arrives_and_is_compared(
-    store: Connection[Any], stage: Stage, dw: Warehouse, redshift: Warehouse
+    store: Connection[Any], bucket: Bucket, dw: Destination, redshift: Destination
 ) -> None:
     product(store, "Camisa", "Roupas", "1.10", 2)
     product(store, 'Bola, "azul";\n', "Esportes", "0.01", 0)
@@ -122,14 +122,14 @@ def test_everything_arrives_and_is_compared(
     order(store, 1)
     order(store, 2, status="???")
     order(store, 3, cliente_id=(1 << 64) - 1, valor_total=None)
-    products = export.products(store, stage, "t")
-    read, window = extract(store, stage)
+    products = export.products(store, bucket, "t")
+    read, window = extract(store, bucket)
     with redshift.session() as session:
-        assert publish.products(session, stage, products, "products") == 2
+        assert publish.products(session, bucket, products, "products") == 2
         assert publish.is_last(session, "produtos", "products")
         publish.compare_products(session, products.export.figures, products.totals)
     with redshift.session() as session:
-        publish.orders(session, stage, read, window, "orders")
+        publish.orders(session, bucket, read, window, "orders")
         assert publish.compare_load(session, "orders", read)
         assert publish.covered(session) == read.until
     assert [line for line, *_ in orders(dw)] == [2]
@@ -137,11 +137,11 @@ def test_everything_arrives_and_is_compared(
 
     execute(store, "UPDATE pedidos SET status = 'enviado' WHERE linha = 3")
     ranges = export.chunks(store, 2)
-    found = [export.orders_of_chunk(store, stage, "t", chunk, GRACE) for chunk in ranges]
+    found = [export.orders_of_chunk(store, bucket, "t", chunk, GRACE) for chunk in ranges]
     chunks = [Chunk(*chunk, each.source) for chunk, each in zip(ranges, found, strict=True)]
     with redshift.session() as session:
         publish.stage_orders(
-            session, stage, [each.kept for each in found], [each.set_aside for each in found]
+            session, bucket, [each.kept for each in found], [each.set_aside for each in found]
         )
         publish.begin(session, publish.ORDER_TABLES)
         until, version = min(each.until for each in found), max(each.version for each in found)
@@ -152,18 +152,18 @@ def test_everything_arrives_and_is_compared(
 
 
 def test_two_loads_at_once_give_the_newer_state_and_keep_no_reader_waiting(
-    store: Connection[Any], stage: Stage, dw: Warehouse, redshift: Warehouse
+    store: Connection[Any], bucket: Bucket, dw: Destination, redshift: Destination
 ) -> None:
     order(store, 1, status="novo")
-    early = extract(store, stage)
+    early = extract(store, bucket)
     execute(store, "UPDATE pedidos SET status = 'pago'")
-    late = extract(store, stage)
+    late = extract(store, bucket)
     failed: list[Exception] = []
 
     def load_late() -> None:
         try:
             with redshift.session() as other:
-                publish.orders(other, stage, *late, "late")
+                publish.orders(other, bucket, *late, "late")
         except Exception as error:  # noqa: BLE001 - told in the main thread
             failed.append(error)
 
@@ -188,7 +188,7 @@ def test_two_loads_at_once_give_the_newer_state_and_keep_no_reader_waiting(
             real()
 
         session.connection.commit = commit
-        publish.orders(session, stage, *early, "early")
+        publish.orders(session, bucket, *early, "early")
         thread.join()
     assert failed == []
     assert [status for *_, status in orders(dw)] == ["pago"]

@@ -13,10 +13,10 @@ from pymysql.connections import Connection
 
 from include.loja.errors import ComparisonError, OvertakenError, SourceError
 from include.loja.transfer import export, publish
+from include.loja.transfer.bucket import Bucket, Export, folder
+from include.loja.transfer.destination import Destination
 from include.loja.transfer.publish import Chunk
-from include.loja.transfer.stage import Export, Stage, folder
 from include.loja.transfer.table import Figures
-from include.loja.transfer.warehouse import Warehouse
 from tests.include.loja.conftest import Connect
 from tests.include.loja.rows import execute, read
 
@@ -40,29 +40,29 @@ def clock(store: Connection[Any]) -> datetime:
     return now.replace(tzinfo=UTC)
 
 
-def extract(store: Connection[Any], stage: Stage, start: datetime = EVER) -> tuple[export.Orders, Any]:
+def extract(store: Connection[Any], bucket: Bucket, start: datetime = EVER) -> tuple[export.Orders, Any]:
     window = start, clock(store)
-    return export.orders_changed(store, stage, "t", window, GRACE), window
+    return export.orders_changed(store, bucket, "t", window, GRACE), window
 
 
 def load(
-    store: Connection[Any], stage: Stage, dw: Warehouse, start: datetime = EVER, name: str = "run"
+    store: Connection[Any], bucket: Bucket, dw: Destination, start: datetime = EVER, name: str = "run"
 ) -> None:
-    found, window = extract(store, stage, start)
+    found, window = extract(store, bucket, start)
     with dw.session() as session:
-        publish.orders(session, stage, found, window, name)
+        publish.orders(session, bucket, found, window, name)
 
 
-def ask(dw: Warehouse, statement: str) -> list[tuple[Any, ...]]:
+def ask(dw: Destination, statement: str) -> list[tuple[Any, ...]]:
     with dw.session() as session:
         return session.read(statement)
 
 
-def orders(dw: Warehouse) -> list[tuple[Any, ...]]:
+def orders(dw: Destination) -> list[tuple[Any, ...]]:
     return ask(dw, "SELECT linha, pedido_id, valor_total, status FROM pedidos ORDER BY linha")
 
 
-def aside(dw: Warehouse) -> list[tuple[Any, ...]]:
+def aside(dw: Destination) -> list[tuple[Any, ...]]:
     return ask(dw, "SELECT linha, motivo FROM pedidos_rejeitados ORDER BY linha")
 
 
@@ -70,7 +70,7 @@ def product(store: Connection[Any], *row: Any) -> None:
     execute(store, "INSERT INTO produtos (nome, categoria, preco, estoque) VALUES (%s, %s, %s, %s)", *row)
 
 
-def test_a_comparison_sees_one_state_whoever_publishes_meanwhile(dw: Warehouse) -> None:
+def test_a_comparison_sees_one_state_whoever_publishes_meanwhile(dw: Destination) -> None:
     count = "SELECT count(*) FROM produtos_agg"
     with dw.session() as reader, dw.session() as other:
         assert reader.read(count) == [(0,)]
@@ -82,7 +82,7 @@ def test_a_comparison_sees_one_state_whoever_publishes_meanwhile(dw: Warehouse) 
 
 
 def test_products_arrive_enriched_with_their_totals(
-    store: Connection[Any], stage: Stage, dw: Warehouse
+    store: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     for number in range(100):
         product(store, f"P{number}", "Roupas", "1.10", 2)
@@ -91,11 +91,11 @@ def test_products_arrive_enriched_with_their_totals(
     # For Redshift the same category, for MariaDB and PostgreSQL another.
     product(store, "Rede", "Esportes ", "0.01", 2)
     product(store, "Cadeira", "moveis", "10.00", 1)
-    found = export.products(store, stage, "t")
+    found = export.products(store, bucket, "t")
     assert [part.rows for part in found.export.parts] == [40, 40, 24]
     assert found.others == {"Esportes": 1, "Esportes ": 1, "moveis": 1}
     with dw.session() as session:
-        assert publish.products(session, stage, found, "run") == 104
+        assert publish.products(session, bucket, found, "run") == 104
         publish.compare_products(session, found.export.figures, found.totals)
     assert ask(dw, "SELECT * FROM produtos_agg ORDER BY categoria") == [
         ("Esportes", Decimal("0.01"), 7),
@@ -123,13 +123,13 @@ def test_products_arrive_enriched_with_their_totals(
     ],
 )
 def test_the_validation_fails_on_any_difference(
-    store: Connection[Any], stage: Stage, dw: Warehouse, table: str, change: str
+    store: Connection[Any], bucket: Bucket, dw: Destination, table: str, change: str
 ) -> None:
     product(store, "A", "Roupas", "1.10", 2)
     product(store, "B", "Roupas", "2.10", 2)
-    found = export.products(store, stage, "t")
+    found = export.products(store, bucket, "t")
     with dw.session() as session:
-        publish.products(session, stage, found, "run")
+        publish.products(session, bucket, found, "run")
         session.run(change)
         session.connection.commit()
         with pytest.raises(ComparisonError, match=f"^{table} (holds|has) "):
@@ -137,7 +137,7 @@ def test_the_validation_fails_on_any_difference(
 
 
 def test_orders_arrive_and_what_is_wrong_is_set_aside_with_its_reason(
-    store: Connection[Any], stage: Stage, dw: Warehouse
+    store: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     order(store, 1)
     order(store, 2, data="0000-00-00")
@@ -148,7 +148,7 @@ def test_orders_arrive_and_what_is_wrong_is_set_aside_with_its_reason(
     order(store, 5, status="enviado")
     order(store, (1 << 64) - 1)
     order(store, 6, cliente_id=(1 << 64) - 1)
-    load(store, stage, dw)
+    load(store, bucket, dw)
     assert orders(dw) == [
         (1, 1, Decimal("10.50"), "pago"),
         (5, 4, Decimal("7.00"), "pago"),
@@ -163,82 +163,86 @@ def test_orders_arrive_and_what_is_wrong_is_set_aside_with_its_reason(
         (9, "cliente_id is 18446744073709551615: it must be at most 9223372036854775807"),
     ]
     # The same once more is the same.
-    load(store, stage, dw)
+    load(store, bucket, dw)
     assert len(orders(dw)) == 3
     assert len(aside(dw)) == 6
 
 
-def test_changes_replace_and_lines_change_sides(store: Connection[Any], stage: Stage, dw: Warehouse) -> None:
+def test_changes_replace_and_lines_change_sides(
+    store: Connection[Any], bucket: Bucket, dw: Destination
+) -> None:
     order(store, 1, status="novo")
     order(store, 2, status="???")
     order(store, 3)
-    load(store, stage, dw)
+    load(store, bucket, dw)
     execute(store, "UPDATE pedidos SET status = 'pago' WHERE linha IN (1, 2)")
     execute(store, "UPDATE pedidos SET valor_total = -1 WHERE linha = 3")
     order(store, 1, status="entregue")
-    load(store, stage, dw)
+    load(store, bucket, dw)
     assert [(line, status) for line, _, _, status in orders(dw)] == [(2, "pago"), (4, "entregue")]
     assert [line for line, _ in aside(dw)] == [1, 3]
 
 
 def test_an_older_line_counts_again_when_the_newest_is_no_order_any_more(
-    store: Connection[Any], stage: Stage, dw: Warehouse
+    store: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     order(store, 1, status="novo")
     order(store, 1, status="pago")
     order(store, 2)
-    load(store, stage, dw)
+    load(store, bucket, dw)
     since = clock(store)
     execute(store, "UPDATE pedidos SET status = '???' WHERE linha = 2")
     # As the next day's run does: the first line is not in its window.
-    load(store, stage, dw, since, "next")
+    load(store, bucket, dw, since, "next")
     assert [(line, status) for line, _, _, status in orders(dw)] == [(1, "novo"), (3, "pago")]
     assert [line for line, _ in aside(dw)] == [2]
 
 
 def test_an_older_snapshot_does_not_replace_a_newer(
-    store: Connection[Any], stage: Stage, dw: Warehouse
+    store: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     order(store, 1, status="novo")
     order(store, 2, status="novo")
-    early, window = extract(store, stage)
+    early, window = extract(store, bucket)
     execute(store, "UPDATE pedidos SET status = 'pago' WHERE linha = 1")
     execute(store, "UPDATE pedidos SET status = '???' WHERE linha = 2")
-    load(store, stage, dw)
+    load(store, bucket, dw)
     with dw.session() as session:
-        publish.orders(session, stage, early, window, "late")
+        publish.orders(session, bucket, early, window, "late")
     assert [(line, status) for line, _, _, status in orders(dw)] == [(1, "pago")]
     assert [line for line, _ in aside(dw)] == [2]
 
 
 def test_a_transaction_that_commits_late_is_read_by_the_next_run(
-    store: Connection[Any], connect: Connect, stage: Stage, dw: Warehouse
+    store: Connection[Any], connect: Connect, bucket: Bucket, dw: Destination
 ) -> None:
     late = connect()
     late.begin()
     order(late, 1)
     order(store, 2)
     [(began,)] = read(store, "SELECT MIN(trx_started) FROM information_schema.innodb_trx")
-    load(store, stage, dw)
+    load(store, bucket, dw)
     late.commit()
     assert [line for line, *_ in orders(dw)] == [2]
     with dw.session() as session:
         until = publish.covered(session)
     assert until is not None
     assert until == began.replace(tzinfo=UTC) - GRACE
-    load(store, stage, dw, start=until, name="next")
+    load(store, bucket, dw, start=until, name="next")
     assert [line for line, *_ in orders(dw)] == [1, 2]
 
 
-def test_a_window_that_is_not_over_for_the_source_waits(store: Connection[Any], stage: Stage) -> None:
+def test_a_window_that_is_not_over_for_the_source_waits(store: Connection[Any], bucket: Bucket) -> None:
     with pytest.raises(SourceError, match="which is before"):
-        export.orders_changed(store, stage, "t", (EVER, clock(store) + timedelta(minutes=1)), GRACE)
+        export.orders_changed(store, bucket, "t", (EVER, clock(store) + timedelta(minutes=1)), GRACE)
 
 
-def test_readers_see_all_of_a_load_or_nothing(store: Connection[Any], stage: Stage, dw: Warehouse) -> None:
+def test_readers_see_all_of_a_load_or_nothing(
+    store: Connection[Any], bucket: Bucket, dw: Destination
+) -> None:
     for number in range(60):
         order(store, number + 1, status="novo")
-    load(store, stage, dw)
+    load(store, bucket, dw)
     execute(store, "UPDATE pedidos SET status = 'pago'")
     stop, seen = threading.Event(), set()
 
@@ -250,7 +254,7 @@ def test_readers_see_all_of_a_load_or_nothing(store: Connection[Any], stage: Sta
 
     looking = threading.Thread(target=look)
     looking.start()
-    load(store, stage, dw)
+    load(store, bucket, dw)
     stop.set()
     looking.join()
     assert seen
@@ -258,13 +262,13 @@ def test_readers_see_all_of_a_load_or_nothing(store: Connection[Any], stage: Sta
 
 
 def test_two_loads_at_once_give_the_newer_state_whoever_is_first(
-    store: Connection[Any], stage: Stage, dw: Warehouse
+    store: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     for number in range(60):
         order(store, number + 1, status="novo")
-    early = extract(store, stage)
+    early = extract(store, bucket)
     execute(store, "UPDATE pedidos SET status = 'pago'")
-    late = extract(store, stage)
+    late = extract(store, bucket)
     start = threading.Barrier(4)
     failed = []
 
@@ -272,7 +276,7 @@ def test_two_loads_at_once_give_the_newer_state_whoever_is_first(
         with dw.session() as session:
             start.wait()
             try:
-                publish.orders(session, stage, found, window, name)
+                publish.orders(session, bucket, found, window, name)
             except Exception as error:  # noqa: BLE001 - told in the main thread
                 failed.append(error)
 
@@ -292,12 +296,12 @@ def test_two_loads_at_once_give_the_newer_state_whoever_is_first(
 
 @pytest.mark.parametrize("name", ["drop_overtaken", "publish", "insert_load"])
 def test_a_loader_killed_in_the_middle_leaves_what_was_there(
-    store: Connection[Any], stage: Stage, dw: Warehouse, monkeypatch: pytest.MonkeyPatch, name: str
+    store: Connection[Any], bucket: Bucket, dw: Destination, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     order(store, 1, status="novo")
-    load(store, stage, dw)
+    load(store, bucket, dw)
     execute(store, "UPDATE pedidos SET status = 'pago'")
-    found, window = extract(store, stage)
+    found, window = extract(store, bucket)
     real = publish.script
 
     with dw.session() as session:
@@ -310,51 +314,51 @@ def test_a_loader_killed_in_the_middle_leaves_what_was_there(
 
         monkeypatch.setattr(publish, "script", dying)
         with pytest.raises(psycopg.Error):
-            publish.orders(session, stage, found, window, "dead")
+            publish.orders(session, bucket, found, window, "dead")
     monkeypatch.setattr(publish, "script", real)
     assert [status for *_, status in orders(dw)] == ["novo"]
     with dw.session() as session:
-        publish.orders(session, stage, found, window, "again")
+        publish.orders(session, bucket, found, window, "again")
     assert [status for *_, status in orders(dw)] == ["pago"]
     assert ask(dw, "SELECT carga FROM cargas ORDER BY ordem") == [("run",), ("again",)]
 
 
 def test_a_part_that_is_not_what_was_written_stops_the_load(
-    store: Connection[Any], stage: Stage, dw: Warehouse
+    store: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     for number in range(50):
         order(store, number + 1)
-    found, window = extract(store, stage)
+    found, window = extract(store, bucket)
     other, last = found.kept.parts
-    stage.client.copy_object(
-        Bucket=stage.bucket, Key=other.key, CopySource={"Bucket": stage.bucket, "Key": last.key}
+    bucket.client.copy_object(
+        Bucket=bucket.name, Key=other.key, CopySource={"Bucket": bucket.name, "Key": last.key}
     )
     with (
         dw.session() as session,
         pytest.raises(ComparisonError, match=r"parte-00001.parquet is not the file"),
     ):
-        publish.orders(session, stage, found, window, "run")
+        publish.orders(session, bucket, found, window, "run")
     short = Export("pedidos", [last], found.kept.figures)
     with dw.session() as session, pytest.raises(ComparisonError, match="the stage of pedidos holds"):
-        publish.stage_orders(session, stage, [short], [])
+        publish.stage_orders(session, bucket, [short], [])
     assert orders(dw) == []
 
 
 def test_everything_in_chunks_replaces_everything_and_is_compared(
-    store: Connection[Any], stage: Stage, dw: Warehouse
+    store: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     for number in range(100):
         order(store, number % 97 + 1, status="???" if number % 10 == 0 else "pago")
-    load(store, stage, dw)
+    load(store, bucket, dw)
     execute(store, "DELETE FROM pedidos WHERE linha = 50")
     ranges = export.chunks(store, 30)
     assert [low for low, _ in ranges] == [0, 31, 62, 92]
-    found = [export.orders_of_chunk(store, stage, "t", chunk, GRACE) for chunk in ranges]
+    found = [export.orders_of_chunk(store, bucket, "t", chunk, GRACE) for chunk in ranges]
     chunks = [Chunk(*chunk, each.source) for chunk, each in zip(ranges, found, strict=True)]
     until = min(each.until for each in found)
     with dw.session() as session:
         publish.stage_orders(
-            session, stage, [each.kept for each in found], [each.set_aside for each in found]
+            session, bucket, [each.kept for each in found], [each.set_aside for each in found]
         )
         publish.begin(session, publish.ORDER_TABLES)
         publish.publish_all_orders(session, chunks, until, max(each.version for each in found), "whole")
@@ -369,20 +373,20 @@ def test_everything_in_chunks_replaces_everything_and_is_compared(
 
 
 def test_what_was_read_before_a_whole_table_is_not_published_after_it(
-    store: Connection[Any], stage: Stage, dw: Warehouse
+    store: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     order(store, 1)
     order(store, 2)
     product(store, "A", "Roupas", "1.10", 2)
-    older, window = extract(store, stage)
-    older_products = export.products(store, stage, "t")
+    older, window = extract(store, bucket)
+    older_products = export.products(store, bucket, "t")
     execute(store, "DELETE FROM pedidos WHERE pedido_id = 2")
     execute(store, "UPDATE produtos SET preco = 5")
     [chunk] = export.chunks(store, 100)
-    whole = export.orders_of_chunk(store, stage, "t", chunk, GRACE)
-    newer_products = export.products(store, stage, "t")
+    whole = export.orders_of_chunk(store, bucket, "t", chunk, GRACE)
+    newer_products = export.products(store, bucket, "t")
     with dw.session() as session:
-        publish.stage_orders(session, stage, [whole.kept], [whole.set_aside])
+        publish.stage_orders(session, bucket, [whole.kept], [whole.set_aside])
         publish.begin(session, publish.ORDER_TABLES)
         chunks = [Chunk(*chunk, whole.source)]
         publish.publish_all_orders(session, chunks, whole.until, whole.version, "whole")
@@ -390,17 +394,17 @@ def test_what_was_read_before_a_whole_table_is_not_published_after_it(
     # The same load again is not overtaken by itself.
     for _ in range(2):
         with dw.session() as session:
-            assert publish.products(session, stage, newer_products, "newer") == 1
+            assert publish.products(session, bucket, newer_products, "newer") == 1
     with (
         dw.session() as session,
         pytest.raises(OvertakenError, match=r"^pedidos was read at .* as whole read"),
     ):
-        publish.orders(session, stage, older, window, "older")
+        publish.orders(session, bucket, older, window, "older")
     with (
         dw.session() as session,
         pytest.raises(OvertakenError, match=r"^produtos was read at .* as newer read"),
     ):
-        publish.products(session, stage, older_products, "older")
+        publish.products(session, bucket, older_products, "older")
     assert ask(dw, "SELECT pedido_id FROM pedidos") == [(1,)]
     assert ask(dw, "SELECT preco FROM produtos") == [(Decimal("5.00"),)]
     # Not covered either: the next run reads it.
@@ -408,7 +412,7 @@ def test_what_was_read_before_a_whole_table_is_not_published_after_it(
 
 
 def test_a_user_who_does_not_see_other_transactions_is_told_which_grant_is_missing(
-    store: Connection[Any], stage: Stage, loja: str
+    store: Connection[Any], bucket: Bucket, loja: str
 ) -> None:
     from include.loja import mysql
 
@@ -418,16 +422,16 @@ def test_a_user_who_does_not_see_other_transactions_is_told_which_grant_is_missi
         {"host": "127.0.0.1", "port": store.port, "user": "plain", "password": "p", "database": loja}
     )
     with pytest.raises(SourceError, match=r"GRANT PROCESS ON \*\.\* TO it"):
-        export.orders_changed(plain, stage, "t", (EVER, clock(store)), GRACE)
+        export.orders_changed(plain, bucket, "t", (EVER, clock(store)), GRACE)
     plain.close()
     execute(store, "DROP USER 'plain'@'127.0.0.1'")
 
 
-def test_a_manifest_is_there_or_not_and_a_run_has_a_folder_of_its_own(stage: Stage) -> None:
-    assert stage.get("a/none.json") is None
-    stage.put("a/one.json", Export("pedidos", [], Figures(1, 2, Decimal("3.10"), Decimal(4))).dump())
-    assert Export.load(stage.get("a/one.json") or {}).figures == Figures(1, 2, Decimal("3.10"), Decimal(4))
-    assert stage.remove("a/") == 1
+def test_a_manifest_is_there_or_not_and_a_run_has_a_folder_of_its_own(bucket: Bucket) -> None:
+    assert bucket.get("a/none.json") is None
+    bucket.put("a/one.json", Export("pedidos", [], Figures(1, 2, Decimal("3.10"), Decimal(4))).dump())
+    assert Export.load(bucket.get("a/one.json") or {}).figures == Figures(1, 2, Decimal("3.10"), Decimal(4))
+    assert bucket.remove("a/") == 1
     assert folder("d", "manual__2026-01-01T00:00:00+00:00") != folder(
         "d", "manual__2026-01-01T00-00-00-00-00"
     )

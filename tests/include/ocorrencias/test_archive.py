@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from include.ocorrencias import connections, etl
+from include.ocorrencias.archive import SQL, TABLES, VIEWS, Archive, opened
 from include.ocorrencias.client import HttpTransport
 from include.ocorrencias.errors import ContractError, RequestError
 from include.ocorrencias.settings import Settings, load
-from include.ocorrencias.warehouse import SQL, TABLES, VIEWS, Warehouse, opened
 from local.servers.clickhouse import ClickHouse
 from tests.incidents_service import IncidentsService, event
 from tests.include.ocorrencias.conftest import POLICY
@@ -150,18 +150,18 @@ def test_of_two_attempts_at_once_the_first_one_counts_for_both(
             "ALTER TABLE ocorrencias.coleta MODIFY SETTING non_replicated_deduplication_window = 0"
         )
         client.close()
-    published = Warehouse.publish
+    published = Archive.publish
     second: list[dict[str, Any]] = []
 
-    def publish(self: Warehouse, registro: Any, coleta: Any) -> Any:
+    def publish(self: Archive, registro: Any, coleta: Any) -> Any:
         # The other attempt began later and ends while this one is about to write.
-        monkeypatch.setattr(Warehouse, "publish", published)
+        monkeypatch.setattr(Archive, "publish", published)
         service.open_events = [event(1), event(2)]
         second.append(collect("a", moment))
         return published(self, registro, coleta)
 
     moment = datetime.now(UTC)
-    monkeypatch.setattr(Warehouse, "publish", publish)
+    monkeypatch.setattr(Archive, "publish", publish)
     first = collect("a", moment)
     shown = query("SELECT sum(quantidade_ocorrencia) FROM contagens WHERE execucao = 'a'")
     assert len(query("SELECT coleta FROM coletas WHERE execucao = 'a'")) == 1

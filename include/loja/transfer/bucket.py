@@ -64,21 +64,21 @@ def folder(dag_id: str, run: str) -> str:
 
 
 @dataclass
-class Stage:
-    """The bucket; `client` is boto3's S3 client."""
+class Bucket:
+    """The bucket of the stage; `client` is boto3's S3 client."""
 
     client: Any
-    bucket: str
+    name: str
     part_rows: int
 
     def put(self, key: str, content: Mapping[str, Any]) -> None:
         """Write a JSON object, in the place of what is there."""
-        self.client.put_object(Bucket=self.bucket, Key=key, Body=json.dumps(content).encode())
+        self.client.put_object(Bucket=self.name, Key=key, Body=json.dumps(content).encode())
 
     def get(self, key: str) -> dict[str, Any] | None:
         """Return a JSON object, or None when it is not there."""
         try:
-            answer = self.client.get_object(Bucket=self.bucket, Key=key)
+            answer = self.client.get_object(Bucket=self.name, Key=key)
         except self.client.exceptions.NoSuchKey:
             return None
         found: dict[str, Any] = json.loads(answer["Body"].read())
@@ -87,9 +87,9 @@ class Stage:
     def remove(self, prefix: str) -> int:
         """Remove all objects whose keys begin with the prefix; return how many."""
         removed = 0
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
             if keys := [{"Key": each["Key"]} for each in page.get("Contents", [])]:
-                self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": keys, "Quiet": True})
+                self.client.delete_objects(Bucket=self.name, Delete={"Objects": keys, "Quiet": True})
                 removed += len(keys)
         return removed
 
@@ -98,10 +98,10 @@ class Stage:
         import pyarrow.parquet as pq
 
         with TemporaryFile() as file:
-            self.client.download_fileobj(self.bucket, part.key, file)
+            self.client.download_fileobj(self.name, part.key, file)
             parquet = pq.ParquetFile(file)
             if (file.seek(0, 2), parquet.metadata.num_rows) != (part.size, part.rows):
-                raise ComparisonError(f"s3://{self.bucket}/{part.key} is not the file that was written")
+                raise ComparisonError(f"s3://{self.name}/{part.key} is not the file that was written")
             yield from parquet.iter_batches(BATCH)
 
     def writer(self, prefix: str, table: Table) -> Writer:
@@ -113,7 +113,7 @@ class Stage:
 class Writer:
     """Takes rows, and makes parts of them; a context manager that leaves no file behind."""
 
-    stage: Stage
+    bucket: Bucket
     prefix: str
     table: Table
     parts: list[Part] = field(default_factory=list)
@@ -126,7 +126,7 @@ class Writer:
     def add(self, row: Mapping[str, Any]) -> None:
         """Take one row: a value for each of the table's columns."""
         self._rows.append(row)
-        if len(self._rows) >= min(BATCH, self.stage.part_rows):
+        if len(self._rows) >= min(BATCH, self.bucket.part_rows):
             self._flush()
 
     def finish(self) -> Export:
@@ -153,7 +153,7 @@ class Writer:
         self.figures += Figures.of(self._rows, self.table)
         self._written += len(self._rows)
         self._rows = []
-        if self._written >= self.stage.part_rows:
+        if self._written >= self.bucket.part_rows:
             self._upload()
 
     def _upload(self) -> None:
@@ -164,7 +164,7 @@ class Writer:
         self._file.seek(0)
         key = f"{self.prefix}/parte-{len(self.parts) + 1:05d}.parquet"
         # In several requests where it is large. It closes what it is given.
-        self.stage.client.upload_fileobj(self._file, self.stage.bucket, key)
+        self.bucket.client.upload_fileobj(self._file, self.bucket.name, key)
         self.parts.append(Part(key, size, self._written))
         self._close()
 

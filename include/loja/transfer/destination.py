@@ -22,18 +22,18 @@ from typing import Any
 
 from include.loja.errors import ComparisonError, ConfigurationError
 from include.loja.mysql import script
-from include.loja.transfer.stage import Export, Stage
+from include.loja.transfer.bucket import Bucket, Export
 from include.loja.transfer.table import Figures, Table, sums
 
 ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,128}", re.ASCII)
 KEY = re.compile(r"[\w./-]+", re.ASCII)
 LEDGER = "cargas"
 
-Copy = Callable[[Any, str, Table, Export, Stage], None]
+Copy = Callable[[Any, str, Table, Export, Bucket], None]
 
 
 @dataclass(frozen=True)
-class Warehouse:
+class Destination:
     """How to connect (DB-API, without autocommit), to fill a stage, and to keep a second load away."""
 
     connect: Callable[[], Any]
@@ -57,7 +57,7 @@ class Warehouse:
 class Session:
     """One connection to the warehouse; its stages are temporary tables, gone with it however it ends."""
 
-    warehouse: Warehouse
+    destination: Destination
     connection: Any
 
     def run(self, text: str) -> None:
@@ -73,7 +73,7 @@ class Session:
         cursor.execute(statement, values) if values else cursor.execute(statement)
         return [tuple(row) for row in cursor.fetchall()]
 
-    def fill(self, table: Table, exports: Sequence[Export], stage: Stage) -> Figures:
+    def fill(self, table: Table, exports: Sequence[Export], bucket: Bucket) -> Figures:
         """Make the stage `estagio_<table>` and fill it; return its figures.
 
         Raises ComparisonError when they are not what was exported.
@@ -83,7 +83,7 @@ class Session:
         cursor.execute(f"CREATE TEMP TABLE {name} (LIKE {table.name})")
         for export in exports:
             if export.parts:
-                self.warehouse.copy(cursor, name, table, export, stage)
+                self.destination.copy(cursor, name, table, export, bucket)
         figures = self.figures(name, table)
         expected = sum((export.figures for export in exports), Figures())
         if figures != expected:
@@ -113,7 +113,7 @@ class Session:
         return Figures.row(row)
 
 
-def postgres(dsn: str) -> Warehouse:
+def postgres(dsn: str) -> Destination:
     """Return PostgreSQL as the warehouse; `dsn` is libpq's."""
 
     def connect() -> Any:
@@ -127,10 +127,10 @@ def postgres(dsn: str) -> Warehouse:
     def lock(cursor: Any, tables: Sequence[str]) -> None:
         cursor.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")
 
-    return Warehouse(connect, _from_stdin, lock)
+    return Destination(connect, _from_stdin, lock)
 
 
-def redshift(connect: Callable[[], Any], role: str) -> Warehouse:
+def redshift(connect: Callable[[], Any], role: str) -> Destination:
     """Return Redshift as the warehouse; `role` is the ARN that it reads S3 with.
 
     Raises ConfigurationError for a text that is no ARN of a role: it becomes part of a statement.
@@ -140,16 +140,16 @@ def redshift(connect: Callable[[], Any], role: str) -> Warehouse:
             f"LOJA_PAPEL_COPY is {role!r}; for Redshift it must be like arn:aws:iam::123456789012:role/name"
         )
 
-    def copy(cursor: Any, name: str, table: Table, export: Export, stage: Stage) -> None:
+    def copy(cursor: Any, name: str, table: Table, export: Export, bucket: Bucket) -> None:
         key = f"{export.parts[0].key.rpartition('/')[0]}/manifesto-copy.json"
-        stage.put(key, manifest(export, stage.bucket))
-        cursor.execute(copy_statement(name, stage.bucket, key, role))
+        bucket.put(key, manifest(export, bucket.name))
+        cursor.execute(copy_statement(name, bucket.name, key, role))
 
     def lock(cursor: Any, tables: Sequence[str]) -> None:
         # The first statement of its transaction: it takes no snapshot, so the next one sees what the other load left.
         cursor.execute(f"LOCK TABLE {LEDGER}")
 
-    return Warehouse(connect, copy, lock)
+    return Destination(connect, copy, lock)
 
 
 def manifest(export: Export, bucket: str) -> dict[str, Any]:
@@ -173,14 +173,14 @@ def copy_statement(name: str, bucket: str, key: str, role: str) -> str:
     return f"COPY {name} FROM 's3://{bucket}/{key}' IAM_ROLE '{role}' FORMAT AS PARQUET MANIFEST"
 
 
-def _from_stdin(cursor: Any, name: str, table: Table, export: Export, stage: Stage) -> None:
+def _from_stdin(cursor: Any, name: str, table: Table, export: Export, bucket: Bucket) -> None:
     import pyarrow.csv as csv
 
     # NULL is a field without anything in it, an empty text one with quotes: both sides take it so.
     options = csv.WriteOptions(include_header=False, quoting_style="needed")
     with cursor.copy(f"COPY {name} ({', '.join(table.columns)}) FROM STDIN (FORMAT csv)") as copy:
         for part in export.parts:
-            for batch in stage.batches(part):
+            for batch in bucket.batches(part):
                 text = io.BytesIO()
                 csv.write_csv(batch, text, options)
                 copy.write(text.getvalue())

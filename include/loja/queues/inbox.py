@@ -71,7 +71,7 @@ def record_movement(cursor: DictCursor, message: Message) -> None:
     )
 
 
-class Stored:
+class Inbox:
     """The tables of the queue workers, for one run and one queue."""
 
     def __init__(

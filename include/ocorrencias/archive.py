@@ -72,7 +72,7 @@ class Registro:
     contagens: tuple[Contagem, ...] = ()
 
 
-class Warehouse:
+class Archive:
     """A database of a ClickHouse server, through a client that is its own."""
 
     def __init__(self, client: Client, database: str) -> None:
@@ -160,12 +160,12 @@ class Warehouse:
 
 
 @contextmanager
-def opened(client: Client, database: str) -> Iterator[Warehouse]:
+def opened(client: Client, database: str) -> Iterator[Archive]:
     """Create what is missing in the database, hand it over, and close the client when the block ends."""
     try:
-        warehouse = Warehouse(client, database)
-        warehouse.create()
-        yield warehouse
+        archive = Archive(client, database)
+        archive.create()
+        yield archive
     finally:
         client.close()
 
