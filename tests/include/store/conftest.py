@@ -10,11 +10,14 @@ import pytest
 from pymysql.connections import Connection
 
 from include.store import mysql, warehouse
+from include.store.messages_stored import create_tables
 from include.store.stage import Stage
 from include.store.warehouse import Warehouse
 from local.aws import AWS, REGION
 from local.mariadb import MariaDB
 from local.postgres import Postgres
+from local.rabbitmq import RabbitMQ as RabbitMQServer
+from tests.include.store.brokers import SQS, RabbitMQ
 
 _numbers = itertools.count(1)
 
@@ -42,6 +45,27 @@ def connect(mariadb_server: MariaDB, loja: str) -> Iterator[Connect]:
 def store(connect: Connect) -> Connection[Any]:
     """Return one connection to it."""
     return connect()
+
+
+@pytest.fixture
+def queues(store: Connection[Any]) -> Connection[Any]:
+    """Return one connection to it, with the tables of the queues' consumers."""
+    create_tables(store)
+    return store
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_server: RabbitMQServer) -> RabbitMQ:
+    """Return RabbitMQ with empty queues."""
+    return RabbitMQ(rabbitmq_server)
+
+
+@pytest.fixture
+def sqs(aws: AWS) -> Iterator[SQS]:
+    """Return SQS without queues."""
+    client = aws.client("sqs")
+    yield SQS(aws, client)
+    client.close()
 
 
 @pytest.fixture
