@@ -10,12 +10,15 @@ import pytest
 from pymysql.connections import Connection
 
 from include.loja import mysql
+from include.loja.queues.inbox import create_tables
 from include.loja.transfer import destination
 from include.loja.transfer.bucket import Bucket
 from include.loja.transfer.destination import Destination
 from local.servers.aws import AWS, REGION
 from local.servers.mariadb import MariaDB
 from local.servers.postgres import Postgres
+from local.servers.rabbitmq import RabbitMQ as RabbitMQServer
+from tests.include.loja.queues.brokers import SQS, RabbitMQ
 
 _numbers = itertools.count(1)
 
@@ -43,6 +46,27 @@ def connect(mariadb_server: MariaDB, loja: str) -> Iterator[Connect]:
 def store(connect: Connect) -> Connection[Any]:
     """Return one connection to it."""
     return connect()
+
+
+@pytest.fixture
+def queues(store: Connection[Any]) -> Connection[Any]:
+    """Return one connection to it, with the tables of the queues' consumers."""
+    create_tables(store)
+    return store
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_server: RabbitMQServer) -> RabbitMQ:
+    """Return RabbitMQ with empty queues."""
+    return RabbitMQ(rabbitmq_server)
+
+
+@pytest.fixture
+def sqs(aws: AWS) -> Iterator[SQS]:
+    """Return SQS without queues."""
+    client = aws.client("sqs")
+    yield SQS(aws, client)
+    client.close()
 
 
 @pytest.fixture
