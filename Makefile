@@ -39,7 +39,7 @@ local-loja: $(INSTALLED) ## The same with the store's servers: MariaDB, RabbitMQ
 
 .PHONY: publish
 publish: $(INSTALLED) ## Put messages into the store's queues beside make local-loja (BROKER=sqs TIPO=pedido COUNT=10000 FIRST=1000001)
-	@$(BIN)/python -m local env python -m include.store.messages_publish \
+	@$(BIN)/python -m local env python -m local.demos.publish \
 		--broker $(BROKER) --tipo $(TIPO) --count $(COUNT) --first $(FIRST)
 
 # Workers that are to be replaced stop first: Compose would take away the API server before them, which has to hear how

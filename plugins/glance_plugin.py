@@ -1,4 +1,4 @@
-"""Registers the tab At a glance on each DAG's page; the code is in include/conventions/glance.py.
+"""Registers the tab At a glance on each DAG's page; the code is in include/pages/glance.py.
 
 Airflow imports this in every process, those of tasks too. The app is for the API server alone, and so it is made when it
 is asked for.
@@ -27,6 +27,6 @@ class GlancePlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
-        from include.conventions.glance import PREFIX, create_app
+        from include.pages.glance import PREFIX, create_app
 
         return [{"app": create_app(), "url_prefix": PREFIX, "name": "At a glance"}]

@@ -14,9 +14,9 @@ from threading import Event, Thread
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from include.incidents.client import BASE
-from include.incidents.models import ZONE
-from include.incidents.service import ABERTAS, ATIVIDADES, DESDE, POPS
+from include.ocorrencias.client import BASE
+from include.ocorrencias.models import ZONE
+from include.ocorrencias.service import ABERTAS, ATIVIDADES, DESDE, POPS
 
 CET_RIO = {
     "sigla": "CET-RIO",

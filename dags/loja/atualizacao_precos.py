@@ -27,7 +27,7 @@ from airflow.sdk import CronTriggerTimetable, TriggerRule, dag, get_current_cont
 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
-from include.store import settings
+from include.loja import settings
 
 SETTINGS = settings.prices()
 APPROVE, REFUSE = "Aprovar", "Recusar"
@@ -48,8 +48,8 @@ def atualizacao_precos() -> None:
 
     @task
     def ler_lista() -> list[str]:
-        from include.store.failures import explained
-        from include.store.tasks import atualizacao_precos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import atualizacao_precos as work
 
         with explained():
             return work.read(SETTINGS, get_current_context()["run_id"])
@@ -66,8 +66,8 @@ def atualizacao_precos() -> None:
 
     @task(trigger_rule=TriggerRule.NONE_FAILED)
     def aplicar(answers: Any) -> dict[str, int]:
-        from include.store.failures import explained
-        from include.store.tasks import atualizacao_precos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import atualizacao_precos as work
 
         answer = next(iter(answers or []), None)
         approved = answer is not None and answer["chosen_options"] == [APPROVE]

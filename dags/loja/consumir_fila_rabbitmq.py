@@ -21,10 +21,10 @@ from datetime import UTC, datetime
 
 from airflow.sdk import CronTriggerTimetable, dag
 
+from dags.loja.queue_tasks import PARAMS, wire
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
-from include.store import settings
-from include.store.consumer_dag import PARAMS, wire
+from include.loja import settings
 
 
 @dag(

@@ -21,11 +21,11 @@ from datetime import UTC, datetime
 
 from airflow.sdk import Asset, AssetAny, AssetWatcher, dag
 
+from dags.loja.queue_tasks import PARAMS, SETTINGS, wire
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
-from include.store.consumer_dag import PARAMS, SETTINGS, wire
-from include.store.messages import QUEUES
-from include.store.messages_waiting import MessagesWait
+from include.loja.queues.message import QUEUES
+from include.loja.queues.waiting import MessagesWait
 
 # One of each queue, and each queue's watcher runs in the triggerer.
 WAITING = [

@@ -30,7 +30,7 @@ from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, get_curre
 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
-from include.store import settings
+from include.loja import settings
 
 SETTINGS = settings.creation()
 
@@ -64,8 +64,8 @@ def criacao_produtos() -> None:
 
     @task
     def reservar() -> list[list[int]]:
-        from include.store.failures import explained
-        from include.store.tasks import criacao_produtos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import criacao_produtos as work
 
         context = get_current_context()
         params = context["params"]
@@ -74,8 +74,8 @@ def criacao_produtos() -> None:
 
     @task
     def criar(lote: list[int]) -> dict[str, int]:
-        from include.store.failures import explained
-        from include.store.tasks import criacao_produtos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import criacao_produtos as work
 
         with explained():
             return work.create(SETTINGS, get_current_context()["run_id"], lote)
@@ -84,8 +84,8 @@ def criacao_produtos() -> None:
     # hangs it does not hang long: the next run waits for this one, and sends what is left.
     @task(trigger_rule=TriggerRule.ALL_DONE, retries=1, execution_timeout=timedelta(minutes=2))
     def avisar(lotes: Any) -> dict[str, int]:
-        from include.store.failures import explained
-        from include.store.tasks import criacao_produtos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import criacao_produtos as work
 
         with explained():
             # There is no list, not even an empty one, where reservar failed.

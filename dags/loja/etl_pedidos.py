@@ -24,7 +24,7 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_conte
 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
-from include.store import settings
+from include.loja import settings
 
 SETTINGS = settings.transfer()
 HOUR = timedelta(hours=1)
@@ -60,8 +60,8 @@ def etl_pedidos() -> None:
 
     @task(execution_timeout=HOUR)
     def extrair() -> dict[str, Any]:
-        from include.store.failures import explained
-        from include.store.tasks import etl_pedidos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import etl_pedidos as work
 
         context = get_current_context()
         run, params = context["dag_run"], context["params"]
@@ -75,16 +75,16 @@ def etl_pedidos() -> None:
 
     @task(execution_timeout=HOUR)
     def carregar(extraido: Any) -> dict[str, int]:
-        from include.store.failures import explained
-        from include.store.tasks import etl_pedidos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import etl_pedidos as work
 
         with explained():
             return work.load(SETTINGS, get_current_context()["run_id"], extraido)
 
     @task
     def validar(extraido: Any) -> None:
-        from include.store.failures import explained
-        from include.store.tasks import etl_pedidos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import etl_pedidos as work
 
         with explained():
             work.validate(SETTINGS, get_current_context()["run_id"], extraido)

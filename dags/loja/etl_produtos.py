@@ -24,7 +24,7 @@ from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
-from include.store import settings
+from include.loja import settings
 
 SETTINGS = settings.transfer()
 HOUR = timedelta(hours=1)
@@ -45,24 +45,24 @@ def etl_produtos() -> None:
 
     @task(execution_timeout=HOUR)
     def extrair() -> dict[str, Any]:
-        from include.store.failures import explained
-        from include.store.tasks import etl_produtos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import etl_produtos as work
 
         with explained():
             return work.extract(SETTINGS, get_current_context()["run_id"])
 
     @task(execution_timeout=HOUR)
     def carregar(extraido: Any) -> int:
-        from include.store.failures import explained
-        from include.store.tasks import etl_produtos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import etl_produtos as work
 
         with explained():
             return work.load(SETTINGS, get_current_context()["run_id"], extraido)
 
     @task
     def validar(extraido: Any) -> dict[str, Any]:
-        from include.store.failures import explained
-        from include.store.tasks import etl_produtos as work
+        from include.loja.failures import explained
+        from include.loja.tasks import etl_produtos as work
 
         with explained():
             return work.validate(SETTINGS, get_current_context()["run_id"], extraido)

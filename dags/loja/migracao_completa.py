@@ -25,7 +25,7 @@ from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
-from include.store import settings
+from include.loja import settings
 
 SETTINGS = settings.transfer()
 HOURS = timedelta(hours=3)
@@ -45,16 +45,16 @@ def migracao_completa() -> None:
 
     @task
     def planejar() -> list[str]:
-        from include.store.failures import explained
-        from include.store.tasks import migracao_completa as work
+        from include.loja.failures import explained
+        from include.loja.tasks import migracao_completa as work
 
         with explained():
             return work.plan(SETTINGS, get_current_context()["run_id"])
 
     @task(execution_timeout=HOURS, map_index_template="{{ trecho }}")
     def mover(trecho: str) -> int:
-        from include.store.failures import explained
-        from include.store.tasks import migracao_completa as work
+        from include.loja.failures import explained
+        from include.loja.tasks import migracao_completa as work
 
         context = get_current_context()
         context["trecho"] = trecho  # type: ignore[typeddict-unknown-key]
@@ -63,16 +63,16 @@ def migracao_completa() -> None:
 
     @task(execution_timeout=HOURS)
     def carregar() -> dict[str, int]:
-        from include.store.failures import explained
-        from include.store.tasks import migracao_completa as work
+        from include.loja.failures import explained
+        from include.loja.tasks import migracao_completa as work
 
         with explained():
             return work.load(SETTINGS, get_current_context()["run_id"])
 
     @task
     def comparar() -> Any:
-        from include.store.failures import explained
-        from include.store.tasks import migracao_completa as work
+        from include.loja.failures import explained
+        from include.loja.tasks import migracao_completa as work
 
         with explained():
             return work.compare(SETTINGS, get_current_context()["run_id"])

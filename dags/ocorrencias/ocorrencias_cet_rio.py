@@ -43,7 +43,7 @@ from airflow.sdk import (
 
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
-from include.incidents import settings
+from include.ocorrencias import settings
 
 SETTINGS = settings.load()
 COUNTS = Asset("ocorrencias_cet_rio", uri="x-clickhouse://clickhouse_dw/ocorrencias")
@@ -99,7 +99,7 @@ def ocorrencias_cet_rio() -> None:
 
     @task(execution_timeout=timedelta(seconds=SETTINGS.policy.limit) + MARGIN)
     def coletar() -> dict[str, Any]:
-        from include.incidents import etl
+        from include.ocorrencias import etl
 
         context = get_current_context()
         run = context["dag_run"]
@@ -110,7 +110,7 @@ def ocorrencias_cet_rio() -> None:
 
     @task
     def anexar_csv(resumo: Any) -> int:
-        from include.incidents import etl
+        from include.ocorrencias import etl
 
         with etl.explained():
             return etl.append_csv(SETTINGS, resumo)
@@ -118,7 +118,7 @@ def ocorrencias_cet_rio() -> None:
     @task(outlets=[EITHER], map_index_template="{{ resumo_da_execucao }}")
     def resumir(resumo: dict[str, Any]) -> Any:
         from include.conventions import alerts
-        from include.incidents import etl
+        from include.ocorrencias import etl
 
         context = get_current_context()
         context["resumo_da_execucao"] = etl.headline(resumo)  # type: ignore[typeddict-unknown-key]

@@ -24,9 +24,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from include.store import messages_rabbitmq, messages_sqs
-from include.store.messages_publish import POISON, generate
+from include.loja.queues import rabbitmq, sqs
 from local.demos import loja_data as data
+from local.demos.publish import POISON, generate
 from local.demos.vendas import DemoError
 from local.deployment.airflow import Worker
 from local.deployment.api import AirflowApi, Run
@@ -119,7 +119,7 @@ class Demo:
         parameters = pika.URLParameters(self.loja.rabbitmq.url())
         bodies = [*generate("pedido", 1, MESSAGES), *POISON]
         begun = time.monotonic()
-        messages_rabbitmq.publish(parameters, QUEUE, bodies)
+        rabbitmq.publish(parameters, QUEUE, bodies)
         self.say(
             f"published {len(bodies):,} messages in {QUEUE}, {len(POISON)} of them poison:"
             f" {len(bodies) / (time.monotonic() - begun):,.0f} a second"
@@ -161,7 +161,7 @@ class Demo:
         self.api.unpause("consumir_fila_sqs", PATIENCE, self.deployment.supervisor.check)
         with closing(self.loja.aws.client("sqs")) as client:
             bodies = [*generate("usuario", 1, ON_SQS), POISON[1]]
-            messages_sqs.publish(client, "usuario-fila", bodies)
+            sqs.publish(client, "usuario-fila", bodies)
         self.say(f"published {len(bodies)} messages in usuario-fila on SQS, where a watcher looks")
 
     def create_and_price(self) -> None:

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from include.incidents import csv_file
-from include.incidents.warehouse import REPLAYED
+from include.ocorrencias import csv_file
+from include.ocorrencias.archive import REPLAYED
 from local.demos.vendas import DemoError
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment

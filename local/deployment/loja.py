@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from pymysql.connections import Connection
 
-from include.store import mysql
+from include.loja import mysql
 from local.deployment.settings import DEFAULT_FOLDER, Settings
 from local.servers import mariadb, rabbitmq
 from local.servers.aws import ACCESS_KEY, AWS, REGION

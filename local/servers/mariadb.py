@@ -74,7 +74,7 @@ class MariaDB(Server):
         return pymysql.connect(**parameters, charset="utf8mb4", **options)
 
     def parameters(self, database: str | None = None) -> dict[str, Any]:
-        """Return what leads that account into a database: `include.store.mysql.connect` takes it, and so does JSON."""
+        """Return what leads that account into a database: `include.loja.mysql.connect` takes it, and so does JSON."""
         return {
             "host": "127.0.0.1",
             "port": self.port,

@@ -21,7 +21,7 @@ from include.conventions.pools import AUTOMACOES, FONTE_VENDAS, FONTE_VENDAS_BAC
 from include.conventions.pools import load as load_pools
 from include.conventions.queues import Queue
 from include.conventions.tags import Tag
-from include.incidents import settings as incidents
+from include.ocorrencias import settings as ocorrencias
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = {
@@ -135,7 +135,7 @@ def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any)
 
     dag = bag.dags["ocorrencias_cet_rio"]
     assert type(dag.timetable) is CronTriggerTimetable
-    assert dag.timetable.expression == incidents.load().schedule == "*/20 * * * *"
+    assert dag.timetable.expression == ocorrencias.load().schedule == "*/20 * * * *"
     assert str(dag.timetable.timezone) == "America/Sao_Paulo"
     assert (dag.max_active_runs, dag.catchup) == (1, False)
     assert dag.dagrun_timeout == timedelta(minutes=20)
@@ -149,7 +149,7 @@ def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any)
         (AssetAlias, "ocorrencias_cet_rio")
     ]
     # Whoever collects has all the time that its client may take, and some to write.
-    limit = timedelta(seconds=incidents.load().policy.limit)
+    limit = timedelta(seconds=ocorrencias.load().policy.limit)
     assert limit < dag.get_task("coletar").execution_timeout < dag.dagrun_timeout
 
 
@@ -293,9 +293,9 @@ def test_a_declaration_that_is_wrong_still_loads() -> None:
     assert [dag.dag_id for dag in dags] == ["etl_errado", "reconciliar_errado"]
 
 
-def test_the_store_knows_airflow_only_where_it_meets_it() -> None:
-    meets = {"connections.py", "consumer_dag.py", "failures.py", "messages_waiting.py"}
-    for path in sorted((ROOT / "include" / "store").glob("*.py")):
+def test_the_loja_knows_airflow_only_where_it_meets_it() -> None:
+    meets = {"connections.py", "failures.py", "waiting.py"}
+    for path in sorted((ROOT / "include" / "loja").rglob("*.py")):
         imports_airflow = any(
             line.strip().startswith(("from airflow", "import airflow"))
             for line in path.read_text().splitlines()
@@ -382,7 +382,7 @@ def test_the_queues_on_sqs_are_watched_and_those_on_rabbitmq_asked_every_minute(
     ]
     assert triggers == [
         {
-            "classpath": "include.store.messages_waiting.MessagesWait",
+            "classpath": "include.loja.queues.waiting.MessagesWait",
             "kwargs": {"queue": queue, "seconds": 15.0},
         }
         for queue in ("produto-fila", "pedido-fila", "usuario-fila")
@@ -396,8 +396,8 @@ def test_a_change_beyond_the_limit_is_refused_unless_somebody_approves_it(bag: A
     assert timedelta() < asked.partial_kwargs["response_timeout"] < timedelta(days=1)
 
 
-def test_the_incidents_import_airflow_where_it_is_needed_alone() -> None:
-    folder = ROOT / "include" / "incidents"
+def test_the_ocorrencias_import_airflow_where_it_is_needed_alone() -> None:
+    folder = ROOT / "include" / "ocorrencias"
     found = {
         path.name for path in folder.glob("*.py") if re.search(r"(from|import) airflow", path.read_text())
     }

@@ -19,8 +19,8 @@ from include.automacoes import mail
 from include.automations.jobs import connections as jobs
 from include.conventions import alerts
 from include.conventions.queues import Queue
-from include.incidents import connections as incidents
-from include.store import connections as store
+from include.loja import connections as loja
+from include.ocorrencias import connections as ocorrencias
 from include.vendas.tables import VENDAS
 from local.deployment import airflow
 from local.deployment.compose import ComposeError, airflow_environment, interpolate
@@ -32,13 +32,13 @@ from tests.deploy.conftest import ROOT, Compose
 OPTION = re.compile(r"AIRFLOW__([A-Z_]+?)__([A-Z_0-9]+)")
 # Of the libraries themselves, checked by the test that receives what they send.
 OTHERS = re.compile(r"OTEL_|OMP_NUM_THREADS$|DO_NOT_TRACK$|SCARF_ANALYTICS$")
-# The store's connections, by the type that include/store/connections.py takes them for.
+# The store's connections, by the type that include/loja/connections.py takes them for.
 STORE = {
-    store.MYSQL: "mysql",
-    store.RABBITMQ: "amqp",
-    store.SQS: "aws",
-    store.STAGE: "aws",
-    store.WAREHOUSE: "postgres",
+    loja.MYSQL: "mysql",
+    loja.RABBITMQ: "amqp",
+    loja.SQS: "aws",
+    loja.S3: "aws",
+    loja.WAREHOUSE: "postgres",
 }
 # Prints what Airflow knows by itself and by its providers, and how it reads the command lines it is given.
 ASK_AIRFLOW = """
@@ -158,12 +158,12 @@ def test_connections_are_those_that_the_project_asks_for(
         for name, value in shared.items()
         if name.startswith("AIRFLOW_CONN_")
     }
-    optional = {alerts.SMTP, alerts.SLACK, mail.SMTP, store.SUPPLIER}
+    optional = {alerts.SMTP, alerts.SLACK, mail.SMTP, loja.SUPPLIER}
     assert set(ids) == {
-        *(VENDAS.source, VENDAS.warehouse, incidents.HTTP, jobs.POSTGRES, jobs.API),
+        *(VENDAS.source, VENDAS.warehouse, ocorrencias.HTTP, jobs.POSTGRES, jobs.API),
         *(optional | STORE.keys()),
     }
-    assert VENDAS.warehouse == incidents.CLICKHOUSE
+    assert VENDAS.warehouse == ocorrencias.CLICKHOUSE
     for conn_id, value in ids.items():
         if conn_id in optional:
             assert value == ""  # off, until somebody gives it an address
@@ -175,7 +175,7 @@ def test_connections_are_those_that_the_project_asks_for(
             assert len(connection.password) == 48
             continue
         assert connection.conn_type in known["connections"]
-        if conn_id == incidents.HTTP:
+        if conn_id == ocorrencias.HTTP:
             assert (connection.schema, connection.host, connection.port) == ("https", "api.dados.rio", 443)
             assert connection.password is None  # it is open to everybody
             assert connection.extra_dejson

@@ -384,9 +384,9 @@ def copy_volume(deployment: Deployment, service: str, to: str, source: str) -> N
 def publish(deployment: Deployment, broker: str, tipo: str, messages: int, first: int, *more: str) -> None:
     """Put messages into a queue of the store."""
     words = ("--broker", broker, "--tipo", tipo, "--count", str(messages), "--first", str(first), *more)
-    deployment.compose(
-        "exec", "-T", "airflow-worker", "python", "-m", "include.store.messages_publish", *words
-    )
+    # The image has the protocol, not the tool: docs/loja.md hands it in the same way, by standard input.
+    tool = (ROOT / "local" / "demos" / "publish.py").read_text()
+    deployment.compose("exec", "-T", "airflow-worker", "python", "-c", tool, *words)
 
 
 def at_work(deployment: Deployment, name: str) -> str:

@@ -18,8 +18,8 @@ import pika
 import psycopg
 import pytest
 
-from include.store import messages_rabbitmq, messages_sqs
-from include.store.messages_publish import POISON, generate
+from include.loja.queues import rabbitmq, sqs
+from local.demos.publish import POISON, generate
 from local.deployment.airflow import Triggerer, Worker
 from local.deployment.api import AirflowApi, Run
 from local.deployment.loja import WAREHOUSE, Loja
@@ -171,8 +171,8 @@ def consume_and_kill(lab: Lab, lost: Worker) -> None:
     """Let consumers of both workers hold messages, and kill one worker before any is stored."""
     parameters = lab.loja.rabbitmq.url()
     for tipo in ("pedido", "usuario"):
-        messages_rabbitmq.publish(pika.URLParameters(parameters), f"{tipo}-fila", generate(tipo, 1, 300))
-    messages_rabbitmq.publish(pika.URLParameters(parameters), "usuario-fila", POISON)
+        rabbitmq.publish(pika.URLParameters(parameters), f"{tipo}-fila", generate(tipo, 1, 300))
+    rabbitmq.publish(pika.URLParameters(parameters), "usuario-fila", POISON)
     lab.unpause("consumir_fila_rabbitmq")
     run = lab.first("consumir_fila_rabbitmq").run_id
 
@@ -325,7 +325,7 @@ def test_a_migration_that_differs_fails_and_changes_nothing_and_is_resumed(lab: 
 
 def test_messages_that_wait_on_sqs_start_their_consumers(lab: Lab) -> None:
     client = lab.loja.aws.client("sqs")
-    messages_sqs.publish(client, "produto-fila", [*generate("produto", 1, 30), b"{"])
+    sqs.publish(client, "produto-fila", [*generate("produto", 1, 30), b"{"])
     lab.unpause("consumir_fila_sqs")
     # A watcher is there from the next time on that the file of an unpaused DAG is read.
     resume(lab.api, "consumir_fila_sqs")
@@ -343,7 +343,7 @@ def test_messages_that_wait_on_sqs_start_their_consumers(lab: Lab) -> None:
     assert lab.store(stored) == lab.store(
         stored.replace("mensagens", "movimentos JOIN mensagens USING (mensagem_id)")
     )
-    assert messages_sqs.waiting(client, "produto-fila") == 0
+    assert sqs.waiting(client, "produto-fila") == 0
 
 
 def test_a_killed_worker_loses_no_message_and_doubles_none(lab: Lab, telemetry: Receiver) -> None:

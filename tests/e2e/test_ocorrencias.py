@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from include.incidents.csv_file import COLUMNS, NAME
-from include.incidents.service import ABERTAS, ATIVIDADES, DESDE, POPS
+from include.ocorrencias.csv_file import COLUMNS, NAME
+from include.ocorrencias.service import ABERTAS, ATIVIDADES, DESDE, POPS
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 from tests import rest

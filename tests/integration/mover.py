@@ -1,9 +1,4 @@
-"""The processes that tests kill, by SIGKILL at a step: one plans a run and moves it, the other reconciles a table.
-
-    python -m tests.integration.mover STEP TABLE
-
-The source's DSN, the ClickHouse password and its port come from the environment. STEP is a step that the
-mirror reports, or `none`; the process kills itself when TABLE gets there.
+"""The processes that tests kill, by SIGKILL at a step that the mirror reports: they move a run, or reconcile a table.
 
 `Movers` starts such processes for any declaration. They are forked from one that has imported everything, so that each
 costs what its run costs.
@@ -43,11 +38,9 @@ from include.mirror.run import move_batch, plan_run
 from include.mirror.source.clock import clock
 from include.mirror.source.session import Source
 from include.mirror.warehouse.client import Warehouse
-from include.vendas.tables import VENDAS
 from tests.lab import OPTIONS, Lab
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVE = "serve"
 
 
 @dataclass(frozen=True)
@@ -179,7 +172,7 @@ class Movers:
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.mover", SERVE],
+            [sys.executable, "-m", "tests.integration.mover"],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -230,24 +223,8 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def main(step: str, table: str) -> None:
-    """Move the sales system's tables of the environment's servers."""
-    Job(
-        VENDAS,
-        os.environ["SOURCE_DSN"],
-        int(os.environ["CLICKHOUSE_PORT"]),
-        os.environ["CLICKHOUSE_USER"],
-        os.environ["CLICKHOUSE_PASSWORD"],
-        datetime.fromisoformat(os.environ["FIM"]),
-        Death(step, table),
-    ).run()
-
-
 if __name__ == "__main__":
     # Under the name by which others know it, so that what they pickle is found.
     from tests.integration import mover
 
-    if sys.argv[1:] == [SERVE]:
-        mover.serve()
-    else:
-        mover.main(*sys.argv[1:])
+    mover.serve()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +20,7 @@ from include.mirror.errors import SourceError
 from include.mirror.plan import Read, Work
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres
+from tests.integration.mover import Movers
 from tests.lab import Lab
 
 STEPS = [
@@ -37,23 +35,11 @@ STEPS = [
 ]
 
 
-def environment_of(lab: Lab) -> dict[str, str]:
-    """Return the environment of the moving process: where to, and a window that ends now."""
-    return {
-        **os.environ,
-        "SOURCE_DSN": lab.dsn,
-        "CLICKHOUSE_PORT": str(lab.clickhouse.port),
-        "CLICKHOUSE_USER": lab.clickhouse.user,
-        "CLICKHOUSE_PASSWORD": lab.clickhouse.password,
-        "FIM": lab.now().isoformat(),
-    }
-
-
-def move_and_be_killed(lab: Lab, step: str, table: str = "venda") -> None:
-    """Run the moving process until it dies at `step` by SIGKILL."""
-    command = [sys.executable, "-m", "tests.integration.mover", step, table]
-    ended = subprocess.run(command, env=environment_of(lab), check=False, capture_output=True, text=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+@pytest.fixture(scope="module")
+def movers() -> Iterator[Movers]:
+    """What starts the moving processes."""
+    with Movers() as movers:
+        yield movers
 
 
 @contextmanager
@@ -95,24 +81,24 @@ def reader(lab: Lab) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_at_a_step_the_next_run_converges(lab: Lab, step: str) -> None:
+def test_killed_at_a_step_the_next_run_converges(lab: Lab, movers: Movers, step: str) -> None:
     lab.run()
     lab.execute(
         "INSERT INTO venda (venda_id, valor_total) SELECT 1 + n * 9000000, n FROM generate_series(0, 4) AS n"
     )
     lab.execute("UPDATE venda SET entregue = 'S'")
     with reader(lab):
-        move_and_be_killed(lab, step)
+        assert movers.run(lab, step, "venda") == -signal.SIGKILL
         lab.execute("UPDATE venda SET entregue = 'N' WHERE venda_id > 9000000")
         lab.run()
     lab.assert_equal()
 
 
-def test_the_stage_of_a_killed_process_is_dropped_once_it_is_old(lab: Lab) -> None:
+def test_the_stage_of_a_killed_process_is_dropped_once_it_is_old(lab: Lab, movers: Movers) -> None:
     lab.run()
     with lab.connect() as connection:
         lab.sell(connection)
-    move_and_be_killed(lab, "staged")
+    assert movers.run(lab, "staged", "venda") == -signal.SIGKILL
     client, warehouse = lab.clickhouse.client(), lab.engine().warehouse
 
     def drop(age: timedelta) -> list[str]:

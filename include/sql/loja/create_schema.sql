@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS pedidos (
     KEY por_atualizacao (atualizado_em)
 ) DEFAULT CHARSET = utf8mb4;
 
--- What criacao_produtos works on; include/store/creation.py holds the states. Nullable where people may leave it open.
+-- What criacao_produtos works on; include/loja/products/creation.py holds the states. Nullable where people may leave it open.
 CREATE TABLE IF NOT EXISTS produtos_pendentes (
     pendente_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     -- Of a product that is there already; a new one gets its id when it enters the catalogue.

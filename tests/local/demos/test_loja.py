@@ -14,7 +14,9 @@ import pytest
 from pymysql.connections import Connection
 from rich.console import Console
 
-from include.store import mysql, orders, price_lists, prices
+from include.loja import mysql
+from include.loja.products import price_lists, prices
+from include.loja.transfer import orders
 from local.demos import loja_data as data
 from local.demos.loja import Result, conclude
 from local.servers.mariadb import MariaDB

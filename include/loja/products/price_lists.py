@@ -1,0 +1,137 @@
+"""`atualizacao_precos` on the database: propose what a list changes, then apply it in one transaction, with its history.
+
+| step                                                           | when the process dies right after it              |
+|----------------------------------------------------------------|---------------------------------------------------|
+| propose: list and lines, one transaction; a retry replaces them | the retry reads the list again, as it is then    |
+| a person decides, where lines are beyond the limit             | Airflow keeps the answer                          |
+| apply: lock the list, prices, history, `aplicada_em`; commit   | the retry finds it applied, and reports the same  |
+| in the middle of applying                                      | rolled back: no price has changed                 |
+
+Two at once: the second waits for the list's row, and finds it applied. A price that somebody else changed after the list
+was read is not overwritten: its line ends as `conflito`, for what was approved was a change from another price.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from pymysql.connections import Connection
+from pymysql.cursors import DictCursor
+
+from include.loja.errors import RequestError, StoreError
+from include.loja.mysql import script, transaction
+from include.loja.products.prices import Proposal
+
+FOLDER = "atualizacao_precos"
+SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person said of the changes beyond the limit; `by` is None where nobody had to be asked or answered."""
+
+    approved: bool
+    by: str | None
+
+
+def catalogue(connection: Connection[DictCursor]) -> dict[int, Decimal]:
+    """Return the price of each product."""
+    with connection.cursor() as cursor:
+        cursor.execute(script(FOLDER, "read_prices"))
+        return {row["produto_id"]: row["preco"] for row in cursor.fetchall()}
+
+
+def save(
+    connection: Connection[DictCursor], name: str, origin: str, content: bytes, proposals: Iterable[Proposal]
+) -> None:
+    """Keep the list `name` and what its lines mean, in the place of what an earlier try kept.
+
+    Raises RequestError when the list has been applied: what is in the history must not change.
+    """
+    with transaction(connection) as cursor:
+        cursor.execute(script(FOLDER, "lock_list"), {"list": name})
+        row = cursor.fetchone()
+        if row is not None and row["aplicada_em"] is not None:
+            raise RequestError(
+                f"list {name} was applied at {row['aplicada_em']}: trigger a new run to read it again"
+            )
+        cursor.execute(script(FOLDER, "delete_proposals"), {"list": name})
+        digest = hashlib.sha256(content).hexdigest()
+        cursor.execute(
+            script(FOLDER, "upsert_list"), {"list": name, "origin": origin[:500], "digest": digest}
+        )
+        cursor.executemany(
+            script(FOLDER, "insert_proposal"),
+            [
+                {
+                    "list": name,
+                    "number": proposal.number,
+                    "product": proposal.product,
+                    "old": proposal.old,
+                    "new": proposal.new,
+                    "decision": proposal.decision,
+                    "reason": proposal.reason,
+                }
+                for proposal in proposals
+            ],
+        )
+
+
+def question(connection: Connection[DictCursor], name: str) -> str | None:
+    """Return what a person is asked, in Markdown: the changes beyond the limit; None where there are none."""
+    with connection.cursor() as cursor:
+        cursor.execute(script(FOLDER, "read_to_approve"), {"list": name})
+        rows = cursor.fetchall()
+    if not rows:
+        return None
+    lines = [
+        # Beside a name, characters that would be Markdown of their own are shown as they are.
+        f"| {row['produto_id']} | {_plain(row['nome'])} | {row['preco_antigo']} | {row['preco_novo']} |"
+        for row in rows[:SHOWN]
+    ]
+    more = f"\n\n… and {len(rows) - SHOWN} more, in `precos_propostos`." if len(rows) > SHOWN else ""
+    head = (
+        f"{len(rows)} changes are beyond the limit.\n\n| produto_id | nome | from | to |\n|---|---|---|---|\n"
+    )
+    return head + "\n".join(lines) + more
+
+
+def apply(connection: Connection[DictCursor], name: str, decision: Decision) -> dict[str, int]:
+    """Apply the list in one transaction; return how many lines ended in which way. A second call changes nothing.
+
+    Raises StoreError where the list was never read.
+    """
+    with transaction(connection) as cursor:
+        cursor.execute(script(FOLDER, "lock_list"), {"list": name})
+        row = cursor.fetchone()
+        if row is None:
+            raise StoreError(f"list {name} was never read: clear the task that reads it")
+        if row["aplicada_em"] is None:
+            values = {
+                "list": name,
+                "approved": decision.approved,
+                "by": decision.by,
+                "decision": "aprovada" if decision.approved else "recusada",
+            }
+            # In the order of the keys, so that two lists never wait for each other.
+            for step in (
+                "refuse_proposals",
+                "lock_products",
+                "mark_conflicts",
+                "insert_history",
+                "update_prices",
+                "mark_applied",
+                "close_list",
+            ):
+                cursor.execute(script(FOLDER, step), values)
+        cursor.execute(script(FOLDER, "count_proposals"), {"list": name})
+        return {row["situacao"]: row["n"] for row in cursor.fetchall()}
+
+
+def _plain(text: str) -> str:
+    return "".join(
+        f"&#{ord(character)};" if character in "|<>&[]()*_`!\\\n\r{}%" else character for character in text
+    )

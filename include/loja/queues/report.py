@@ -1,0 +1,47 @@
+"""Where the numbers of a run go, beside the store's database: the warehouse, and whoever collects metrics.
+
+In the warehouse a run has one row per queue, replaced when it is told again. The counters of OpenTelemetry add up what
+they are told, so they are told once a run, last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opentelemetry import metrics
+from opentelemetry.metrics import Meter
+
+from include.loja.mysql import script
+from include.loja.queues.inbox import FOLDER, Metrics
+
+
+def write(connect: Callable[[], Any], run: str, numbers: Mapping[str, Metrics]) -> None:
+    """Write a run's numbers, by queue, into the warehouse; `connect` gives a DB-API connection without autocommit."""
+    connection = connect()
+    try:
+        cursor = connection.cursor()
+        cursor.execute(script(FOLDER, "create_warehouse_metrics"))
+        cursor.execute(script(FOLDER, "delete_warehouse_metrics"), (run,))
+        for queue, found in numbers.items():
+            taxa = None if found.taxa is None else round(found.taxa, 6)
+            cursor.execute(
+                script(FOLDER, "insert_warehouse_metrics"),
+                (run, queue, found.total, found.sucessos, found.falhas, taxa),
+            )
+        connection.commit()
+    finally:
+        connection.close()
+
+
+def tell(broker: str, numbers: Mapping[str, Metrics], meter: Meter | None = None) -> None:
+    """Count messages by broker, queue and result, and set the share that succeeded where there was any message."""
+    meter = meter or metrics.get_meter("loja")
+    messages = meter.create_counter("loja.messages", "{message}", "Messages that came to their end")
+    rate = meter.create_gauge("loja.success_rate", "1", "Share of a run's messages that succeeded")
+    for queue, found in numbers.items():
+        labels = {"broker": broker, "queue": queue}
+        messages.add(found.sucessos, {**labels, "result": "sucesso"})
+        messages.add(found.falhas, {**labels, "result": "falha"})
+        if found.taxa is not None:
+            rate.set(found.taxa, labels)

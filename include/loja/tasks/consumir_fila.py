@@ -1,0 +1,113 @@
+"""What the tasks of `consumir_fila_rabbitmq` and `consumir_fila_sqs` do, on one broker or the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from include.loja import connections
+from include.loja.errors import UnfinishedError
+from include.loja.queues import rabbitmq, sqs
+from include.loja.queues.consume import Queue, consume
+from include.loja.queues.inbox import Inbox, create_tables
+from include.loja.queues.message import Broker, key
+from include.loja.queues.report import tell, write
+from include.loja.settings import Queues
+
+log = logging.getLogger(__name__)
+
+
+def plan(
+    broker: Broker, run: str, queues: Sequence[str], consumers: int, batch: int, revive: bool
+) -> list[dict[str, Any]]:
+    """Return one entry for each consumer that has something to do: `fila`, and `numero` from one, per queue.
+
+    With `revive` the queues' dead letters are put back first, to be tried as if they were new.
+    """
+    with closing(connections.mysql()) as store:
+        create_tables(store)
+        for queue in queues if revive else ():
+            log.info("%d dead letters go back to %s", _revive(broker, queue, Inbox(store, queue, run)), queue)
+    planned = []
+    for queue in queues:
+        waiting = _waiting(broker, queue)
+        # Rounded up: one for each batch, and no more than were asked for.
+        count = min(consumers, -(-waiting // batch))
+        log.info("%d messages wait in %s: %d consumers", waiting, queue, count)
+        planned += [{"fila": queue, "numero": number} for number in range(1, count + 1)]
+    return planned
+
+
+def work(
+    settings: Queues,
+    broker: Broker,
+    run: str,
+    queue: str,
+    batch: int,
+    seconds: float,
+) -> dict[str, int]:
+    """Be one consumer of a queue until it is empty or the time is over; return what it did."""
+    with closing(connections.mysql()) as store, _open(settings, broker, queue, batch) as opened:
+        return vars(consume(opened, Inbox(store, queue, run), batch, seconds=seconds))
+
+
+def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None) -> dict[str, dict[str, Any]]:
+    """Return what a run came to, by queue, and tell database, warehouse and metrics.
+
+    `failed` counts the consumers that failed for good; None where nothing could be planned. Raises UnfinishedError in
+    both cases once all is told: nobody else would end the run as failed, for `medir` comes last.
+    """
+    if failed is None:
+        raise UnfinishedError("task planejar has failed, and says why: nothing was consumed")
+    with closing(connections.mysql()) as store:
+        numbers = {queue: Inbox(store, queue, run).measure() for queue in queues}
+    for queue, found in numbers.items():
+        rate = "no rate" if found.taxa is None else f"{found.taxa:.1%}"
+        log.info(
+            "%s: %d messages, %d stored, %d set aside, %s",
+            queue,
+            found.total,
+            found.sucessos,
+            found.falhas,
+            rate,
+        )
+    write(_warehouse(), run, numbers)
+    tell(broker, numbers)
+    if failed:
+        raise UnfinishedError(f"consumers that failed: {failed}; what they left waits for the next run")
+    return {queue: vars(found) for queue, found in numbers.items()}
+
+
+def _waiting(broker: Broker, queue: str) -> int:
+    if broker == "rabbitmq":
+        return rabbitmq.waiting(connections.rabbitmq(), queue)
+    with closing(connections.sqs()) as client:
+        sqs.declare(client, queue)
+        return sqs.waiting(client, queue)
+
+
+def _revive(broker: Broker, queue: str, stored: Inbox) -> int:
+    def forget(body: bytes) -> None:
+        stored.forget(key(body))
+
+    if broker == "rabbitmq":
+        return rabbitmq.revive(connections.rabbitmq(), queue, forget)
+    with closing(connections.sqs()) as client:
+        return sqs.revive(client, queue, forget)
+
+
+@contextmanager
+def _open(settings: Queues, broker: Broker, queue: str, batch: int) -> Iterator[Queue]:
+    if broker == "rabbitmq":
+        parameters = connections.rabbitmq()
+        with rabbitmq.RabbitMQ(parameters, queue, batch, settings.pause, settings.patience) as opened:
+            yield opened
+        return
+    with closing(connections.sqs()) as client:
+        yield sqs.SQS(client, queue, settings.visibility, settings.pause, settings.patience)
+
+
+def _warehouse() -> Callable[[], Any]:
+    return connections.warehouse().connect

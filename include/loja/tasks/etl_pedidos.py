@@ -1,0 +1,100 @@
+"""What the tasks of `etl_pedidos` do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+from include.loja import connections
+from include.loja.errors import RequestError
+from include.loja.settings import Transfer
+from include.loja.transfer import export, publish
+from include.loja.transfer.bucket import Bucket, Export, folder
+from include.loja.transfer.coverage import window
+from include.loja.transfer.export import Orders
+from include.loja.transfer.table import Figures
+
+log = logging.getLogger(__name__)
+
+DAG = "etl_pedidos"
+# Of a load in the ledger: runs of several DAGs may have one name.
+LOAD = f"{DAG} {{}}".format
+
+
+def extract(
+    settings: Transfer,
+    run: str,
+    asked: tuple[str | None, str | None],
+    interval: tuple[datetime | None, datetime | None],
+) -> dict[str, Any]:
+    """Export the orders of the run's window, cleaned; return the extract, for the tasks that follow."""
+    with connections.warehouse().session() as session:
+        until = publish.covered(session)
+    start, end = window(resolve(asked), interval, until)
+    log.info("orders changed in [%s, %s)", start.isoformat(), end.isoformat())
+    bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
+    with closing(connections.mysql()) as connection:
+        read = export.orders_changed(connection, bucket, folder(DAG, run), (start, end), settings.grace)
+    return {"inicio": start.isoformat(), "fim": end.isoformat(), **dump(read)}
+
+
+def load(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict[str, int]:
+    """Publish the window in one transaction, compared before its commit; return what was read and set aside."""
+    read = restore(extracted)
+    start, end = (datetime.fromisoformat(extracted[name]) for name in ("inicio", "fim"))
+    bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
+    with connections.warehouse().session() as session:
+        publish.orders(session, bucket, read, (start, end), LOAD(run))
+    return {"lidos": read.source.rows, "rejeitados": read.set_aside.figures.rows}
+
+
+def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> None:
+    """Hold what people now read against the extract, then remove the stage. Raises ComparisonError."""
+    with connections.warehouse().session() as session:
+        if not publish.compare_load(session, LOAD(run), restore(extracted)):
+            log.warning("another load was published since: it has been compared with its own extract")
+    Bucket(connections.s3(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
+
+
+def resolve(asked: tuple[str | None, str | None]) -> tuple[datetime, datetime] | None:
+    """Return the range of the conf as instants, None without one; raise RequestError for half of one."""
+    start, end = asked
+    if start is None and end is None:
+        return None
+    if start is None or end is None:
+        raise RequestError(f"inicio is {start!r} and fim {end!r}: give both, or neither")
+    instants = []
+    for name, text in (("inicio", start), ("fim", end)):
+        try:
+            instant = datetime.fromisoformat(text)
+        except ValueError:
+            raise RequestError(f"{name} is {text!r}: it must be like 2026-01-01T00:00:00Z") from None
+        if instant.tzinfo is None:
+            raise RequestError(f"{name} is {text!r}: it must have a zone, like 2026-01-01T00:00:00Z")
+        instants.append(instant)
+    return instants[0], instants[1]
+
+
+def dump(read: Orders) -> dict[str, Any]:
+    """Return an extract for JSON."""
+    return {
+        "kept": read.kept.dump(),
+        "set_aside": read.set_aside.dump(),
+        "source": read.source.dump(),
+        "until": read.until.isoformat(),
+        "version": read.version.isoformat(),
+    }
+
+
+def restore(dumped: Mapping[str, Any]) -> Orders:
+    """Return what `dump` was given."""
+    return Orders(
+        Export.load(dumped["kept"]),
+        Export.load(dumped["set_aside"]),
+        Figures.load(dumped["source"]),
+        datetime.fromisoformat(dumped["until"]),
+        datetime.fromisoformat(dumped["version"]),
+    )

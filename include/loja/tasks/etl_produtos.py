@@ -1,0 +1,72 @@
+"""What the tasks of `etl_produtos` do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from include.loja import connections
+from include.loja.settings import Transfer
+from include.loja.transfer import export, publish
+from include.loja.transfer.bucket import Bucket, Export, folder
+from include.loja.transfer.export import Products
+
+log = logging.getLogger(__name__)
+
+DAG = "etl_produtos"
+# Of a load in the ledger: runs of several DAGs may have one name.
+LOAD = f"{DAG} {{}}".format
+
+
+def extract(settings: Transfer, run: str) -> dict[str, Any]:
+    """Export all products, enriched; return the extract, for the tasks that follow."""
+    bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
+    with closing(connections.mysql()) as connection:
+        read = export.products(connection, bucket, folder(DAG, run))
+    for category, count in sorted(read.others.items()):
+        log.warning("category %r has no categoria_id: %d products", category, count)
+    return dump(read)
+
+
+def load(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> int:
+    """Publish products and totals in one transaction; return how many products."""
+    bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
+    with connections.warehouse().session() as session:
+        return publish.products(session, bucket, restore(extracted), LOAD(run))
+
+
+def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict[str, Any]:
+    """Hold both published tables against the source's sums, then remove the stage. Raises ComparisonError."""
+    read = restore(extracted)
+    with connections.warehouse().session() as session:
+        if publish.is_last(session, "produtos", LOAD(run)):
+            publish.compare_products(session, read.export.figures, read.totals)
+        else:
+            log.warning("another load was published since: it has been compared with its own extract")
+    Bucket(connections.s3(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
+    return {
+        "linhas": read.export.figures.rows,
+        "categorias": len(read.totals),
+        "sem_categoria_id": read.others,
+    }
+
+
+def dump(read: Products) -> dict[str, Any]:
+    """Return an extract for JSON."""
+    return {
+        "export": read.export.dump(),
+        "totals": {category: [str(price), stock] for category, (price, stock) in read.totals.items()},
+        "others": read.others,
+        "version": read.version.isoformat(),
+    }
+
+
+def restore(dumped: Mapping[str, Any]) -> Products:
+    """Return what `dump` was given."""
+    totals = {category: (Decimal(price), int(stock)) for category, (price, stock) in dumped["totals"].items()}
+    version = datetime.fromisoformat(dumped["version"])
+    return Products(Export.load(dumped["export"]), totals, dict(dumped["others"]), version)

@@ -1,0 +1,217 @@
+"""One request to the service, tried again while it may heal: all retries of the project's collection are here.
+
+Tried again: no connection, one that breaks or stays silent, 429, 5xx, and a body that is not JSON, since a transfer
+without a length that was cut off looks just like that. Everything else fails at once: 4xx with the server's words,
+an answer that is too large, a redirect.
+
+All requests of one client share one limit of time. Whatever is slow counts against it: a pause, a server that sends
+a byte a second, a `Retry-After`. Past the limit nothing is begun, and a body that still arrives is left. Headers that
+drip are the exception: nothing here sees them until they are whole. The task's `execution_timeout` ends that.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import requests
+import tenacity
+import urllib3
+
+from include.ocorrencias.errors import ContractError, ExhaustedError, HealingError, RefusedError, SettingError
+from include.ocorrencias.settings import Policy
+
+log = logging.getLogger(__name__)
+
+BASE = "/v2/adm_cor_comando"
+CHUNK = 2**16
+LONGEST_WORDS = 300
+LONGEST_INTEGER = 400
+NO_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.InvalidSchema,
+    urllib3.exceptions.LocationParseError,
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: status, whole body, and the seconds of a Retry-After header."""
+
+    status: int
+    body: bytes
+    retry_after: float | None = None
+
+
+class Transport(Protocol):
+    """Carries one request; raises HealingError when there is no whole answer, ContractError when it is too large."""
+
+    def get(self, path: str, params: Mapping[str, str], seconds: float) -> Answer:
+        """Return the answer for `path` below BASE, taking at most so many seconds."""
+
+
+class RetryAfterError(HealingError):
+    """A failure that says itself how many seconds it takes to heal."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class HttpTransport:
+    """The real service, through a session of requests (credentials, certificates and proxies are the session's)."""
+
+    def __init__(self, session: requests.Session, url: str, policy: Policy) -> None:
+        self._session = session
+        self._url = url.rstrip("/")
+        self._policy = policy
+
+    def get(self, path: str, params: Mapping[str, str], seconds: float) -> Answer:
+        """See Transport."""
+        end = time.monotonic() + seconds
+        try:
+            with self._session.get(
+                f"{self._url}{BASE}{path}",
+                params=dict(params),
+                headers={"Accept": "application/json"},
+                timeout=min(self._policy.silence, seconds),
+                stream=True,
+                allow_redirects=False,
+            ) as response:
+                return Answer(response.status_code, self._read(response, end), _retry_after(response))
+        except requests.exceptions.SSLError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise SettingError(f"the certificate of {self._url} is not trusted: {error}") from None
+            raise HealingError(f"TLS: {error}") from None
+        except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError, OSError) as error:
+            if isinstance(error, NO_ADDRESS):
+                raise SettingError(f"{self._url} is not an address: {error}") from None
+            raise HealingError(f"{type(error).__name__}: {error}"[:LONGEST_WORDS]) from None
+
+    def _read(self, response: requests.Response, end: float) -> bytes:
+        """Return the body. Read as it arrives: waiting for a whole chunk would outlast any limit of time."""
+        body = bytearray()
+        while piece := response.raw.read1(CHUNK, decode_content=True):
+            body += piece
+            if len(body) > self._policy.max_bytes:
+                raise ContractError(
+                    f"the answer is larger than {self._policy.max_bytes // 2**20} MB (OCORRENCIAS_MAX_MB)"
+                )
+            if time.monotonic() > end:
+                raise HealingError(f"the answer was not complete in time; {len(body)} bytes had arrived")
+        return bytes(body)
+
+
+class Client:
+    """Asks the service for JSON; `tries` counts the tries by path, successful ones included."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        policy: Policy,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.tries: Counter[str] = Counter()
+        self.requests = 0
+        self._transport = transport
+        self._policy = policy
+        self._clock = clock
+        self._sleep = sleep
+        self._end = clock() + policy.limit
+
+    @property
+    def retries(self) -> int:
+        """Return how many tries were not the first of their request."""
+        return self.tries.total() - self.requests
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
+        """Return the parsed answer of status 200.
+
+        Raises RefusedError (4xx), ContractError (too large, redirected), SettingError (no such address), and
+        ExhaustedError when neither the tries nor the time were enough.
+        """
+        self.requests += 1
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(HealingError),
+            stop=self._stop,
+            wait=self._wait,
+            before_sleep=lambda state: log.warning("%s: %s", path, _told(state)),
+            sleep=self._sleep,
+        )
+        try:
+            return retrying(self._once, path, params or {})
+        except tenacity.RetryError as error:
+            attempt = error.last_attempt
+            raise ExhaustedError(
+                f"{path} failed in all of {attempt.attempt_number} tries "
+                f"(limits: {self._policy.attempts} tries, {self._policy.limit:g} s for the run); "
+                f"the last: {attempt.exception()}"
+            ) from None
+
+    def _once(self, path: str, params: Mapping[str, str]) -> Any:
+        left = self._end - self._clock()
+        if left <= 0:
+            raise HealingError(f"the {self._policy.limit:g} s of this run are used up")
+        self.tries[path] += 1
+        answer = self._transport.get(path, params, left)
+        if answer.status == 200:
+            return _parse(answer.body)
+        said = f"it answered {answer.status}: {_words(answer.body)}"
+        if answer.status == 429 or answer.status >= 500:
+            raise RetryAfterError(said, answer.retry_after or 0.0)
+        if 400 <= answer.status < 500:
+            raise RefusedError(f"{path}: {said}")
+        raise ContractError(f"{path}: {said}")
+
+    def _stop(self, state: tenacity.RetryCallState) -> bool:
+        return (
+            state.attempt_number >= self._policy.attempts or self._clock() + state.upcoming_sleep >= self._end
+        )
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        pause = tenacity.wait_fixed(self._policy.pause) + tenacity.wait_random(0, self._policy.jitter)
+        error = state.outcome.exception() if state.outcome else None
+        return max(pause(state), error.seconds if isinstance(error, RetryAfterError) else 0.0)
+
+
+def _told(state: tenacity.RetryCallState) -> str:
+    error = state.outcome.exception() if state.outcome else None
+    return f"try {state.attempt_number} failed ({error}); again in {state.upcoming_sleep:.1f} s"
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_int=_integer)
+    except (ValueError, RecursionError) as error:
+        raise HealingError(f"the body of {len(body)} bytes is not JSON: {error}"[:LONGEST_WORDS]) from None
+
+
+def _integer(digits: str) -> int | float:
+    # Python refuses thousands of digits, and with them all that stands around: one event's number, every event.
+    return int(digits) if len(digits) < LONGEST_INTEGER else float(digits)
+
+
+def _words(body: bytes) -> str:
+    """Return what the server says of an error, on one line."""
+    text = body.decode(errors="replace")
+    try:
+        answer = json.loads(text, parse_int=_integer)
+        text = str(next(answer[key] for key in ("error", "detail", "mensagem") if answer.get(key)))
+    except (ValueError, RecursionError, AttributeError, StopIteration):
+        pass  # not in the contract's form: the body itself are its words
+    # Half of a surrogate pair is valid JSON, and fit for no log.
+    text = text.encode(errors="backslashreplace").decode()
+    return " ".join(text.split())[:LONGEST_WORDS] or "(nothing)"
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    text = response.headers.get("Retry-After", "")
+    # The form with a date would need the server's clock; the usual pause does.
+    return float(text) if text.isascii() and text.isdecimal() and len(text) < 6 else None

@@ -1,0 +1,192 @@
+"""What the tasks of `ocorrencias_cet_rio` do: collect, append to the CSV, say what is to be looked at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from typing import Any
+
+from include.conventions import queues
+from include.ocorrencias import archive, connections, csv_file, replay
+from include.ocorrencias.archive import Registro
+from include.ocorrencias.client import Client, Transport
+from include.ocorrencias.collection import Contagem, collect, resolve_day
+from include.ocorrencias.errors import BusyError, DiskError, IncidentsError, RequestError, SettingError
+from include.ocorrencias.service import Service
+from include.ocorrencias.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CONF_KEYS = ("modo", "gravacao", "data", "aceitar_desatualizados")
+SERVICE, REPLAY = "servico", "replay"
+LATEST = timedelta(hours=1)
+"""How long after its own time a run may still ask the service, which knows only the present."""
+
+
+def check_conf(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the conf with its defaults. Raises RequestError for a key or value that makes no sense."""
+    if unknown := [key for key in conf if key not in (*CONF_KEYS, queues.KEY)]:
+        raise RequestError(
+            f"unknown conf key {', '.join(map(repr, unknown))}; there are {', '.join(CONF_KEYS)}"
+        )
+    asked = {key: conf[key] for key in CONF_KEYS if conf.get(key) is not None}
+    mode = asked.setdefault("modo", SERVICE)
+    if mode not in (SERVICE, REPLAY):
+        raise RequestError(f"modo is {mode!r}; it must be {SERVICE} or {REPLAY}")
+    if mode == SERVICE and "gravacao" in asked:
+        raise RequestError(f"gravacao is for modo {REPLAY} only")
+    if not isinstance(asked.setdefault("aceitar_desatualizados", False), bool):
+        raise RequestError(
+            f"aceitar_desatualizados is {asked['aceitar_desatualizados']!r}; it must be true or false"
+        )
+    return asked
+
+
+def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment: datetime) -> dict[str, Any]:
+    """Collect what a run is asked for, unless it was collected already; return its summary (JSON)."""
+    asked = check_conf(conf)
+    database = archive.DATABASE if asked["modo"] == SERVICE else archive.REPLAYED
+    now = datetime.now(UTC)
+    with archive.opened(connections.warehouse(), database) as opened:
+        if found := opened.find(run_id):
+            log.info("this run was collected at %s; its counts are kept", found.coletado_em)
+            return _summary(found)
+        # Not before: a run that was collected may be cleared when its day has long been out of reach.
+        day = resolve_day(asked.get("data"), moment, now)
+        client = Client(_transport(settings, asked, moment, now), settings.policy)
+        coleta = collect(
+            Service(client),
+            day,
+            opened.pops(),
+            asked["aceitar_desatualizados"] or settings.accept_stale,
+            settings.cache,
+            now,
+            opened.keep_pop,
+        )
+        for one in coleta.recusados:
+            log.warning("set aside: %s", one)
+        for warning in coleta.pops.warnings:
+            log.warning("%s", warning)
+        registro = Registro(
+            execucao=run_id,
+            momento=moment,
+            coletado_em=now,
+            dia=coleta.dia,
+            gravacao=asked.get("gravacao", ""),
+            eventos=len(coleta.eventos),
+            de_outros=coleta.de_outros,
+            recusados=len(coleta.recusados),
+            repetidos=coleta.repetidos,
+            atraso=coleta.atraso or "",
+            pops_desconhecidos=list(coleta.pops.unknown),
+            avisos=list(coleta.pops.warnings),
+            requisicoes=client.requests,
+            tentativas=dict(client.tries),
+            retentativas=client.retries,
+        )
+        return _summary(opened.publish(registro, coleta))
+
+
+def append_csv(settings: Settings, summary: Mapping[str, Any]) -> int:
+    """Append a run's counts to the CSV; return how many lines were added, 0 when they were there."""
+    if settings.folder is None:
+        raise SettingError("OCORRENCIAS_PASTA is not set: it must name the folder of the CSV file")
+    # As in the warehouse: what was replayed stands apart.
+    folder = settings.folder / "replay" if summary["gravacao"] else settings.folder
+    counts = [Contagem(*count) for count in summary["contagens"]]
+    added = csv_file.append(folder, datetime.fromisoformat(summary["momento"]), counts)
+    log.info("%d lines added to %s", added, folder / csv_file.NAME)
+    return added
+
+
+def report(summary: Mapping[str, Any]) -> str:
+    """Return a run's counts and tries as tables of text."""
+    from rich.console import Console
+    from rich.table import Table
+
+    counts = Table(title=headline(summary), title_justify="left")
+    for heading in ("tipo_ocorrencia", "status_ocorrencia"):
+        counts.add_column(heading)
+    counts.add_column("quantidade", justify="right")
+    for kind, status, number in summary["contagens"]:
+        counts.add_row(kind, status, str(number))
+    tries = Table("request", "tries")
+    for path, number in summary["tentativas"].items():
+        tries.add_row(path, str(number))
+    # What the service says is no markup.
+    console = Console(width=110, file=StringIO(), record=True, markup=False, emoji=False)
+    console.print(counts, tries)
+    return console.export_text()
+
+
+def headline(summary: Mapping[str, Any]) -> str:
+    """Return what a person wants to know of a run first, on one line."""
+    retries, unknown = summary["retentativas"], len(summary["pops_desconhecidos"])
+    parts = [f"replay of {summary['gravacao']}"] if summary["gravacao"] else []
+    parts += [f"{summary['eventos']} ocorrências", f"{retries} {'retry' if retries == 1 else 'retries'}"]
+    if summary["recusados"]:
+        parts.append(f"{summary['recusados']} set aside")
+    if unknown:
+        parts.append(f"{unknown} unknown {'POP' if unknown == 1 else 'POPs'}")
+    if summary["atraso"]:
+        parts.append("stale")
+    return " · ".join(parts)
+
+
+def to_be_told(summary: Mapping[str, Any]) -> str:
+    """Return the POPs that somebody should hear of; none when they were replayed: they say nothing of the service."""
+    return "" if summary["gravacao"] else ", ".join(map(str, summary["pops_desconhecidos"]))
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what a person or the next run must mend into a failure without retries; let the rest be retried.
+
+    The service has been retried already, and the next run comes in minutes: Airflow's retries are for what the client
+    does not see, a warehouse that restarts, a disk that is full, or a process that is killed.
+    """
+    import clickhouse_connect.driver.exceptions
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    try:
+        yield
+    except (BusyError, DiskError) as error:
+        raise AirflowException(str(error)) from None
+    except IncidentsError as error:
+        raise AirflowFailException(str(error)) from None
+    except clickhouse_connect.driver.exceptions.Error as error:
+        raise AirflowException(f"ClickHouse: {' '.join(str(error).split())}") from None
+
+
+def _transport(settings: Settings, asked: Mapping[str, Any], moment: datetime, now: datetime) -> Transport:
+    if asked["modo"] == REPLAY:
+        return replay.load(settings.recordings, asked.get("gravacao"))
+    if now - moment > LATEST:
+        raise RequestError(
+            f"this run is of {moment:%Y-%m-%d %H:%M}Z and the service knows only the present: "
+            "trigger a new run instead"
+        )
+    return connections.service(settings.policy)
+
+
+def _summary(registro: Registro) -> dict[str, Any]:
+    return {
+        "execucao": registro.execucao,
+        "momento": registro.momento.isoformat(),
+        "dia": registro.dia.isoformat(),
+        "gravacao": registro.gravacao,
+        "eventos": registro.eventos,
+        "de_outros": registro.de_outros,
+        "recusados": registro.recusados,
+        "repetidos": registro.repetidos,
+        "atraso": registro.atraso,
+        "pops_desconhecidos": list(registro.pops_desconhecidos),
+        "avisos": list(registro.avisos),
+        "requisicoes": registro.requisicoes,
+        "tentativas": dict(registro.tentativas),
+        "retentativas": registro.retentativas,
+        "contagens": [[one.tipo, one.status, one.quantidade] for one in registro.contagens],
+    }

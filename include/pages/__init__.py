@@ -1,0 +1,1 @@
+"""Pages that the API server shows beside those of Airflow; plugins/ registers them."""
