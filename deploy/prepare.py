@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from include.automations.jobs import connections, database
-from include.automations.jobs.client import DAG
 from include.conventions import pools
 from include.conventions.connections import conninfo
+from include.tarefas.jobs import connections, database
+from include.tarefas.jobs.client import DAG
 
 if TYPE_CHECKING:
     from airflow.models.connection import Connection

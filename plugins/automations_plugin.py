@@ -1,4 +1,4 @@
-"""Registers the automations' REST service with the API server; the code is in include/automations/api.
+"""Registers the automations' REST service with the API server; the code is in include/tarefas/api.
 
 Airflow imports this in every process, those of tasks too. What is registered is asked for by the API server alone, so
 it is made when it is asked for.
@@ -19,12 +19,12 @@ class AutomationsPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
-        from include.automations.api.app import create_app
+        from include.tarefas.api.app import create_app
 
         return [{"app": create_app(), "url_prefix": "/scheduler", "name": "Automations"}]
 
     @cached_property
     def fastapi_root_middlewares(self) -> list[Any]:  # type: ignore[override]
-        from include.automations.api.middleware import CheckCalls
+        from include.tarefas.api.middleware import CheckCalls
 
         return [{"middleware": CheckCalls, "name": "Calls of automations"}]

@@ -23,10 +23,10 @@ from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-from include.automations.jobs import settings
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.queues import Queue
 from include.conventions.tags import Tag
+from include.tarefas.jobs import settings
 
 SETTINGS = settings.load()
 
@@ -47,9 +47,9 @@ def agendar_jobs() -> None:
 
     @task(retries=1, execution_timeout=timedelta(seconds=SETTINGS.seconds) + timedelta(minutes=2))
     def start_due_jobs() -> dict[str, Any]:
-        from include.automations.jobs import connections
-        from include.automations.jobs.failures import explained
-        from include.automations.jobs.start import tick
+        from include.tarefas.jobs import connections
+        from include.tarefas.jobs.failures import explained
+        from include.tarefas.jobs.start import tick
 
         run_id = get_current_context()["run_id"]
         with explained(), connections.store() as store, connections.api() as api:

@@ -22,11 +22,11 @@ from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-from include.automations import catalog, settings
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.pools import AUTOMACOES
 from include.conventions.pools import load as load_pools
 from include.conventions.tags import Tag
+from include.tarefas import catalog, settings
 
 SETTINGS = settings.load()
 CATALOG = catalog.load(SETTINGS.modules_path)
@@ -92,8 +92,8 @@ def executar_tarefa() -> None:
 
     @task(pool=AUTOMACOES, map_index_template="{{ tarefa }}")
     def executar() -> Any:
-        from include.automations import run
-        from include.automations.failures import explained
+        from include.tarefas import run
+        from include.tarefas.failures import explained
 
         context = get_current_context()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from include.automations import tarefa
+from include.tarefas import tarefa
 
 
 @tarefa

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 
-from include.automations import tarefa
-from include.automations.errors import RequestError
+from include.tarefas import tarefa
+from include.tarefas.errors import RequestError
 
 SMTP = "smtp_default"
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from airflow.sdk import get_current_context
 
-from include.automations import settings, tarefa
 from include.reports import files, kinds
+from include.tarefas import settings, tarefa
 
 CLICKHOUSE = "clickhouse_dw"
 

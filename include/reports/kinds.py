@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from include.automations.errors import RequestError
+from include.tarefas.errors import RequestError
 
 SQL = Path(__file__).resolve().parents[1] / "sql" / "executar_tarefa"
 MOST_ROWS = 10_000

@@ -21,8 +21,8 @@ from typing import Self
 
 import psycopg
 
-from include.automations.jobs import database
 from include.conventions import pools
+from include.tarefas.jobs import database
 from local.deployment import airflow
 from local.deployment.airflow import AirflowProcess
 from local.deployment.loja import Loja

@@ -16,11 +16,11 @@ import pytest
 
 from deploy.prepare import USERS
 from include.automacoes import mail
-from include.automations.jobs import connections as jobs
 from include.conventions import alerts
 from include.conventions.queues import Queue
 from include.loja import connections as loja
 from include.ocorrencias import connections as ocorrencias
+from include.tarefas.jobs import connections as jobs
 from include.vendas.tables import VENDAS
 from local.deployment import airflow
 from local.deployment.compose import ComposeError, airflow_environment, interpolate

@@ -17,7 +17,7 @@ AUTOMATION = '''"""An automation of a user: it says on which worker it is, and t
 import socket
 import time
 
-from include.automations import tarefa
+from include.tarefas import tarefa
 
 
 @tarefa

@@ -8,7 +8,7 @@ from pathlib import Path
 from local.docker import images, roots
 from tests.docker.deployment import ROOT, Deployment
 
-FOLDERS = ("tests/dags", "tests/include", "tests/plugins")
+FOLDERS = ("tests/dags", "tests/include")
 
 
 def pins(name: str) -> set[str]:

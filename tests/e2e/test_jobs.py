@@ -11,8 +11,8 @@ import psycopg
 import pytest
 import requests
 
-from include.automations.jobs.client import Api, Outcome, RefusedError, UnusableError
-from include.automations.jobs.database import libpq
+from include.tarefas.jobs.client import Api, Outcome, RefusedError, UnusableError
+from include.tarefas.jobs.database import libpq
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 from tests import rest

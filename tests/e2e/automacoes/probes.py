@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow.sdk import get_current_context
 
-from include.automations import tarefa
+from include.tarefas import tarefa
 
 
 def _leave(name: str) -> int:

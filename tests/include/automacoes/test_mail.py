@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from include.automacoes.mail import send_email
-from include.automations.errors import RequestError
+from include.tarefas.errors import RequestError
 from local.servers.server import free_port
 from tests.receivers import Mailbox
 

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.automacoes.reports import generate_report
-from include.automations.errors import RequestError
 from include.reports import files
 from include.reports.kinds import KINDS, Filters, parse
 from include.reports.page import Report, render
+from include.tarefas.errors import RequestError
 
 COLUMNS = {
     "vendas_por_dia": ("data", "vendas", "valor_total"),

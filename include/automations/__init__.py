@@ -1,5 +1,0 @@
-"""Automations: plain Python functions that people start by name, each start a run of the DAG `executar_tarefa`."""
-
-from include.automations.task import tarefa
-
-__all__ = ["tarefa"]

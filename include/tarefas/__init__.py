@@ -1,0 +1,5 @@
+"""Automations: plain Python functions that people start by name, each start a run of the DAG `executar_tarefa`."""
+
+from include.tarefas.task import tarefa
+
+__all__ = ["tarefa"]

@@ -1,0 +1,152 @@
+"""The jobs: which there are, and what people change about them. `agendar_jobs` does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from include.conventions.queues import Queue
+from include.tarefas.api.access import Changer, Reader
+from include.tarefas.api.errors import BODY, COMMON, Message, answers
+from include.tarefas.api.tasks import Automations
+from include.tarefas.catalog import Catalog
+from include.tarefas.jobs import connections
+from include.tarefas.jobs.model import CRON, NAME, Definition, Job, NewJob, check_name
+from include.tarefas.jobs.schedule import Missed, Schedule, ScheduleError
+from include.tarefas.jobs.store import AwayError, JobExistsError, Store, UnknownJobError
+from include.tarefas.request import resolve
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=answers(*COMMON, 503))
+
+CALL = ("module", "function", "tarefa", "args", "kwargs", "queue")
+
+
+class JobChange(BaseModel):
+    """What of a job is to be another; what is left out stays. The automation is named in one of three ways."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"enabled": False}]})
+
+    task: str | None = Field(None, description="`module.function`, as the service shows it.")
+    tarefa: str | None = Field(None, description="The same, or the function's name if it is the only one.")
+    module: str | None = None
+    function: str | None = None
+    args: list[Any] | None = Field(None, description="The automation's positional arguments.")
+    kwargs: dict[str, Any] | None = Field(None, description="Its arguments by name.")
+    queue: Queue | None = None
+    cron: str | None = Field(None, description=CRON, examples=["30 8 * * mon-fri"])
+    timezone: str | None = Field(None, description="By whose clock.", examples=["America/Sao_Paulo"])
+    enabled: bool | None = Field(None, strict=True)
+    missed: Missed | None = Field(None, description="What becomes of due times that could not be kept.")
+
+
+class JobBody(JobChange):
+    """A job to be made: its name, its automation and its cron expression; the rest has defaults."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "greet",
+                    "task": "hello_world.send_hello_world",
+                    "kwargs": {"name": "Ana"},
+                    "cron": "30 8 * * mon-fri",
+                    "timezone": "America/Sao_Paulo",
+                }
+            ]
+        }
+    )
+
+    name: Annotated[str, AfterValidator(check_name)] = Field(
+        min_length=1, max_length=100, pattern=f"^{NAME.pattern}$"
+    )
+    cron: str = Field(description=CRON, examples=["30 8 * * mon-fri"])
+
+
+@router.get("")
+def list_jobs(user: Reader) -> list[Job]:
+    """List the jobs, by name."""
+    with _store() as store:
+        return store.jobs()
+
+
+@router.get("/{name}", responses=answers(404, 422))
+def get_job(user: Reader, name: str) -> Job:
+    """Show a job."""
+    with _store(name) as store:
+        return store.job(name)
+
+
+@router.post("", status_code=201, responses=answers(*BODY, 409))
+def add_job(user: Changer, automations: Automations, body: JobBody) -> Job:
+    """Make a job. It is due for the first time at the next time of its cron expression from now."""
+    wanted = _merged({}, body, automations)
+    with _store() as store:
+        return store.add(NewJob(name=body.name, **wanted))
+
+
+@router.patch("/{name}", responses=answers(*BODY, 404))
+def change_job(user: Changer, automations: Automations, name: str, body: JobChange) -> Job:
+    """Change a job: pause it, let it go on, give it another time or other arguments. Its `last_error` is forgotten.
+
+    With another cron expression or time zone, and when it is enabled again, it is due from now on: times that it has
+    missed by then are not made up for.
+    """
+
+    def edit(job: Job) -> Definition | Job:
+        if body.model_dump(exclude_none=True) == {"enabled": False}:
+            # Whatever is wrong with a row, it can be paused.
+            return job.model_copy(update={"enabled": False})
+        return Definition(**_merged(job.model_dump(include=set(Definition.model_fields)), body, automations))
+
+    with _store(name) as store:
+        return store.change(name, edit)
+
+
+@router.delete("/{name}", responses=answers(404, 422))
+def remove_job(user: Changer, name: str) -> Message:
+    """Remove a job. Runs that it has started stay."""
+    with _store(name) as store:
+        store.remove(name)
+    return Message(message=f"job {name} removed")
+
+
+def _merged(known: dict[str, Any], body: JobChange, automations: Catalog) -> dict[str, Any]:
+    """Return the fields of a Definition, checked. Raises RequestError for the call, HTTPException for the times."""
+    asked = body.model_dump(exclude_none=True, exclude={"name"})
+    if (task := asked.pop("task", None)) is not None:
+        if {"tarefa", "module", "function"} & asked.keys():
+            raise HTTPException(422, "give one of task, tarefa, or module and function")
+        asked["tarefa"] = task
+    call = {key: asked.pop(key) for key in CALL if key in asked}
+    merged = {**known, **asked}
+    if call or not known:
+        if not {"tarefa", "module", "function"} & call.keys() and known:
+            call["tarefa"] = known["task"]
+        found = resolve({**{key: known.get(key) for key in ("args", "kwargs", "queue")}, **call}, automations)
+        merged |= {"task": found.name, "args": found.args, "kwargs": found.kwargs, "queue": found.queue}
+    if merged.get("enabled", True) or {"cron", "timezone"} & asked.keys():
+        try:
+            Schedule(merged["cron"], merged.get("timezone", "UTC"))
+        except ScheduleError as error:
+            raise HTTPException(422, str(error)) from None
+    return merged
+
+
+@contextmanager
+def _store(name: str | None = None) -> Iterator[Store]:
+    """Give the table; what it refuses becomes an answer."""
+    try:
+        if name is not None and not NAME.fullmatch(name):
+            raise UnknownJobError(f"there is no job {name!r}")
+        with connections.store() as store:
+            yield store
+    except UnknownJobError as error:
+        raise HTTPException(404, str(error)) from None
+    except JobExistsError as error:
+        raise HTTPException(409, str(error)) from None
+    except AwayError as error:
+        raise HTTPException(503, str(error)) from None

@@ -1,0 +1,132 @@
+"""How a run is started: by asking Airflow's own REST API, inside the server and with the caller's token.
+
+So rights, Params, the cluster policy, the audit log and the name of who triggered the run are Airflow's own, and there
+is no second way to make a run.
+
+Airflow makes a run and its task in one transaction, so there is a whole run or none. A caller that got no answer can't
+know which; it asks again with the same `run_id`:
+
+| what happened before                           | the second request                                              |
+|------------------------------------------------|-----------------------------------------------------------------|
+| it never arrived, or nothing was committed     | makes the run, 201                                              |
+| the run is there, waiting, running or ended    | Airflow says 409; it is the same call: 200 with that run        |
+| both arrive at once                            | Airflow's unique key (DAG, run id) lets one make it: 201, 200   |
+| the id belongs to a run of another call        | 409                                                             |
+| `clean-queue` took the run away                | makes it again, 201: the caller asks for it now                 |
+
+The same call is the same automation, arguments and queue, and the same delay. A run does not hold its delay, only the
+moment that came out of it, so that is read from when the run was made, and may be `SLACK` off: as long as making a run
+may take.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from secrets import token_hex
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from fastapi import HTTPException
+from starlette.concurrency import run_in_threadpool
+
+from include.tarefas.api.access import DAG_ID
+from include.tarefas.request import Call
+
+SLACK = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of executar_tarefa; `created` is False for one that an earlier request made."""
+
+    run_id: str
+    run_after: datetime
+    created: bool
+
+
+async def start(
+    token: str, call: Call, delay: timedelta = timedelta(), run_id: str | None = None, note: str | None = None
+) -> Run:
+    """Start a run of the call after the delay, or find the one that is there.
+
+    Raises HTTPException: what Airflow answers about rights (401, 403), a call that Airflow refuses (422), a `run_id` that
+    belongs to another call (409), Airflow not able to (503).
+    """
+    now = datetime.now(UTC)
+    run_id = run_id or _new_id(call, now)
+    run_after = now + delay
+    body = {
+        "dag_run_id": run_id,
+        "logical_date": None,
+        "run_after": run_after.isoformat(),
+        "conf": call.conf(),
+        "note": note,
+    }
+    answer = await _ask("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", token, body)
+    if answer.is_success:
+        return Run(run_id, run_after, created=True)
+    if answer.status_code == 409:
+        return await run_in_threadpool(_existing, run_id, call, delay)
+    raise _refusal(answer)
+
+
+def links(run_id: str) -> dict[str, str]:
+    """Return where a person, and where a program, sees the run."""
+    from airflow.configuration import conf
+
+    base = str(conf.get("api", "base_url", fallback="")).rstrip("/")
+    run = quote(run_id, safe="")
+    return {"ui": f"{base}/dags/{DAG_ID}/runs/{run}", "run": f"{base}/api/v2/dags/{DAG_ID}/dagRuns/{run}"}
+
+
+async def _ask(method: str, path: str, token: str, body: dict[str, Any]) -> httpx.Response:
+    # The very app of this process: asking for another instance would make a second API server in it.
+    from airflow.api_fastapi.main import app
+
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://airflow") as client:
+        return await client.request(method, path, json=body, headers={"Authorization": f"Bearer {token}"})
+
+
+def _new_id(call: Call, now: datetime) -> str:
+    """Return an id that a person can read in the list of runs, and that nobody else draws."""
+    name = re.sub("[^A-Za-z0-9_.]", "_", call.name)[:150]
+    return f"{name}__{now:%Y%m%dT%H%M%SZ}__{token_hex(6)}"
+
+
+def _existing(run_id: str, call: Call, delay: timedelta) -> Run:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        found = session.execute(
+            select(DagRun.conf, DagRun.run_after, DagRun.created_at).where(
+                DagRun.dag_id == DAG_ID, DagRun.run_id == run_id
+            )
+        ).one_or_none()
+    if found is None:
+        raise HTTPException(409, f"run {run_id} was removed at this moment; ask again")
+    waited = found.run_after - found.created_at
+    if found.conf != call.conf() or not timedelta() <= delay - waited <= SLACK:
+        raise HTTPException(409, f"run_id {run_id} belongs to another call; take another one, or none")
+    return Run(run_id, found.run_after, created=False)
+
+
+def _refusal(answer: httpx.Response) -> HTTPException:
+    """Return what Airflow's refusal is called here."""
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = "no reason"
+    status = answer.status_code
+    if status in (401, 403):
+        return HTTPException(status, str(detail))
+    if status in (400, 422):
+        return HTTPException(422, f"Airflow refuses the run: {detail}")
+    if status == 404:
+        return HTTPException(503, f"Airflow has not read the DAG {DAG_ID} yet; ask again in a minute")
+    return HTTPException(503, f"Airflow could not make the run (it answered {status}); ask again")

@@ -1,0 +1,228 @@
+"""The table `jobs`: what people do to it, and what `agendar_jobs` does.
+
+Time is the database's: whichever worker asks, and whatever its own clock says, a job is due for all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+
+from include.tarefas.jobs.model import Definition, Job, NewJob
+from include.tarefas.jobs.schedule import Schedule
+
+SQL = Path(__file__).resolve().parents[2] / "sql" / "agendar_jobs"
+LONGEST_ERROR = 1000
+
+
+class JobError(Exception):
+    """Something that a person asked of the table and that it has to refuse."""
+
+
+class UnknownJobError(JobError):
+    """There is no job of that name."""
+
+
+class JobExistsError(JobError):
+    """There is a job of that name already."""
+
+
+class AwayError(Exception):
+    """The database does not answer, or a job stays locked; the message says which. It may heal by itself."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that nobody else can start or change until the transaction ends. Exactly one method is to be called."""
+
+    job: Job
+    _connection: psycopg.Connection[DictRow]
+
+    def started(self, due: datetime, then: datetime) -> None:
+        """Write down that the run of `due` is there, and `then` the next due time."""
+        self._run("record_start", due=due, then=then)
+
+    def leave_out(self, then: datetime) -> None:
+        """Write down that what is due before `then` is not started."""
+        self._run("move_next_run", then=then)
+
+    def refuse(self, error: str) -> None:
+        """Write down why this job can't be started, for now."""
+        self._run("record_error", error=error.replace("\0", "")[:LONGEST_ERROR])
+
+    def put_behind(self) -> None:
+        """Leave the job due, behind the others."""
+        self._run("put_behind")
+
+    def _run(self, name: str, **values: object) -> None:
+        self._connection.execute(_sql(name), {"id": self.job.id, **values})
+
+
+class Store:
+    """The table, on one connection; a context manager. Every method may raise AwayError."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        patience: timedelta = timedelta(seconds=5),
+        silence: timedelta = timedelta(minutes=1),
+    ) -> None:
+        """Take libpq's conninfo; `patience` bounds the waits for the server and for a locked row.
+
+        The server ends a transaction in which nothing was said for as long as `silence`, and gives its lock back: a
+        process that is frozen, or whose machine is gone, keeps no job to itself.
+        """
+        self._conninfo = conninfo
+        self._seconds = max(1, int(patience.total_seconds()))
+        self._options = (
+            f"-c timezone=UTC -c lock_timeout={self._seconds}s"
+            f" -c idle_in_transaction_session_timeout={int(silence.total_seconds())}s"
+        )
+
+    def __enter__(self) -> Store:
+        with _explained():
+            self._connection: psycopg.Connection[DictRow] = psycopg.connect(
+                self._conninfo,
+                autocommit=True,
+                row_factory=dict_row,
+                connect_timeout=self._seconds,
+                options=self._options,
+                application_name="jobs",
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def now(self) -> datetime:
+        """Return the database's time."""
+        now: datetime = self._one("SELECT clock_timestamp() AS now")["now"]
+        return now
+
+    # What people do.
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs by name."""
+        return [_job(row) for row in self._all(_sql("read_jobs"))]
+
+    def job(self, name: str) -> Job:
+        """Return a job. Raises UnknownJobError."""
+        return _known(name, self._all(_sql("read_job"), name=name))
+
+    def add(self, job: NewJob) -> Job:
+        """Make a job, whose first due time is the next one from now. Raises JobExistsError."""
+        values = _values(job) | {"name": job.name, "next_run_at": self._first(job)}
+        if made := self._all(_sql("insert_job"), **values):
+            return _job(made[0])
+        raise JobExistsError(f"there is a job {job.name!r} already; change it, or remove it first")
+
+    def change(self, name: str, edit: Callable[[Job], Definition | Job]) -> Job:
+        """Give a job another definition, which `edit` makes from what it is. Raises UnknownJobError, and what `edit` raises.
+
+        With another cron expression or time zone, and when it is enabled again, it is due from now on; what it owed
+        is forgotten. Any other change leaves its next due time alone. A job that is being started is waited for.
+        """
+        with _explained(), self._connection.transaction():
+            job = _known(name, self._all(_sql("lock_job"), name=name))
+            wanted = edit(job)
+            kept = (
+                wanted.enabled and job.enabled and (wanted.cron, wanted.timezone) == (job.cron, job.timezone)
+            )
+            planned = job.next_run_at if kept else None
+            values = _values(wanted) | {"name": name, "next_run_at": planned or self._first(wanted)}
+            return _job(self._one(_sql("update_job"), **values))
+
+    def remove(self, name: str) -> None:
+        """Remove a job; its runs stay. Raises UnknownJobError. A job that is being started is waited for."""
+        with _explained():
+            if not self._connection.execute(_sql("delete_job"), {"name": name}).rowcount:
+                raise _unknown(name)
+
+    # What agendar_jobs does.
+
+    @contextmanager
+    def claim(self, now: datetime, but: Collection[int]) -> Iterator[Claim | None]:
+        """Lock the due job that was tried the longest ago, those with the ids `but` apart; None when there is none.
+
+        One with an error comes last, and when it was not tried for ten minutes.
+
+        What is written down is there for others when the block ends; with an exception, or a process that ends within
+        the block, nothing is.
+        """
+        with _explained(), self._connection.transaction():
+            found = self._all(_sql("claim_due_job"), now=now, **{"except": list(but)})
+            yield Claim(_job(found[0]), self._connection) if found else None
+
+    def unfinished(self, limit: int) -> list[Job]:
+        """Return jobs whose last run was not over when somebody looked, at most `limit`, in any order."""
+        return [_job(row) for row in self._all(_sql("read_unfinished"), limit=limit)]
+
+    def follow(self, job: Job, state: str) -> None:
+        """Write down the state of a job's last run."""
+        with _explained():
+            self._connection.execute(
+                _sql("record_state"), {"id": job.id, "last_run_at": job.last_run_at, "state": state}
+            )
+
+    def untold(self, run_id: str) -> dict[str, str]:
+        """Return the error of each job that has one which was returned to no other run."""
+        return {row["name"]: row["last_error"] for row in self._all(_sql("tell_errors"), run_id=run_id)}
+
+    def _first(self, wanted: Definition | Job) -> datetime | None:
+        return Schedule(wanted.cron, wanted.timezone).after(self.now()) if wanted.enabled else None
+
+    def _all(self, statement: Any, **values: object) -> list[DictRow]:
+        with _explained():
+            return self._connection.execute(statement, values).fetchall()
+
+    def _one(self, statement: Any, **values: object) -> DictRow:
+        return self._all(statement, **values)[0]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.errors.LockNotAvailable:
+        raise AwayError("the job is being started at this moment; try again") from None
+    except (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        psycopg.errors.IdleInTransactionSessionTimeout,
+    ) as error:
+        raise AwayError(f"the jobs' database does not answer: {' '.join(str(error).split())}") from None
+    except psycopg.errors.UndefinedTable:
+        raise AwayError("the jobs' database has no table yet: run python -m deploy.prepare") from None
+
+
+@cache
+def _sql(name: str) -> Any:
+    return (SQL / f"{name}.sql").read_text()
+
+
+def _values(wanted: Definition | Job) -> dict[str, Any]:
+    values = wanted.model_dump(mode="json", include=set(Definition.model_fields))
+    return values | {"args": Jsonb(wanted.args), "kwargs": Jsonb(wanted.kwargs)}
+
+
+def _job(row: DictRow) -> Job:
+    return Job.model_validate(row)
+
+
+def _known(name: str, rows: list[DictRow]) -> Job:
+    if not rows:
+        raise _unknown(name)
+    return _job(rows[0])
+
+
+def _unknown(name: str) -> UnknownJobError:
+    return UnknownJobError(f"there is no job {name!r}")

@@ -1,0 +1,151 @@
+"""What a worker does for a run of `executar_tarefa`: check the call again, import the one file, call the function.
+
+Nothing that came with the run decides what is imported: the name is looked up in the catalog, which knows the files of
+the folder, and what is executed are the bytes that the catalog has read. The function is then held to what it should
+be (registered by the decorator, in this file, under this name), and the arguments to its real signature.
+
+What ends a run for good, without retries, is an AutomationError: a call that makes no sense, also when the automation
+itself raises RequestError for it, and a result that can't be kept, since a retry would do the work twice. Anything else
+that the function raises is worth a retry. So an automation may run more than once: when a try failed half-way, and when
+a worker died after the work and before its report.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import typing
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.abc import SourceLoader
+from importlib.util import module_from_spec, spec_from_loader
+from types import FunctionType, ModuleType
+from typing import Any
+
+from include.tarefas import catalog, plain, settings
+from include.tarefas.catalog import Catalog, Module
+from include.tarefas.errors import RequestError, ResultError
+from include.tarefas.request import Call, resolve
+from include.tarefas.task import is_tarefa
+
+NAMESPACE = "automacoes"
+"""What the names of imported files begin with, so that `email.py` in the folder is not Python's own."""
+
+
+def execute(conf: object, announce: Callable[[str], None] = lambda _: None) -> Any:
+    """Do what a run was asked for, and return the result as plain JSON data.
+
+    `announce` hears the automation's full name once the call is known to make sense, before anything is imported.
+    Raises AutomationError where trying again can't help, and whatever the file or its function raises; both say what
+    they are about in an attribute of that name.
+    """
+    known = catalog.load(settings.load().modules_path)
+    call = resolve(conf, known)
+    announce(call.name)
+    try:
+        function = find(call, known)
+        args, kwargs = _arguments(call, function)
+        return _result(call, function(*args, **kwargs))
+    except Exception as error:
+        # For alerts: that another automation failed is another thing.
+        with suppress(AttributeError):  # of one that is frozen
+            error.about = call.name  # type: ignore[attr-defined]
+        raise
+
+
+def find(call: Call, known: Catalog) -> Callable[..., Any]:
+    """Import the call's file and return the function. Raises RequestError when it is not what the source promised."""
+    module = known.module(call.module)
+    if module is None:
+        raise RequestError(f"there is no module {plain.brief(call.module)}")
+    function = vars(_imported(module)).get(call.function)
+    if not (
+        isinstance(function, FunctionType)
+        and is_tarefa(function)
+        and function.__name__ == call.function
+        and function.__code__.co_filename == str(module.path)
+    ):
+        raise RequestError(
+            f"{call.name} is no longer the function that @tarefa decorates once {module.path.name} has been executed"
+        )
+    return function
+
+
+class _Loader(SourceLoader):
+    """Loads a file from the bytes that its catalog read, never from a cache."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self.module.path)
+
+    def get_data(self, path: str | bytes) -> bytes:
+        return self.module.source
+
+
+def _imported(module: Module) -> ModuleType:
+    name = f"{NAMESPACE}.{module.name}"
+    loader = _Loader(module)
+    spec = spec_from_loader(name, loader, origin=str(module.path))
+    assert spec is not None  # noqa: S101 - it is None for loaders without a way to execute
+    imported = module_from_spec(spec)
+    # Dataclasses and type hints look their module up by its name.
+    sys.modules[name] = imported
+    loader.exec_module(imported)
+    return imported
+
+
+def _arguments(call: Call, function: Callable[..., Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments as the real signature has them: an ISO date as `date` where it says so."""
+    try:
+        bound = inspect.signature(function).bind(*call.args, **call.kwargs)
+    except TypeError as error:
+        raise RequestError(f"{call.name}: {error}") from None
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
+        raise RequestError(f"{call.name}: an annotation can't be understood while it runs: {error}") from None
+    for name, value in bound.arguments.items():
+        if name not in hints:
+            continue
+        kind = bound.signature.parameters[name].kind
+        if kind is kind.VAR_POSITIONAL:
+            bound.arguments[name] = tuple(_converted(call, name, hints[name], one) for one in value)
+        elif kind is kind.VAR_KEYWORD:
+            bound.arguments[name] = {
+                key: _converted(call, key, hints[name], one) for key, one in value.items()
+            }
+        else:
+            bound.arguments[name] = _converted(call, name, hints[name], value)
+    return bound.args, bound.kwargs
+
+
+def _converted(call: Call, name: str, hint: Any, value: Any) -> Any:
+    """Return the value as its annotation has it, by pydantic's rules for JSON: "5" is no int."""
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        reason = "; ".join(
+            ": ".join([*([".".join(map(str, one["loc"]))] if one["loc"] else []), one["msg"]])
+            for one in error.errors(include_url=False, include_input=False, include_context=False)[:3]
+        )
+        raise RequestError(f"{call.name}: {name} can't be {plain.brief(value)}: {reason}") from None
+    except PydanticUserError:
+        raise RequestError(
+            f"{call.name}: {name} is a {getattr(hint, '__name__', hint)}, which no JSON value can be"
+        ) from None
+
+
+def _result(call: Call, result: object) -> Any:
+    """Return the result as JSON gives it back: a tuple as a list, the keys of a dict as texts."""
+    try:
+        return json.loads(plain.dump(result))
+    except ValueError as error:
+        raise ResultError(
+            f"{call.name} did its work, but its result can't be kept: {error}."
+            " Return texts, numbers, lists and dicts of them, or nothing"
+        ) from None

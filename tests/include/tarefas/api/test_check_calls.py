@@ -1,0 +1,92 @@
+"""The check before Airflow's own API: a wrong call is refused, and everything else reaches Airflow as it was sent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+
+from include.tarefas.api.middleware import CheckCalls
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
+
+TRIGGER = "/api/v2/dags/executar_tarefa/dagRuns"
+WRONG = {"logical_date": None, "conf": {"tarefa": "sent"}}
+RIGHT = {"logical_date": None, "conf": {"tarefa": "add", "args": [1]}}
+
+
+@pytest.fixture(params=["", "/airflow"], ids=["at the root", "below a path"])
+def server(request: pytest.FixtureRequest, tokens: dict[str, str], folder: Path) -> TestClient:
+    """An API server that echoes what reaches it; a client of its operator."""
+    app = FastAPI(root_path=request.param)
+    app.add_middleware(CheckCalls)
+
+    @app.api_route("/{path:path}", methods=["GET", "POST", "PATCH"])
+    async def echo(request: Request) -> dict[str, Any]:
+        return {"path": request.url.path, "body": (await request.body()).decode("latin-1")}
+
+    return TestClient(app, headers={"Authorization": f"Bearer {tokens['olga']}"})
+
+
+def test_a_wrong_call_is_refused_as_airflow_refuses(server: TestClient) -> None:
+    answer = server.post(TRIGGER, json=WRONG)
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith('there is no tarefa "sent" (did you mean send?)')
+    for conf in ({}, None, {"queue": "low"}):
+        assert server.post(TRIGGER, json={"logical_date": None, "conf": conf}).status_code == 400
+    assert server.post(TRIGGER, json={"logical_date": None}).status_code == 400
+
+
+def test_below_a_path_it_is_found_with_and_without_that_path(tokens: dict[str, str], folder: Path) -> None:
+    app = FastAPI(root_path="/airflow")
+    app.add_middleware(CheckCalls)
+    client = TestClient(app, headers={"Authorization": f"Bearer {tokens['olga']}"})
+    assert client.post("/airflow" + TRIGGER, json=WRONG).status_code == 400
+    assert client.post(TRIGGER, json=WRONG).status_code == 400
+
+
+def test_a_right_call_arrives_as_it_was_sent(server: TestClient) -> None:
+    sent = json.dumps(RIGHT, indent=3)
+    answer = server.post(TRIGGER, content=sent)
+    assert answer.status_code == 200
+    assert answer.json()["body"] == sent
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"conf": '])
+def test_what_is_no_call_is_left_to_airflow(server: TestClient, body: bytes) -> None:
+    answer = server.post(TRIGGER, content=body)
+    assert answer.status_code == 200
+    assert answer.json()["body"] == body.decode("latin-1")
+
+
+def test_other_requests_are_left_to_airflow(server: TestClient) -> None:
+    for method, path in (
+        ("POST", "/api/v2/dags/etl_vendas/dagRuns"),
+        ("POST", TRIGGER + "/list"),
+        ("GET", TRIGGER),
+        ("PATCH", TRIGGER + "/a"),
+    ):
+        assert server.request(method, path, json=WRONG if method != "GET" else None).status_code == 200
+
+
+def test_who_may_not_trigger_hears_from_airflow_and_learns_nothing(
+    server: TestClient, tokens: dict[str, str]
+) -> None:
+    for headers in ({"Authorization": f"Bearer {tokens['vera']}"}, {"Authorization": "Bearer no"}):
+        assert server.post(TRIGGER, json=WRONG, headers=headers).status_code == 200
+    del server.headers["Authorization"]
+    assert server.post(TRIGGER, json=WRONG).status_code == 200
+    # The UI triggers with its cookie; Airflow takes that, so the check does too.
+    server.cookies.set("_token", tokens["olga"])
+    assert server.post(TRIGGER, json=WRONG).status_code == 400
+
+
+def test_without_the_folder_no_call_is_right(server: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOMACOES_MODULES_PATH", "/nowhere")
+    answer = server.post(TRIGGER, json=RIGHT)
+    assert answer.status_code == 503
+    assert "AUTOMACOES_MODULES_PATH" in answer.json()["detail"]

@@ -1,0 +1,96 @@
+"""A run id that is there already: the same call finds its run, another one is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.include.tarefas.api.conftest import Airflow
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
+
+CALL = {"tarefa": "add", "args": [1, 2], "run_id": "mine"}
+CONF = {"module": "tools", "function": "add", "args": [1, 2], "kwargs": {}, "queue": "default"}
+Make = Callable[..., None]
+
+
+@pytest.fixture
+def make(tokens: dict[str, str], airflow: Airflow) -> Iterator[Make]:
+    """Put the run `mine` into the metadata database; Airflow says from then on that it is there."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete, insert
+
+    def make(delay: timedelta = timedelta(), took: timedelta = timedelta(), **conf: Any) -> None:
+        created = datetime.now(UTC) - timedelta(hours=1)
+        airflow.status, airflow.detail = 409, {"reason": "Unique constraint violation"}
+        with create_session() as session:
+            session.execute(
+                insert(DagRun).values(
+                    dag_id="executar_tarefa",
+                    run_id="mine",
+                    run_type="manual",
+                    conf={**CONF, **conf},
+                    created_at=created,
+                    run_after=created - took + delay,
+                    clear_number=0,
+                )
+            )
+
+    yield make
+    with create_session() as session:
+        session.execute(delete(DagRun))
+
+
+def test_the_same_call_finds_its_run(operator: TestClient, make: Make) -> None:
+    make()
+    answer = operator.post("/queue-task", json=CALL)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["run_id"] == "mine"
+    assert answer.json()["message"] == "task is there already, on default queue."
+    # The same, said in another way.
+    said = {
+        "module": "tools",
+        "function": "add",
+        "args": [1, 2],
+        "kwargs": {},
+        "queue": "default",
+        "run_id": "mine",
+    }
+    assert operator.post("/queue-task", json=said).status_code == 200
+
+
+def test_the_same_call_for_later_finds_its_run(operator: TestClient, make: Make) -> None:
+    make(delay=timedelta(minutes=10), took=timedelta(seconds=20))
+    answer = operator.post("/schedule-task", json={**CALL, "minutes": 10})
+    assert answer.status_code == 200, answer.text
+    after = datetime.fromisoformat(answer.json()["run_after"])
+    assert after < datetime.now(UTC), "that of the run, not one of this request"
+
+
+@pytest.mark.parametrize(
+    "other", [{"args": [1, 3]}, {"args": [1]}, {"queue": "low"}, {"tarefa": "send", "args": ["a"]}], ids=str
+)
+def test_another_call_does_not(operator: TestClient, make: Make, other: dict[str, Any]) -> None:
+    make()
+    answer = operator.post("/queue-task", json={**CALL, **other})
+    assert answer.status_code == 409
+    assert "mine belongs to another call" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("time", [{"minutes": 9}, {"minutes": 11}, {"hours": 10}], ids=str)
+def test_another_delay_does_not(operator: TestClient, make: Make, time: dict[str, int]) -> None:
+    make(delay=timedelta(minutes=10))
+    assert operator.post("/schedule-task", json={**CALL, **time}).status_code == 409
+    assert operator.post("/queue-task", json=CALL).status_code == 409
+
+
+def test_a_run_that_goes_at_this_moment_is_worth_another_try(operator: TestClient, airflow: Airflow) -> None:
+    airflow.status = 409
+    answer = operator.post("/queue-task", json=CALL)
+    assert answer.status_code == 409
+    assert "ask again" in answer.json()["message"]
