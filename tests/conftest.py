@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from secrets import token_urlsafe
 
@@ -24,7 +24,7 @@ from local.servers.server import free_port
 from local.source import base
 from local.source.base import execute_file
 from tests.incidents_service import IncidentsService
-from tests.lab import Lab
+from tests.lab import Lab, borrow
 from tests.local.store_fixtures import aws, loja, mariadb_server, rabbitmq_server
 from tests.otlp import Receiver
 from tests.receivers import Mailbox, Webhook
@@ -41,10 +41,13 @@ os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
 _numbers = itertools.count(1)
+_deployments: list[Deployment] = []
 
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOW = ("tests/e2e/", "tests/trigger/")
 """Where tests use a deployment; those of the first folder take longest."""
+LONG = (*AIRFLOW, "tests/integration/", "tests/local/")
+"""What begins first, in this order: the files of the other folders are short, so that no process is left alone for long."""
 SERVERS = {"postgres", "clickhouse", "deployment", "mariadb_server", "rabbitmq_server", "aws"}
 """The fixtures of servers. Files that start some by themselves carry the mark `server`."""
 # The DAGs of tests, and those of the project: the last bundle is read first.
@@ -82,13 +85,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("server")
-    items.sort(key=lambda item: not item.nodeid.startswith(AIRFLOW))
+    items.sort(
+        key=lambda item: next(
+            (n for n, folder in enumerate(LONG) if item.nodeid.startswith(folder)), len(LONG)
+        )
+    )
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """On few cores, let what takes longest have what it needs of them: the session waits for it in the end."""
     if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(AIRFLOW[0]) and os.nice(0) == 0:
         os.nice(10)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    """Stop the deployment behind the last test that uses it: it would take part of a core until the session ends."""
+    result = yield
+    if item.nodeid.startswith(AIRFLOW) and nextitem and not nextitem.nodeid.startswith(AIRFLOW):
+        while _deployments:
+            _deployments.pop().supervisor.stop()
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -206,6 +225,7 @@ def deployment(
     with Deployment(tmp_path_factory.mktemp("deployment"), variables) as running:
         running.start_databases()
         running.start_airflow("api-server", "worker", "dag-processor", "scheduler")
+        _deployments.append(running)
         yield running
 
 
@@ -222,7 +242,7 @@ def new_source(postgres: Postgres) -> str:
 
 def empty_warehouse(clickhouse: ClickHouse) -> None:
     """Drop what an earlier test left in the warehouse."""
-    client = clickhouse.client()
+    client = borrow(clickhouse)
     for database in ("vendas_dw", "vendas_raw"):
         client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
     client.close()

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -29,6 +31,29 @@ from local.servers.clickhouse import ClickHouse
 
 UTC_ZONE = ZoneInfo("UTC")
 OPTIONS = Options(grace=timedelta(milliseconds=1), timeout=timedelta(minutes=10), sweep=None, compare_keys=0)
+
+
+_idle: WeakKeyDictionary[ClickHouse, list[tuple[Any, dict[str, Any]]]] = WeakKeyDictionary()
+"""Clients that nobody uses, with their settings as they were: to make one asks the server three times."""
+
+
+def borrow(clickhouse: ClickHouse) -> Any:
+    """Return a client that is given back, as new, when it is closed."""
+    idle = _idle.setdefault(clickhouse, [])
+    try:
+        client, settings = idle.pop()
+    except IndexError:
+        client = clickhouse.client()
+        settings = dict(client.params)
+
+    def give_back() -> None:
+        # Whoever closes it twice gives it back once.
+        client.close = lambda: None
+        client.params = dict(settings)
+        idle.append((client, settings))
+
+    client.close = give_back
+    return client
 
 
 @dataclass
@@ -100,7 +125,7 @@ class Lab:
         engine = Engine(
             self.declaration,
             Source(self.dsn, self.zone, self.options.timeout, self.declaration.source),
-            Warehouse(self.clickhouse.client, self.declaration.storage, self.declaration.views),
+            Warehouse(partial(borrow, self.clickhouse), self.declaration.storage, self.declaration.views),
             self.options,
         )
         return replace(engine, **changes)
@@ -108,7 +133,7 @@ class Lab:
     @property
     def ledger(self) -> Ledger:
         """The ledger, through a client of its own."""
-        return Ledger(self.engine().warehouse, self.clickhouse.client())
+        return Ledger(self.engine().warehouse, borrow(self.clickhouse))
 
     def spec(self, table: str) -> TableSpec:
         """Return what is mirrored of one table, by its name in the warehouse."""
@@ -168,7 +193,7 @@ class Lab:
 
     def query(self, statement: str, **parameters: Any) -> list[Sequence[Any]]:
         """Return the rows of a query on the warehouse."""
-        client = self.clickhouse.client()
+        client = borrow(self.clickhouse)
         try:
             return list(client.query(statement, parameters=parameters or None).result_rows)
         finally:
@@ -185,7 +210,7 @@ class Lab:
 
     def assert_equal(self) -> None:
         """Compare every value of every table on both sides, by what each server computes of them."""
-        client = self.clickhouse.client()
+        client = borrow(self.clickhouse)
         try:
             differences = compare(self.dsn, client, self.declaration)
         finally:
