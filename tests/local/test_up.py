@@ -9,11 +9,14 @@ import sys
 
 import psutil
 import psycopg
+import pytest
 
 from local.settings import Settings
 from local.stack import Deployment
 from local.supervisor import recorded
 from tests.processes import is_alive
+
+pytestmark = pytest.mark.server
 
 
 def sales(settings: Settings) -> int:
