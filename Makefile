@@ -63,8 +63,8 @@ logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
 
 # In three processes: one for tests/e2e, which mostly waits, and goes first; beside it all the rest in two.
 .PHONY: test
-test: lint typecheck ## Lint, check types, run every test except the soak and the load
-	$(BIN)/pytest --numprocesses 3 -m "not soak and not load"
+test: lint typecheck ## Lint, check types, run every test except the soak and the load (TESTS=tests/plugins: of that folder)
+	$(BIN)/pytest --numprocesses 3 -m "not soak and not load" $(TESTS)
 
 .PHONY: check
 check: lint typecheck ## Lint, check types, run every test that needs no server: in a minute or so

@@ -17,6 +17,7 @@ import httpx
 from include.conventions.queues import Queue
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
+from local.waiting import until
 from tests import rest
 from tests.e2e.runs import broker, gates
 
@@ -164,8 +165,10 @@ class Load:
 
     def until(self, ask: Any, patience: float) -> None:
         """Wait until it is true."""
-        deadline = time.monotonic() + patience
-        while not ask():
-            self.deployment.supervisor.check()
-            assert time.monotonic() < deadline, f"waited {patience:g} s in vain; {self.left()} have run"
-            time.sleep(0.5)
+        until(
+            ask,
+            patience,
+            lambda: f"{self.left()} have run",
+            check=self.deployment.supervisor.check,
+            pause=0.5,
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from urllib.parse import quote
 
 import redis
 
+from local import waiting
 from local.deployment.api import AirflowApi, Run, pause
 from local.deployment.stack import Deployment
 
@@ -61,13 +61,7 @@ def log(api: AirflowApi, dag: str, run: str, task: str, attempt: int) -> str:
 
 def until(deployment: Deployment, ask: Callable[[], Answer]) -> Answer:
     """Return the first answer that is true."""
-    began = time.monotonic()
-    while not (answer := ask()):
-        deployment.supervisor.check()
-        waited = time.monotonic() - began
-        assert waited < PATIENCE, "waited in vain"
-        pause(waited)
-    return answer
+    return waiting.until(ask, PATIENCE, "a true answer", check=deployment.supervisor.check, pause=pause)
 
 
 def ended(deployment: Deployment, api: AirflowApi, dag: str, run: str) -> Run:

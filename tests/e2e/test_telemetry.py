@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import yaml
 from include.vendas.tables import VENDAS
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
+from local.waiting import until
 from tests.conftest import ROOT
 from tests.e2e.conftest import DAG_ID, PATIENCE
 from tests.e2e.runs import scheduled
@@ -34,11 +34,7 @@ COLLECTOR = ROOT / "deploy" / "otel-collector" / "config.yaml"
 
 
 def wait(deployment: Deployment, arrived: Callable[[], bool], missing: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not arrived():
-        deployment.supervisor.check()
-        assert time.monotonic() < deadline, missing()
-        time.sleep(0.5)
+    until(arrived, PATIENCE, missing, check=deployment.supervisor.check, pause=0.5)
 
 
 def spans_of(telemetry: Receiver, run_id: str) -> list[Span]:

@@ -26,6 +26,7 @@ from include.mirror.types.registry import ENTRIES, EXTENSIONS, TEXTS
 from include.mirror.warehouse.ddl import bookkeeping
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres
+from local.waiting import until
 from tests.conftest import empty_warehouse, new_source
 from tests.integration import mixed
 from tests.integration.mover import Movers
@@ -189,10 +190,7 @@ def two_transactions_of_one_message(lab: Lab, own: int) -> Iterator[None]:
 def wait_for_lock(connection: Connection, lock: int) -> None:
     """Wait until a session waits for an advisory lock."""
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
-    deadline = time.monotonic() + 60
-    while connection.execute(waiting, (lock,)).fetchone() == (0,):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: connection.execute(waiting, (lock,)).fetchone() != (0,), 60, "nobody waits for the lock")
 
 
 def the_last_writer_began_first(lab: Lab, own: int) -> Iterator[None]:

@@ -9,11 +9,14 @@ import sys
 
 import psutil
 import psycopg
+import pytest
 
 from local.deployment.settings import Settings
 from local.deployment.stack import Deployment
 from local.deployment.supervisor import recorded
 from tests.processes import is_alive
+
+pytestmark = pytest.mark.server
 
 
 def sales(settings: Settings) -> int:

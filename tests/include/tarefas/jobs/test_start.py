@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from include.tarefas.jobs.client import Api
 from include.tarefas.jobs.model import Definition, Job, NewJob
 from include.tarefas.jobs.start import Report, tick
 from include.tarefas.jobs.store import AwayError, Store
+from local.waiting import until
 from tests.include.tarefas.jobs.recorder import PASSWORD, USER, Recorder
 
 NOW = datetime(2026, 11, 21, 14, 30, 20, tzinfo=UTC)
@@ -361,10 +361,7 @@ def test_a_process_that_is_frozen_loses_its_job_and_can_not_write(dsn, api, serv
             claim.started(DUE, DUE + timedelta(days=1))
 
     def wait_for_the_next(other: Store) -> None:
-        deadline = time.monotonic() + 10
-        while not run(other, api).started:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: run(other, api).started, 10, "the next start", pause=0.1)
 
     with Store(dsn, silence=timedelta(seconds=1)) as frozen, Store(dsn) as other:
         add(other, dsn, "job")

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from local.servers.clickhouse import ClickHouse
+from local.waiting import until
 
 ROOT = Path(__file__).resolve().parents[4]
 _numbers = itertools.count(1)
@@ -113,10 +113,7 @@ def raw(clickhouse: ClickHouse) -> Raw:
 
 def eventually(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
     """Wait until something is so; fail when it never is."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"never came: {what}"
-        time.sleep(0.02)
+    until(condition, seconds, what)
 
 
 def running(client: Client, mark: str) -> int:
