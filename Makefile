@@ -90,6 +90,10 @@ bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's 
 types: $(INSTALLED) ## Write docs/types.md from the type registry
 	@$(BIN)/python -m include.mirror.types > docs/types.md
 
+.PHONY: settings
+settings: $(INSTALLED) ## Write docs/settings.md from the settings in the code
+	@$(BIN)/python -m include.settings > docs/settings.md
+
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and formatting
 	$(BIN)/ruff check

@@ -26,6 +26,7 @@ from include.automations.jobs import connections, database
 from include.automations.jobs.client import DAG
 from include.conventions import pools
 from include.conventions.connections import conninfo
+from include.conventions.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.models.connection import Connection
@@ -70,7 +71,7 @@ def prepare_jobs_database(connection: Connection, metadata: str) -> None:
     """Make the jobs' database and role unless they are there, and bring its table to this version."""
     try:
         wanted = conninfo(connection, connection.extra_dejson)
-    except ValueError as error:
+    except ConfigurationError as error:
         sys.exit(str(error))
     try:
         database.ensure(wanted, metadata)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from include.automations.jobs.client import Api, UnusableError
 from include.automations.jobs.store import AwayError, Store
 from include.conventions.connections import conninfo, missing
+from include.conventions.errors import ConfigurationError
 
 POSTGRES = "postgres_jobs"
 API = "airflow_api"
@@ -23,7 +24,7 @@ def store() -> Store:
         return Store(conninfo(connection, connection.extra_dejson))
     except AirflowNotFoundException:
         raise AwayError(missing(POSTGRES)) from None
-    except ValueError as error:
+    except ConfigurationError as error:
         raise AwayError(str(error)) from None
 
 

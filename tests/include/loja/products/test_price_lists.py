@@ -10,7 +10,7 @@ import pymysql
 import pytest
 from pymysql.connections import Connection
 
-from include.loja.errors import RequestError, StoreError
+from include.conventions.errors import LeftoverError, RequestError
 from include.loja.products import price_lists
 from include.loja.products.price_lists import Decision, apply, catalogue, question, save
 from include.loja.products.prices import parse, propose
@@ -105,7 +105,7 @@ def test_a_price_that_changed_in_between_is_not_overwritten(proposed: Connection
 
 
 def test_a_list_that_was_never_read_is_not_applied(store: Connection[Any]) -> None:
-    with pytest.raises(StoreError, match="list other was never read"):
+    with pytest.raises(LeftoverError, match="list other was never read"):
         apply(store, "other", ANA)
 
 
