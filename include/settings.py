@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 from include.airflow_mirror import settings as mirror
+from include.automations import settings as automations
+from include.automations.jobs import settings as jobs
 from include.conventions import alerts, pools, workers
 from include.conventions.settings import FromEnvironment, Setting
 from include.loja import settings as loja
@@ -33,6 +35,8 @@ CHAPTERS: tuple[tuple[str, str, tuple[type[FromEnvironment], ...]], ...] = (
         "Of the DAGs in `dags/loja/`.",
         (loja.Timetables, loja.Creation, loja.Prices, loja.Queues, loja.Transfer, loja.Copy),
     ),
+    ("Automations", "Of `executar_tarefa`.", (automations.Settings,)),
+    ("Jobs", "Of `agendar_jobs`.", (jobs.Settings,)),
     ("Alerts", "", (alerts.Settings,)),
     ("Pools", "`python -m include.conventions.pools` gives the pools these slots.", (pools.Slots,)),
     ("Workers", "", (workers.Settings,)),
