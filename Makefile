@@ -63,7 +63,7 @@ logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
 
 # In three processes: one for tests/e2e, which mostly waits, and goes first; beside it all the rest in two.
 .PHONY: test
-test: lint typecheck ## Lint, check types, run every test except the soak and the load (TESTS=tests/plugins: of that folder)
+test: lint typecheck ## Lint, check types, run every test except the soak and the load (TESTS=tests/include/tarefas/api: of that folder)
 	$(BIN)/pytest --numprocesses 3 -m "not soak and not load" $(TESTS)
 
 .PHONY: check
@@ -93,6 +93,10 @@ trigger-single: $(INSTALLED) ## Write dist/trigger_script.py: the whole client i
 .PHONY: types
 types: $(INSTALLED) ## Write docs/types.md from the type registry
 	@$(BIN)/python -m include.mirror.types > docs/types.md
+
+.PHONY: settings
+settings: $(INSTALLED) ## Write docs/settings.md from the settings in the code
+	@$(BIN)/python -m include.settings > docs/settings.md
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and formatting

@@ -24,6 +24,7 @@ import psycopg
 
 from include.conventions import pools
 from include.conventions.connections import conninfo
+from include.conventions.errors import ConfigurationError
 from include.tarefas.jobs import connections, database
 from include.tarefas.jobs.client import DAG
 
@@ -70,7 +71,7 @@ def prepare_jobs_database(connection: Connection, metadata: str) -> None:
     """Make the jobs' database and role unless they are there, and bring its table to this version."""
     try:
         wanted = conninfo(connection, connection.extra_dejson)
-    except ValueError as error:
+    except ConfigurationError as error:
         sys.exit(str(error))
     try:
         database.ensure(wanted, metadata)

@@ -57,8 +57,7 @@ def _explained(failure: type[click.ClickException] = click.ClickException) -> It
     # Imported here, as its own imports take a second that `--help` need not wait for.
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
-    from include.loja.errors import StoreError
-    from include.mirror.errors import MirrorError
+    from include.conventions.errors import TaskError
     from local.compare.check import CheckError
     from local.compare.database import CompareError
     from local.demos.vendas import DemoError
@@ -78,12 +77,11 @@ def _explained(failure: type[click.ClickException] = click.ClickException) -> It
         CompareError,
         DebianError,
         DemoError,
-        MirrorError,
         ProcessDiedError,
         ServerError,
         SettingsError,
         SourceError,
-        StoreError,
+        TaskError,
         psycopg.Error,
         pymysql.MySQLError,
     ) as error:

@@ -26,16 +26,17 @@ from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import CronTriggerTimetable, TriggerRule, dag, get_current_context, task
 
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.failures import explained
 from include.conventions.tags import Tag
 from include.loja import settings
 
-SETTINGS = settings.prices()
+SETTINGS = settings.Prices.load()
 APPROVE, REFUSE = "Aprovar", "Recusar"
 
 
 @dag(
     # The list of the moment, not of an interval.
-    schedule=CronTriggerTimetable("0 2 * * *", timezone=settings.zone()),
+    schedule=CronTriggerTimetable("0 2 * * *", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
@@ -47,12 +48,11 @@ def atualizacao_precos() -> None:
     """Wire reading, asking and applying together."""
 
     @task
+    @explained
     def ler_lista() -> list[str]:
-        from include.loja.failures import explained
         from include.loja.tasks import atualizacao_precos as work
 
-        with explained():
-            return work.read(SETTINGS, get_current_context()["run_id"])
+        return work.read(SETTINGS, get_current_context()["run_id"])
 
     # Mapped over no or one question: without a change beyond the limit nobody is asked.
     asked = ler_lista()
@@ -65,15 +65,14 @@ def atualizacao_precos() -> None:
     ).expand(body=asked)
 
     @task(trigger_rule=TriggerRule.NONE_FAILED)
+    @explained
     def aplicar(answers: Any) -> dict[str, int]:
-        from include.loja.failures import explained
         from include.loja.tasks import atualizacao_precos as work
 
         answer = next(iter(answers or []), None)
         approved = answer is not None and answer["chosen_options"] == [APPROVE]
         person = (answer or {}).get("responded_by_user")
-        with explained():
-            return work.apply(get_current_context()["run_id"], approved, person["name"] if person else None)
+        return work.apply(get_current_context()["run_id"], approved, person["name"] if person else None)
 
     aplicar(aprovar.output)
 

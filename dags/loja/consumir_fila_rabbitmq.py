@@ -29,7 +29,7 @@ from include.loja import settings
 
 @dag(
     # What waits decides, not an interval.
-    schedule=CronTriggerTimetable("* * * * *", timezone=settings.zone()),
+    schedule=CronTriggerTimetable("* * * * *", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,

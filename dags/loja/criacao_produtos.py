@@ -29,15 +29,16 @@ from typing import Any
 from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
 
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.failures import explained
 from include.conventions.tags import Tag
 from include.loja import settings
 
-SETTINGS = settings.creation()
+SETTINGS = settings.Creation.load()
 
 
 @dag(
     # What waits decides, not an interval.
-    schedule=CronTriggerTimetable("* * * * *", timezone=settings.zone()),
+    schedule=CronTriggerTimetable("* * * * *", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
@@ -63,33 +64,30 @@ def criacao_produtos() -> None:
     """Wire claiming, working and telling together."""
 
     @task
+    @explained
     def reservar() -> list[list[int]]:
-        from include.loja.failures import explained
         from include.loja.tasks import criacao_produtos as work
 
         context = get_current_context()
         params = context["params"]
-        with explained():
-            return work.claim(SETTINGS, context["run_id"], params["repetir"], params["repetir_todos"])
+        return work.claim(SETTINGS, context["run_id"], params["repetir"], params["repetir_todos"])
 
     @task
+    @explained
     def criar(lote: list[int]) -> dict[str, int]:
-        from include.loja.failures import explained
         from include.loja.tasks import criacao_produtos as work
 
-        with explained():
-            return work.create(SETTINGS, get_current_context()["run_id"], lote)
+        return work.create(SETTINGS, get_current_context()["run_id"], lote)
 
     # Also after a batch that failed, and where there was none: a notice may be left from an earlier run. With a broker that
     # hangs it does not hang long: the next run waits for this one, and sends what is left.
     @task(trigger_rule=TriggerRule.ALL_DONE, retries=1, execution_timeout=timedelta(minutes=2))
+    @explained
     def avisar(lotes: Any) -> dict[str, int]:
-        from include.loja.failures import explained
         from include.loja.tasks import criacao_produtos as work
 
-        with explained():
-            # There is no list, not even an empty one, where reservar failed.
-            return work.tell(SETTINGS, get_current_context()["run_id"], lotes is not None)
+        # There is no list, not even an empty one, where reservar failed.
+        return work.tell(SETTINGS, get_current_context()["run_id"], lotes is not None)
 
     claimed = reservar()
     criar.expand(lote=claimed) >> avisar(claimed)

@@ -20,74 +20,58 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
+from airflow.sdk import CronDataIntervalTimetable, dag, get_current_context, task
 
+from include.conventions.conf import span_params
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.failures import explained
 from include.conventions.tags import Tag
 from include.loja import settings
 
-SETTINGS = settings.transfer()
+SETTINGS = settings.Transfer.load()
 HOUR = timedelta(hours=1)
 
 
 @dag(
-    schedule=CronDataIntervalTimetable("0 1 * * *", timezone=settings.zone()),
+    schedule=CronDataIntervalTimetable("0 1 * * *", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,  # what an outage left out is read by the next run
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
     tags=[Tag.LOJA],
-    params={
-        "inicio": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Início",
-            description="Start of the range of changes, with a zone: 2026-01-01T00:00:00Z. Needs fim.",
-        ),
-        "fim": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            title="Fim",
-            description="End of the range (not included), with a zone. Needs inicio.",
-        ),
-    },
+    params=span_params("the range of changes"),
 )
 def etl_pedidos() -> None:
     """Wire extracting, loading and validating together."""
 
     @task(execution_timeout=HOUR)
+    @explained
     def extrair() -> dict[str, Any]:
-        from include.loja.failures import explained
         from include.loja.tasks import etl_pedidos as work
 
         context = get_current_context()
-        run, params = context["dag_run"], context["params"]
-        with explained():
-            return work.extract(
-                SETTINGS,
-                context["run_id"],
-                (params["inicio"], params["fim"]),
-                (run.data_interval_start, run.data_interval_end),
-            )
+        run = context["dag_run"]
+        return work.extract(
+            SETTINGS,
+            context["run_id"],
+            context["params"],
+            (run.data_interval_start, run.data_interval_end),
+        )
 
     @task(execution_timeout=HOUR)
+    @explained
     def carregar(extraido: Any) -> dict[str, int]:
-        from include.loja.failures import explained
         from include.loja.tasks import etl_pedidos as work
 
-        with explained():
-            return work.load(SETTINGS, get_current_context()["run_id"], extraido)
+        return work.load(SETTINGS, get_current_context()["run_id"], extraido)
 
     @task
+    @explained
     def validar(extraido: Any) -> None:
-        from include.loja.failures import explained
         from include.loja.tasks import etl_pedidos as work
 
-        with explained():
-            work.validate(SETTINGS, get_current_context()["run_id"], extraido)
+        work.validate(SETTINGS, get_current_context()["run_id"], extraido)
 
     extracted = extrair()
     carregar(extracted) >> validar(extracted)

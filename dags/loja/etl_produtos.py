@@ -23,16 +23,17 @@ from typing import Any
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.failures import explained
 from include.conventions.tags import Tag
 from include.loja import settings
 
-SETTINGS = settings.transfer()
+SETTINGS = settings.Transfer.load()
 HOUR = timedelta(hours=1)
 
 
 @dag(
     # The products as they are, not those of an interval.
-    schedule=CronTriggerTimetable("0 0 * * *", timezone=settings.zone()),
+    schedule=CronTriggerTimetable("0 0 * * *", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
@@ -44,28 +45,25 @@ def etl_produtos() -> None:
     """Wire extracting, loading and validating together."""
 
     @task(execution_timeout=HOUR)
+    @explained
     def extrair() -> dict[str, Any]:
-        from include.loja.failures import explained
         from include.loja.tasks import etl_produtos as work
 
-        with explained():
-            return work.extract(SETTINGS, get_current_context()["run_id"])
+        return work.extract(SETTINGS, get_current_context()["run_id"])
 
     @task(execution_timeout=HOUR)
+    @explained
     def carregar(extraido: Any) -> int:
-        from include.loja.failures import explained
         from include.loja.tasks import etl_produtos as work
 
-        with explained():
-            return work.load(SETTINGS, get_current_context()["run_id"], extraido)
+        return work.load(SETTINGS, get_current_context()["run_id"], extraido)
 
     @task
+    @explained
     def validar(extraido: Any) -> dict[str, Any]:
-        from include.loja.failures import explained
         from include.loja.tasks import etl_produtos as work
 
-        with explained():
-            return work.validate(SETTINGS, get_current_context()["run_id"], extraido)
+        return work.validate(SETTINGS, get_current_context()["run_id"], extraido)
 
     extracted = extrair()
     carregar(extracted) >> validar(extracted)

@@ -24,15 +24,16 @@ from typing import Any
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.failures import explained
 from include.conventions.tags import Tag
 from include.loja import settings
 
-SETTINGS = settings.transfer()
+SETTINGS = settings.Transfer.load()
 HOURS = timedelta(hours=3)
 
 
 @dag(
-    schedule=CronTriggerTimetable("0 3 * * 0", timezone=settings.zone()),
+    schedule=CronTriggerTimetable("0 3 * * 0", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
@@ -44,38 +45,34 @@ def migracao_completa() -> None:
     """Wire planning, moving, loading and comparing together."""
 
     @task
+    @explained
     def planejar() -> list[str]:
-        from include.loja.failures import explained
         from include.loja.tasks import migracao_completa as work
 
-        with explained():
-            return work.plan(SETTINGS, get_current_context()["run_id"])
+        return work.plan(SETTINGS, get_current_context()["run_id"])
 
     @task(execution_timeout=HOURS, map_index_template="{{ trecho }}")
+    @explained
     def mover(trecho: str) -> int:
-        from include.loja.failures import explained
         from include.loja.tasks import migracao_completa as work
 
         context = get_current_context()
         context["trecho"] = trecho  # type: ignore[typeddict-unknown-key]
-        with explained():
-            return work.move(SETTINGS, context["run_id"], trecho)
+        return work.move(SETTINGS, context["run_id"], trecho)
 
     @task(execution_timeout=HOURS)
+    @explained
     def carregar() -> dict[str, int]:
-        from include.loja.failures import explained
         from include.loja.tasks import migracao_completa as work
 
-        with explained():
-            return work.load(SETTINGS, get_current_context()["run_id"])
+        return work.load(SETTINGS, get_current_context()["run_id"])
 
     @task
+    @explained
     def comparar() -> Any:
-        from include.loja.failures import explained
         from include.loja.tasks import migracao_completa as work
 
-        with explained():
-            return work.compare(SETTINGS, get_current_context()["run_id"])
+        return work.compare(SETTINGS, get_current_context()["run_id"])
 
     mover.expand(trecho=planejar()) >> carregar() >> comparar()
 

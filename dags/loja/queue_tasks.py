@@ -6,10 +6,11 @@ from typing import Any
 
 from airflow.sdk import Param, TriggerRule, get_current_context, task
 
+from include.conventions.failures import explained
 from include.loja import settings
 from include.loja.queues.message import QUEUES, Broker
 
-SETTINGS = settings.queues()
+SETTINGS = settings.Queues.load()
 PARAMS: dict[str, Param] = {
     "filas": Param(
         list(QUEUES),
@@ -57,45 +58,42 @@ def wire(broker: Broker) -> None:
     """Wire planning, consuming and measuring together, in the DAG that is being made."""
 
     @task
+    @explained
     def planejar() -> list[dict[str, Any]]:
-        from include.loja.failures import explained
         from include.loja.tasks import consumir_fila as tasks
 
         params = get_current_context()["params"]
-        with explained():
-            return tasks.plan(
-                broker,
-                _execution(broker),
-                params["filas"],
-                params["consumidores"],
-                params["lote"],
-                params["reviver"],
-            )
+        return tasks.plan(
+            broker,
+            _execution(broker),
+            params["filas"],
+            params["consumidores"],
+            params["lote"],
+            params["reviver"],
+        )
 
     @task(map_index_template="{{ consumidor }}")
+    @explained
     def consumir(consumidor: dict[str, Any]) -> dict[str, int]:
-        from include.loja.failures import explained
         from include.loja.tasks import consumir_fila as tasks
 
         context = get_current_context()
         context["consumidor"] = f"{consumidor['fila']} {consumidor['numero']}"  # type: ignore[typeddict-unknown-key]
         params = context["params"]
-        with explained():
-            return tasks.work(
-                SETTINGS, broker, _execution(broker), consumidor["fila"], params["lote"], params["segundos"]
-            )
+        return tasks.work(
+            SETTINGS, broker, _execution(broker), consumidor["fila"], params["lote"], params["segundos"]
+        )
 
     # Whatever became of the others: what a run has stored is measured also where one of its consumers failed.
     @task(trigger_rule=TriggerRule.ALL_DONE)
+    @explained
     def medir(planned: Any, consumed: Any) -> dict[str, dict[str, Any]]:
-        from include.loja.failures import explained
         from include.loja.tasks import consumir_fila as tasks
 
         params = get_current_context()["params"]
         # There is no list, not even an empty one, where planejar failed.
         failed = None if planned is None else len(planned) - len(consumed or ())
-        with explained():
-            return tasks.measure(broker, _execution(broker), params["filas"], failed)
+        return tasks.measure(broker, _execution(broker), params["filas"], failed)
 
     planned = planejar()
     medir(planned, consumir.expand(consumidor=planned))

@@ -42,10 +42,11 @@ from airflow.sdk import (
 )
 
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.failures import explained
 from include.conventions.tags import Tag
 from include.ocorrencias import settings
 
-SETTINGS = settings.load()
+SETTINGS = settings.Settings.load()
 COUNTS = Asset("ocorrencias_cet_rio", uri="x-clickhouse://clickhouse_dw/ocorrencias")
 REPLAYED = Asset("ocorrencias_cet_rio_replay", uri="x-clickhouse://clickhouse_dw/ocorrencias_replay")
 # A task emits all of its assets; of an alias it emits the one that it names when it runs.
@@ -98,24 +99,23 @@ def ocorrencias_cet_rio() -> None:
     """Wire collecting, the CSV and the summary together."""
 
     @task(execution_timeout=timedelta(seconds=SETTINGS.policy.limit) + MARGIN)
+    @explained
     def coletar() -> dict[str, Any]:
         from include.ocorrencias import etl
 
         context = get_current_context()
         run = context["dag_run"]
-        with etl.explained():
-            return etl.collect_run(
-                SETTINGS, run.conf or {}, context["run_id"], run.logical_date or run.run_after
-            )
+        return etl.collect_run(SETTINGS, run.conf or {}, context["run_id"], run.logical_date or run.run_after)
 
     @task
+    @explained
     def anexar_csv(resumo: Any) -> int:
         from include.ocorrencias import etl
 
-        with etl.explained():
-            return etl.append_csv(SETTINGS, resumo)
+        return etl.append_csv(SETTINGS, resumo)
 
     @task(outlets=[EITHER], map_index_template="{{ resumo_da_execucao }}")
+    @explained
     def resumir(resumo: dict[str, Any]) -> Any:
         from include.conventions import alerts
         from include.ocorrencias import etl

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from include.conventions.connections import conninfo, missing
-from include.mirror.errors import ConfigurationError, WarehouseAwayError, WarehouseError
+from include.conventions.connections import clickhouse, conninfo, find
+from include.conventions.errors import ConfigurationError
+from include.mirror.errors import WarehouseAwayError, WarehouseError
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -54,15 +55,9 @@ def limits(settings: Settings) -> Limits:
 
 def source(name: str, settings: Settings) -> Source:
     """Return a mirror's source. Extra keys other than `source_timezone` are libpq parameters."""
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
     from include.mirror.source.session import Source
 
-    try:
-        connection = BaseHook.get_connection(name)
-    except AirflowNotFoundException:
-        raise ConfigurationError(missing(name)) from None
+    connection = find(name)
     extra = dict(connection.extra_dejson)
     zone_name = extra.pop(ZONE, "UTC")
     try:
@@ -71,27 +66,18 @@ def source(name: str, settings: Settings) -> Source:
         raise ConfigurationError(
             f"connection {name}: {ZONE} {zone_name!r} is not a time zone; write it like America/Sao_Paulo"
         ) from None
-    try:
-        address = conninfo(connection, extra)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
-    return Source(address, zone, settings.timeout, name)
+    return Source(conninfo(connection, extra), zone, settings.timeout, name)
 
 
 def _client(name: str) -> Client:
-    from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
     from clickhouse_connect.driver.exceptions import Error
 
-    from include.mirror.heals import clickhouse_heals
+    from include.conventions.heals import clickhouse_heals
 
-    hook = ClickHouseHook(clickhouse_conn_id=name)
     try:
-        return hook.get_client()
-    except AirflowNotFoundException:
-        raise ConfigurationError(missing(name)) from None
+        return clickhouse(name)
     except Error as error:
-        connection = hook.get_connection(name)
+        connection = find(name)
         kind = WarehouseAwayError if clickhouse_heals(error) else WarehouseError
         raise kind(
             f"ClickHouse at {connection.host}:{connection.port} (connection {name}) refused: {error}"

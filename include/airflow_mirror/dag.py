@@ -21,7 +21,9 @@ from airflow.sdk import (
 
 from include.airflow_mirror.settings import Settings
 from include.conventions import alerts, queues
+from include.conventions.conf import span_params
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.failures import explained
 from include.mirror.declaration import Mirror
 
 if TYPE_CHECKING:
@@ -29,10 +31,6 @@ if TYPE_CHECKING:
     from include.mirror.engine import Engine
 
 log = logging.getLogger(__name__)
-
-# With a zone, always: a naive time would be somebody's guess.
-INSTANT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)$"
-
 
 RUNS = 3
 """How many runs may move rows at once: one that reads much, one of a range, and one that reads what is new."""
@@ -97,55 +95,52 @@ def _moving(
     )
     def etl() -> None:
         @task
+        @explained
         def plan_windows() -> list[object]:
             from include.airflow_mirror.connections import engine
-            from include.airflow_mirror.failures import explained
             from include.mirror.batch import dump
             from include.mirror.run import plan_run
 
             run = get_current_context()["dag_run"]
-            with explained():
-                batches = plan_run(
-                    engine(declaration, settings),
-                    _conf(),
-                    (run.data_interval_start, run.data_interval_end),
-                    run.run_id,
-                    _is_live,
-                )
+            batches = plan_run(
+                engine(declaration, settings),
+                _conf(),
+                (run.data_interval_start, run.data_interval_end),
+                run.run_id,
+                _is_live,
+            )
             return [dump(batch) for batch in batches]
 
         @task(pool=pool, execution_timeout=settings.timeout, map_index_template="{{ batch }}")
+        @explained
         def mirror(batch: dict[str, Any]) -> dict[str, int]:
             from include.airflow_mirror.connections import engine
-            from include.airflow_mirror.failures import explained
             from include.mirror.batch import load
             from include.mirror.run import move_batch
 
             context = get_current_context()
             loaded = load(batch)
             context["batch"] = str(loaded)  # type: ignore[typeddict-unknown-key]
-            with explained():
-                return move_batch(
-                    engine(declaration, settings), loaded, context["run_id"], context["ti"].try_number
-                )
+            return move_batch(
+                engine(declaration, settings), loaded, context["run_id"], context["ti"].try_number
+            )
 
         @task(outlets=[warehouse])
+        @explained
         def check(batches: Any) -> Any:
             from include.airflow_mirror.connections import engine
-            from include.airflow_mirror.failures import explained
             from include.mirror.batch import load
             from include.mirror.errors import RefusedError
             from include.mirror.run import check_run
             from include.mirror.state import refuse_lacking
 
             between = engine(declaration, settings)
-            with explained():
-                try:
-                    windows = check_run(between, [load(batch) for batch in batches])
-                except RefusedError:
-                    _tell_state(between)
-                    raise
-                refuse_lacking(_tell_state(between))
+            try:
+                windows = check_run(between, [load(batch) for batch in batches])
+            except RefusedError:
+                _tell_state(between)
+                raise
+            refuse_lacking(_tell_state(between))
             yield Metadata(warehouse, extra={"windows": windows})
 
         planned = plan_windows()
@@ -170,56 +165,53 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
     )
     def reconciliar() -> None:
         @task
+        @explained
         def choose_tables() -> list[list[str]]:
             from include.airflow_mirror.connections import engine
-            from include.airflow_mirror.failures import explained
             from include.mirror.reconcile import plan_reconciliation
 
-            with explained():
-                tables = plan_reconciliation(engine(declaration, settings), _conf())
+            tables = plan_reconciliation(engine(declaration, settings), _conf())
             count = min(settings.tasks, len(tables))
             return [list(tables[first::count]) for first in range(count)]
 
         @task(pool=pool, execution_timeout=settings.reconcile_timeout, map_index_template="{{ tables }}")
+        @explained
         def compare(tabelas: list[str]) -> list[dict[str, Any]]:
             from dataclasses import asdict
             from uuid import uuid4
 
             from include.airflow_mirror.connections import engine, limits
-            from include.airflow_mirror.failures import explained
             from include.mirror.ledger import Attempt
             from include.mirror.reconcile import asked, reconcile
 
             context, request = get_current_context(), asked(_conf())
             context["tables"] = ", ".join(tabelas)  # type: ignore[typeddict-unknown-key]
             between = engine(declaration, settings)
-            with explained():
-                return [
-                    asdict(
-                        reconcile(
-                            between,
-                            tabela,
-                            request,
-                            Attempt(uuid4(), context["run_id"], context["ti"].try_number),
-                            limits(settings),
-                        )
+            return [
+                asdict(
+                    reconcile(
+                        between,
+                        tabela,
+                        request,
+                        Attempt(uuid4(), context["run_id"], context["ti"].try_number),
+                        limits(settings),
                     )
-                    for tabela in tabelas
-                ]
+                )
+                for tabela in tabelas
+            ]
 
         @task
+        @explained
         def report(found: Any) -> None:
             from include.airflow_mirror.connections import engine
-            from include.airflow_mirror.failures import explained
             from include.mirror.reconcile import asked, conclude
             from include.mirror.reports import load
 
             reports = [load(one) for some in found for one in some]
             for one in reports:
                 log.info("%s", one)
-            with explained():
-                _tell_state(engine(declaration, settings))
-                conclude(reports, only_report=asked(_conf()).only_report)
+            _tell_state(engine(declaration, settings))
+            conclude(reports, only_report=asked(_conf()).only_report)
 
         report(compare.expand(tabelas=choose_tables()))
 
@@ -275,22 +267,7 @@ def _flag_param(title: str, description: str) -> Param:
 
 def _params(declaration: Mirror) -> dict[str, Param]:
     return {
-        "inicio": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            pattern=INSTANT,
-            title="Início",
-            description="Start of the range to move, with a zone: 2026-01-01T00:00:00Z. Needs fim.",
-        ),
-        "fim": Param(
-            None,
-            type=["null", "string"],
-            format="date-time",
-            pattern=INSTANT,
-            title="Fim",
-            description="End of the range (not included), with a zone. Needs inicio.",
-        ),
+        **span_params("the range to move"),
         "tabelas": _tables_param(declaration, "Tabelas", "Tables to move; all when empty."),
         "aceitar_fonte": _flag_param(
             "Aceitar fonte",

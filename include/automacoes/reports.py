@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from airflow.sdk import get_current_context
 
+from include.conventions.connections import clickhouse
 from include.reports import files, kinds
 from include.tarefas import settings, tarefa
 
@@ -23,12 +24,10 @@ def generate_report(
     Filters, all optional: `de` and `ate` (days, both included), `uf`, `limite` (rows). A retry writes its run's own
     files again.
     """
-    from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
-
     from include.reports.page import Report, render
 
     kind, wanted = kinds.KINDS[report_type], kinds.parse(filters or {})
-    client = ClickHouseHook(clickhouse_conn_id=CLICKHOUSE).get_client()
+    client = clickhouse(CLICKHOUSE)
     try:
         answer = client.query(kind.query, parameters=wanted.parameters(kind))
     finally:

@@ -9,12 +9,6 @@ task, or holds one up for long.
 A turn is taken for three times the patience before anything is sent, and kept for the window once it was told. A process
 that dies between the two loses its own word, and not the next one's for a whole window; one that dies after sending,
 and before it kept the turn, lets the same be told twice.
-
-| variable                    | default | meaning                                                           |
-|-----------------------------|---------|-------------------------------------------------------------------|
-| `ALERTAS_EMAIL_PARA`        |         | who gets the e-mail; several addresses with commas between them    |
-| `ALERTAS_JANELA_SEGUNDOS`   | `3600`  | the window in which the same alert is told once                    |
-| `ALERTAS_PACIENCIA_SEGUNDOS`| `20`    | how long sending an alert may take                                |
 """
 
 from __future__ import annotations
@@ -22,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
-import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -32,6 +25,8 @@ from enum import StrEnum
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from include.conventions.settings import FromEnvironment, setting, whole
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -55,12 +50,20 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The settings, parsed; see the module's table."""
+class Settings(FromEnvironment):
+    """Who is told, and how often; both times in seconds."""
 
-    recipients: tuple[str, ...]
-    window: int
-    patience: int
+    recipients: tuple[str, ...] = setting(
+        "ALERTAS_EMAIL_PARA",
+        "",
+        "e-mail addresses with commas between them",
+        lambda given: tuple(address.strip() for address in given.split(",") if address.strip()),
+        meaning="who gets the e-mail; several addresses with commas between them",
+    )
+    window: int = whole(
+        "ALERTAS_JANELA_SEGUNDOS", 3600, 1, meaning="the window in which the same alert is told once"
+    )
+    patience: int = whole("ALERTAS_PACIENCIA_SEGUNDOS", 20, 1, meaning="how long sending an alert may take")
 
 
 @dataclass(frozen=True)
@@ -114,16 +117,6 @@ class Alert:
     def turns_of_tasks(self) -> str:
         """Return Redis' pattern of the turns that tasks of the DAG took for the same kind."""
         return f"alertas:{self.dag}:?*:{self.kind.name.lower()}"
-
-
-def load() -> Settings:
-    """Read the settings; raise ValueError naming the variable that makes no sense."""
-    recipients = os.environ.get("ALERTAS_EMAIL_PARA", "").split(",")
-    return Settings(
-        recipients=tuple(address.strip() for address in recipients if address.strip()),
-        window=_seconds("ALERTAS_JANELA_SEGUNDOS", 3600),
-        patience=_seconds("ALERTAS_PACIENCIA_SEGUNDOS", 20),
-    )
 
 
 def on_failure(context: Mapping[str, Any]) -> None:
@@ -199,7 +192,7 @@ def _tell(
     kind: Kind, describe: Callable[[Kind, Mapping[str, Any]], Alert], context: Mapping[str, Any]
 ) -> None:
     try:
-        settings = load()
+        settings = Settings.load()
         alert = describe(kind, context)
         channels = [name for name in CHANNELS if _is_defined(name)]
         if channels and _take_turn(alert, settings):
@@ -379,10 +372,3 @@ def _turns() -> Any:
         socket_connect_timeout=2,
         retry=Retry(NoBackoff(), 0),
     )
-
-
-def _seconds(variable: str, default: int) -> int:
-    text = os.environ.get(variable, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{variable} is {text!r}; it must be a whole number of seconds, at least 1")
-    return int(text)

@@ -1,13 +1,16 @@
-"""What every domain says and does alike about Airflow's connections."""
+"""What every domain does alike with Airflow's connections."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from include.conventions.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from airflow.models.connection import Connection as StoredConnection
     from airflow.sdk import Connection
+    from clickhouse_connect.driver.client import Client
 
 
 def missing(name: str) -> str:
@@ -15,10 +18,29 @@ def missing(name: str) -> str:
     return f"connection {name} is not defined: set AIRFLOW_CONN_{name.upper()}, or add it under Admin → Connections"
 
 
+def find(name: str) -> Connection:
+    """Return a connection. Raises ConfigurationError, which says how to define it, where there is none."""
+    from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        return BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        raise ConfigurationError(missing(name)) from None
+
+
+def clickhouse(name: str) -> Client:
+    """Return a new client of ClickHouse, through the official provider's hook; the caller closes it."""
+    from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
+
+    find(name)
+    return ClickHouseHook(clickhouse_conn_id=name).get_client()
+
+
 def conninfo(connection: Connection | StoredConnection, extra: Mapping[str, Any]) -> str:
     """Return a connection of type postgres as libpq takes it; `extra` holds further parameters of libpq.
 
-    Raises ValueError, which names the connection, for a parameter that libpq does not know.
+    Raises ConfigurationError, which names the connection, for a parameter that libpq does not know.
     """
     from psycopg import ProgrammingError
     from psycopg.conninfo import make_conninfo
@@ -34,4 +56,4 @@ def conninfo(connection: Connection | StoredConnection, extra: Mapping[str, Any]
     try:
         return make_conninfo(**{key: value for key, value in parameters.items() if value is not None})
     except ProgrammingError as error:
-        raise ValueError(f"connection {connection.conn_id}: {error}") from None
+        raise ConfigurationError(f"connection {connection.conn_id}: {error}") from None

@@ -3,21 +3,16 @@
     python -m include.conventions.pools
 
 creates them, in the environment of the deployment, and may run any number of times. A task whose pool is missing
-waits for ever, so this belongs to what prepares Airflow's metadata database. The variables below decide: slots that
-were changed in the UI are theirs again afterwards.
-
-| variable                        | default | meaning                                                             |
-|---------------------------------|---------|---------------------------------------------------------------------|
-| `FONTE_VENDAS_SLOTS`            | `3`     | tasks of the schedule that extract from the sales system at once    |
-| `FONTE_VENDAS_BACKGROUND_SLOTS` | `3`     | the same of ranges, tables that are built anew, and reconciliation  |
-| `AUTOMACOES_SLOTS`              | `1024`  | automations that run or wait in a queue; more wait where queues do not matter |
+waits for ever, so this belongs to what prepares Airflow's metadata database. The settings decide: slots that were changed
+in the UI are theirs again afterwards.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from include.conventions.settings import FromEnvironment, whole
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
@@ -40,6 +35,27 @@ AUTOMACOES = "automacoes"
 
 
 @dataclass(frozen=True)
+class Slots(FromEnvironment):
+    """How many slots each pool has."""
+
+    vendas: int = whole(
+        "FONTE_VENDAS_SLOTS", 3, 1, meaning="tasks of the schedule that extract from the sales system at once"
+    )
+    vendas_background: int = whole(
+        "FONTE_VENDAS_BACKGROUND_SLOTS",
+        3,
+        1,
+        meaning="the same of ranges, tables that are built anew, and reconciliation",
+    )
+    automacoes: int = whole(
+        "AUTOMACOES_SLOTS",
+        1024,
+        1,
+        meaning="automations that run or wait in a queue; more wait where queues do not matter",
+    )
+
+
+@dataclass(frozen=True)
 class Pool:
     """A pool as it should be."""
 
@@ -50,14 +66,15 @@ class Pool:
 
 def load() -> tuple[Pool, ...]:
     """Return the pools; raise ValueError naming the variable that makes no sense."""
+    slots = Slots.load()
     return (
-        Pool(FONTE_VENDAS, _slots("FONTE_VENDAS_SLOTS", 3), "extractions from the sales system at once"),
+        Pool(FONTE_VENDAS, slots.vendas, "extractions from the sales system at once"),
         Pool(
             FONTE_VENDAS_BACKGROUND,
-            _slots("FONTE_VENDAS_BACKGROUND_SLOTS", 3),
+            slots.vendas_background,
             "extractions of what was read before: ranges, reconciliation",
         ),
-        Pool(AUTOMACOES, _slots("AUTOMACOES_SLOTS", 1024), "automations that run or wait in a queue"),
+        Pool(AUTOMACOES, slots.automacoes, "automations that run or wait in a queue"),
     )
 
 
@@ -77,13 +94,6 @@ def create() -> None:
 
     for pool in load():
         Model.create_or_update_pool(pool.name, pool.slots, pool.description, include_deferred=False)
-
-
-def _slots(variable: str, default: int) -> int:
-    text = os.environ.get(variable, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"{variable} is {text!r}; it must be a whole number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import socket
+from dataclasses import dataclass
 
-VARIABLE = "WORKER_NAME"
+from include.conventions.settings import FromEnvironment, text
+
+
+@dataclass(frozen=True)
+class Settings(FromEnvironment):
+    """Of a worker."""
+
+    name: str = text(
+        "WORKER_NAME",
+        "",
+        meaning="what a worker is called in the UI and in Flower; the machine's name when empty",
+    )
 
 
 def hostname() -> str:
@@ -13,4 +24,4 @@ def hostname() -> str:
 
     Where task logs are fetched from the worker, the API server must be able to resolve the name.
     """
-    return os.environ.get(VARIABLE) or socket.gethostname()
+    return Settings.load().name or socket.gethostname()

@@ -15,12 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from include.conventions.connections import conninfo, missing
-from include.loja.errors import ConfigurationError
+from include.conventions.connections import conninfo, find
+from include.conventions.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pika
-    from airflow.sdk import Connection as AirflowConnection
     from pymysql.connections import Connection
     from pymysql.cursors import DictCursor
 
@@ -38,7 +37,7 @@ def mysql() -> Connection[DictCursor]:
     """Return a new connection to the store's database; the caller closes it."""
     from include.loja.mysql import connect
 
-    found = _connection(MYSQL)
+    found = find(MYSQL)
     parameters = {
         "host": found.host,
         "port": found.port,
@@ -54,7 +53,7 @@ def rabbitmq() -> pika.URLParameters:
     """Return what leads to the store's broker."""
     import pika
 
-    found = _connection(RABBITMQ)
+    found = find(RABBITMQ)
     if not found.host:
         raise ConfigurationError(f"connection {RABBITMQ} has no host; it must name the broker's")
     tls = bool(found.extra_dejson.get("tls"))
@@ -74,7 +73,7 @@ def sqs() -> Any:
     from airflow.providers.amazon.aws.hooks.sqs import SqsHook
     from botocore.exceptions import NoRegionError
 
-    _connection(SQS)
+    find(SQS)
     try:
         return SqsHook(aws_conn_id=SQS).get_conn()
     except NoRegionError:
@@ -87,26 +86,23 @@ def s3() -> Any:
     """Return boto3's S3 client of the stage."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
-    _connection(S3)
+    find(S3)
     return S3Hook(aws_conn_id=S3).get_conn()
 
 
 def warehouse() -> Destination:
     """Return the warehouse: Redshift, or PostgreSQL in its place, as the connection's type says."""
-    from include.loja.settings import copy_role
+    from include.loja.settings import Copy
     from include.loja.transfer.destination import postgres, redshift
 
-    found = _connection(WAREHOUSE)
+    found = find(WAREHOUSE)
     if found.conn_type == "redshift":
         from airflow.providers.amazon.aws.hooks.redshift_sql import RedshiftSQLHook
 
         hook = RedshiftSQLHook(redshift_conn_id=WAREHOUSE, aws_conn_id=S3)
-        return redshift(hook.get_conn, copy_role())
+        return redshift(hook.get_conn, Copy.load().role)
     if found.conn_type == "postgres":
-        try:
-            return postgres(conninfo(found, found.extra_dejson))
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from None
+        return postgres(conninfo(found, found.extra_dejson))
     raise ConfigurationError(
         f"connection {WAREHOUSE} is of type {found.conn_type!r}; it must be redshift or postgres"
     )
@@ -122,13 +118,3 @@ def supplier() -> tuple[str, str] | None:
     except AirflowNotFoundException:
         return None
     return found.login or "", found.password or ""
-
-
-def _connection(name: str) -> AirflowConnection:
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    try:
-        return BaseHook.get_connection(name)
-    except AirflowNotFoundException:
-        raise ConfigurationError(missing(name)) from None

@@ -1,39 +1,33 @@
-"""What can be wrong with the store's work, one class per thing that a person would mend differently."""
+"""What only the store's work can be wrong with, beside `include/conventions/errors.py`."""
 
 from __future__ import annotations
 
-
-class StoreError(Exception):
-    """Anything that is refused; the message names the value and what would be right."""
+from include.conventions.errors import TaskError
 
 
-class RequestError(StoreError):
-    """The run was asked for something that makes no sense: fix the conf or the setting."""
+class SourceError(TaskError):
+    """The database or the supplier can't give what the work rests on now: fix the server, the user or the schema."""
+
+    heals = True
 
 
-class ConfigurationError(StoreError):
-    """A connection or a setting is missing, or holds what nothing could be reached by."""
+class BrokerError(TaskError):
+    """The broker refused a call that nobody expects it to refuse, or does not answer: it may be there again soon."""
+
+    heals = True
 
 
-class SourceError(StoreError):
-    """The database can't give what the work rests on: fix the server, the user or the schema."""
-
-
-class ListError(StoreError):
+class ListError(TaskError):
     """The supplier's price list as a whole can't be used: ask for a right one. Nothing was changed."""
 
 
-class ComparisonError(StoreError):
+class ComparisonError(TaskError):
     """What arrived is not what was read. The transaction was rolled back, or what is published is named."""
 
 
-class OvertakenError(StoreError):
+class OvertakenError(TaskError):
     """What was read is older than what people read already. Nothing was changed: a new run reads what is there now."""
 
 
-class UnfinishedError(StoreError):
+class UnfinishedError(TaskError):
     """Something of the run is left undone: another task has failed and said why. A later run does it."""
-
-
-NOT_RETRIED = (RequestError, ConfigurationError, ListError, ComparisonError, OvertakenError, UnfinishedError)
-"""What no second try can mend."""

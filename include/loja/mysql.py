@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 
-ROOT = Path(__file__).resolve().parent.parent / "sql"
+from include.conventions import sql
+
 SESSION = (
     "SET time_zone = '+00:00', sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO', "
     # A reader of millions of rows may pause while it uploads a part.
@@ -74,11 +74,6 @@ def snapshot(connection: Connection[DictCursor]) -> Iterator[DictCursor]:
                 connection.rollback()
 
 
-def script(folder: str, name: str) -> str:
-    """Return the text of `include/sql/<folder>/<name>.sql`."""
-    return (ROOT / folder / f"{name}.sql").read_text()
-
-
 def is_transient(error: Exception) -> bool:
     """Tell whether the same statement may go well later."""
     return isinstance(error, pymysql.MySQLError) and bool(error.args) and error.args[0] in TRANSIENT
@@ -87,9 +82,8 @@ def is_transient(error: Exception) -> bool:
 def execute_script(connection: Connection[DictCursor], folder: str, name: str) -> None:
     """Execute the statements of a script without values, one after the other."""
     with connection.cursor() as cursor:
-        for statement in script(folder, name).split(";\n"):
-            if statement.strip():
-                cursor.execute(statement)
+        for statement in sql.statements(sql.text(folder, name)):
+            cursor.execute(statement)
 
 
 def create_schema(connection: Connection[DictCursor]) -> None:

@@ -142,8 +142,8 @@ def _logs(
     statements: Callable[..., list[str]],
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Return the statements per table, and why others can have no log."""
+    from include.conventions.errors import TaskError
     from include.mirror import catalog
-    from include.mirror.errors import MirrorError
     from include.mirror.keys import find_key
 
     declared = {mirror.qualified(table): table for table in mirror.declared}
@@ -156,7 +156,7 @@ def _logs(
         label = f"{schema}.{name}"
         try:
             key = find_key(declared.get((schema, name), Table(label)), relation)
-        except MirrorError as error:
+        except TaskError as error:
             refused.append(str(error))
             continue
         domains = connection.execute(

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from include.conventions.errors import TaskError
 from include.mirror import catalog, contract
 from include.mirror.declaration import Mirror, Table, general_problems, table_problems
 from include.mirror.deletes import COMPARED
-from include.mirror.errors import MirrorError, SchemaError
+from include.mirror.errors import SchemaError
 from include.mirror.names import ch
 from include.mirror.plan import Work, instant
 from include.mirror.relation import KeyRange, Relation
@@ -112,7 +113,7 @@ class Engine:
                 resolved.specs[one.name] = resolve(
                     one.table, one.relation, one.name, ranges.get(place), role=connection.info.user
                 )
-            except MirrorError as error:
+            except TaskError as error:
                 resolved.refused[one.name] = str(error)
         return resolved
 

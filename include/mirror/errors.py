@@ -1,23 +1,12 @@
-"""What can be wrong, one class per thing that a person would fix differently."""
+"""What only the mirror can be wrong with, beside `include/conventions/errors.py`: one class a mend."""
 
 from __future__ import annotations
 
-
-class MirrorError(Exception):
-    """Anything the mirror refuses to do; the message names the value and what would be right.
-
-    `heals` is whether the same may succeed when it is tried again, without anybody doing anything.
-    """
-
-    heals = False
+from include.conventions.errors import TaskError
 
 
-class RequestError(MirrorError):
-    """The run was asked for something that makes no sense: fix the conf or the schedule."""
-
-
-class ConfigurationError(MirrorError):
-    """A connection is missing, or holds what no server could be reached by: fix the connection."""
+class MirrorError(TaskError):
+    """Anything about the two ends that the mirror refuses to do."""
 
 
 class SourceError(MirrorError):

@@ -44,11 +44,12 @@ from uuid import uuid4
 import numpy as np
 import psycopg
 
+from include.conventions.errors import TaskError
 from include.mirror import names, telemetry
 from include.mirror.checksums import put_keys
 from include.mirror.deletes import detached
 from include.mirror.engine import Engine
-from include.mirror.errors import MirrorError, SchemaError, SourceAwayError
+from include.mirror.errors import SchemaError, SourceAwayError
 from include.mirror.ledger import Attempt, Entry, Ledger
 from include.mirror.plan import (
     EPOCH,
@@ -298,7 +299,7 @@ class Mover:
                 continue
             try:
                 loads.append(self._stage(work, current, noted_at, attempt, stack))
-            except MirrorError as error:
+            except TaskError as error:
                 if error.heals:
                     raise
                 refused[work.tabela] = str(error)

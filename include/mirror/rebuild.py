@@ -16,9 +16,10 @@ from uuid import uuid4
 
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
+from include.conventions.errors import TaskError
+from include.conventions.heals import clickhouse_heals
 from include.mirror import contract, names, telemetry
-from include.mirror.errors import MirrorError, SchemaError, WarehouseAwayError
-from include.mirror.heals import clickhouse_heals
+from include.mirror.errors import SchemaError, WarehouseAwayError
 from include.mirror.ledger import Attempt, Entry
 from include.mirror.move import PLACE_LOCK, Load, Mover
 from include.mirror.plan import Copy, Read, Scan, Sweep, Work
@@ -50,7 +51,7 @@ class Rebuilder(Mover):
         for work in works:
             try:
                 entries.append(self._rebuild(work, attempt))
-            except MirrorError as error:
+            except TaskError as error:
                 if error.heals:
                     raise
                 self.set_aside(attempt, {work.tabela: str(error)})

@@ -28,6 +28,8 @@ from heapq import nsmallest
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
+from include.conventions.conf import flag, refuse_unknown
+from include.conventions.errors import RequestError, TaskError
 from include.mirror import contract, names, reports, telemetry
 from include.mirror.checksums import (
     ABSENT,
@@ -43,13 +45,7 @@ from include.mirror.checksums import (
 )
 from include.mirror.deletes import means
 from include.mirror.engine import Engine
-from include.mirror.errors import (
-    MirrorError,
-    RequestError,
-    SchemaError,
-    WarehouseError,
-    WrongError,
-)
+from include.mirror.errors import SchemaError, WarehouseError, WrongError
 from include.mirror.ledger import TABLE as LEDGER
 from include.mirror.ledger import Attempt, Ledger
 from include.mirror.move import Mover
@@ -124,18 +120,14 @@ def plan_reconciliation(engine: Engine, conf: Mapping[str, Any]) -> tuple[str, .
             f"reconciliation takes no {' and no '.join(given)}: tables are compared whole. To read a range again, run "
             f"etl_{engine.declaration.label} with it"
         )
-    if unknown := [key for key in conf if key not in CONF_KEYS]:
-        raise RequestError(
-            f"unknown conf key {', '.join(map(repr, unknown))}; there are {', '.join(CONF_KEYS)}"
-        )
+    refuse_unknown(conf, CONF_KEYS)
     wanted = conf.get("tabelas")
     if wanted is not None and not (
         isinstance(wanted, list) and wanted and all(isinstance(one, str) for one in wanted)
     ):
         raise RequestError(f'tabelas is {wanted!r}; it must be a list of tables, such as ["venda"]')
     for key in ("somente_relatorio", "confirmar"):
-        if not isinstance(conf.get(key, False), bool):
-            raise RequestError(f"{key} is {conf[key]!r}; it must be true or false")
+        flag(conf, key)
     with engine.source.connect() as source:
         resolved = engine.specs(source)
     return choose(wanted, (*resolved.specs, *resolved.refused))
@@ -173,7 +165,7 @@ def reconcile(
         )
         try:
             report = one.run()
-        except MirrorError as error:
+        except TaskError as error:
             if error.heals:
                 raise
             report = Report(tabela).because("unknown", str(error))

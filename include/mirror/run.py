@@ -12,6 +12,8 @@ from uuid import uuid4
 
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
+from include.conventions.conf import refuse_unknown
+from include.conventions.heals import clickhouse_heals
 from include.mirror import batch as batches
 from include.mirror import claims, contract, names, telemetry
 from include.mirror.batch import Batch
@@ -20,15 +22,7 @@ from include.mirror.delete_log import KEPT, TRUSTED
 from include.mirror.deletes import detached
 from include.mirror.deletes import means as deleted_by
 from include.mirror.engine import Engine, Resolved, built_since, rows_behind
-from include.mirror.errors import (
-    RefusedError,
-    RequestError,
-    SchemaError,
-    SourceError,
-    VerificationError,
-    WarehouseError,
-)
-from include.mirror.heals import clickhouse_heals
+from include.mirror.errors import RefusedError, SchemaError, SourceError, VerificationError, WarehouseError
 from include.mirror.ledger import ALWAYS, TABLE, Attempt, Ledger
 from include.mirror.ledger import identity as identity_of
 from include.mirror.move import Mover
@@ -109,10 +103,7 @@ def plan_run(
     tables are moved. What runs of which `is_live` is true have planned is left to them; without `is_live` there are no
     others.
     """
-    if unknown := [key for key in conf if key not in CONF_KEYS]:
-        raise RequestError(
-            f"unknown conf key {', '.join(map(repr, unknown))}; there are {', '.join(CONF_KEYS)}"
-        )
+    refuse_unknown(conf, CONF_KEYS)
     declaration = engine.declaration
     if wanted := rebuilds(conf):
         return _plan_rebuilds(engine, wanted, run_id)

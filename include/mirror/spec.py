@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 
+from include.conventions.errors import TaskError
 from include.mirror import names, types
 from include.mirror.catalog import declared_name
 from include.mirror.declaration import Table
 from include.mirror.delete_log import LOGS, find_log
-from include.mirror.errors import MirrorError, SchemaError, SourceError
+from include.mirror.errors import SchemaError, SourceError
 from include.mirror.keys import find_key, has_no_indexes
 from include.mirror.meaning import NOTHING, Meaning
 from include.mirror.phrases import KINDS, call, column_of, did_you_mean, label, listed, quoted
@@ -208,7 +209,7 @@ def integer_key(table: Table, relation: Relation) -> str | None:
     """Return the key where it is one integer column whose range an index knows; None for any other, or for none."""
     try:
         key = find_key(table, relation)
-    except MirrorError:
+    except TaskError:
         return None
     if len(key) != 1 or has_no_indexes(relation):
         return None

@@ -13,11 +13,11 @@ from typing import Any
 
 import psycopg
 
+from include.conventions.errors import TaskError
 from include.mirror import catalog, declaration, names, spec, types
 from include.mirror.catalog import Server
 from include.mirror.declaration import Mirror, Table
 from include.mirror.deletes import COMPARED, Means, means
-from include.mirror.errors import MirrorError
 from include.mirror.keys import find_key
 from include.mirror.phrases import did_you_mean
 from include.mirror.phrases import label as label_of
@@ -198,7 +198,7 @@ def _surveyed(
     def attempt(check: Callable[[], Any]) -> Any:
         try:
             return check()
-        except MirrorError as error:
+        except TaskError as error:
             refused.append(str(error))
             return None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-FOLDER = Path(__file__).resolve().parent.parent / "sql" / "mirror"
+from include.conventions.sql import ROOT
+
+FOLDER = ROOT / "mirror"
 
 
 @cache

@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from include.mirror.errors import RequestError
+from include.conventions.conf import EXAMPLE, span
+from include.conventions.errors import RequestError
 from include.mirror.phrases import did_you_mean
 
 MICROSECOND = timedelta(microseconds=1)
-EXAMPLE = "2026-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True, order=True)
@@ -83,22 +83,6 @@ class Request:
     fill_gaps: bool
 
 
-def parse_instant(name: str, value: object) -> datetime:
-    """Return `value`, an ISO 8601 string with an offset, in UTC; raise RequestError naming it otherwise."""
-    if not isinstance(value, str):
-        raise RequestError(f"{name} must be a string like {EXAMPLE}, not {value!r}")
-    try:
-        instant = datetime.fromisoformat(value)
-    except ValueError:
-        raise RequestError(f"{name} {value!r} is not a date and time; write it like {EXAMPLE}") from None
-    if instant.tzinfo is None:
-        raise RequestError(f"{name} {value!r} has no time zone; write it like {EXAMPLE}")
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError:
-        raise RequestError(f"{name} {value!r} is outside the years 1 to 9999") from None
-
-
 def resolve(
     conf: Mapping[str, Any],
     data_interval: tuple[datetime | None, datetime | None],
@@ -117,13 +101,8 @@ def resolve(
         example = tables[0] if tables else "tabela"
         raise RequestError(f'tabelas must be a list like ["{example}"], not {wanted!r}')
     chosen = tuple(wanted or ()) if tables is None else choose(wanted, tables)
-    inicio, fim = conf.get("inicio"), conf.get("fim")
-    if (inicio is None) != (fim is None):
-        given, missing = ("inicio", "fim") if fim is None else ("fim", "inicio")
-        raise RequestError(f"conf has {given} {conf[given]!r} but no {missing}; give both, or neither")
-    if inicio is not None:
-        interval = Interval(parse_instant("inicio", inicio), parse_instant("fim", fim))
-        return Request(interval, chosen, fill_gaps=False)
+    if asked := span(conf):
+        return Request(Interval(*asked), chosen, fill_gaps=False)
     start, end = data_interval
     if start is None or end is None:
         raise RequestError(

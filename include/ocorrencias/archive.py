@@ -22,10 +22,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from include.conventions import sql
 from include.ocorrencias.collection import Coleta, Contagem
 from include.ocorrencias.models import Evento
 from include.ocorrencias.responsibility import KnownPop
@@ -33,7 +33,7 @@ from include.ocorrencias.responsibility import KnownPop
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-SQL = Path(__file__).resolve().parents[1] / "sql" / "ocorrencias_cet_rio"
+FOLDER = "ocorrencias_cet_rio"
 TABLES = ("coleta", "evento", "contagem", "recusado", "pop")
 # In this order: some are made of others.
 VIEWS = ("coletas", "contagens", "eventos", "eventos_atuais", "por_bairro_e_hora", "recusados")
@@ -85,23 +85,24 @@ class Archive:
         # The texts name no database, so that each stands for both.
         self._client.database = self.database
         for name in (*TABLES, *(f"view_{view}" for view in VIEWS)):
-            self._client.command(_text(f"create_{name}"), settings=SETTINGS)
+            self._client.command(sql.text(FOLDER, f"create_{name}"), settings=SETTINGS)
 
     def find(self, execucao: str) -> Registro | None:
         """Return what was collected in a run, None when it has not been."""
-        answer = self._client.query(_text("read_coleta"), parameters={"execucao": execucao})
+        answer = self._client.query(sql.text(FOLDER, "read_coleta"), parameters={"execucao": execucao})
         if not answer.result_rows:
             return None
         row = dict(zip(answer.column_names, answer.result_rows[0], strict=True))
         row |= {name: _utc(row[name]) for name in ("momento", "coletado_em")}
         counts = self._client.query(
-            _text("read_contagens"), parameters={"momento": row["momento"], "coleta": row["coleta"]}
+            sql.text(FOLDER, "read_contagens"),
+            parameters={"momento": row["momento"], "coleta": row["coleta"]},
         ).result_rows
         return Registro(**row, contagens=tuple(Contagem(*count) for count in counts))
 
     def pops(self) -> dict[int, KnownPop]:
         """Return what is known of every POP."""
-        rows = self._client.query(_text("read_pops")).result_rows
+        rows = self._client.query(sql.text(FOLDER, "read_pops")).result_rows
         return {row[0]: KnownPop(row[0], row[1], bool(row[2]), tuple(row[3]), _utc(row[4])) for row in rows}
 
     def keep_pop(self, pop: KnownPop) -> None:
@@ -189,10 +190,6 @@ def _event(one: Evento, coleta: Coleta) -> dict[str, Any]:
         "informe_id": one.informe_id,
         "anexos": min(one.anexos, 65535),
     }
-
-
-def _text(name: str) -> str:
-    return (SQL / f"{name}.sql").read_text()
 
 
 def _utc(moment: datetime) -> datetime:

@@ -23,7 +23,8 @@ import requests
 import tenacity
 import urllib3
 
-from include.ocorrencias.errors import ContractError, ExhaustedError, HealingError, RefusedError, SettingError
+from include.conventions.errors import ConfigurationError
+from include.ocorrencias.errors import ContractError, ExhaustedError, HealingError, RefusedError
 from include.ocorrencias.settings import Policy
 
 log = logging.getLogger(__name__)
@@ -87,11 +88,11 @@ class HttpTransport:
                 return Answer(response.status_code, self._read(response, end), _retry_after(response))
         except requests.exceptions.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise SettingError(f"the certificate of {self._url} is not trusted: {error}") from None
+                raise ConfigurationError(f"the certificate of {self._url} is not trusted: {error}") from None
             raise HealingError(f"TLS: {error}") from None
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError, OSError) as error:
             if isinstance(error, NO_ADDRESS):
-                raise SettingError(f"{self._url} is not an address: {error}") from None
+                raise ConfigurationError(f"{self._url} is not an address: {error}") from None
             raise HealingError(f"{type(error).__name__}: {error}"[:LONGEST_WORDS]) from None
 
     def _read(self, response: requests.Response, end: float) -> bytes:
@@ -134,7 +135,7 @@ class Client:
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """Return the parsed answer of status 200.
 
-        Raises RefusedError (4xx), ContractError (too large, redirected), SettingError (no such address), and
+        Raises RefusedError (4xx), ContractError (too large, redirected), ConfigurationError (no such address), and
         ExhaustedError when neither the tries nor the time were enough.
         """
         self.requests += 1

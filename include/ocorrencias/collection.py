@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from include.ocorrencias.errors import RequestError, StaleError
+from include.conventions.errors import RequestError
+from include.ocorrencias.errors import StaleError
 from include.ocorrencias.models import ZONE, Evento, Lista, Recusado
 from include.ocorrencias.responsibility import KnownPop, Responsibility, find
 from include.ocorrencias.service import LONGEST_SPAN, Service

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from include.conventions.connections import missing
+from include.conventions.connections import clickhouse, find
+from include.conventions.errors import ConfigurationError
 from include.ocorrencias.client import HttpTransport
-from include.ocorrencias.errors import SettingError
 from include.ocorrencias.settings import Policy
 
 if TYPE_CHECKING:
@@ -19,25 +19,17 @@ CLICKHOUSE = "clickhouse_dw"
 def service(policy: Policy) -> HttpTransport:
     """Return the way to the service, through the official provider's hook: it knows credentials, proxies, TLS."""
     from airflow.providers.http.hooks.http import HttpHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
 
+    find(HTTP)
     hook = HttpHook(http_conn_id=HTTP)
     try:
         session = hook.get_conn()
-    except AirflowNotFoundException:
-        raise SettingError(missing(HTTP)) from None
     except ValueError as error:
-        raise SettingError(f"connection {HTTP}: {error}") from None
+        raise ConfigurationError(f"connection {HTTP}: {error}") from None
     # The tries are the client's own; an adapter's would multiply them.
     return HttpTransport(session, hook.base_url, policy)
 
 
 def warehouse() -> Client:
-    """Return a new client of ClickHouse, through the official provider's hook."""
-    from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    try:
-        return ClickHouseHook(clickhouse_conn_id=CLICKHOUSE).get_client()
-    except AirflowNotFoundException:
-        raise SettingError(missing(CLICKHOUSE)) from None
+    """Return a new client of ClickHouse."""
+    return clickhouse(CLICKHOUSE)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
+from include.conventions import conf as checks
 from include.conventions import queues
+from include.conventions.errors import ConfigurationError, RequestError
 from include.ocorrencias import archive, connections, csv_file, replay
 from include.ocorrencias.archive import Registro
 from include.ocorrencias.client import Client, Transport
 from include.ocorrencias.collection import Contagem, collect, resolve_day
-from include.ocorrencias.errors import BusyError, DiskError, IncidentsError, RequestError, SettingError
 from include.ocorrencias.service import Service
 from include.ocorrencias.settings import Settings
 
@@ -28,20 +28,14 @@ LATEST = timedelta(hours=1)
 
 def check_conf(conf: Mapping[str, Any]) -> dict[str, Any]:
     """Return the conf with its defaults. Raises RequestError for a key or value that makes no sense."""
-    if unknown := [key for key in conf if key not in (*CONF_KEYS, queues.KEY)]:
-        raise RequestError(
-            f"unknown conf key {', '.join(map(repr, unknown))}; there are {', '.join(CONF_KEYS)}"
-        )
+    checks.refuse_unknown([key for key in conf if key != queues.KEY], CONF_KEYS)
     asked = {key: conf[key] for key in CONF_KEYS if conf.get(key) is not None}
     mode = asked.setdefault("modo", SERVICE)
     if mode not in (SERVICE, REPLAY):
         raise RequestError(f"modo is {mode!r}; it must be {SERVICE} or {REPLAY}")
     if mode == SERVICE and "gravacao" in asked:
         raise RequestError(f"gravacao is for modo {REPLAY} only")
-    if not isinstance(asked.setdefault("aceitar_desatualizados", False), bool):
-        raise RequestError(
-            f"aceitar_desatualizados is {asked['aceitar_desatualizados']!r}; it must be true or false"
-        )
+    asked["aceitar_desatualizados"] = checks.flag(asked, "aceitar_desatualizados")
     return asked
 
 
@@ -93,7 +87,7 @@ def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment
 def append_csv(settings: Settings, summary: Mapping[str, Any]) -> int:
     """Append a run's counts to the CSV; return how many lines were added, 0 when they were there."""
     if settings.folder is None:
-        raise SettingError("OCORRENCIAS_PASTA is not set: it must name the folder of the CSV file")
+        raise ConfigurationError("OCORRENCIAS_PASTA is not set: it must name the folder of the CSV file")
     # As in the warehouse: what was replayed stands apart.
     folder = settings.folder / "replay" if summary["gravacao"] else settings.folder
     counts = [Contagem(*count) for count in summary["contagens"]]
@@ -139,26 +133,6 @@ def headline(summary: Mapping[str, Any]) -> str:
 def to_be_told(summary: Mapping[str, Any]) -> str:
     """Return the POPs that somebody should hear of; none when they were replayed: they say nothing of the service."""
     return "" if summary["gravacao"] else ", ".join(map(str, summary["pops_desconhecidos"]))
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turn what a person or the next run must mend into a failure without retries; let the rest be retried.
-
-    The service has been retried already, and the next run comes in minutes: Airflow's retries are for what the client
-    does not see, a warehouse that restarts, a disk that is full, or a process that is killed.
-    """
-    import clickhouse_connect.driver.exceptions
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException
-
-    try:
-        yield
-    except (BusyError, DiskError) as error:
-        raise AirflowException(str(error)) from None
-    except IncidentsError as error:
-        raise AirflowFailException(str(error)) from None
-    except clickhouse_connect.driver.exceptions.Error as error:
-        raise AirflowException(f"ClickHouse: {' '.join(str(error).split())}") from None
 
 
 def _transport(settings: Settings, asked: Mapping[str, Any], moment: datetime, now: datetime) -> Transport:

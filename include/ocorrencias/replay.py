@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from include.conventions.errors import ConfigurationError, RequestError
 from include.ocorrencias.client import Answer
-from include.ocorrencias.errors import RequestError, SettingError
 
 NAME = r"^[a-z0-9_]{1,60}$"
 
@@ -47,7 +47,7 @@ class Replay:
 
 
 def load(folder: Path, name: Any) -> Replay:
-    """Return the recording of that name. Raises RequestError for a name that there is not, SettingError for a bad file."""
+    """Return the recording of that name. Raises RequestError for an unknown name, ConfigurationError for a bad file."""
     there = sorted(path.stem for path in folder.glob("*.json"))
     if not isinstance(name, str) or not re.fullmatch(NAME, name) or name not in there:
         raise RequestError(f"gravacao is {name!r}; there are {', '.join(there) or f'none in {folder}'}")
@@ -64,5 +64,5 @@ def load(folder: Path, name: Any) -> Replay:
         ):
             raise ValueError("it must be a list of objects with path, params, status and body")
     except (OSError, ValueError) as error:
-        raise SettingError(f"{path} is not a recording: {error}") from None
+        raise ConfigurationError(f"{path} is not a recording: {error}") from None
     return Replay(exchanges)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from include.conventions import sql
 from include.tarefas.errors import RequestError
 
-SQL = Path(__file__).resolve().parents[1] / "sql" / "executar_tarefa"
 MOST_ROWS = 10_000
 
 
@@ -31,7 +30,7 @@ class Kind:
     @property
     def query(self) -> str:
         """Return the SQL, whose parameters are the filters."""
-        return (SQL / f"read_{self.name}.sql").read_text()
+        return sql.text("executar_tarefa", f"read_{self.name}")
 
 
 KINDS: dict[str, Kind] = {

@@ -20,7 +20,7 @@ from itertools import chain
 
 import click
 
-from include.loja.errors import StoreError
+from include.conventions.errors import TaskError
 from include.loja.queues.message import TYPES
 
 POISON = (b"{", b'{"tipo": "cliente", "id": "CLIENTE-0001"}', b"x" * 1024 * 1024)
@@ -74,7 +74,7 @@ def main(broker: str, tipo: str, count: int, first: int, poison: int) -> None:
             published = rabbitmq.publish(connections.rabbitmq(), queue, bodies)
         else:
             published = sqs.publish(connections.sqs(), queue, bodies)
-    except StoreError as error:
+    except TaskError as error:
         raise click.ClickException(str(error)) from None
     seconds = time.monotonic() - begun
     sys.stdout.write(f"{published} messages in {queue} ({broker}), {published / seconds:,.0f} a second\n")

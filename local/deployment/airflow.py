@@ -16,7 +16,6 @@ import httpx
 import psycopg
 import redis
 
-from include.conventions import workers
 from include.conventions.queues import Queue
 from local.deployment import loja
 from local.deployment.compose import airflow_environment
@@ -192,7 +191,7 @@ class Worker(AirflowProcess):
         )
 
     def environment(self) -> dict[str, str]:
-        return {**super().environment(), workers.VARIABLE: self.hostname}
+        return {**super().environment(), "WORKER_NAME": self.hostname}
 
     def ready(self) -> bool:
         time.sleep(0.25)

@@ -135,7 +135,7 @@ def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any)
 
     dag = bag.dags["ocorrencias_cet_rio"]
     assert type(dag.timetable) is CronTriggerTimetable
-    assert dag.timetable.expression == ocorrencias.load().schedule == "*/20 * * * *"
+    assert dag.timetable.expression == ocorrencias.Settings.load().schedule == "*/20 * * * *"
     assert str(dag.timetable.timezone) == "America/Sao_Paulo"
     assert (dag.max_active_runs, dag.catchup) == (1, False)
     assert dag.dagrun_timeout == timedelta(minutes=20)
@@ -149,7 +149,7 @@ def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any)
         (AssetAlias, "ocorrencias_cet_rio")
     ]
     # Whoever collects has all the time that its client may take, and some to write.
-    limit = timedelta(seconds=ocorrencias.load().policy.limit)
+    limit = timedelta(seconds=ocorrencias.Settings.load().policy.limit)
     assert limit < dag.get_task("coletar").execution_timeout < dag.dagrun_timeout
 
 
@@ -314,7 +314,7 @@ def test_a_declaration_that_is_wrong_still_loads() -> None:
 
 
 def test_the_loja_knows_airflow_only_where_it_meets_it() -> None:
-    meets = {"connections.py", "failures.py", "waiting.py"}
+    meets = {"connections.py", "waiting.py"}
     for path in sorted((ROOT / "include" / "loja").rglob("*.py")):
         imports_airflow = any(
             line.strip().startswith(("from airflow", "import airflow"))
@@ -421,7 +421,7 @@ def test_the_ocorrencias_import_airflow_where_it_is_needed_alone() -> None:
     found = {
         path.name for path in folder.glob("*.py") if re.search(r"(from|import) airflow", path.read_text())
     }
-    assert found == {"connections.py", "etl.py"}
+    assert found == {"connections.py"}
 
 
 def test_nothing_imports_local_but_local_and_tests() -> None:

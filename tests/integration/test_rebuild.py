@@ -14,17 +14,12 @@ from typing import Any
 
 import pytest
 
+from include.conventions.errors import RequestError
 from include.mirror import contract, run
 from include.mirror.batch import Batch
 from include.mirror.declaration import Schema, Table
 from include.mirror.engine import Engine
-from include.mirror.errors import (
-    RefusedError,
-    RequestError,
-    SourceAwayError,
-    VerificationError,
-    WarehouseError,
-)
+from include.mirror.errors import RefusedError, SourceAwayError, VerificationError, WarehouseError
 from include.mirror.move import Mover
 from include.mirror.plan import Work
 from include.mirror.source import session

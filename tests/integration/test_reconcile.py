@@ -11,8 +11,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from include.conventions.errors import RequestError
 from include.mirror.declaration import Table
-from include.mirror.errors import RequestError, WarehouseError, WrongError
+from include.mirror.errors import WarehouseError, WrongError
 from include.mirror.ledger import Attempt
 from include.mirror.plan import Work
 from include.mirror.reconcile import (

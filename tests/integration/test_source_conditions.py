@@ -16,8 +16,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from include.conventions.errors import RequestError
 from include.mirror.declaration import Table
-from include.mirror.errors import RefusedError, RequestError, SourceError, VersionError
+from include.mirror.errors import RefusedError, SourceError, VersionError
 from include.mirror.plan import Work
 from include.mirror.source import changes, snapshot
 from include.mirror.source.clock import clock, wait_until

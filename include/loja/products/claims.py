@@ -27,8 +27,9 @@ from typing import Any
 from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 
-from include.loja.errors import RequestError
-from include.loja.mysql import is_transient, script, transaction
+from include.conventions import sql
+from include.conventions.errors import RequestError
+from include.loja.mysql import is_transient, transaction
 from include.loja.products.creation import (
     OPEN,
     STEPS,
@@ -64,7 +65,7 @@ class Claims:
         """
         with transaction(self.connection) as cursor:
             if products is not None:
-                cursor.execute(script(FOLDER, "lock_failed"), {"ids": tuple(products), "run": self.run})
+                cursor.execute(sql.text(FOLDER, "lock_failed"), {"ids": tuple(products), "run": self.run})
                 found = {row["pendente_id"] for row in cursor.fetchall()}
                 if missing := sorted(set(products) - found):
                     raise RequestError(
@@ -72,20 +73,20 @@ class Claims:
                         "falhou can be repeated"
                     )
             cursor.execute(
-                script(FOLDER, "replay_failed"),
+                sql.text(FOLDER, "replay_failed"),
                 {"run": self.run, "every": products is None, "ids": tuple(products or (0,))},
             )
             return cursor.execute(
-                script(FOLDER, "reset_failed"), {"every": products is None, "ids": tuple(products or (0,))}
+                sql.text(FOLDER, "reset_failed"), {"every": products is None, "ids": tuple(products or (0,))}
             )
 
     def claim(self, batches: int, batch: int) -> list[list[int]]:
         """Claim what is due, oldest first; return its ids in at most `batches` lists of at most `batch`."""
         with transaction(self.connection) as cursor:
-            cursor.execute(script(FOLDER, "read_due"), {"run": self.run, "limit": batches * batch})
+            cursor.execute(sql.text(FOLDER, "read_due"), {"run": self.run, "limit": batches * batch})
             ids = [row["pendente_id"] for row in cursor.fetchall()]
             if ids:
-                cursor.execute(script(FOLDER, "claim"), {"run": self.run, "ids": tuple(ids)})
+                cursor.execute(sql.text(FOLDER, "claim"), {"run": self.run, "ids": tuple(ids)})
         return [ids[start : start + batch] for start in range(0, len(ids), batch)]
 
     def work(self, ids: Sequence[int]) -> dict[str, int]:
@@ -101,14 +102,14 @@ class Claims:
     def left(self) -> int:
         """Return how many open products this run still claims: those that no task has worked on."""
         with self.connection.cursor() as cursor:
-            cursor.execute(script(FOLDER, "count_claimed"), {"run": self.run})
+            cursor.execute(sql.text(FOLDER, "count_claimed"), {"run": self.run})
             [row] = cursor.fetchall()
         return int(row["n"])
 
     def report(self) -> list[dict[str, Any]]:
         """Return this run's events of products that failed or wait: id, step, state and reason."""
         with self.connection.cursor() as cursor:
-            cursor.execute(script(FOLDER, "read_failures"), {"run": self.run})
+            cursor.execute(sql.text(FOLDER, "read_failures"), {"run": self.run})
             return list(cursor.fetchall())
 
     def _advance(self, pendente_id: int) -> str:
@@ -153,13 +154,13 @@ class Claims:
             return outcome
 
     def _lock(self, cursor: DictCursor, pendente_id: int) -> Product | None:
-        cursor.execute(script(FOLDER, "lock_claimed"), {"id": pendente_id, "run": self.run})
+        cursor.execute(sql.text(FOLDER, "lock_claimed"), {"id": pendente_id, "run": self.run})
         row = cursor.fetchone()
         return _product(row) if row else None
 
     def _record(self, cursor: DictCursor, product: Product, outcome: Outcome) -> None:
         cursor.execute(
-            script(FOLDER, "write_state"),
+            sql.text(FOLDER, "write_state"),
             {
                 "id": product.pendente_id,
                 "state": outcome.state.value,
@@ -171,7 +172,7 @@ class Claims:
             },
         )
         cursor.execute(
-            script(FOLDER, "insert_event"),
+            sql.text(FOLDER, "insert_event"),
             {
                 "id": product.pendente_id,
                 "step": STEPS[product.state].name,
@@ -184,10 +185,10 @@ class Claims:
 
 def _process(cursor: DictCursor, product: Product) -> None:
     processed = process(product)
-    cursor.execute(script(FOLDER, "write_processed"), _values(processed))
+    cursor.execute(sql.text(FOLDER, "write_processed"), _values(processed))
     # Sent after the commit, by include.loja.products.notices.
     action = "criar" if product.produto_id is None else "atualizar"
-    cursor.execute(script(FOLDER, "insert_notice"), {"id": product.pendente_id, "action": action})
+    cursor.execute(sql.text(FOLDER, "insert_notice"), {"id": product.pendente_id, "action": action})
 
 
 def _validate(cursor: DictCursor, product: Product) -> None:
@@ -198,15 +199,15 @@ def _catalogue(cursor: DictCursor, product: Product) -> None:
     # Once more: it may have waited between the steps, and who mends one thing may break another.
     product = validate_stock(process(product))
     if product.produto_id is None:
-        cursor.execute(script(FOLDER, "insert_product"), _values(product))
+        cursor.execute(sql.text(FOLDER, "insert_product"), _values(product))
         cursor.execute(
-            script(FOLDER, "write_product_id"), {"id": product.pendente_id, "key": cursor.lastrowid}
+            sql.text(FOLDER, "write_product_id"), {"id": product.pendente_id, "key": cursor.lastrowid}
         )
         return
-    cursor.execute(script(FOLDER, "lock_product"), _values(product))
+    cursor.execute(sql.text(FOLDER, "lock_product"), _values(product))
     if cursor.fetchone() is None:
         raise Refused(f"produto_id is {product.produto_id}: the catalogue has no such product")
-    cursor.execute(script(FOLDER, "update_product"), _values(product))
+    cursor.execute(sql.text(FOLDER, "update_product"), _values(product))
 
 
 DO: Mapping[State, Callable[[DictCursor, Product], None]] = {

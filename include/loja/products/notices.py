@@ -20,7 +20,8 @@ from typing import Any
 from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 
-from include.loja.mysql import script, transaction
+from include.conventions import sql
+from include.loja.mysql import transaction
 
 FOLDER = "criacao_produtos"
 BATCH = 500
@@ -48,12 +49,12 @@ def send(connection: Connection[DictCursor], publish: Publish) -> int:
     while rows := _unsent(connection):
         publish([message(row) for row in rows])
         with transaction(connection) as cursor:
-            cursor.execute(script(FOLDER, "mark_sent"), {"ids": tuple(row["aviso_id"] for row in rows)})
+            cursor.execute(sql.text(FOLDER, "mark_sent"), {"ids": tuple(row["aviso_id"] for row in rows)})
         sent += len(rows)
     return sent
 
 
 def _unsent(connection: Connection[DictCursor]) -> list[dict[str, Any]]:
     with connection.cursor() as cursor:
-        cursor.execute(script(FOLDER, "read_unsent"), {"limit": BATCH})
+        cursor.execute(sql.text(FOLDER, "read_unsent"), {"limit": BATCH})
         return list(cursor.fetchall())

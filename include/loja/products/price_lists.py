@@ -21,8 +21,9 @@ from decimal import Decimal
 from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 
-from include.loja.errors import RequestError, StoreError
-from include.loja.mysql import script, transaction
+from include.conventions import sql
+from include.conventions.errors import LeftoverError, RequestError
+from include.loja.mysql import transaction
 from include.loja.products.prices import Proposal
 
 FOLDER = "atualizacao_precos"
@@ -40,7 +41,7 @@ class Decision:
 def catalogue(connection: Connection[DictCursor]) -> dict[int, Decimal]:
     """Return the price of each product."""
     with connection.cursor() as cursor:
-        cursor.execute(script(FOLDER, "read_prices"))
+        cursor.execute(sql.text(FOLDER, "read_prices"))
         return {row["produto_id"]: row["preco"] for row in cursor.fetchall()}
 
 
@@ -52,19 +53,19 @@ def save(
     Raises RequestError when the list has been applied: what is in the history must not change.
     """
     with transaction(connection) as cursor:
-        cursor.execute(script(FOLDER, "lock_list"), {"list": name})
+        cursor.execute(sql.text(FOLDER, "lock_list"), {"list": name})
         row = cursor.fetchone()
         if row is not None and row["aplicada_em"] is not None:
             raise RequestError(
                 f"list {name} was applied at {row['aplicada_em']}: trigger a new run to read it again"
             )
-        cursor.execute(script(FOLDER, "delete_proposals"), {"list": name})
+        cursor.execute(sql.text(FOLDER, "delete_proposals"), {"list": name})
         digest = hashlib.sha256(content).hexdigest()
         cursor.execute(
-            script(FOLDER, "upsert_list"), {"list": name, "origin": origin[:500], "digest": digest}
+            sql.text(FOLDER, "upsert_list"), {"list": name, "origin": origin[:500], "digest": digest}
         )
         cursor.executemany(
-            script(FOLDER, "insert_proposal"),
+            sql.text(FOLDER, "insert_proposal"),
             [
                 {
                     "list": name,
@@ -83,7 +84,7 @@ def save(
 def question(connection: Connection[DictCursor], name: str) -> str | None:
     """Return what a person is asked, in Markdown: the changes beyond the limit; None where there are none."""
     with connection.cursor() as cursor:
-        cursor.execute(script(FOLDER, "read_to_approve"), {"list": name})
+        cursor.execute(sql.text(FOLDER, "read_to_approve"), {"list": name})
         rows = cursor.fetchall()
     if not rows:
         return None
@@ -102,13 +103,13 @@ def question(connection: Connection[DictCursor], name: str) -> str | None:
 def apply(connection: Connection[DictCursor], name: str, decision: Decision) -> dict[str, int]:
     """Apply the list in one transaction; return how many lines ended in which way. A second call changes nothing.
 
-    Raises StoreError where the list was never read.
+    Raises LeftoverError where the list was never read.
     """
     with transaction(connection) as cursor:
-        cursor.execute(script(FOLDER, "lock_list"), {"list": name})
+        cursor.execute(sql.text(FOLDER, "lock_list"), {"list": name})
         row = cursor.fetchone()
         if row is None:
-            raise StoreError(f"list {name} was never read: clear the task that reads it")
+            raise LeftoverError(f"list {name} was never read: clear the task that reads it")
         if row["aplicada_em"] is None:
             values = {
                 "list": name,
@@ -126,8 +127,8 @@ def apply(connection: Connection[DictCursor], name: str, decision: Decision) -> 
                 "mark_applied",
                 "close_list",
             ):
-                cursor.execute(script(FOLDER, step), values)
-        cursor.execute(script(FOLDER, "count_proposals"), {"list": name})
+                cursor.execute(sql.text(FOLDER, step), values)
+        cursor.execute(sql.text(FOLDER, "count_proposals"), {"list": name})
         return {row["situacao"]: row["n"] for row in cursor.fetchall()}
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from include.loja.errors import ConfigurationError, ListError, SourceError
+from include.conventions.errors import ConfigurationError
+from include.conventions.retries import tries
+from include.loja.errors import ListError, SourceError
 
 MAX_BYTES = 64 * 1024 * 1024
 SECONDS = (10, 60)
@@ -75,13 +76,7 @@ def _open(path: Path) -> bytes:
 
 
 def _fetch(address: str, credentials: tuple[str, str] | None) -> bytes:
-    tries = Retrying(
-        stop=stop_after_attempt(TRIES),
-        wait=wait_exponential(multiplier=0.5, max=10),
-        retry=retry_if_exception(lambda error: isinstance(error, SourceError)),
-        reraise=True,
-    )
-    return tries(_get, address, credentials)
+    return tries(TRIES, SourceError)(_get, address, credentials)
 
 
 def _get(address: str, credentials: tuple[str, str] | None) -> bytes:

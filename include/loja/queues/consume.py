@@ -33,7 +33,7 @@ from typing import Any, Protocol
 
 import pymysql
 
-from include.loja.errors import StoreError
+from include.loja.errors import BrokerError
 from include.loja.queues.inbox import Inbox
 from include.loja.queues.message import Message, Poison, key, parse
 
@@ -75,7 +75,7 @@ class Queue(Protocol):
         """Connect anew, with some patience. Raises Away when that is over."""
 
 
-class Away(StoreError):
+class Away(BrokerError):
     """The broker does not answer, or has hung up."""
 
 

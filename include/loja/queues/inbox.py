@@ -22,7 +22,8 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import DictCursor
 
-from include.loja.mysql import execute_script, script, transaction
+from include.conventions import sql
+from include.loja.mysql import execute_script, transaction
 from include.loja.queues.message import Message
 
 FOLDER = "consumir_fila"
@@ -66,7 +67,7 @@ def metrics(sucessos: int, falhas: int) -> Metrics:
 def record_movement(cursor: DictCursor, message: Message) -> None:
     """Write down what a message did: the effect of all three types."""
     cursor.execute(
-        script(FOLDER, "insert_movement"),
+        sql.text(FOLDER, "insert_movement"),
         {"id": message.id, "tipo": message.tipo, "acao": message.dados.acao},
     )
 
@@ -85,7 +86,7 @@ class Inbox:
         self.queue = queue
         self.run = run
         self.effect = effect
-        self._insert = script(FOLDER, "insert_message")
+        self._insert = sql.text(FOLDER, "insert_message")
 
     def apply(self, messages: Sequence[Message]) -> Mapping[bytes, str]:
         """Store these messages and their effects, each at most once for all times.
@@ -120,7 +121,7 @@ class Inbox:
         if not keys:
             return {}
         with self.connection.cursor() as cursor:
-            cursor.execute(script(FOLDER, "read_failures"), {"fila": self.queue, "chaves": tuple(keys)})
+            cursor.execute(sql.text(FOLDER, "read_failures"), {"fila": self.queue, "chaves": tuple(keys)})
             return {
                 row["chave"]: Failures(row["tentativas"], row["entregas"], row["morta_em"] is not None)
                 for row in cursor.fetchall()
@@ -137,28 +138,28 @@ class Inbox:
     def uncount_lost(self, key: str) -> None:
         """Take back one count of a delivery that came to no end, if the database answers."""
         with suppress(pymysql.MySQLError), transaction(self.connection) as cursor:
-            cursor.execute(script(FOLDER, "uncount_redelivery"), {"chave": key, "fila": self.queue})
+            cursor.execute(sql.text(FOLDER, "uncount_redelivery"), {"chave": key, "fila": self.queue})
 
     def mark_dead(self, key: str, reason: str) -> None:
         """Note that a message lies in the dead-letter queue, once more if it was put there before in this run."""
         with transaction(self.connection) as cursor:
-            cursor.execute(script(FOLDER, "mark_dead"), self._values(key, reason))
+            cursor.execute(sql.text(FOLDER, "mark_dead"), self._values(key, reason))
 
     def forget(self, key: str) -> None:
         """Forget a message's failures, so that it may be tried anew."""
         with transaction(self.connection) as cursor:
-            cursor.execute(script(FOLDER, "forget_failure"), {"chave": key, "fila": self.queue})
+            cursor.execute(sql.text(FOLDER, "forget_failure"), {"chave": key, "fila": self.queue})
 
     def measure(self) -> Metrics:
         """Return what this run came to so far, and keep it: counted from the rows, not by whoever wrote them."""
         with transaction(self.connection) as cursor:
-            cursor.execute(script(FOLDER, "read_metrics"), {"execucao": self.run, "fila": self.queue})
+            cursor.execute(sql.text(FOLDER, "read_metrics"), {"execucao": self.run, "fila": self.queue})
             row = cursor.fetchone()
             assert row is not None  # noqa: S101 (a count always answers)
             found = metrics(row["sucessos"], row["falhas"])
             values = {"execucao": self.run, "fila": self.queue, **vars(found)}
             values["taxa"] = None if found.taxa is None else Decimal(found.taxa).quantize(Decimal("0.000001"))
-            cursor.execute(script(FOLDER, "write_metrics"), values)
+            cursor.execute(sql.text(FOLDER, "write_metrics"), values)
         return found
 
     def _apply(self, cursor: DictCursor, message: Message) -> None:
@@ -180,14 +181,14 @@ class Inbox:
         if inserted:
             self.effect(cursor, message)
             return
-        cursor.execute(script(FOLDER, "read_digest"), {"id": message.id})
+        cursor.execute(sql.text(FOLDER, "read_digest"), {"id": message.id})
         row = cursor.fetchone()
         if row is not None and row["resumo"] != message.digest:
             raise Refused(f"{message.id} is stored already, with another content")
 
     def _count(self, statement: str, key: str, reason: str | None = None) -> Failures:
         with transaction(self.connection) as cursor:
-            cursor.execute(script(FOLDER, statement), self._values(key, reason))
+            cursor.execute(sql.text(FOLDER, statement), self._values(key, reason))
         return self.failures([key])[key]
 
     def _values(self, key: str, reason: str | None) -> dict[str, str | None]:

@@ -33,9 +33,9 @@ from pika.exceptions import (
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from include.loja.errors import ConfigurationError
+from include.conventions.errors import ConfigurationError
+from include.conventions.retries import patience
 from include.loja.queues.consume import Away, Delivery
 from include.loja.queues.message import Priority, priority
 
@@ -125,12 +125,7 @@ class RabbitMQ:
     def reopen(self) -> None:
         """Connect anew, until it works or patience is over."""
         self._hang_up()
-        for attempt in Retrying(
-            retry=retry_if_exception_type(Away),
-            stop=stop_after_delay(self.patience.total_seconds()),
-            wait=wait_exponential(multiplier=0.2, max=5),
-            reraise=True,
-        ):
+        for attempt in patience(self.patience, Away):
             with attempt, _told():
                 self._connection = BlockingConnection(self.parameters)
                 self._consuming = self._connection.channel()

@@ -12,7 +12,7 @@ from typing import Any
 from opentelemetry import metrics
 from opentelemetry.metrics import Meter
 
-from include.loja.mysql import script
+from include.conventions import sql
 from include.loja.queues.inbox import FOLDER, Metrics
 
 
@@ -21,12 +21,12 @@ def write(connect: Callable[[], Any], run: str, numbers: Mapping[str, Metrics]) 
     connection = connect()
     try:
         cursor = connection.cursor()
-        cursor.execute(script(FOLDER, "create_warehouse_metrics"))
-        cursor.execute(script(FOLDER, "delete_warehouse_metrics"), (run,))
+        cursor.execute(sql.text(FOLDER, "create_warehouse_metrics"))
+        cursor.execute(sql.text(FOLDER, "delete_warehouse_metrics"), (run,))
         for queue, found in numbers.items():
             taxa = None if found.taxa is None else round(found.taxa, 6)
             cursor.execute(
-                script(FOLDER, "insert_warehouse_metrics"),
+                sql.text(FOLDER, "insert_warehouse_metrics"),
                 (run, queue, found.total, found.sucessos, found.falhas, taxa),
             )
         connection.commit()

@@ -27,9 +27,10 @@ from datetime import timedelta
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from include.loja.errors import ConfigurationError, StoreError
+from include.conventions.errors import ConfigurationError
+from include.conventions.retries import patience
+from include.loja.errors import BrokerError
 from include.loja.queues.consume import Away, Delivery
 from include.loja.queues.message import LARGEST, Priority, priority
 
@@ -120,12 +121,7 @@ class SQS:
 
     def reopen(self) -> None:
         """Ask until SQS answers, or patience is over; there is no connection to keep."""
-        for attempt in Retrying(
-            retry=retry_if_exception_type(Away),
-            stop=stop_after_delay(self.patience.total_seconds()),
-            wait=wait_exponential(multiplier=0.2, max=5),
-            reraise=True,
-        ):
+        for attempt in patience(self.patience, Away):
             with attempt:
                 self.urls = declare(self.client, self.queue)
 
@@ -266,6 +262,6 @@ def _told(queue: str) -> Iterator[None]:
         # A queue that is gone is made again when the consumer connects anew.
         if code in MISSING or code in THROTTLED or status >= 500:
             raise Away(f"queue {queue}: {error}") from None
-        raise StoreError(f"SQS refused a call about {queue}: {error}") from None
+        raise BrokerError(f"SQS refused a call about {queue}: {error}") from None
     except BotoCoreError as error:
         raise Away(str(error)) from None

@@ -8,8 +8,8 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
+from include.conventions.conf import span
 from include.loja import connections
-from include.loja.errors import RequestError
 from include.loja.settings import Transfer
 from include.loja.transfer import export, publish
 from include.loja.transfer.bucket import Bucket, Export, folder
@@ -27,13 +27,13 @@ LOAD = f"{DAG} {{}}".format
 def extract(
     settings: Transfer,
     run: str,
-    asked: tuple[str | None, str | None],
+    conf: Mapping[str, Any],
     interval: tuple[datetime | None, datetime | None],
 ) -> dict[str, Any]:
     """Export the orders of the run's window, cleaned; return the extract, for the tasks that follow."""
     with connections.warehouse().session() as session:
         until = publish.covered(session)
-    start, end = window(resolve(asked), interval, until)
+    start, end = window(span(conf), interval, until)
     log.info("orders changed in [%s, %s)", start.isoformat(), end.isoformat())
     bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
     with closing(connections.mysql()) as connection:
@@ -57,25 +57,6 @@ def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> None
         if not publish.compare_load(session, LOAD(run), restore(extracted)):
             log.warning("another load was published since: it has been compared with its own extract")
     Bucket(connections.s3(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
-
-
-def resolve(asked: tuple[str | None, str | None]) -> tuple[datetime, datetime] | None:
-    """Return the range of the conf as instants, None without one; raise RequestError for half of one."""
-    start, end = asked
-    if start is None and end is None:
-        return None
-    if start is None or end is None:
-        raise RequestError(f"inicio is {start!r} and fim {end!r}: give both, or neither")
-    instants = []
-    for name, text in (("inicio", start), ("fim", end)):
-        try:
-            instant = datetime.fromisoformat(text)
-        except ValueError:
-            raise RequestError(f"{name} is {text!r}: it must be like 2026-01-01T00:00:00Z") from None
-        if instant.tzinfo is None:
-            raise RequestError(f"{name} is {text!r}: it must have a zone, like 2026-01-01T00:00:00Z")
-        instants.append(instant)
-    return instants[0], instants[1]
 
 
 def dump(read: Orders) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
+from include.conventions.errors import LeftoverError
 from include.loja import connections
-from include.loja.errors import StoreError
 from include.loja.settings import Transfer
 from include.loja.tasks import etl_pedidos, etl_produtos
 from include.loja.transfer import export, publish
@@ -114,7 +114,7 @@ def _read(bucket: Bucket, home: str) -> tuple[Products, dict[str, Orders]]:
     found: dict[str, Mapping[str, Any] | None] = {name: bucket.get(f"{home}/{name}.json") for name in planned}
     missing = [name for name, content in found.items() if content is None]
     if missing or not planned:
-        raise StoreError(
+        raise LeftoverError(
             f"{len(missing)} of {len(planned)} chunks are not on S3 below {home}: clear the whole run"
         )
     products = etl_produtos.restore(found.pop(PRODUTOS) or {})

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from include.loja.errors import RequestError
+from include.conventions.errors import RequestError
 
 BEGINNING = datetime(1970, 1, 2, tzinfo=UTC)
 

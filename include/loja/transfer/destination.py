@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from include.loja.errors import ComparisonError, ConfigurationError
-from include.loja.mysql import script
+from include.conventions import sql
+from include.conventions.errors import ConfigurationError
+from include.loja.errors import ComparisonError
 from include.loja.transfer.bucket import Bucket, Export
 from include.loja.transfer.table import Figures, Table, sums
 
@@ -46,7 +47,7 @@ class Destination:
         connection = self.connect()
         try:
             session = Session(self, connection)
-            session.run(script("dw_loja", "create_schema"))
+            session.run(sql.text("dw_loja", "create_schema"))
             connection.commit()
             yield session
         finally:
@@ -63,9 +64,8 @@ class Session:
     def run(self, text: str) -> None:
         """Execute statements without values, one after the other."""
         cursor = self.connection.cursor()
-        for statement in text.split(";\n"):
-            if statement.strip():
-                cursor.execute(statement)
+        for statement in sql.statements(text):
+            cursor.execute(statement)
 
     def read(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return a query's rows."""

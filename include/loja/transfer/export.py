@@ -20,8 +20,9 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.cursors import DictCursor, SSDictCursor
 
+from include.conventions import sql
 from include.loja.errors import ComparisonError, SourceError
-from include.loja.mysql import script, snapshot
+from include.loja.mysql import snapshot
 from include.loja.transfer.bucket import Bucket, Export
 from include.loja.transfer.enrich import enrich
 from include.loja.transfer.orders import split
@@ -64,11 +65,11 @@ def products(connection: Connection[DictCursor], bucket: Bucket, prefix: str) ->
     """Export all products, enriched. Raises ComparisonError when what was written is not what the source sums up."""
     others: dict[str, int] = {}
     with connection.cursor() as cursor:
-        cursor.execute(script("etl_produtos", "read_clock"))
+        cursor.execute(sql.text("etl_produtos", "read_clock"))
         [row] = cursor.fetchall()
         version = row["now"].replace(tzinfo=UTC)
     with snapshot(connection) as cursor, bucket.writer(prefix, PRODUCTS) as writer:
-        for row in stream(connection, script("etl_produtos", "extract_products"), EVERY):
+        for row in stream(connection, sql.text("etl_produtos", "extract_products"), EVERY):
             try:
                 enriched = enrich(row)
             except ValueError as error:
@@ -78,7 +79,7 @@ def products(connection: Connection[DictCursor], bucket: Bucket, prefix: str) ->
             writer.add(enriched)
         export = writer.finish()
         _compare("produtos", export.figures, _sums(cursor, "etl_produtos", "sum_products", EVERY))
-        cursor.execute(script("etl_produtos", "sum_categories"), EVERY)
+        cursor.execute(sql.text("etl_produtos", "sum_categories"), EVERY)
         totals = {
             row["categoria"]: (
                 (row["preco"] / row["n"]).quantize(Decimal("0.01"), ROUND_HALF_UP),
@@ -128,7 +129,7 @@ def chunks(connection: Connection[DictCursor], rows: int) -> list[tuple[int, int
     low = EVERY["low"]
     with connection.cursor() as cursor:
         while True:
-            cursor.execute(script("migracao_completa", "read_chunk_end"), {"low": low, "rows": rows})
+            cursor.execute(sql.text("migracao_completa", "read_chunk_end"), {"low": low, "rows": rows})
             row = cursor.fetchone()
             high = row["k"] if row else EVERY["high"]
             found.append((low, high))
@@ -171,7 +172,7 @@ def _orders(
         bucket.writer(prefix, SET_ASIDE) as aside,
     ):
         version = now.replace(tzinfo=None)
-        for row in stream(connection, script(folder, extract), values):
+        for row in stream(connection, sql.text(folder, extract), values):
             good, bad = split(row, version)
             if good is not None:
                 kept.add(good)
@@ -187,7 +188,7 @@ def _oldest_open(connection: Connection[DictCursor]) -> tuple[datetime, datetime
     """Return when the oldest open transaction began, the present time without any, and the source's clock."""
     try:
         with connection.cursor() as cursor:
-            cursor.execute(script("etl_pedidos", "read_oldest_open"))
+            cursor.execute(sql.text("etl_pedidos", "read_oldest_open"))
             [row] = cursor.fetchall()
     except pymysql.OperationalError as error:
         if error.args[0] != NO_PRIVILEGE:
@@ -201,7 +202,7 @@ def _oldest_open(connection: Connection[DictCursor]) -> tuple[datetime, datetime
 
 
 def _sums(cursor: DictCursor, folder: str, name: str, values: Mapping[str, Any]) -> Figures:
-    cursor.execute(script(folder, name), values)
+    cursor.execute(sql.text(folder, name), values)
     [row] = cursor.fetchall()
     return Figures.row(tuple(row.values()))
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from include.conventions import sql
 from include.loja.errors import ComparisonError, OvertakenError
-from include.loja.mysql import script
 from include.loja.transfer.bucket import Bucket, Export
 from include.loja.transfer.coverage import BEGINNING, Load, covered_until
 from include.loja.transfer.destination import LEDGER, Session
@@ -51,7 +51,7 @@ def products(session: Session, bucket: Bucket, read: Products, load: str) -> int
 def publish_products(session: Session, read: Products, load: str) -> None:
     """Replace the products by what is staged, within the caller's transaction; raise as `products` does."""
     _refuse_overtaken(session, "produtos", read.version)
-    session.run(script("etl_produtos", "publish"))
+    session.run(sql.text("etl_produtos", "publish"))
     compare_products(session, read.export.figures, read.totals)
     _note(session, load, "produtos", None, None, read.version, True, read.export.figures.rows)
 
@@ -61,7 +61,7 @@ def compare_products(session: Session, expected: Figures, totals: Mapping[str, t
     found = session.figures("produtos", PRODUCTS)
     if found != expected:
         raise ComparisonError(f"produtos holds {found}; the source had {expected}")
-    rows = session.read(script("etl_produtos", "read_aggregates"))
+    rows = session.read(sql.text("etl_produtos", "read_aggregates"))
     aggregates = {category: (price, int(stock)) for category, price, stock in rows}
     for category in sorted({*aggregates, *totals}):
         if aggregates.get(category) != totals.get(category):
@@ -77,7 +77,7 @@ def orders(
     stage_orders(session, bucket, [read.kept], [read.set_aside])
     begin(session, ORDER_TABLES)
     _refuse_overtaken(session, "pedidos", read.version)
-    session.run(script("etl_pedidos", "drop_overtaken"))
+    session.run(sql.text("etl_pedidos", "drop_overtaken"))
     expected = session.figures("estagio_pedidos", ORDERS) + session.figures(
         "estagio_pedidos_rejeitados", SET_ASIDE
     )
@@ -85,7 +85,7 @@ def orders(
         "CREATE TEMP TABLE carregadas AS SELECT linha FROM estagio_pedidos "
         "UNION ALL SELECT linha FROM estagio_pedidos_rejeitados"
     )
-    session.run(script("etl_pedidos", "publish"))
+    session.run(sql.text("etl_pedidos", "publish"))
     only = "(SELECT * FROM {} WHERE linha IN (SELECT linha FROM carregadas)) AS t"
     found = session.figures(only.format("pedidos"), ORDERS) + session.figures(
         only.format("pedidos_rejeitados"), SET_ASIDE
@@ -108,7 +108,7 @@ def compare_load(session: Session, load: str, read: Orders) -> bool:
     found = session.figures(relation.format("pedidos"), ORDERS, values=version) + session.figures(
         relation.format("pedidos_rejeitados"), SET_ASIDE, values=version
     )
-    [(rows, *_), *_] = session.read(script("dw_loja", "read_load_rows"), [load, "pedidos"])
+    [(rows, *_), *_] = session.read(sql.text("dw_loja", "read_load_rows"), [load, "pedidos"])
     # Fewer than were read where the warehouse had some of them from a later snapshot.
     if found.rows != rows or (rows == read.source.rows and found != read.source):
         raise ComparisonError(
@@ -133,8 +133,8 @@ def publish_all_orders(
     `until` is the earliest of all chunks, `version` the latest.
     """
     _refuse_overtaken(session, "pedidos", version)
-    session.run(script("etl_pedidos", "clear"))
-    session.run(script("etl_pedidos", "publish"))
+    session.run(sql.text("etl_pedidos", "clear"))
+    session.run(sql.text("etl_pedidos", "publish"))
     compare_orders(session, chunks)
     rows = sum(chunk.source.rows for chunk in chunks)
     _note(session, load, "pedidos", BEGINNING, until, version, True, rows)
@@ -155,7 +155,7 @@ def compare_orders(session: Session, chunks: Sequence[Chunk]) -> None:
 
 def covered(session: Session) -> datetime | None:
     """Return the instant up to which the orders are complete in the warehouse."""
-    rows = session.read(script("dw_loja", "read_loads"), ["pedidos"])
+    rows = session.read(sql.text("dw_loja", "read_loads"), ["pedidos"])
     return covered_until(
         Load(start.replace(tzinfo=UTC), end.replace(tzinfo=UTC), bool(whole)) for start, end, whole in rows
     )
@@ -163,7 +163,7 @@ def covered(session: Session) -> datetime | None:
 
 def is_last(session: Session, table: str, load: str) -> bool:
     """Tell whether nothing was published in a table since this load."""
-    return session.read(script("dw_loja", "read_last_load"), [table]) == [(load,)]
+    return session.read(sql.text("dw_loja", "read_last_load"), [table]) == [(load,)]
 
 
 def begin(session: Session, tables: Sequence[str]) -> None:
@@ -175,7 +175,7 @@ def begin(session: Session, tables: Sequence[str]) -> None:
 
 def _refuse_overtaken(session: Session, table: str, version: datetime) -> None:
     """Raise OvertakenError where the whole table was read after this instant, and published already."""
-    for load, newer in session.read(script("dw_loja", "read_newer_whole_load"), [table, _naive(version)]):
+    for load, newer in session.read(sql.text("dw_loja", "read_newer_whole_load"), [table, _naive(version)]):
         raise OvertakenError(
             f"{table} was read at {_naive(version)} UTC, and is there as {load} read it at {newer}: "
             "nothing was changed; trigger a new run, which reads what is there now"
@@ -194,7 +194,7 @@ def _note(
 ) -> None:
     instants = [None if each is None else _naive(each) for each in (start, end, version)]
     session.connection.cursor().execute(
-        script("dw_loja", "insert_load"), [load, table, *instants, whole, rows, _naive(datetime.now(UTC))]
+        sql.text("dw_loja", "insert_load"), [load, table, *instants, whole, rows, _naive(datetime.now(UTC))]
     )
 
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from include.mirror.errors import RequestError, SourceAwayError
+from include.conventions.errors import RequestError
+from include.mirror.errors import SourceAwayError
 from include.mirror.source.session import Connection, one
 
 

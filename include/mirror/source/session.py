@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from include.conventions.heals import login_heals
 from include.mirror.errors import SourceAwayError, SourceError
-from include.mirror.heals import login_heals
 
 APPLICATION_NAME = "postgres to clickhouse mirror"
 """What the mirror's own sessions call themselves: they only read, so nobody has to wait for them."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from include.conventions.heals import state_heals
 from include.mirror.errors import SourceAwayError, SourceError, VersionError
-from include.mirror.heals import state_heals
 from include.mirror.source import changes
 from include.mirror.source.changes import Changes
 from include.mirror.source.position import EXPRESSIONS, Position

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
+from include.conventions.heals import postgres_heals
 from include.mirror import names
-from include.mirror.heals import postgres_heals
 from include.mirror.source import changes
 from include.mirror.source.changes import Changes
 from include.mirror.source.session import Connection, run

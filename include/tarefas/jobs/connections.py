@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from include.conventions.connections import conninfo, missing
+from include.conventions.errors import ConfigurationError
 from include.tarefas.jobs.client import Api, UnusableError
 from include.tarefas.jobs.store import AwayError, Store
 
@@ -23,7 +24,7 @@ def store() -> Store:
         return Store(conninfo(connection, connection.extra_dejson))
     except AirflowNotFoundException:
         raise AwayError(missing(POSTGRES)) from None
-    except ValueError as error:
+    except ConfigurationError as error:
         raise AwayError(str(error)) from None
 
 

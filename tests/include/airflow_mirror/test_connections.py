@@ -8,7 +8,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from include.airflow_mirror import connections, settings
-from include.mirror.errors import ConfigurationError
+from include.conventions.errors import ConfigurationError
 
 HOUR = settings.load("vendas")
 

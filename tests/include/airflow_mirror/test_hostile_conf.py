@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from include.conventions import queues
-from include.mirror.errors import RequestError
+from include.conventions.errors import RequestError
 from include.mirror.run import CONF_KEYS, plan_run
 from include.mirror.window import rebuilds, resolve
 from include.vendas.tables import VENDAS

@@ -206,7 +206,7 @@ def test_settings_that_make_no_sense_are_logged_and_fail_nothing(
 ):
     monkeypatch.setenv(variable, value)
     alerts.on_failure(failed("boom"))
-    assert f"{variable} is '{value}'; it must be a whole number of seconds" in caplog.text
+    assert f"{variable} is '{value}'; it must be a whole number of at least 1" in caplog.text
     assert webhook.posts == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.mirror.errors import RequestError
+from include.conventions.errors import RequestError
 from include.mirror.window import MICROSECOND, Interval, earliest_instant, rebuilds, resolve, wall_bounds
 
 TABLES = ("pais", "venda")

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from include.conventions import sql
+from include.conventions.errors import RequestError
 from include.ocorrencias import connections, etl
-from include.ocorrencias.archive import SQL, TABLES, VIEWS, Archive, opened
+from include.ocorrencias.archive import FOLDER, TABLES, VIEWS, Archive, opened
 from include.ocorrencias.client import HttpTransport
-from include.ocorrencias.errors import ContractError, RequestError
-from include.ocorrencias.settings import Settings, load
+from include.ocorrencias.errors import ContractError
+from include.ocorrencias.settings import Settings
 from local.servers.clickhouse import ClickHouse
 from tests.incidents_service import IncidentsService, event
 from tests.include.ocorrencias.conftest import POLICY
@@ -79,7 +81,7 @@ def collect(
     """Collect a run as its task does, from the service into the warehouse; the connections are the fixtures'."""
     import requests
 
-    settings: Settings = replace(load(), policy=POLICY)
+    settings: Settings = replace(Settings.load(), policy=POLICY)
     monkeypatch.setattr(
         connections, "service", lambda policy: HttpTransport(requests.Session(), service.url, policy)
     )
@@ -259,7 +261,7 @@ def test_a_conf_that_makes_no_sense_is_refused(collect, conf, said):
 
 def test_every_statement_is_used_and_every_table_and_view_has_one():
     created = {f"create_{name}" for name in TABLES} | {f"create_view_{name}" for name in VIEWS}
-    assert {path.stem for path in SQL.glob("*.sql")} == created | {
+    assert {path.stem for path in (sql.ROOT / FOLDER).glob("*.sql")} == created | {
         "read_coleta",
         "read_contagens",
         "read_pops",

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from include.conventions.errors import ConfigurationError
 from include.ocorrencias.client import Answer, Client
-from include.ocorrencias.errors import ContractError, ExhaustedError, RefusedError, SettingError
+from include.ocorrencias.errors import ContractError, ExhaustedError, RefusedError
 from include.ocorrencias.service import ABERTAS, DESDE, Service
 from include.ocorrencias.settings import Policy
 from local.servers.server import free_port
@@ -120,7 +121,7 @@ def test_a_byte_at_a_time_does_not_outlast_the_limit(service, client):
 @pytest.mark.parametrize("url", ["http://:99999", "ftp://127.0.0.1", "http://a..b", "127.0.0.1"])
 def test_a_wrong_address_is_a_setting_not_a_failure_that_heals(client, url):
     one = client(url=url)
-    with pytest.raises(SettingError, match="is not an address"):
+    with pytest.raises(ConfigurationError, match="is not an address"):
         one.get(ABERTAS)
     assert one.retries == 0
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from include.conventions.errors import RequestError
 from include.ocorrencias.collection import Contagem, collect, join, resolve_day
-from include.ocorrencias.errors import RefusedError, RequestError, StaleError
+from include.ocorrencias.errors import RefusedError, StaleError
 from include.ocorrencias.models import ZONE, Lista, parse_eventos
 from include.ocorrencias.service import DESDE, LONGEST_SPAN, Service
 from tests.incidents_service import event

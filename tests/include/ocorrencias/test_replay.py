@@ -7,8 +7,9 @@ from datetime import date
 
 import pytest
 
+from include.conventions.errors import ConfigurationError, RequestError
 from include.ocorrencias.client import Client
-from include.ocorrencias.errors import ContractError, RefusedError, RequestError, SettingError
+from include.ocorrencias.errors import ContractError, RefusedError
 from include.ocorrencias.models import parse_eventos
 from include.ocorrencias.replay import load
 from include.ocorrencias.service import ABERTAS, DESDE, Service
@@ -49,7 +50,7 @@ def test_answers_come_in_their_order_and_the_last_one_stays(tmp_path):
 @pytest.mark.parametrize("text", ["{}", "[1]", '[{"path": 1, "body": 2}]', '[{"path": "/"}]', "[", "\ud800"])
 def test_a_file_that_is_no_recording_is_named(tmp_path, text):
     (tmp_path / "a.json").write_bytes(text.encode(errors="surrogatepass"))
-    with pytest.raises(SettingError, match=r"a\.json is not a recording: "):
+    with pytest.raises(ConfigurationError, match=r"a\.json is not a recording: "):
         load(tmp_path, "a")
 
 

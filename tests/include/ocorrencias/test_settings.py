@@ -10,7 +10,7 @@ from include.ocorrencias import settings
 def test_the_defaults_are_twenty_tries_two_seconds_apart(monkeypatch):
     for name in ("TENTATIVAS", "PAUSA_SEGUNDOS", "LIMITE_SEGUNDOS", "PASTA"):
         monkeypatch.delenv(f"OCORRENCIAS_{name}", raising=False)
-    found = settings.load()
+    found = settings.Settings.load()
     assert (found.policy.attempts, found.policy.pause, found.policy.jitter, found.policy.limit) == (
         20,
         2,
@@ -33,4 +33,4 @@ def test_the_defaults_are_twenty_tries_two_seconds_apart(monkeypatch):
 def test_a_setting_that_makes_no_sense_is_named(monkeypatch, name, value, said):
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=f"{name} {said}"):
-        settings.load()
+        settings.Settings.load()

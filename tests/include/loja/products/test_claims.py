@@ -10,7 +10,7 @@ import pymysql
 import pytest
 from pymysql.connections import Connection
 
-from include.loja.errors import RequestError
+from include.conventions.errors import RequestError
 from include.loja.products import claims as module
 from include.loja.products import notices
 from include.loja.products.claims import Claims

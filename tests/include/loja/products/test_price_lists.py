@@ -10,8 +10,8 @@ import pymysql
 import pytest
 from pymysql.connections import Connection
 
-from include.loja.errors import RequestError, StoreError
-from include.loja.products import price_lists
+from include.conventions import sql
+from include.conventions.errors import LeftoverError, RequestError
 from include.loja.products.price_lists import Decision, apply, catalogue, question, save
 from include.loja.products.prices import parse, propose
 from tests.include.loja.conftest import Connect
@@ -105,7 +105,7 @@ def test_a_price_that_changed_in_between_is_not_overwritten(proposed: Connection
 
 
 def test_a_list_that_was_never_read_is_not_applied(store: Connection[Any]) -> None:
-    with pytest.raises(StoreError, match="list other was never read"):
+    with pytest.raises(LeftoverError, match="list other was never read"):
         apply(store, "other", ANA)
 
 
@@ -125,17 +125,17 @@ def test_killed_at_any_statement_no_price_has_changed(
     proposed: Connection[Any], connect: Connect, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     doomed = connect()
-    real = price_lists.script
+    real = sql.text
 
     def dying(folder: str, name: str) -> str:
         if name == step:
             execute(proposed, f"KILL {doomed.thread_id()}")
         return real(folder, name)
 
-    monkeypatch.setattr(price_lists, "script", dying)
+    monkeypatch.setattr(sql, "text", dying)
     with pytest.raises(pymysql.MySQLError):
         apply(doomed, "run", ANA)
-    monkeypatch.setattr(price_lists, "script", real)
+    monkeypatch.setattr(sql, "text", real)
     assert prices(proposed) == [10, 20, 30]
     assert history(proposed) == []
     apply(connect(), "run", ANA)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from include.loja.errors import ConfigurationError, ListError, SourceError
+from include.conventions import retries
+from include.conventions.errors import ConfigurationError
+from include.loja.errors import ListError, SourceError
 from include.loja.products import supplier
 
 CONTENT = b"produto_id,preco\n1,2.50\n"
@@ -47,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     Handler.asked.clear()
     Handler.authorization.clear()
-    monkeypatch.setattr(supplier, "wait_exponential", lambda **_: lambda _: 0)
+    monkeypatch.setattr(retries, "wait_random_exponential", lambda **_: lambda _: 0)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"

@@ -15,7 +15,7 @@ import pymysql
 import pytest
 from pymysql.connections import Connection
 
-from include.loja.errors import ConfigurationError
+from include.conventions.errors import ConfigurationError
 from include.loja.queues import rabbitmq as module
 from include.loja.queues.consume import LOST, RETRIES, Away, Tally, consume
 from include.loja.queues.inbox import Inbox

@@ -19,13 +19,14 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from pymysql.connections import Connection
 
+from include.conventions.errors import ConfigurationError
 from include.loja.connections import rabbitmq
-from include.loja.errors import ConfigurationError, UnfinishedError
+from include.loja.errors import UnfinishedError
 from include.loja.queues.inbox import metrics
 from include.loja.queues.message import Broker
 from include.loja.queues.report import tell, write
 from include.loja.queues.waiting import AGAIN, MessagesWait
-from include.loja.settings import Queues, queues
+from include.loja.settings import Queues
 from include.loja.tasks import consumir_fila as tasks
 from local.demos.publish import main
 from local.servers.aws import AWS
@@ -236,9 +237,9 @@ def test_a_warehouse_row_is_replaced(warehouse: str) -> None:
 
 
 def test_settings_that_make_no_sense_name_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert queues().visibility == timedelta(minutes=2)
+    assert Queues.load().visibility == timedelta(minutes=2)
     monkeypatch.setenv("LOJA_FILA_VISIBILIDADE_SEGUNDOS", "5")
     with pytest.raises(
         ValueError, match="LOJA_FILA_VISIBILIDADE_SEGUNDOS is '5'; it must be a whole number from 10"
     ):
-        queues()
+        Queues.load()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from include.loja.errors import RequestError
+from include.conventions.errors import RequestError
 from include.loja.transfer.coverage import BEGINNING, Load, covered_until, window
 
 

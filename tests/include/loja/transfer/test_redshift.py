@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.loja.errors import ConfigurationError
+from include.conventions.errors import ConfigurationError
 from include.loja.transfer.bucket import Export, Part
 from include.loja.transfer.destination import copy_statement, manifest, redshift
 from include.loja.transfer.publish import LEDGER, ORDER_TABLES

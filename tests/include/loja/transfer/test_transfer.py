@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from pymysql.connections import Connection
 
+from include.conventions import sql
 from include.loja.errors import ComparisonError, OvertakenError, SourceError
 from include.loja.transfer import export, publish
 from include.loja.transfer.bucket import Bucket, Export, folder
@@ -302,7 +303,7 @@ def test_a_loader_killed_in_the_middle_leaves_what_was_there(
     load(store, bucket, dw)
     execute(store, "UPDATE pedidos SET status = 'pago'")
     found, window = extract(store, bucket)
-    real = publish.script
+    real = sql.text
 
     with dw.session() as session:
         [(pid,)] = session.read("SELECT pg_backend_pid()")
@@ -312,10 +313,10 @@ def test_a_loader_killed_in_the_middle_leaves_what_was_there(
                 ask(dw, f"SELECT pg_terminate_backend({pid})")
             return real(where, what)
 
-        monkeypatch.setattr(publish, "script", dying)
+        monkeypatch.setattr(sql, "text", dying)
         with pytest.raises(psycopg.Error):
             publish.orders(session, bucket, found, window, "dead")
-    monkeypatch.setattr(publish, "script", real)
+    monkeypatch.setattr(sql, "text", real)
     assert [status for *_, status in orders(dw)] == ["novo"]
     with dw.session() as session:
         publish.orders(session, bucket, found, window, "again")

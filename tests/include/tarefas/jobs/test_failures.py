@@ -47,5 +47,5 @@ def test_a_setting_that_makes_no_sense_names_itself(
     monkeypatch: pytest.MonkeyPatch, variable: str, text: str
 ) -> None:
     monkeypatch.setenv(variable, text)
-    with pytest.raises(ValueError, match=f"{variable} is {text!r}; it must be a whole number of seconds"):
+    with pytest.raises(ValueError, match=f"{variable} is {text!r}; it must be a whole number"):
         settings.load()

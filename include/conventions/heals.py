@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     import psycopg
     from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
-_HEALING_STATES = ("08", "40", "53", "55", "57", "58")
-"""Classes of SQLSTATE: connections, rollbacks such as a deadlock, resources, locks, a server that stops, the system."""
+_HEALING_STATES = ("08", "23", "40", "53", "55", "57", "58")
+"""Classes of SQLSTATE: connections, a row that another process wrote first, rollbacks such as a deadlock, resources, locks,
+a server that stops, the system."""
 
 _UNKNOWN_HOST = re.compile(
     r"failed to resolve host|could not translate host name|Name or service not known", re.I

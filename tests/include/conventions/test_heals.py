@@ -12,8 +12,8 @@ import pytest
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from psycopg.conninfo import make_conninfo
 
+from include.conventions.heals import clickhouse_heals, login_heals, postgres_heals
 from include.mirror.errors import MirrorError, SourceAwayError, SourceError
-from include.mirror.heals import clickhouse_heals, login_heals, postgres_heals
 from include.mirror.source.session import Source
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres

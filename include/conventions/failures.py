@@ -1,0 +1,89 @@
+"""How errors end a task: at once where a retry can't help, else with retries; with the message and no traceback.
+
+    @task
+    @explained
+    def mirror(batch): …
+
+An error of the project says by its attribute `heals` whether it may heal, and by `about`, if it has one, what its alert
+is about. An error of a driver, such as that of a server that restarts, becomes one line as well. Any other error is a
+defect, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+Work = TypeVar("Work", bound=Callable[..., Any])
+
+# Driver's package: what its errors are told as. Looked up by name, so that no driver is loaded for it.
+DRIVERS = {
+    "pymysql": "MySQL",
+    "psycopg": "PostgreSQL",
+    "redshift_connector": "Redshift",
+    "clickhouse_connect": "ClickHouse",
+    "boto3": "AWS",
+    "botocore": "AWS",
+}
+
+
+def explained(work: Work) -> Work:
+    """Decorate what a task calls, below `@task`: what it raises becomes what Airflow is to hear."""
+    if inspect.isgeneratorfunction(work):
+
+        @wraps(work)
+        def generate(*arguments: Any, **named: Any) -> Iterator[Any]:
+            try:
+                yield from work(*arguments, **named)
+            except Exception as error:
+                if (told := failure(error)) is error:
+                    raise
+                raise told from None
+
+        return cast(Work, generate)
+
+    @wraps(work)
+    def call(*arguments: Any, **named: Any) -> Any:
+        try:
+            return work(*arguments, **named)
+        except Exception as error:
+            if (told := failure(error)) is error:
+                raise
+            raise told from None
+
+    return cast(Work, call)
+
+
+def failure(error: Exception) -> Exception:
+    """Return the exception that ends the task: for Airflow to retry or not, or the error itself if nobody expected it."""
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    heals = getattr(error, "heals", None)
+    text = str(error)
+    if heals is None and (driver := _driver(error)) is not None:
+        heals = _driver_heals(driver, error)
+        said = " ".join(" ".join(map(str, error.args)).split())
+        text = f"{DRIVERS[driver]}: {said or type(error).__name__}"
+    if heals is None:
+        return error
+    ending = AirflowException(text) if heals else AirflowFailException(text)
+    ending.about = getattr(error, "about", None)  # type: ignore[attr-defined]
+    return ending
+
+
+def _driver(error: Exception) -> str | None:
+    packages = (kind.__module__.partition(".")[0] for kind in type(error).__mro__)
+    return next((package for package in packages if package in DRIVERS), None)
+
+
+def _driver_heals(driver: str, error: Any) -> bool:
+    """Return whether a driver's error may heal; where its errors do not say, it may."""
+    from include.conventions.heals import clickhouse_heals, postgres_heals
+
+    if driver == "psycopg":
+        return postgres_heals(error)
+    if driver == "clickhouse_connect":
+        return clickhouse_heals(error)
+    return True

@@ -1,0 +1,22 @@
+"""The SQL texts, `include/sql/<folder>/<name>.sql`: the one place that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1] / "sql"
+
+
+@cache
+def text(folder: str, name: str) -> str:
+    """Return the text of `include/sql/<folder>/<name>.sql`, once read for each process."""
+    return (ROOT / folder / f"{name}.sql").read_text()
+
+
+def statements(script: str) -> Iterator[str]:
+    """Yield the statements of a script, each of which ends with a semicolon at the end of its line."""
+    for statement in script.split(";\n"):
+        if statement.strip():
+            yield statement
