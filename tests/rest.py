@@ -5,12 +5,16 @@ from __future__ import annotations
 import httpx
 
 from local.deployment.settings import Settings
+from trigger.wire import Wire
 
 
 def token(url: str, username: str, password: str) -> str:
     """Return a new token."""
-    answer = httpx.post(f"{url}/auth/token", json={"username": username, "password": password}, timeout=30)
-    return str(answer.raise_for_status().json()["access_token"])
+    wire = Wire(url, username=username, password=password, connect_timeout=30, cache=False)
+    try:
+        return wire.token()
+    finally:
+        wire.close()
 
 
 def admin(settings: Settings) -> httpx.Client:

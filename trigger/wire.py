@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
@@ -15,15 +14,8 @@ import requests
 import tenacity
 
 from trigger.address import API, DEFAULT_URL, VERSION, check_url
-from trigger.errors import (
-    ApiUnavailable,
-    Conflict,
-    NotAllowed,
-    NotFound,
-    RequestRefused,
-    Transient,
-    WaitTimeout,
-)
+from trigger.answers import Bearer, ask_with_token, parse, raise_for, readable
+from trigger.errors import ApiUnavailable, NotAllowed, RequestRefused, Transient, WaitTimeout
 from trigger.text import one_line, root_cause
 from trigger.tokens import TokenCache
 
@@ -57,82 +49,6 @@ def _backoff(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     wish = error.retry_after if isinstance(error, Transient) else 0.0
     return max(wish, (tenacity.wait_exponential(multiplier=0.2, max=4) + tenacity.wait_random(0, 0.5))(state))
-
-
-class _Bearer(requests.auth.AuthBase):
-    """The token, or nothing at all: without an auth object requests would send what a .netrc holds."""
-
-    def __init__(self, token: str | None) -> None:
-        self.token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self.token is not None:
-            request.headers["Authorization"] = f"Bearer {self.token}"
-        return request
-
-
-def _is_token_refused(response: requests.Response) -> bool:
-    return response.status_code == 401 or (
-        response.status_code == 403 and "Invalid JWT token" in _readable(response)
-    )
-
-
-def _raise_for(response: requests.Response, username: str | None, doubt: str) -> None:
-    """Raise the TriggerError of an answer that is not a success; `doubt` asks whether it is the right address."""
-    code = response.status_code
-    if code < 300:
-        return
-    text = _readable(response)
-    if code in (401, 403):
-        raise NotAllowed(f"{username or 'the token'} may not do this: {code} {text}")
-    if code == 405 or (code == 404 and text.startswith("a web page")):
-        raise ApiUnavailable(f"{response.url} answered {code} with {text}; {doubt}")
-    if code == 404:
-        raise NotFound(text)
-    if code == 409:
-        raise Conflict(text)
-    if code < 500:
-        raise RequestRefused(f"the API refused the request: {text}")
-    raise ApiUnavailable(f"the API failed: {code} {text}")
-
-
-def _parse(response: requests.Response) -> Any:
-    """Return the JSON that an answer holds. Raises ValueError."""
-    try:
-        return response.json()
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _readable(response: requests.Response) -> str:
-    """Return what an answer says in one line, whether it is a list, a dict, a string, HTML or nothing."""
-    try:
-        body = _parse(response)
-    except ValueError:
-        # Its beginning will do, and guessing the encoding of all of it takes long.
-        body = response.content[:10_000].decode(errors="replace").strip() or response.reason
-        if body[:1] == "<":
-            title = re.search(r"<title[^>]*>(.*?)</title>", body, re.IGNORECASE | re.DOTALL)
-            body = "a web page" + (f" ({title.group(1).strip()})" if title else "")
-    if isinstance(body, dict):
-        body = body.get("detail") or body.get("error") or body.get("title") or body
-    if isinstance(body, dict):
-        body = body.get("message") or body.get("reason") or body
-    if isinstance(body, list):
-        body = "; ".join(_one_complaint(entry) for entry in body)
-    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    # Some servers send back what they were sent.
-    if token := response.request.headers.get("Authorization", "").removeprefix("Bearer "):
-        text = text.replace(token, "***")
-    return one_line(text) or "nothing"
-
-
-def _one_complaint(entry: Any) -> str:
-    if not isinstance(entry, dict) or "msg" not in entry:
-        return str(entry)
-    steps = entry.get("loc")
-    place = ".".join(str(step) for step in steps if step != "body") if isinstance(steps, list) else ""
-    return f"{place}: {entry['msg']}" if place else str(entry["msg"])
 
 
 class Wire:
@@ -244,17 +160,13 @@ class Wire:
         root: str = API,
     ) -> Result:
         """Return what `read` makes of the answer; with `once`, what may have arrived is not sent again."""
-        url = f"{self.url}{root}{path}"
         doubt = "is --url right?" if root == API else f"is there a service at {self.url}{root}?"
-        response = self.send(method, url, query=query, body=body, token=self._get_token(), once=once)
-        if _is_token_refused(response):
-            token = self._renew_token(response)
-            response = self.send(method, url, query=query, body=body, token=token, once=once)
-        _raise_for(response, self.username, doubt)
+        response = self.answer(method, f"{root}{path}", query=query, body=body, once=once)
+        raise_for(response, self.username, doubt)
         try:
-            answer = _parse(response) if response.content else None
+            answer = parse(response) if response.content else None
         except ValueError:
-            raise ApiUnavailable(f"{self.url} answered with {_readable(response)}; {doubt}") from None
+            raise ApiUnavailable(f"{self.url} answered with {readable(response)}; {doubt}") from None
         try:
             return read(answer)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -262,6 +174,22 @@ class Wire:
             raise ApiUnavailable(
                 f"{self.url} answered {method} {path} as Airflow 3 does not ({what}); {doubt}"
             ) from error
+
+    def answer(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        once: bool = False,
+    ) -> requests.Response:
+        """Return the answer to whoever has logged in, as `send` does; the path is the whole one."""
+
+        def ask(token: str) -> requests.Response:
+            return self.send(method, f"{self.url}{path}", query=query, body=body, token=token, once=once)
+
+        return ask_with_token(ask, self.token(), self._renew_token)
 
     def send(
         self,
@@ -290,7 +218,7 @@ class Wire:
                     url,
                     params=query,
                     json=body,
-                    auth=_Bearer(token),
+                    auth=Bearer(token),
                     headers={"Accept": "application/json", "User-Agent": f"trigger_script/{VERSION}"},
                     # An address that swallows packets leaves time to try it again.
                     timeout=(min(5.0, remaining), remaining),
@@ -326,7 +254,7 @@ class Wire:
             if response.status_code in (429, 502, 503, 504):
                 wish = response.headers.get("Retry-After", "")
                 raise Transient(
-                    f"{self.url} answered {response.status_code}: {_readable(response)}",
+                    f"{self.url} answered {response.status_code}: {readable(response)}",
                     float(wish) if wish.isascii() and wish.isdigit() else 0.0,
                 )
             return response
@@ -340,7 +268,8 @@ class Wire:
             reraise=True,
         )(attempt)
 
-    def _get_token(self) -> str:
+    def token(self) -> str:
+        """Return the token of who asks; logs in where there is none yet."""
         if self._token is None:
             cached = self._cache and self._cache.load(self.url, self.username, self._password)
             self._token = cached or self._login()
@@ -349,7 +278,7 @@ class Wire:
     def _renew_token(self, refusal: requests.Response) -> str:
         if self._own_token:
             raise NotAllowed(
-                f"{self.url} refuses the token ({_readable(refusal)}): give a new one, or a username and a password"
+                f"{self.url} refuses the token ({readable(refusal)}): give a new one, or a username and a password"
             )
         self._token = self._login()
         return self._token
@@ -376,7 +305,7 @@ class Wire:
             if response.status_code in (400, 401, 403, 422):
                 raise NotAllowed(f"{self.url} does not know {self.username!r} with this password")
         try:
-            token = _parse(response)["access_token"]
+            token = parse(response)["access_token"]
         except (LookupError, TypeError, ValueError):
             token = None
         if not isinstance(token, str):

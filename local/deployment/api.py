@@ -10,9 +10,10 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from local.deployment.settings import Settings
+from trigger.answers import readable
+from trigger.errors import TriggerError
+from trigger.wire import Wire
 
 FINISHED = ("success", "failed")
 PAGE = 100
@@ -54,33 +55,37 @@ class AirflowApi:
     """A client that is logged in as the deployment's admin; a context manager."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client = httpx.Client(base_url=settings.url, timeout=30)
+        # It logs in at once, and asks everything else once: who tests a deployment has to see each failure.
+        self._wire = Wire(
+            settings.url,
+            username=settings.admin_user,
+            password=settings.admin_password,
+            connect_timeout=30,
+            cache=False,
+        )
 
     def __enter__(self) -> Self:
         """Log in. Raises ApiError."""
-        token = self.call(
-            "POST",
-            "/auth/token",
-            json={"username": self._settings.admin_user, "password": self._settings.admin_password},
-        )["access_token"]
-        self._client.headers["Authorization"] = f"Bearer {token}"
+        try:
+            self._wire.token()
+        except TriggerError as error:
+            raise ApiError(str(error)) from error
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self._wire.close()
 
-    def call(self, method: str, path: str, **request: Any) -> Any:
-        """Return what the API answers, parsed; `request` are httpx's parameters. Raises ApiError for all but 2xx."""
+    def call(self, method: str, path: str, *, params: dict[str, Any] | None = None, json: Any = None) -> Any:
+        """Return what the API answers, parsed. Raises ApiError for all but 2xx."""
         try:
-            answer = self._client.request(method, path, **request)
-        except httpx.HTTPError as error:
-            raise ApiError(f"{method} {path} got no answer: {error!r}") from error
-        if not answer.is_success:
+            answer = self._wire.answer(method, path, query=params, body=json, once=True)
+        except TriggerError as error:
+            raise ApiError(f"{method} {path}: {error}") from error
+        if not answer.ok:
             raise ApiError(
-                f"{method} {path} answered {answer.status_code}: {answer.text[:500]}", answer.status_code
+                f"{method} {path} answered {answer.status_code}: {readable(answer)}", answer.status_code
             )
         return answer.json()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import json
 import os
@@ -20,6 +19,7 @@ from include.conventions import alerts
 from include.conventions.queues import Queue
 from include.loja import connections as loja
 from include.ocorrencias import connections as ocorrencias
+from include.settings import CHAPTERS
 from include.tarefas.jobs import connections as jobs
 from include.vendas.tables import VENDAS
 from local.deployment import airflow
@@ -193,11 +193,8 @@ def test_variables_of_the_dags_are_those_that_the_project_reads(compose: Compose
         for name in compose.raw["x-airflow-environment"]
         if not name.startswith("AIRFLOW") and not OTHERS.match(name)
     }
-    read = set()
-    for file in (ROOT / "include").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                read |= set(re.findall(r"^\| `([A-Z][A-Z_]+)`", node.value, re.MULTILINE))
+    groups = (group for _, _, chapter in CHAPTERS for group in chapter)
+    read = {setting.variable.format(NAME="VENDAS") for group in groups for setting in group.listed()}
     assert named == read
 
 

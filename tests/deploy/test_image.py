@@ -26,7 +26,7 @@ from airflow.dag_processing.dagbag import DagBag
 bag = DagBag(dag_folder=sys.argv[1], safe_mode=False)
 here = sys.argv[2]
 foreign = [module.__file__ for name, module in sys.modules.items()
-           if name.split(".")[0] in ("include", "local", "deploy", "airflow_local_settings")
+           if name.split(".")[0] in ("include", "local", "deploy", "trigger", "airflow_local_settings")
            and module.__file__ and not module.__file__.startswith(here)]
 json.dump({"dags": sorted(bag.dags), "errors": bag.import_errors, "foreign": foreign}, open(sys.argv[3], "w"))
 """
@@ -73,7 +73,8 @@ def test_hadolint_would_find_something(tmp_path: Path) -> None:
 def test_the_image_holds_what_runs_and_nothing_else(context: Path) -> None:
     found = {path.relative_to(context).parts[0] for path in context.rglob("*") if path.is_file()}
     assert found == {
-        *("airflow.cfg", "config", "dags", "deploy", "include", "local", "plugins", "requirements.txt"),
+        *("airflow.cfg", "config", "dags", "deploy", "include", "local", "plugins", "trigger"),
+        "requirements.txt",
     }
     assert {path.name for path in (context / "deploy").iterdir()} == {"__init__.py", "prepare.py"}
     assert {path.name for path in (context / "local").iterdir()} == {"__init__.py", "source"}

@@ -14,8 +14,9 @@ from enum import Enum
 from typing import Any
 
 import requests
-from requests.auth import AuthBase
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from trigger.answers import Bearer, ask_with_token, readable
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +108,11 @@ class Api:
 
     def _ask(self, method: str, path: str, **request: Any) -> requests.Response:
         """Return the answer to a request with a valid token."""
-        answer = self._send(method, path, auth=_Bearer(self._token or self._log_in()), **request)
-        if answer.status_code == 401:
-            answer = self._send(method, path, auth=_Bearer(self._log_in()), **request)
+
+        def ask(token: str) -> requests.Response:
+            return self._send(method, path, auth=Bearer(token), **request)
+
+        answer = ask_with_token(ask, self._token or self._log_in(), lambda _: self._log_in())
         if answer.status_code in (401, 403, 404):
             raise UnusableError(
                 f"{method} {path} as {self._login['username']} ({CONNECTION}): {_said(answer)}"
@@ -117,7 +120,7 @@ class Api:
         return answer
 
     def _log_in(self) -> str:
-        answer = self._send("POST", "/auth/token", auth=_nobody, json=self._login)
+        answer = self._send("POST", "/auth/token", auth=Bearer(None), json=self._login)
         token = _json(answer).get("access_token")
         if not answer.ok or not isinstance(token, str):
             said = f"{answer.status_code}" if answer.ok else _said(answer)
@@ -141,20 +144,6 @@ class Api:
         return answer
 
 
-class _Bearer(AuthBase):
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Send what the login request has, and no login of the session's or of a .netrc besides."""
-    return request
-
-
 def _json(answer: requests.Response) -> dict[str, Any]:
     try:
         body = answer.json()
@@ -164,10 +153,4 @@ def _json(answer: requests.Response) -> dict[str, Any]:
 
 
 def _said(answer: requests.Response) -> str:
-    """Return status and reason; Airflow's `detail` is a text, a list or an object, where there is one."""
-    body = _json(answer)
-    detail = body.get("detail", body.get("message"))
-    if isinstance(detail, list):
-        detail = "; ".join(str(one.get("msg", one)) if isinstance(one, dict) else str(one) for one in detail)
-    text = " ".join(str(detail if detail is not None else answer.text).split())
-    return f"{answer.status_code} {text}"[:LONGEST_ANSWER]
+    return f"{answer.status_code} {readable(answer)}"[:LONGEST_ANSWER]

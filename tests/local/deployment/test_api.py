@@ -80,3 +80,10 @@ def test_any_other_refusal_is_told_at_once(airflow, api):
         api.unpause("vendas", timeout=30)
     assert told.value.status == 403
     assert airflow.requests.count(DETAILS) == 1
+
+
+def test_a_token_that_has_expired_is_renewed(airflow, api):
+    airflow.details = [401, 200]
+    api.call("GET", "/api/v2/dags/vendas/details")
+    login = ("POST", "/auth/token")
+    assert airflow.requests == [login, DETAILS, login, DETAILS]
