@@ -20,11 +20,15 @@ class AutomationsPlugin(AirflowPlugin):
     @cached_property
     def fastapi_apps(self) -> list[Any]:  # type: ignore[override]
         from include.tarefas.api.app import create_app
+        from include.tarefas.api.middleware import PREFIX
 
-        return [{"app": create_app(), "url_prefix": "/scheduler", "name": "Automations"}]
+        return [{"app": create_app(), "url_prefix": PREFIX, "name": "Automations"}]
 
     @cached_property
     def fastapi_root_middlewares(self) -> list[Any]:  # type: ignore[override]
-        from include.tarefas.api.middleware import CheckCalls
+        from include.tarefas.api.middleware import CheckCalls, LineBreaks
 
-        return [{"middleware": CheckCalls, "name": "Calls of automations"}]
+        return [
+            {"middleware": CheckCalls, "name": "Calls of automations"},
+            {"middleware": LineBreaks, "name": "Paths with a line break"},
+        ]

@@ -44,8 +44,8 @@ _numbers = itertools.count(1)
 _deployments: list[Deployment] = []
 
 ROOT = Path(__file__).resolve().parent.parent
-AIRFLOW = ("tests/e2e/", "tests/trigger/")
-"""Where tests use a deployment; those of the first folder take longest."""
+AIRFLOW = ("tests/e2e/test_etl_vendas.py", "tests/e2e/", "tests/trigger/")
+"""Where tests use a deployment, one for each of these. The first is as long as all others of its folder."""
 LONG = (*AIRFLOW, "tests/integration/", "tests/local/")
 """What begins first, in this order: the files of the other folders are short, so that no process is left alone for long."""
 SERVERS = {"postgres", "clickhouse", "deployment", "mariadb_server", "rabbitmq_server", "aws"}
@@ -94,7 +94,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """On few cores, let what takes longest have what it needs of them: the session waits for it in the end."""
-    if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith(AIRFLOW[0]) and os.nice(0) == 0:
+    if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith("tests/e2e/") and os.nice(0) == 0:
         os.nice(10)
 
 

@@ -110,7 +110,7 @@ def test_a_name_that_could_be_sql_is_refused(name: str, monkeypatch: pytest.Monk
         Cluster(name)
     if name:
         monkeypatch.setenv("ETL_VENDAS_CLUSTER", name)
-        with pytest.raises(ValueError, match="ETL_VENDAS_CLUSTER is .*; it must be a name of letters"):
+        with pytest.raises(ValueError, match=r"ETL_VENDAS_CLUSTER is .*; it must be a name of letters"):
             settings.load(VENDAS.name)
 
 

@@ -18,6 +18,8 @@ from include.tarefas.request import resolve
 
 LARGEST_BODY = 256 * 1024
 """Bytes. A call may have fewer (`plain.LARGEST`); written with escapes it is longer than it is."""
+PREFIX = "/scheduler"
+"""Where the service is mounted."""
 TRIGGER = f"/api/v2/dags/{DAG_ID}/dagRuns"
 
 
@@ -71,6 +73,24 @@ class CheckCalls:
             return await receive()
 
         await self.app(scope, again, send)
+
+
+class LineBreaks:
+    """Of the API server itself: no path below /scheduler that holds a line break is anything's.
+
+    Starlette mounts nothing for such a path, so that Airflow would answer it, in another form than this service documents.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answerer: ASGIApp = self.app
+        if scope["type"] == "http" and "\n" in scope["path"]:
+            path: str = scope["path"]
+            if path.removeprefix(scope.get("root_path", "")).startswith(f"{PREFIX}/"):
+                answerer = JSONResponse({"message": "Not Found"}, 404)
+        await answerer(scope, receive, send)
 
 
 def _triggers(scope: Scope) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from include.tarefas.api.middleware import CheckCalls
+from include.tarefas.api.middleware import CheckCalls, LineBreaks
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
 
@@ -61,6 +61,26 @@ def test_what_is_no_call_is_left_to_airflow(server: TestClient, body: bytes) -> 
     answer = server.post(TRIGGER, content=body)
     assert answer.status_code == 200
     assert answer.json()["body"] == body.decode("latin-1")
+
+
+@pytest.mark.parametrize("root", ["", "/airflow"])
+def test_a_path_with_a_line_break_is_answered_as_the_service_answers(root: str) -> None:
+    """A mount of Starlette does not match it."""
+    app = FastAPI(root_path=root)
+    app.add_middleware(LineBreaks)
+    service = FastAPI()
+    app.mount("/scheduler", service)
+
+    @service.get("/jobs/{name}")
+    async def job(name: str) -> dict[str, str]:
+        return {"name": name}
+
+    client = TestClient(app)
+    assert client.get(f"{root}/scheduler/jobs/a%0Db").json() == {"name": "a\rb"}
+    for path in ("/scheduler/jobs/%0Aa", "/scheduler/jobs/a%0A", "/scheduler/%0A"):
+        answer = client.get(root + path)
+        assert (answer.status_code, answer.json()) == (404, {"message": "Not Found"})
+    assert client.get(f"{root}/other/%0A").json() == {"detail": "Not Found"}
 
 
 def test_other_requests_are_left_to_airflow(server: TestClient) -> None:
