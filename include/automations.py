@@ -1,5 +1,20 @@
-"""The name that `include.tarefas` had before: files of automations that were written then go on."""
+"""The name that `include.tarefas` had before, so that files of automations that were written then still run.
 
+What such a file could import from there is the very same object, as it has to be: the catalog knows the decorator by its
+name, the worker knows what it registered, and an exception of another class would be retried.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from include.tarefas import errors, settings, task
 from include.tarefas.task import tarefa
 
-__all__ = ["tarefa"]
+__all__ = ["errors", "settings", "tarefa", "task"]
+
+# So that `from include.automations.errors import RequestError` finds it too: this is no package.
+sys.modules |= {
+    f"{__name__}.{name}": module
+    for name, module in (("errors", errors), ("settings", settings), ("task", task))
+}

@@ -21,8 +21,12 @@ from typing import Any
 from include.tarefas.errors import CatalogError
 from include.tarefas.schema import Names, origin, schema_of
 
-# The last is the name of before: include/automations.py.
-DECORATORS = ("include.tarefas.tarefa", "include.tarefas.task.tarefa", "include.automations.tarefa")
+DECORATORS = tuple(
+    # The second is the name of before: include/automations.py.
+    f"{package}.{name}"
+    for package in ("include.tarefas", "include.automations")
+    for name in ("tarefa", "task.tarefa")
+)
 LARGEST_FILE = 1_000_000
 MARKUP = re.compile(r"[\\`*_\[\]<>]")
 

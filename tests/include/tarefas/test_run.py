@@ -52,10 +52,33 @@ def test_a_file_may_be_called_like_one_of_pythons(files: Path) -> None:
     assert sys.modules["email"] is email
 
 
-def test_a_file_that_imports_by_the_name_of_before_goes_on(files: Path) -> None:
-    source = "from include.automations import tarefa\n\n@tarefa\ndef one(): return 1\n"
-    (files / "one.py").write_text(source)
+@pytest.mark.parametrize(
+    ("imported", "decorator"),
+    [
+        ("from include.automations import tarefa", "tarefa"),
+        ("from include.automations.task import tarefa", "tarefa"),
+        ("from include import automations", "automations.tarefa"),
+        ("import include.automations", "include.automations.tarefa"),
+        ("import include.automations.task as t", "t.tarefa"),
+    ],
+)
+def test_a_file_that_imports_by_the_name_of_before_goes_on(
+    files: Path, imported: str, decorator: str
+) -> None:
+    (files / "one.py").write_text(f"{imported}\n\n@{decorator}\ndef one(): return 1\n")
     assert call("one.one") == 1
+
+
+def test_what_a_file_of_before_raises_and_asks_is_the_same(files: Path) -> None:
+    (files / "one.py").write_text(
+        "from include.automations import settings, tarefa\n"
+        "from include.automations.errors import RequestError\n"
+        "@tarefa\ndef one(): return str(settings.load().modules_path)\n"
+        "@tarefa\ndef refused(): raise RequestError('not like this')\n"
+    )
+    assert call("one.one") == str(files)
+    with pytest.raises(RequestError, match="not like this"):
+        call("one.refused")
 
 
 def test_a_changed_file_is_read_again_and_nothing_is_cached(files: Path) -> None:
