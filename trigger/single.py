@@ -51,7 +51,7 @@ def modules() -> dict[str, str]:
     for file in sorted(PACKAGE.rglob("*.py")):
         parts = ("trigger", *file.relative_to(PACKAGE).with_suffix("").parts)
         name = ".".join(part for part in parts if part != "__init__")
-        if name != __name__ and file != Path(__file__).resolve():
+        if file != Path(__file__).resolve():
             found[name] = file.read_text(encoding="utf-8")
     return found
 

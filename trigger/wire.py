@@ -22,8 +22,6 @@ from trigger.tokens import TokenCache
 Result = TypeVar("Result")
 
 PAGE = 100  # Airflow's own default for the longest page it gives
-
-
 OUTAGE = 300.0  # seconds that a wait outlives an API that is down, as in a slow restart
 
 
