@@ -71,8 +71,8 @@ check: lint typecheck ## Lint, check types, run every test that needs no server:
 	$(BIN)/pytest --numprocesses 2 -m "not server and not soak and not load"
 
 .PHONY: soak
-soak: $(INSTALLED) ## Run the tests that are too long for every day
-	$(BIN)/pytest -m soak
+soak: $(INSTALLED) ## Run the tests that are too long for every day, and the property tests on new random examples
+	$(BIN)/pytest --hypothesis-profile search -m "soak or hypothesis"
 
 .PHONY: load
 load: $(INSTALLED) ## Let five hundred automations wait in three queues at once, and see who goes first

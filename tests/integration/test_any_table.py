@@ -209,8 +209,8 @@ def ends_equal(lab: Lab, history: History) -> None:
         lab.assert_equal()
 
 
-FOR_EACH_DAY = settings(max_examples=3, derandomize=True, database=None)
-FOR_LONG = settings(max_examples=40, database=None, suppress_health_check=list(HealthCheck))
+FOR_EACH_DAY = settings(max_examples=3)
+FOR_LONG = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 
 
 def test_any_tables_end_equal(any_lab: Lab) -> None:

@@ -477,10 +477,9 @@ def source(postgres: Postgres, clickhouse: ClickHouse) -> tuple[Lab, str]:
     return lab, lab.delete_log(*(f"public.{kind.name}" for kind in KINDS if kind.deletes == "log"))
 
 
-FOR_EACH_DAY = settings(max_examples=2, derandomize=True, database=None)
+FOR_EACH_DAY = settings(max_examples=2)
 FOR_LONG = settings(
     max_examples=int(os.environ.get("SOAK_HISTORIES", "150")),
-    database=None,
     suppress_health_check=list(HealthCheck),
 )
 

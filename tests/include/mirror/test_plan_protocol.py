@@ -324,7 +324,7 @@ def test_without_rereads_the_model_loses_rows() -> None:
     with pytest.raises(AssertionError, match="rows never read"):
         run_state_machine_as_test(
             WithoutRereads,
-            settings=settings(max_examples=400, stateful_step_count=30, database=None),
+            settings=settings(max_examples=400, stateful_step_count=30),
         )
 
 

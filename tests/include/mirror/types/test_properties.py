@@ -98,7 +98,7 @@ REFUSED: dict[str, Callable[[str], bool]] = {
 def test_any_value_arrives_or_is_refused(way: Way, declared: str) -> None:
     nulls = st.nothing() if declared.endswith("[]") else st.none()
 
-    @settings(max_examples=2, derandomize=True, database=None)
+    @settings(max_examples=2)
     @given(st.lists(nulls | VALUES[declared], min_size=1, max_size=BATCH))
     def check(values: list[str | None]) -> None:
         literals = ["NULL" if value is None else pg_text(value) for value in values]
@@ -121,7 +121,7 @@ def fits(value: Decimal, digits: int, places: int) -> bool:
 def test_any_number_arrives_in_a_decimal_or_is_refused(way: Way, wanted: str) -> None:
     digits = 12 if "12" in wanted else 30
 
-    @settings(max_examples=3, derandomize=True, database=None)
+    @settings(max_examples=3)
     @given(st.lists(decimals(14, 3) | decimals(5, 5) | decimals(35, 4), min_size=1, max_size=BATCH))
     def check(values: list[str]) -> None:
         arrived = way.carry("numeric", [pg_text(value) for value in values], wanted=wanted)
