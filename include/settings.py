@@ -15,12 +15,12 @@ from include.tarefas.jobs import settings as jobs
 HEAD = """\
 # Settings
 
-Written by `make settings` from the code; a test compares it. All come from the environment (in Docker: `.env`), and are
-read where the DAG is loaded: one that makes no sense is an import error of that DAG, which names the variable, its value and
-what would be right.
+All settings are variables of the environment; in Docker, set them in `.env`. They are read when the DAG's file is loaded. A
+wrong value is an import error of that DAG, which names the variable, its value and what would be right.
 
-A number is whole unless its row says otherwise, and a duration is at most ten years. A folder without a leading slash is
-relative to the project.
+A duration is at most ten years. A folder without a leading slash is relative to the project.
+
+(`make settings` writes this page from the code; a test compares it.)
 """
 
 CHAPTERS: tuple[tuple[str, str, tuple[type[FromEnvironment], ...]], ...] = (
@@ -29,16 +29,16 @@ CHAPTERS: tuple[tuple[str, str, tuple[type[FromEnvironment], ...]], ...] = (
         "`{NAME}` is the mirror's name in capitals: `ETL_VENDAS_SCHEDULE` for `vendas`.",
         (mirror.Settings,),
     ),
-    ("Traffic incidents", "Of `ocorrencias_cet_rio`.", (ocorrencias.Settings,)),
+    ("Traffic incidents", "For the DAG `ocorrencias_cet_rio`.", (ocorrencias.Settings,)),
     (
         "Store",
-        "Of the DAGs in `dags/loja/`.",
+        "For the DAGs in `dags/loja/`.",
         (loja.Timetables, loja.Creation, loja.Prices, loja.Queues, loja.Transfer, loja.Copy),
     ),
-    ("Automations", "Of `executar_tarefa`.", (automations.Settings,)),
-    ("Jobs", "Of `agendar_jobs`.", (jobs.Settings,)),
+    ("Automations", "For the DAG `executar_tarefa`.", (automations.Settings,)),
+    ("Jobs", "For the DAG `agendar_jobs`.", (jobs.Settings,)),
     ("Alerts", "", (alerts.Settings,)),
-    ("Pools", "`python -m include.conventions.pools` gives the pools these slots.", (pools.Slots,)),
+    ("Pools", "`python -m include.conventions.pools` sets the pools' slots to these values.", (pools.Slots,)),
     ("Workers", "", (workers.Settings,)),
 )
 

@@ -22,15 +22,18 @@ class Settings(FromEnvironment):
     schedule: str = text(
         "ETL_{NAME}_SCHEDULE",
         "*/2 * * * *",
-        meaning="cron expression in UTC; a sixth field, if there, is seconds",
+        meaning="cron expression in UTC; an optional sixth field is seconds",
     )
     grace: timedelta = seconds(
-        "ETL_{NAME}_GRACE_SECONDS", 2, 1, meaning="how far past an interval's end the source's clock must be"
+        "ETL_{NAME}_GRACE_SECONDS",
+        2,
+        1,
+        meaning="an interval is read this long after its end, by the source's clock",
     )
-    max_rows: int = whole("ETL_{NAME}_MAX_ROWS", 1_000_000, 1, meaning="rows above which a window is split")
-    tasks: int = whole("ETL_{NAME}_TASKS", 2, 1, meaning="at most this many tasks mirror at once in one run")
+    max_rows: int = whole("ETL_{NAME}_MAX_ROWS", 1_000_000, 1, meaning="a window with more rows is split")
+    tasks: int = whole("ETL_{NAME}_TASKS", 2, 1, meaning="how many `mirror` tasks of one run may run at once")
     timeout: timedelta = minutes(
-        "ETL_{NAME}_TIMEOUT_MINUTES", 60, 1, meaning="time limit of one task that mirrors"
+        "ETL_{NAME}_TIMEOUT_MINUTES", 60, 1, meaning="time limit of one `mirror` task"
     )
     sweep: timedelta | None = whole(
         "ETL_{NAME}_SWEEP_MINUTES",
@@ -44,37 +47,37 @@ class Settings(FromEnvironment):
         "ETL_{NAME}_COMPARE_KEYS",
         COMPARED,
         0,
-        meaning="up to so many keys of a table are compared in each run, to find what was deleted",
+        meaning="each run compares all keys of tables up to this size, to find deleted rows",
     )
     reconcile_schedule: str | None = setting(
         "ETL_{NAME}_RECONCILE_SCHEDULE",
         "0 3 * * *",
         f"a cron expression or {NEVER}",
         lambda given: None if given == NEVER else given,
-        meaning="when reconciliation runs, cron in UTC; never for only on demand",
+        meaning="cron expression in UTC of the reconciliation; never: only on demand",
     )
     reconcile_share: int = whole(
         "ETL_{NAME}_RECONCILE_SHARE",
         50,
         1,
         100,
-        meaning="how many percent of the time it reads in the source",
+        meaning="reconciliation reads the source in this percentage of its time, and pauses in the rest",
     )
     reconcile_deletes: int = whole(
         "ETL_{NAME}_RECONCILE_DELETES",
         20,
         0,
         100,
-        meaning="of a table's rows, how many percent it deletes without `confirmar`",
+        meaning="reconciliation may delete this percentage of a table's rows without `confirmar`",
     )
     reconcile_patience: timedelta = minutes(
         "ETL_{NAME}_RECONCILE_PATIENCE_MINUTES",
         15,
         0,
-        meaning="how long it waits for the mirror to move what differs",
+        meaning="how long reconciliation waits until the mirror has moved differing rows",
     )
     reconcile_timeout: timedelta = minutes(
-        "ETL_{NAME}_RECONCILE_TIMEOUT_MINUTES", 240, 1, meaning="time limit of one task that reconciles"
+        "ETL_{NAME}_RECONCILE_TIMEOUT_MINUTES", 240, 1, meaning="time limit of one task of the reconciliation"
     )
     cluster: Cluster | None = setting(
         "ETL_{NAME}_CLUSTER",
@@ -87,7 +90,7 @@ class Settings(FromEnvironment):
         "ETL_{NAME}_LATE_SECONDS",
         0,
         0,
-        meaning="how long after it was queued a run that is not over is late; 0 for never",
+        meaning="a run that has not ended this long after it was queued is late; 0 for never",
     )
 
 

@@ -58,10 +58,10 @@ class Settings(FromEnvironment):
         "",
         "e-mail addresses with commas between them",
         lambda given: tuple(address.strip() for address in given.split(",") if address.strip()),
-        meaning="who gets the e-mail; several addresses with commas between them",
+        meaning="addresses for the e-mail, separated by commas",
     )
     window: int = whole(
-        "ALERTAS_JANELA_SEGUNDOS", 3600, 1, meaning="the window in which the same alert is told once"
+        "ALERTAS_JANELA_SEGUNDOS", 3600, 1, meaning="in this time, the same alert is sent once"
     )
     patience: int = whole("ALERTAS_PACIENCIA_SEGUNDOS", 20, 1, meaning="how long sending an alert may take")
 

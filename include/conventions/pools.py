@@ -39,19 +39,22 @@ class Slots(FromEnvironment):
     """How many slots each pool has."""
 
     vendas: int = whole(
-        "FONTE_VENDAS_SLOTS", 3, 1, meaning="tasks of the schedule that extract from the sales system at once"
+        "FONTE_VENDAS_SLOTS",
+        3,
+        1,
+        meaning="how many tasks of scheduled runs may read the sales system at once",
     )
     vendas_background: int = whole(
         "FONTE_VENDAS_BACKGROUND_SLOTS",
         3,
         1,
-        meaning="the same of ranges, tables that are built anew, and reconciliation",
+        meaning="the same for ranges, rebuilds and reconciliation",
     )
     automacoes: int = whole(
         "AUTOMACOES_SLOTS",
         1024,
         1,
-        meaning="automations that run or wait in a queue; more wait where queues do not matter",
+        meaning="how many automations may run or wait in the queues; more of them wait in the scheduler, without priority",
     )
 
 

@@ -15,7 +15,7 @@ class Settings(FromEnvironment):
     name: str = text(
         "WORKER_NAME",
         "",
-        meaning="what a worker is called in the UI and in Flower; the machine's name when empty",
+        meaning="name of the worker in the UI; empty: the machine's name",
     )
 
 

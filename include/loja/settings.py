@@ -40,11 +40,11 @@ class Creation(FromEnvironment):
     """Of `criacao_produtos`."""
 
     batches: int = whole(
-        "LOJA_CRIACAO_LOTES", 20, 1, 20, meaning="at most this many batches in one run of `criacao_produtos`"
+        "LOJA_CRIACAO_LOTES", 20, 1, 20, meaning="how many batches one run of `criacao_produtos` may have"
     )
     batch: int = whole("LOJA_CRIACAO_LOTE", 50, 1, meaning="products in a batch")
     delay: timedelta = seconds(
-        "LOJA_CRIACAO_ESPERA_SEGUNDOS", 60, 0, meaning="from a product's failed try to its next"
+        "LOJA_CRIACAO_ESPERA_SEGUNDOS", 60, 0, meaning="pause between a product's failed try and the next one"
     )
 
 
@@ -56,14 +56,18 @@ class Prices(FromEnvironment):
         "LOJA_PRECOS_ORIGEM", "", meaning="the supplier's list: an http(s) address or an absolute path"
     )
     form: str = choice(
-        "LOJA_PRECOS_FORMATO", "csv", "json", meaning="what the list is; by the end of its name when empty"
+        "LOJA_PRECOS_FORMATO", "csv", "json", meaning="format of the list; empty: by the ending of its name"
     )
     limit: Decimal = percent(
-        "LOJA_PRECOS_LIMITE_PERCENTUAL", 20, meaning="a change of more percent waits for a person"
+        "LOJA_PRECOS_LIMITE_PERCENTUAL", 20, meaning="a larger change waits for a person"
     )
     # Below a day: the next day's run waits for this one.
     patience: timedelta = hours(
-        "LOJA_PRECOS_ESPERA_HORAS", 20, 1, 23, meaning="how long it waits; unanswered is refused"
+        "LOJA_PRECOS_ESPERA_HORAS",
+        20,
+        1,
+        23,
+        meaning="how long a change waits for a person; then it is refused",
     )
 
 
@@ -73,7 +77,11 @@ class Queues(FromEnvironment):
 
     # SQS keeps nothing unseen for more than twelve hours in all, from the delivery to the end of the pause.
     pause: timedelta = seconds(
-        "LOJA_FILA_PAUSA_SEGUNDOS", 60, 0, 36000, meaning="from a message's failed try to its next"
+        "LOJA_FILA_PAUSA_SEGUNDOS",
+        60,
+        0,
+        36000,
+        meaning="pause between a message's failed try and the next one",
     )
     patience: timedelta = seconds(
         "LOJA_FILA_PACIENCIA_SEGUNDOS",
@@ -87,10 +95,14 @@ class Queues(FromEnvironment):
         120,
         10,
         7200,
-        meaning="how long SQS keeps a batch for its consumer",
+        meaning="how long SQS hides a batch from other consumers",
     )
     watch: timedelta = seconds(
-        "LOJA_FILA_VIGIA_SEGUNDOS", 15, 1, 3600, meaning="how often SQS is asked whether a message waits"
+        "LOJA_FILA_VIGIA_SEGUNDOS",
+        15,
+        1,
+        3600,
+        meaning="interval at which the watcher checks SQS for waiting messages",
     )
 
 
@@ -122,5 +134,5 @@ class Copy(FromEnvironment):
     """Of Redshift's COPY; the role's form is checked where it is used."""
 
     role: str = text(
-        "LOJA_PAPEL_COPY", "", meaning="ARN of the role that Redshift's COPY reads the bucket with"
+        "LOJA_PAPEL_COPY", "", meaning="ARN of the role with which Redshift's COPY reads the bucket"
     )

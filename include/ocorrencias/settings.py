@@ -35,7 +35,7 @@ class Policy(FromEnvironment):
         "OCORRENCIAS_LIMITE_SEGUNDOS",
         300,
         1,
-        meaning="for all requests of a run together, pauses included",
+        meaning="time limit of all requests of a run together, including pauses",
         of=float,
     )
     silence: float = whole(
@@ -67,17 +67,20 @@ class Settings(FromEnvironment):
         "OCORRENCIAS_SCHEDULE", "*/20 * * * *", meaning="cron expression, in America/Sao_Paulo"
     )
     folder: Path | None = optional_folder(
-        "OCORRENCIAS_PASTA", meaning="folder of the CSV file, which every worker must see; needed"
+        "OCORRENCIAS_PASTA", meaning="required: folder of the CSV file; every worker must see it"
     )
     policy: Policy = group(Policy)
     cache: timedelta = hours(
-        "OCORRENCIAS_CACHE_HORAS", 24, 0, meaning="how long it is known who is responsible for a POP"
+        "OCORRENCIAS_CACHE_HORAS",
+        24,
+        0,
+        meaning="how long the service's answer about a POP's agency is cached",
     )
     accept_stale: bool = flag(
-        "OCORRENCIAS_ACEITAR_DESATUALIZADOS", meaning="1 takes stale events, and marks the run"
+        "OCORRENCIAS_ACEITAR_DESATUALIZADOS", meaning="1: accept stale events, and mark the run"
     )
     recordings: Path = optional_folder(
         "OCORRENCIAS_GRAVACOES",
-        meaning="folder of recordings; those of the project when empty",
+        meaning="folder of recordings; empty: the project's own",
         otherwise=RECORDED,
     )

@@ -16,20 +16,20 @@ class Settings(FromEnvironment):
     modules_path: Path = folder(
         "AUTOMACOES_MODULES_PATH",
         "include/automacoes",
-        meaning="the one folder whose files hold automations",
+        meaning="the folder of the automations' files",
     )
     task_retries: int = whole(
-        "AUTOMACOES_TASK_RETRIES", 2, 0, meaning="how often an automation that raised is tried again"
+        "AUTOMACOES_TASK_RETRIES", 2, 0, meaning="how often a failed automation is retried"
     )
     retry: timedelta = seconds(
         "AUTOMACOES_RETRY_SECONDS",
         30,
         1,
-        meaning="the least wait before the first retry; then twice as long",
+        meaning="shortest pause before the first retry; each further pause is twice as long",
     )
     timeout: timedelta = minutes("AUTOMACOES_TIMEOUT_MINUTES", 60, 1, meaning="how long one try may take")
     reports_path: Path = folder(
-        "AUTOMACOES_REPORTS_PATH", ".local/reports", meaning="where `generate_report` writes"
+        "AUTOMACOES_REPORTS_PATH", ".local/reports", meaning="folder in which `generate_report` writes"
     )
 
 

@@ -37,19 +37,19 @@ HEAD = """\
 
 <!-- Made by `make types` from the registry, include/mirror/types: change that. A test compares this file with it. -->
 
-A column gets the ClickHouse type of this table, as `Nullable(…)` where PostgreSQL lets it be NULL. A value arrives exactly.
-If it can't, the run fails with a `ValueNotHeldError` that names table, column, value and key, and publishes nothing of the
-window.
+A column gets the ClickHouse type in this list. If PostgreSQL allows NULL, it gets `Nullable(…)`. Every value arrives
+exactly. If the ClickHouse type can't hold a value, the table is set aside. The message names table, column, value and key,
+and no row of this read is published.
 
-`c` is the column. "As it is" means that the driver reads PostgreSQL's binary form.
+`c` is the column. "As it is" means that the driver reads PostgreSQL's binary form. "Refused" values set the table aside.
 
 | PostgreSQL | ClickHouse | read | refused, and why | can also be | notes |
 |---|---|---|---|---|---|
 """
 
 CHOOSE = """
-Every type can also be a `String`. That holds what PostgreSQL prints (`c::text`, with `TimeZone=UTC`, `DateStyle=ISO` and
-`IntervalStyle=postgres`), and refuses nothing.
+Every type can also be a `String`. It holds PostgreSQL's own text (`c::text`, with `TimeZone=UTC`, `DateStyle=ISO` and
+`IntervalStyle=postgres`), and no value is refused.
 
 ## Choose another type
 
@@ -57,26 +57,26 @@ Every type can also be a `String`. That holds what PostgreSQL prints (`c::text`,
 Table("produto", columns={"produto_id": "UInt32", "situacao": "LowCardinality(String)"})
 ```
 
-- The type is a whole ClickHouse type. Without `Nullable(…)` a NULL in the source is refused.
-- Choose what the table above lists, or a `String`. Any other type is refused before a row is read, with a message that
-  lists what would do.
-- A `String` may be a `LowCardinality(String)` or a `LowCardinality(Nullable(String))`.
+- Write the complete ClickHouse type. Without `Nullable(…)`, a NULL in the source is refused.
+- Choose a type from the column "can also be", or `String`. Any other type is refused before a row is read, and the message
+  lists the possible types.
+- Instead of `String`, you can choose `LowCardinality(String)` or `LowCardinality(Nullable(String))`.
 - A value that the chosen type can't hold is refused: -1 for `UInt32`, 1.259 for `Decimal(10, 2)`. It is never rounded,
   wrapped or cut.
-- A warehouse table that exists keeps its types if they are among these.
+- An existing table in the warehouse keeps its types, if they are possible types.
 
 ## Arrays
 
-An array becomes an `Array(Nullable(T))`; T is the type of its elements in the table above. NULL elements arrive. Choose
-`Array(T)`, and they are refused.
+An array becomes an `Array(Nullable(T))`; T is the type of its elements in the list above. NULL elements arrive. If you
+choose `Array(T)`, NULL elements are refused.
 """
 
 ARRAYS = """\
 An array in a key becomes a `String`, because the two servers don't compare arrays in the same way.
 
-A ClickHouse array can't be NULL, and its first index is 1. So these are refused, and so are two dimensions: the driver
-flattens them without an error. One declaration carries all of them, as PostgreSQL prints them (`{{1,2},{3,4}}`,
-`[0:1]={1,2}`):
+These arrays are refused: NULL and a first index other than 1, because ClickHouse has neither; and two dimensions, because
+the driver would flatten them without an error. To mirror all of them, declare the column as text, as PostgreSQL prints it
+(`{{1,2},{3,4}}`, `[0:1]={1,2}`):
 
 ```python
 Table("produto", columns={"tags": "Nullable(String)"})
@@ -84,9 +84,9 @@ Table("produto", columns={"tags": "Nullable(String)"})
 
 ## Keys
 
-PostgreSQL takes some values of a key for equal that are printed differently: 7 and 7.0 in a `numeric` without precision, A
-and a in a `citext`, 1 day and 24:00:00 in an `interval`. In ClickHouse these are different texts. A row whose key changes
-from one to the other is a row with another key there, and the old one is a deleted row.
+In PostgreSQL, some values of a key are equal although they print differently: 7 and 7.0 in a `numeric` without precision, A
+and a in a `citext`, 1 day and 24:00:00 in an `interval`. In ClickHouse, these are different texts. If a key changes from
+one to the other, ClickHouse gets a row with a new key, and the old row counts as deleted.
 """
 
 
@@ -124,9 +124,9 @@ def _rows() -> Iterator[tuple[str, ...]]:
     yield _row("composite, range, multirange", SourceType("range", "range", "public", kind="r"), "")
     integers = SourceType("integer[]", "_int4", element=SourceType("integer", "int4"))
     yield _row("`integer[]`", integers, "Arrays of other types likewise; see below.")
-    yield "domain", "its base type's", "", "", "", "What the base type is."
+    yield "domain", "its base type's", "", "", "", "As for the base type."
     unknown = SourceType("other", "other", "public")
-    yield _row("any other", unknown, "The log names the column: the type has no entry here.")
+    yield _row("any other", unknown, "The log names the column, because its type is not in this list.")
 
 
 def _numerics() -> Iterator[tuple[str, ...]]:

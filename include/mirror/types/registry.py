@@ -104,14 +104,14 @@ ENTRIES: dict[str, Entry] = {
     # A cast to text drops the padding; the driver and the type's own output function keep it.
     "bpchar": _only(
         forms.text(forms.as_is, lambda name: f"textin(bpcharout({name}))", elements="bpchar"),
-        "The spaces that fill it up are kept.",
+        "Trailing spaces are kept.",
     ),
     "bytea": _only(forms.BYTES, "The bytes themselves."),
     "uuid": _only(forms.UUID),
     "date": _only(forms.DATE),
-    "timestamp": _only(forms.timestamp("timestamp"), "The wall clock's time, under the label UTC."),
+    "timestamp": _only(forms.timestamp("timestamp"), "The wall clock, with the label UTC."),
     "timestamptz": _only(forms.timestamp("timestamptz")),
-    "time": _only(forms.TIME, "24:00:00 arrives as such."),
+    "time": _only(forms.TIME, "24:00:00 is kept."),
 }
 """Types of pg_catalog, by their names in pg_type."""
 

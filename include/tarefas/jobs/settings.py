@@ -13,13 +13,13 @@ class Settings(FromEnvironment):
     """All of them; `seconds` is a number of them."""
 
     grace: timedelta = seconds(
-        "AGENDAR_JOBS_GRACE_SECONDS", 300, 1, meaning="how old a due time may be before it counts as missed"
+        "AGENDAR_JOBS_GRACE_SECONDS", 300, 1, meaning="an older due time counts as missed"
     )
     seconds: int = whole(
         "AGENDAR_JOBS_SECONDS",
         45,
         1,
-        meaning="for how many seconds one run of the DAG starts jobs; the next one goes on",
+        meaning="how long one run of the DAG starts jobs; the next run goes on",
     )
 
 
