@@ -1,7 +1,8 @@
 """A call of an automation: what was asked for, held against the source of the function that it names.
 
-The same check stands before a run exists, on whatever road it comes, and again in the worker. This is the one place where an
-automation may be named in several ways; a `Call` has one name, and one shape in which runs hold it (trigger/calls.py).
+The same check stands before a run exists, on whatever road it comes, and again in the worker. What comes in may name its
+automation by `tarefa`, or by `module` and `function`; a `Call` has one name, and one shape in which runs hold it
+(trigger/calls.py).
 """
 
 from __future__ import annotations
