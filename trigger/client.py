@@ -206,15 +206,9 @@ class AirflowClient:
                     f"the logical date {date} of {dag_id} belongs to {', '.join(holders) or 'another run'}, "
                     "and a DAG has one run for each: clear that run, or give this one another --logical-date"
                 ) from conflict
-        # Lists and dates that were not asked for, or the note of a colleague, make it no other request.
-        differing = [
-            name.replace("_", " ")
-            for name, value in request.wish.items()
-            if not same(value or None, getattr(existing, name) or None)
-        ]
-        # Whoever signs in as Ana may be known as ana.
-        if self.username and self.username.casefold() != (existing.triggered_by or "").casefold():
-            differing.append("user")
+        differing = request.differing(
+            existing, self.username, lambda: [one.task for file in self.modules() for one in file.functions]
+        )
         if differing:
             raise RequestRefused(
                 f"run {existing.run_id!r} of {dag_id} exists already"

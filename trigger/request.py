@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
+from trigger.address import AUTOMATIONS
+from trigger.calls import SLACK, same_delay, unified
 from trigger.errors import RequestRefused
+from trigger.model import Run
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class RunRequest:
     dag_id: str
     body: dict[str, Any]
     wish: dict[str, Any]
+    delay: timedelta = timedelta()
 
     @classmethod
     def make(
@@ -63,12 +67,43 @@ class RunRequest:
         dated = (
             datetime.isoformat(value) if isinstance(value, datetime) else value for value in body.values()
         )
-        return cls(dag_id, dict(zip(body, dated, strict=True)), wish)
+        return cls(dag_id, dict(zip(body, dated, strict=True)), wish, delay or timedelta())
 
     @property
     def run_id(self) -> str:
         """The id that the run will have."""
         return str(self.body["dag_run_id"])
+
+    def differing(self, run: Run, user: str | None, tasks: Callable[[], Iterable[str]]) -> list[str]:
+        """Return what tells the run that has this id from the one that is asked for: "conf", "run after", …
+
+        `tasks` returns the full names of all automations. Whether two calls of an automation are the same is decided as the
+        service decides it: by conf, in whatever shape, and by the time to start; not by the note, nor by the user.
+        """
+        wish, found = dict(self.wish), {name: getattr(run, name) for name in self.wish}
+        if self.dag_id == AUTOMATIONS:
+            wish.pop("note", None)
+            wish["conf"], found["conf"] = unified(wish["conf"], tasks), unified(run.conf, tasks)
+        # Lists and dates that were not asked for, or the note of a colleague, make it no other request.
+        differing = [
+            name.replace("_", " ")
+            for name, value in wish.items()
+            if not same(value or None, found[name] or None)
+        ]
+        if self.dag_id == AUTOMATIONS:
+            if self._waits_otherwise(run):
+                differing.append("delay")
+        # Whoever signs in as Ana may be known as ana.
+        elif user and user.casefold() != (run.triggered_by or "").casefold():
+            differing.append("user")
+        return differing
+
+    def _waits_otherwise(self, run: Run) -> bool:
+        if "run_after" in self.wish or run.queued_at is None or run.run_after is None:
+            return False
+        # A run that was cleared is queued anew, and no longer says when it was made.
+        again = run.queued_at > run.run_after + SLACK
+        return not again and not same_delay(self.delay, run.queued_at, run.run_after)
 
 
 @dataclass(frozen=True)

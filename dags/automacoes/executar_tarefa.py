@@ -8,8 +8,9 @@ one, and with what:
 {"tarefa": "mail.send_email", "kwargs": {"email": "ana@example.com", "message": "Hello"}, "queue": "high"}
 ```
 
-`{"module": "hello_world", "function": "send_hello_world"}` says the same in two parts, and `args` takes a list where
-order is enough. A call that makes no sense is refused before there is a run.
+`{"module": "mail", "function": "send_email"}` names the same in two parts, and `args` takes a list where order is enough.
+The run holds the call as `tarefa`, `args`, `kwargs` and `queue`, however it was written. A call that makes no sense is
+refused before there is a run.
 
 What the function returns is the task's XCom `return_value`; what it prints is in the log. When it raises, it is tried
 again (`AUTOMACOES_TASK_RETRIES`), so it may happen that something is done twice.

@@ -3,12 +3,15 @@
 An automation is a function at the top level of a file directly in the folder, whose one decorator is
 `include.tarefas.tarefa`, by whatever name the file imports that. Left out: names that begin with `_`, files that a
 symbolic link takes from outside the folder, and functions whose name means something else by the end of the file.
+
+What was read is kept, and a file is parsed again only once its state has changed: its inode, its size and its times.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from dataclasses import dataclass, field
 from importlib.abc import InspectLoader
 from pathlib import Path
 from threading import Lock
+from time import time_ns
 from typing import Any
 
 from include.tarefas.errors import CatalogError
@@ -33,6 +37,12 @@ MARKUP = re.compile(r"[\\`*_\[\]<>]")
 _PARSING = Lock()
 """Python 3.11 counts the depth of a tree for all threads in one place, and two at once raise SystemError
 (python/cpython#106905); what becomes of warnings is set for all threads, too."""
+
+TICK = 2_000_000_000
+"""Nanoseconds. File systems count time in ticks, the coarsest of two seconds. A file that was changed within the last one
+may change again and look the same, so what it holds is not kept yet; git's index treats such files alike."""
+
+State = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -119,8 +129,20 @@ class _FileError(Exception):
     """What is wrong with a file, for its author."""
 
 
+@dataclass(frozen=True)
+class _File:
+    """What a file held when it was in that state; None for one that has to be read again each time."""
+
+    state: State | None
+    module: Module
+
+
+_known: dict[Path, dict[Path, _File]] = {}
+"""The files that were read, of each folder. A folder's are replaced as a whole, so that looking needs no lock."""
+
+
 def load(folder: Path) -> Catalog:
-    """Read all files of the folder. Raises CatalogError when there is no such folder."""
+    """Read all files of the folder, those again that have changed. Raises CatalogError when there is no such folder."""
     try:
         root = folder.resolve(strict=True)
         paths = sorted(root.glob("*.py"))
@@ -130,10 +152,35 @@ def load(folder: Path) -> Catalog:
         ) from None
     if not root.is_dir():
         raise CatalogError(f"AUTOMACOES_MODULES_PATH: {folder} is not a folder")
-    with _PARSING:
-        return Catalog(
-            [_module(path) for path in paths if not path.name.startswith("_") and _is_inside(path, root)]
-        )
+    states = {
+        path: _state_of(path) for path in paths if not path.name.startswith("_") and _is_inside(path, root)
+    }
+    files = _known.get(root, {})
+    if not all(_is_current(files.get(path), state) for path, state in states.items()):
+        with _PARSING:
+            files = _known.get(root, {})  # Another thread may have read them meanwhile.
+            files = {
+                path: files[path] if _is_current(files.get(path), state) else _file(path)
+                for path, state in states.items()
+            }
+            _known[root] = files
+    return Catalog([files[path].module for path in states])
+
+
+def _is_current(file: _File | None, state: State | None) -> bool:
+    return file is not None and file.state is not None and file.state == state
+
+
+def _state_of(path: Path) -> State | None:
+    try:
+        return _state(path.stat())
+    except OSError:
+        return None
+
+
+def _state(found: os.stat_result) -> State:
+    # Nobody can set the last one back, and it moves with every write.
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _is_inside(path: Path, root: Path) -> bool:
@@ -143,11 +190,23 @@ def _is_inside(path: Path, root: Path) -> bool:
         return False
 
 
-def _module(path: Path) -> Module:
+def _file(path: Path) -> _File:
+    try:
+        with path.open("rb") as file:
+            # Before reading: whoever writes meanwhile makes it another state.
+            now, found = time_ns(), os.fstat(file.fileno())
+            source = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        return _File(None, Module(path.stem, "", (), f"it can't be read: {error.strerror}", path))
+    return _File(_state(found) if now - found.st_ctime_ns > TICK else None, _module(path, source))
+
+
+def _module(path: Path, source: bytes) -> Module:
     try:
         if not path.stem.isidentifier():
             raise _FileError("its name is no Python name: letters, digits and _ only")
-        source = _read(path)
+        if len(source) > LARGEST_FILE:
+            raise _FileError(f"it is larger than {LARGEST_FILE:,} bytes")
         tree = _parse(source)
         functions = tuple(_functions(path.stem, tree))
     except _FileError as error:
@@ -161,17 +220,6 @@ def _module(path: Path) -> Module:
 def _doc(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     # Half characters would break whoever shows it.
     return (ast.get_docstring(node) or "").encode(errors="backslashreplace").decode()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            source = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise _FileError(f"it can't be read: {error.strerror}") from None
-    if len(source) > LARGEST_FILE:
-        raise _FileError(f"it is larger than {LARGEST_FILE:,} bytes")
-    return source
 
 
 def _parse(source: bytes) -> ast.Module:

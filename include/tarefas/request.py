@@ -1,6 +1,8 @@
 """A call of an automation: what was asked for, held against the source of the function that it names.
 
-The same check stands before a run exists, on whatever road it comes, and again in the worker.
+The same check stands before a run exists, on whatever road it comes, and again in the worker. What comes in may name its
+automation by `tarefa`, or by `module` and `function`; a `Call` has one name, and one shape in which runs hold it
+(trigger/calls.py).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from include.conventions.queues import Queue
 from include.tarefas import plain
 from include.tarefas.catalog import Catalog, Function, Parameter
 from include.tarefas.errors import RequestError
+from trigger.calls import stored
 
 KEYS = ("tarefa", "module", "function", "args", "kwargs", "queue")
 
@@ -36,13 +39,7 @@ class Call:
 
     def conf(self) -> dict[str, Any]:
         """Return the conf of a run of `executar_tarefa`."""
-        return {
-            "module": self.module,
-            "function": self.function,
-            "args": self.args,
-            "kwargs": self.kwargs,
-            "queue": self.queue,
-        }
+        return stored(self.name, self.args, self.kwargs, self.queue)
 
 
 def resolve(conf: object, catalog: Catalog) -> Call:
@@ -58,7 +55,8 @@ def resolve(conf: object, catalog: Catalog) -> Call:
             f"unknown key {plain.brief(unknown[0])}{_meant(unknown[0], KEYS)}; there are {_list(KEYS)}"
         )
     try:
-        plain.dump(given)
+        # In whatever shape it came: what is taken here has to be taken in the worker too.
+        plain.dump([given.get("args"), given.get("kwargs")])
     except ValueError as error:
         raise RequestError(f"the call can't be kept as JSON: {error}") from None
     queue = given.get("queue", Queue.DEFAULT.value)

@@ -7,10 +7,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -19,13 +20,18 @@ import httpx
 import jwt
 import psycopg
 import pytest
+import requests
+from psycopg.types.json import Jsonb
 
+from include.tarefas.jobs.client import Api, Outcome
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 from tests import rest
 from tests.browser import chromium
 from tests.conftest import ROOT
 from tests.e2e.runs import PATIENCE, broker, ended, log, until
+from trigger.client import AirflowClient
+from trigger.errors import RequestRefused
 
 DAG = "executar_tarefa"
 HELLO = {"module": "hello_world", "function": "send_hello_world"}
@@ -205,6 +211,173 @@ def test_the_same_request_twice_at_once_is_one_run(operator: httpx.Client, airfl
     assert [operator.post("/schedule-task", json=later).status_code for _ in range(2)] == [201, 200]
     assert operator.post("/schedule-task", json={**later, "hours": 2}).status_code == 409
     assert operator.delete("/clean-queue?scheduled=true").json()["removed"] >= 2
+
+
+STORED = {"tarefa": TASK, "args": [], "kwargs": {"name": "Ana"}, "queue": "default"}
+BEFORE = {
+    "by the service of before": {**HELLO, "args": [], "kwargs": {"name": "Ana"}, "queue": "default"},
+    "by the form of before": {
+        **{"tarefa": TASK, "module": None, "function": None, "args": [], "kwargs": {"name": "Ana"}},
+    },
+    "by another DAG": {"tarefa": "send_hello_world", "kwargs": {"name": "Ana"}},
+}
+"""What runs hold that Airflow stored as it was given."""
+
+Road = Callable[[str, str], str]
+
+
+@pytest.fixture
+def roads(deployment: Deployment, operator: httpx.Client) -> Iterator[dict[str, Road]]:
+    """Each way to start a run, by its id and whom it greets; the answer: `taken`, `refused`, or no more than `there`.
+
+    The operator asks by half of them, and the admin by the others.
+    """
+    settings = deployment.settings
+    url = settings.url
+    short = {"tarefa": "send_hello_world"}
+
+    def by_service(call: dict[str, Any]) -> Road:
+        def start(run_id: str, name: str) -> str:
+            answer = operator.post(
+                "/queue-task", json={**call, "kwargs": {"name": name}, "run_id": run_id, "note": "a note"}
+            )
+            return {200: "taken", 201: "taken", 409: "refused"}[answer.status_code]
+
+        return start
+
+    def by_airflow(run_id: str, name: str) -> str:
+        # As the UI's form asks.
+        conf = {**short, "module": None, "function": None, "args": None, "kwargs": {"name": name}}
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        answer = operator.post(f"{url}{RUNS}", json=body)
+        return {200: "taken", 409: "there"}[answer.status_code]
+
+    def by_script(start: Callable[[str, dict[str, Any]], Any]) -> Road:
+        def ask(run_id: str, name: str) -> str:
+            try:
+                assert start(run_id, {"name": name}).run_id == run_id
+            except RequestRefused:
+                return "refused"
+            return "taken"
+
+        return ask
+
+    with (
+        AirflowClient(url, username="admin", password=settings.admin_password, cache=False) as client,
+        requests.Session() as session,
+    ):
+        api = Api(session, url, "operator", settings.operator_password)
+
+        def by_jobs(run_id: str, name: str) -> str:
+            outcome = api.start(run_id, {**STORED, "kwargs": {"name": name}}, "a job")
+            return "taken" if outcome is Outcome.STARTED else "there"
+
+        yield {
+            "queue-task": by_service(HELLO),
+            "queue-task in short": by_service(short),
+            "enqueue": by_script(
+                lambda run_id, kwargs: client.enqueue(TASK, (), kwargs, run_id=run_id, note="another note")
+            ),
+            "the flags for DAGs": by_script(
+                lambda run_id, kwargs: client.trigger(DAG, {**HELLO, "kwargs": kwargs}, run_id=run_id)
+            ),
+            "the flags in short": by_script(
+                lambda run_id, kwargs: client.trigger(DAG, {**short, "kwargs": kwargs}, run_id=run_id)
+            ),
+            "dagRuns": by_airflow,
+            "a job": by_jobs,
+        }
+
+
+def test_a_call_is_one_call_by_whatever_pair_of_roads(
+    roads: dict[str, Road], airflow: AirflowApi, operator: httpx.Client, metadata: psycopg.Connection
+) -> None:
+    def other(second: str) -> str:
+        # Airflow's own API says no more than that the id is taken; a job's id holds the job and its due time.
+        return "there" if second in ("dagRuns", "a job") else "refused"
+
+    def same(second: str) -> str:
+        return "there" if second in ("dagRuns", "a job") else "taken"
+
+    for number, first in enumerate([*roads, *BEFORE]):
+        run_id = f"pair-{number}"
+        if first in BEFORE:
+            queue(operator, run_id, kwargs={"name": "Ana"})
+            hold(metadata, run_id, BEFORE[first])
+        else:
+            assert roads[first](run_id, "Ana") == "taken", first
+        held = airflow.call("GET", f"{RUNS}/{run_id}")["conf"]
+        assert held == BEFORE.get(first, STORED), first
+        assert {name: road(run_id, "Ana") for name, road in roads.items()} == {
+            name: same(name) for name in roads
+        }, first
+        assert {name: road(run_id, "Rui") for name, road in roads.items()} == {
+            name: other(name) for name in roads
+        }, first
+        assert airflow.call("GET", f"{RUNS}/{run_id}")["conf"] == held
+    assert len(there(airflow, "pair-")) == len(roads) + len(BEFORE)
+    assert operator.delete("/clean-queue").json()["removed"] >= len(roads) + len(BEFORE)
+    assert there(airflow, "pair-") == set()
+
+
+def hold(metadata: psycopg.Connection, run_id: str, conf: dict[str, Any]) -> None:
+    """Let a run hold another conf."""
+    metadata.execute(
+        "UPDATE dag_run SET conf = %s WHERE dag_id = %s AND run_id = %s", (Jsonb(conf), DAG, run_id)
+    )
+    metadata.commit()
+
+
+def test_a_delay_belongs_to_the_call_by_whatever_pair_of_roads(
+    deployment: Deployment, operator: httpx.Client
+) -> None:
+    settings = deployment.settings
+
+    def by_service(run_id: str, minutes: int) -> str:
+        path, time = ("/schedule-task", {"minutes": minutes}) if minutes else ("/queue-task", {})
+        answer = operator.post(path, json={**HELLO, **time, "run_id": run_id})
+        return {200: "taken", 201: "taken", 409: "refused"}[answer.status_code]
+
+    with AirflowClient(
+        settings.url, username="admin", password=settings.admin_password, cache=False
+    ) as client:
+
+        def by_flags(run_id: str, minutes: int) -> str:
+            try:
+                client.trigger(
+                    DAG, HELLO, run_id=run_id, delay=timedelta(minutes=minutes) if minutes else None
+                )
+            except RequestRefused:
+                return "refused"
+            return "taken"
+
+        roads = (by_service, by_flags)
+        for number, (first, minutes) in enumerate(product(roads, (0, 10))):
+            run_id = f"delayed-{number}"
+            assert first(run_id, minutes) == "taken"
+            for second in roads:
+                asked = {time: second(run_id, time) for time in (0, 10, 20)}
+                assert asked == {time: "taken" if time == minutes else "refused" for time in asked}
+    operator.delete("/clean-queue?scheduled=true")
+
+
+def test_a_run_of_before_is_run_retried_and_copied(
+    deployment: Deployment, airflow: AirflowApi, operator: httpx.Client, metadata: psycopg.Connection
+) -> None:
+    queue(operator, "before", kwargs={"name": "Ana"})
+    hold(metadata, "before", BEFORE["by the service of before"])
+    pause(airflow, False)
+    try:
+        assert ended(deployment, airflow, DAG, "before").state == "success"
+        airflow.call("POST", f"{RUNS}/before/clear", json={"dry_run": False})
+        assert ended(deployment, airflow, DAG, "before").state == "success"
+        assert "Hello, Ana!" in log(airflow, DAG, "before", "executar", 2)
+    finally:
+        pause(airflow, True)
+    held = airflow.call("GET", f"{RUNS}/before")["conf"]
+    assert held == BEFORE["by the service of before"]
+    copy = {"dag_run_id": "copied", "logical_date": None, "conf": held}
+    assert airflow.call("POST", RUNS, json=copy)["conf"] == STORED
 
 
 def test_no_run_is_made_for_a_wrong_call_by_either_api(

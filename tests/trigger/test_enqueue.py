@@ -151,7 +151,7 @@ def test_the_result_is_shown_in_the_end(ended):
     assert (run["dag_id"], run["state"], run["result"]) == ("executar_tarefa", "success", "Hello, Ana!")
     assert run["run_id"].startswith("good-")
     assert [task["state"] for task in run["tasks"]] == ["success"]
-    assert (run["conf"]["module"], run["conf"]["function"]) == tuple(HELLO.split("."))
+    assert run["conf"] == {"tarefa": HELLO, "args": [], "kwargs": {"name": "Ana"}, "queue": "default"}
     done = ended["table"]
     assert done.code == 0, done.err
     assert 'result  "Hello, world!"' in done.out
@@ -194,6 +194,20 @@ def test_asked_twice_with_one_id_there_is_one_run(ended, automations):
     )
     assert done["other"].code == 2
     assert run["run_id"] in done["other"].err
+
+
+def test_the_flags_for_dags_find_its_run_too(ended, automations):
+    run = ended["good"].json()
+    call = ("--dag-id", "executar_tarefa", "--set", "tarefa=send_hello_world", "--run-id", run["run_id"])
+    done = automations.together(
+        same=(*call, "--set", 'kwargs={"name": "Ana"}', "-o", "json"),
+        other=(*call, "--set", 'kwargs={"name": "Rui"}'),
+    )
+    assert done["same"].code == 0, done["same"].err
+    assert done["same"].json()["start_date"] == run["start_date"]
+    assert done["other"].code == 2
+    assert "exists already" in done["other"].err
+    assert "with another conf" in done["other"].err
 
 
 def test_the_run_can_be_watched_by_its_flags_too(ended, automations):

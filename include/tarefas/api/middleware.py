@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import HTTPException, Request
@@ -50,6 +51,8 @@ class CheckCalls:
     the UI, programs and this service itself send, is held against the automations first; a wrong call is answered 400
     as Airflow answers for Params, `{"detail": "…"}`, and nothing is made. Who may not trigger learns nothing here: Airflow
     answers them, and whatever is no call at all.
+
+    A right call goes on to Airflow with its conf in the one shape that runs hold (trigger/calls.py).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -61,9 +64,12 @@ class CheckCalls:
             return
         request = Request(scope, receive)
         body = await request.body()
-        refusal = await run_in_threadpool(_refusal, body)
-        if refusal is not None and await _may_trigger(request):
-            await refusal(scope, receive, send)
+        checked = await run_in_threadpool(_checked, body)
+        if isinstance(checked, bytes):
+            body = checked
+            scope["headers"] = _with_length(scope["headers"], len(body))
+        elif await _may_trigger(request):
+            await checked(scope, receive, send)
             return
         left = [body]
 
@@ -100,22 +106,26 @@ def _triggers(scope: Scope) -> bool:
     return path.removeprefix(scope.get("root_path", "")) == TRIGGER
 
 
-def _refusal(body: bytes) -> JSONResponse | None:
-    """Return the answer to a wrong call; None for a right one, and for what is no call."""
+def _checked(body: bytes) -> bytes | JSONResponse:
+    """Return the body with its call in the one shape, or the answer to a wrong call. What is no call stays as it is."""
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        return body
     if not isinstance(asked, dict):
-        return None
+        return body
     conf = asked.get("conf")
     try:
-        resolve({} if conf is None else conf, catalog.load(settings.load().modules_path))
+        call = resolve({} if conf is None else conf, catalog.load(settings.load().modules_path))
     except RequestError as error:
         return JSONResponse({"detail": str(error)}, 400)
     except CatalogError as error:
         return JSONResponse({"detail": str(error)}, 503)
-    return None
+    return body if conf == call.conf() else json.dumps({**asked, "conf": call.conf()}).encode()
+
+
+def _with_length(headers: Iterable[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    return [(name, b"%d" % length if name == b"content-length" else value) for name, value in headers]
 
 
 async def _may_trigger(request: Request) -> bool:

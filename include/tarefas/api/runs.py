@@ -14,9 +14,8 @@ know which; it asks again with the same `run_id`:
 | the id belongs to a run of another call        | 409                                                             |
 | `clean-queue` took the run away                | makes it again, 201: the caller asks for it now                 |
 
-The same call is the same automation, arguments and queue, and the same delay. A run does not hold its delay, only the
-moment that came out of it, so that is read from when the run was made, and may be `SLACK` off: as long as making a run
-may take.
+The same call is the same automation, arguments and queue, and the same delay, whatever road made the run, and whatever shape
+its conf has (trigger/calls.py). Another user, or another note, makes no other call.
 """
 
 from __future__ import annotations
@@ -33,9 +32,10 @@ from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
 
 from include.tarefas.api.access import DAG_ID
+from include.tarefas.catalog import Catalog
 from include.tarefas.request import Call
-
-SLACK = timedelta(seconds=30)
+from trigger.calls import same_delay, unified
+from trigger.request import same
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,14 @@ class Run:
 
 
 async def start(
-    token: str, call: Call, delay: timedelta = timedelta(), run_id: str | None = None, note: str | None = None
+    token: str,
+    call: Call,
+    automations: Catalog,
+    delay: timedelta = timedelta(),
+    run_id: str | None = None,
+    note: str | None = None,
 ) -> Run:
-    """Start a run of the call after the delay, or find the one that is there.
+    """Start a run of the call after the delay, or find the one that is there; `automations` are those that there are.
 
     Raises HTTPException: what Airflow answers about rights (401, 403), a call that Airflow refuses (422), a `run_id` that
     belongs to another call (409), Airflow not able to (503).
@@ -69,7 +74,7 @@ async def start(
     if answer.is_success:
         return Run(run_id, run_after, created=True)
     if answer.status_code == 409:
-        return await run_in_threadpool(_existing, run_id, call, delay)
+        return await run_in_threadpool(_existing, run_id, call, automations, delay)
     raise _refusal(answer)
 
 
@@ -97,7 +102,7 @@ def _new_id(call: Call, now: datetime) -> str:
     return f"{name}__{now:%Y%m%dT%H%M%SZ}__{token_hex(6)}"
 
 
-def _existing(run_id: str, call: Call, delay: timedelta) -> Run:
+def _existing(run_id: str, call: Call, automations: Catalog, delay: timedelta) -> Run:
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import select
@@ -110,8 +115,8 @@ def _existing(run_id: str, call: Call, delay: timedelta) -> Run:
         ).one_or_none()
     if found is None:
         raise HTTPException(409, f"run {run_id} was removed at this moment; ask again")
-    waited = found.run_after - found.created_at
-    if found.conf != call.conf() or not timedelta() <= delay - waited <= SLACK:
+    conf = unified(found.conf, lambda: [function.task for function in automations.functions])
+    if not same(call.conf(), conf) or not same_delay(delay, found.created_at, found.run_after):
         raise HTTPException(409, f"run_id {run_id} belongs to another call; take another one, or none")
     return Run(run_id, found.run_after, created=False)
 

@@ -22,7 +22,7 @@ router = APIRouter(tags=["tasks"], responses=answers(*COMMON, 503))
 
 
 def load_catalog() -> Catalog:
-    """Read the folder of automations; what is added there is known at the next request."""
+    """Return what the folder of automations holds now: what is added there is known at the next request."""
     return catalog.load(settings.load().modules_path)
 
 
@@ -191,7 +191,12 @@ async def _start(token: Token, body: TaskCall, automations: Catalog, response: R
     later = body if isinstance(body, LaterCall) else None
     assert token is not None  # noqa: S101  # Changer has seen it.
     run = await runs.start(
-        token.credentials, call, later.delay if later else timedelta(), body.run_id, body.note
+        token.credentials,
+        call,
+        automations,
+        later.delay if later else timedelta(),
+        body.run_id,
+        body.note,
     )
     if not run.created:
         response.status_code = 200

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from include.conventions.queues import Queue
 from include.tarefas import plain
 from include.tarefas.jobs.schedule import Missed, Schedule
+from trigger.calls import stored
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 CRON = "five fields, minute hour day month weekday, in the job's time zone"
@@ -83,7 +84,7 @@ class Job(_Call, _Times):
 
     def conf(self) -> dict[str, Any]:
         """Return the conf of its runs of `executar_tarefa`."""
-        return {"tarefa": self.task, "args": self.args, "kwargs": self.kwargs, "queue": self.queue}
+        return stored(self.task, self.args, self.kwargs, self.queue)
 
 
 def check_name(name: str) -> str:

@@ -6,9 +6,11 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
+from threading import Event
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from include.tarefas import catalog, settings
 from include.tarefas.errors import CatalogError
-from tests.include.tarefas.files import folder
+from tests.include.tarefas.files import IMPORT, counting, folder, wait_a_tick
 
 ONE = """
 @tarefa
@@ -333,3 +335,138 @@ def test_many_threads_read_it_at_once(tmp_path: Path) -> None:
     finally:
         gc.callbacks.remove(look_at_garbage)
     assert [module.error for known in found for module in known.modules] == [None] * 40
+
+
+def test_only_what_has_changed_is_parsed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = counting(monkeypatch)
+    wait_a_tick(monkeypatch)
+    folder(tmp_path, first=ONE, second=ONE, broken="def")
+    assert catalog.load(tmp_path).modules == catalog.load(tmp_path).modules
+    assert sorted(parsed) == ["broken", "first", "second"]
+    parsed.clear()
+    (tmp_path / "first.py").write_text(IMPORT + ONE.replace("one", "two"))
+    assert [function.task for function in catalog.load(tmp_path).functions] == ["first.two", "second.one"]
+    (tmp_path / "broken.py").unlink()
+    (tmp_path / "third.py").write_text(IMPORT + ONE)
+    assert [module.name for module in catalog.load(tmp_path).modules] == ["first", "second", "third"]
+    assert parsed == ["first", "third"]
+
+
+def in_place(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+def by_rename(file: Path, text: str) -> None:
+    """As editors and deployments do it: another file takes the name."""
+    other = file.with_suffix(".new")
+    other.write_text(text)
+    other.replace(file)
+
+
+def by_link(file: Path, text: str) -> None:
+    """As Kubernetes updates a ConfigMap: the link leads to another file."""
+    other = file.with_suffix(f".{time.time_ns()}")
+    other.write_text(text)
+    link = file.with_suffix(".link")
+    link.symlink_to(other)
+    link.replace(file)
+
+
+@pytest.mark.parametrize("write", [in_place, by_rename, by_link])
+def test_a_file_of_the_same_size_and_time_is_seen_to_be_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path, str], None]
+) -> None:
+    file = tmp_path / "file.py"
+    write(file, IMPORT + ONE)
+    before = file.stat()
+    wait_a_tick(monkeypatch)
+    assert [function.name for function in catalog.load(tmp_path).functions] == ["one"]
+    time.sleep(0.02)  # longer than the kernel's clock takes for a step
+    write(file, IMPORT + ONE.replace("one", "two"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert [function.name for function in catalog.load(tmp_path).functions] == ["two"]
+
+
+def test_a_file_that_changes_twice_within_a_tick_is_read_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that counts whole hours, and so shows nothing of it."""
+    hour = 3_600_000_000_000
+    monkeypatch.setattr(catalog, "TICK", hour)
+    monkeypatch.setattr(
+        catalog, "_state", lambda found: (found.st_ino, found.st_size, found.st_ctime_ns // hour)
+    )
+    for name in ("one", "two", "six"):
+        found = folder(tmp_path, file=ONE.replace("one", name)).functions
+        assert [function.name for function in found] == [name]
+    parsed = counting(monkeypatch)
+    for _ in range(2):
+        catalog.load(tmp_path)
+    assert parsed == ["file", "file"], "what may still change unseen is not kept"
+    later = time.time_ns() + 2 * hour
+    monkeypatch.setattr(catalog, "time_ns", lambda: later)
+    for _ in range(2):
+        catalog.load(tmp_path)
+    assert parsed == ["file"] * 3
+
+
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_a_tick(monkeypatch)
+    folder(tmp_path, file=ONE)
+    parse = catalog._module
+
+    def slow(path: Path, source: bytes) -> catalog.Module:
+        time.sleep(0.02)
+        path.write_text(IMPORT + ONE.replace("one", "two"))
+        return parse(path, source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "_known", {})
+        patch.setattr(catalog, "_module", slow)
+        assert [function.name for function in catalog.load(tmp_path).functions] == ["one"]
+        patch.setattr(catalog, "_module", parse)
+        assert [function.name for function in catalog.load(tmp_path).functions] == ["two"]
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_a_tick(monkeypatch)
+    (tmp_path / "file.py").write_text(IMPORT + ONE)
+
+    def fails(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", fails)
+        [module] = catalog.load(tmp_path).modules
+    assert module.error == "it can't be read: Permission denied"
+    assert [function.name for function in catalog.load(tmp_path).functions] == ["one"]
+
+
+def test_many_threads_see_each_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a thread gets is one of the file's contents, and never an older one than it got before."""
+    wait_a_tick(monkeypatch)
+    ended = Event()
+
+    def look(_: int) -> list[int]:
+        seen = []
+        while not ended.is_set():
+            seen += [len(function.name) for function in catalog.load(tmp_path).functions]
+        return seen
+
+    by_rename(tmp_path / "file.py", IMPORT + ONE)
+    with ThreadPoolExecutor(4) as pool:
+        looking = pool.map(look, range(4))
+        try:
+            for number in range(1, 30):
+                time.sleep(0.01)
+                by_rename(tmp_path / "file.py", IMPORT + ONE.replace("one", "one" + number * "e"))
+        finally:
+            ended.set()
+        for seen in looking:
+            assert seen == sorted(seen)
+    assert [len(function.name) for function in catalog.load(tmp_path).functions] == [32]

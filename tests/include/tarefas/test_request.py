@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.tarefas import plain
 from include.tarefas.catalog import Catalog
 from include.tarefas.errors import RequestError
 from include.tarefas.request import Call, resolve
@@ -81,6 +82,9 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
 def test_a_call_that_makes_sense(known: Catalog, conf: dict[str, Any], call: Call) -> None:
     assert resolve(conf, known) == call
     assert resolve(call.conf(), known) == call
+    assert call.conf() == {
+        **{"tarefa": call.name, "args": call.args, "kwargs": call.kwargs, "queue": call.queue},
+    }
 
 
 @pytest.mark.parametrize(
@@ -159,6 +163,16 @@ def test_a_call_that_makes_no_sense(known: Catalog, conf: object, message: str) 
     with pytest.raises(RequestError, match=message) as error:
         resolve(conf, known)
     assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("name", ["untyped", "tools.untyped"])
+def test_the_largest_call_is_one_in_the_shape_that_is_stored_too(known: Catalog, name: str) -> None:
+    """Or the worker would refuse what the service took."""
+    room = plain.LARGEST - len(json.dumps([[""], None]))
+    call = resolve({"tarefa": name, "args": ["x" * room]}, known)
+    assert resolve(call.conf(), known) == call
+    with pytest.raises(RequestError, match="more than 100,000"):
+        resolve({"tarefa": name, "args": ["x" * (room + 1)]}, known)
 
 
 def test_a_backslash_is_no_null(known: Catalog) -> None:

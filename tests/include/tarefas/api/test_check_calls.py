@@ -17,6 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
 TRIGGER = "/api/v2/dags/executar_tarefa/dagRuns"
 WRONG = {"logical_date": None, "conf": {"tarefa": "sent"}}
 RIGHT = {"logical_date": None, "conf": {"tarefa": "add", "args": [1]}}
+STORED = {"tarefa": "tools.add", "args": [1], "kwargs": {}, "queue": "default"}
 
 
 @pytest.fixture(params=["", "/airflow"], ids=["at the root", "below a path"])
@@ -27,7 +28,12 @@ def server(request: pytest.FixtureRequest, tokens: dict[str, str], folder: Path)
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PATCH"])
     async def echo(request: Request) -> dict[str, Any]:
-        return {"path": request.url.path, "body": (await request.body()).decode("latin-1")}
+        body = (await request.body()).decode("latin-1")
+        return {
+            "path": request.url.path,
+            "body": body,
+            "length": request.headers.get("Content-Length"),
+        }
 
     return TestClient(app, headers={"Authorization": f"Bearer {tokens['olga']}"})
 
@@ -49,11 +55,35 @@ def test_below_a_path_it_is_found_with_and_without_that_path(tokens: dict[str, s
     assert client.post(TRIGGER, json=WRONG).status_code == 400
 
 
-def test_a_right_call_arrives_as_it_was_sent(server: TestClient) -> None:
-    sent = json.dumps(RIGHT, indent=3)
+def test_a_right_call_in_the_one_shape_arrives_as_it_was_sent(server: TestClient) -> None:
+    sent = json.dumps({"conf": STORED, "logical_date": None}, indent=3)
     answer = server.post(TRIGGER, content=sent)
     assert answer.status_code == 200
     assert answer.json()["body"] == sent
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"tarefa": "add", "args": [1]},
+        {"tarefa": "tools.add", "args": [1], "queue": "default"},
+        {"module": "tools", "function": "add", "args": [1], "kwargs": {}, "queue": "default"},
+        # As the form of the UI sends it.
+        {"tarefa": "add", "module": None, "function": None, "args": [1], "kwargs": None, "queue": None},
+    ],
+    ids=json.dumps,
+)
+@pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "in chunks"])
+def test_a_right_call_arrives_in_the_one_shape(
+    server: TestClient, conf: dict[str, Any], chunked: bool
+) -> None:
+    rest = {"dag_run_id": "mine", "logical_date": None, "note": "\ud800 é", "run_after": "2026-01-01T00:00Z"}
+    sent = json.dumps({**rest, "conf": conf}).encode()
+    answer = server.post(TRIGGER, content=iter([sent]) if chunked else sent)
+    assert answer.status_code == 200
+    assert json.loads(answer.json()["body"]) == {**rest, "conf": STORED}
+    length = answer.json()["length"]
+    assert length == (None if chunked else str(len(answer.json()["body"])))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"conf": '])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tests.include.tarefas.api.conftest import Airflow
 pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
 
 CALL = {"tarefa": "add", "args": [1, 2], "run_id": "mine"}
-CONF = {"module": "tools", "function": "add", "args": [1, 2], "kwargs": {}, "queue": "default"}
+CONF = {"tarefa": "tools.add", "args": [1, 2], "kwargs": {}, "queue": "default"}
 Make = Callable[..., None]
 
 
@@ -25,7 +26,9 @@ def make(tokens: dict[str, str], airflow: Airflow) -> Iterator[Make]:
     from airflow.utils.session import create_session
     from sqlalchemy import delete, insert
 
-    def make(delay: timedelta = timedelta(), took: timedelta = timedelta(), **conf: Any) -> None:
+    def make(
+        delay: timedelta = timedelta(), took: timedelta = timedelta(), stored: Any = None, **conf: Any
+    ) -> None:
         created = datetime.now(UTC) - timedelta(hours=1)
         airflow.status, airflow.detail = 409, {"reason": "Unique constraint violation"}
         with create_session() as session:
@@ -34,7 +37,7 @@ def make(tokens: dict[str, str], airflow: Airflow) -> Iterator[Make]:
                     dag_id="executar_tarefa",
                     run_id="mine",
                     run_type="manual",
-                    conf={**CONF, **conf},
+                    conf={**CONF, **conf} if stored is None else stored,
                     created_at=created,
                     run_after=created - took + delay,
                     clear_number=0,
@@ -62,6 +65,58 @@ def test_the_same_call_finds_its_run(operator: TestClient, make: Make) -> None:
         "run_id": "mine",
     }
     assert operator.post("/queue-task", json=said).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        # By the service, before there was one shape.
+        {"module": "tools", "function": "add", "args": [1, 2], "kwargs": {}, "queue": "default"},
+        # By the form of the UI then, and by others that Airflow asks for no check.
+        {"tarefa": "tools.add", "args": [1, 2], "kwargs": {}, "module": None, "function": None},
+        {"tarefa": "add", "args": [1, 2]},
+    ],
+    ids=str,
+)
+def test_a_run_that_holds_the_call_in_another_shape_is_found(
+    operator: TestClient, make: Make, stored: dict[str, Any]
+) -> None:
+    make(stored=stored)
+    assert operator.post("/queue-task", json=CALL).status_code == 200
+    assert operator.post("/queue-task", json={**CALL, "args": [1, 3]}).status_code == 409
+    assert operator.post("/queue-task", json={**CALL, "queue": "low"}).status_code == 409
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {},
+        {"tarefa": None},
+        {"tarefa": "gone.add", "args": [1, 2]},
+        {"module": "gone", "function": "add", "args": [1, 2]},
+        {"module": "tools", "args": [1, 2]},
+        {"module": ["tools"], "function": 5, "args": [1, 2]},
+        {"tarefa": ["tools.add"], "args": [1, 2]},
+        {**CONF, "args": [True, 2]},
+        {**CONF, "args": {}},
+        {**CONF, "more": 1},
+        {**CONF, "module": "tools"},
+    ],
+    ids=str,
+)
+def test_a_run_of_another_or_of_no_call_is_not_found(
+    operator: TestClient, make: Make, stored: dict[str, Any]
+) -> None:
+    make(stored=stored)
+    assert operator.post("/queue-task", json=CALL).status_code == 409
+
+
+def test_the_function_alone_is_no_name_once_two_modules_have_it(
+    operator: TestClient, make: Make, folder: Path
+) -> None:
+    make(stored={"tarefa": "add", "args": [1, 2]})
+    (folder / "more.py").write_text((folder / "tools.py").read_text())
+    assert operator.post("/queue-task", json={**CALL, "tarefa": "tools.add"}).status_code == 409
 
 
 def test_the_same_call_for_later_finds_its_run(operator: TestClient, make: Make) -> None:

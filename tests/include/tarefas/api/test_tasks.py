@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.include.tarefas.api.conftest import Airflow
+from include.tarefas.api.middleware import CheckCalls
+from tests.include.tarefas.api.conftest import AUTOMATIONS, Airflow
+from tests.include.tarefas.files import counting, wait_a_tick
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
 
@@ -41,7 +46,9 @@ def test_a_call_becomes_a_run(operator: TestClient, airflow: Airflow, tokens: di
     assert told["run_id"].startswith("tools.send__")
     assert told["links"]["run"].endswith(f"/api/v2/dags/executar_tarefa/dagRuns/{told['run_id']}")
     assert told["links"]["ui"].endswith(f"/dags/executar_tarefa/runs/{told['run_id']}")
-    assert asked["conf"] == {**SEND, "args": [], "queue": "low"}
+    assert asked["conf"] == {
+        **{"tarefa": "tools.send", "args": [], "kwargs": {"email": "ana@example.com"}, "queue": "low"},
+    }
     assert (asked["note"], asked["logical_date"]) == ("for Ana", None)
     assert airflow.tokens == [f"Bearer {tokens['olga']}"], "with the caller's own rights"
 
@@ -50,7 +57,37 @@ def test_a_call_may_name_its_task_and_its_run(operator: TestClient, airflow: Air
     call = {"tarefa": "add", "args": [1, 2], "run_id": "mine:1"}
     told = operator.post("/queue-task", json=call).json()
     assert (told["task"], told["run_id"], told["queue"]) == ("tools.add", "mine:1", "default")
-    assert airflow.asked[0]["conf"]["args"] == [1, 2]
+    assert airflow.asked[0]["conf"] == {
+        **{"tarefa": "tools.add", "args": [1, 2], "kwargs": {}, "queue": "default"},
+    }
+
+
+def test_a_call_parses_nothing_while_no_file_changes(
+    operator: TestClient,
+    airflow: Airflow,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The whole way: the route, the check before Airflow's API, and the answer about a run that is there already."""
+    in_front = CheckCalls(airflow.app())
+    monkeypatch.setitem(sys.modules, "airflow.api_fastapi.main", SimpleNamespace(app=in_front))
+    parsed = counting(monkeypatch)
+    wait_a_tick(monkeypatch)
+    assert operator.post("/queue-task", json=SEND).status_code == 201
+    assert sorted(parsed) == ["broken", "tools"], "once each, and not three times"
+    parsed.clear()
+    for path, more in (("/queue-task", {}), ("/schedule-task", {"hours": 1})):
+        assert operator.post(path, json={**SEND, **more}).status_code == 201
+    airflow.status = 409
+    assert operator.post("/queue-task", json=SEND).status_code == 409
+    assert operator.get("/modules").status_code == 200
+    assert parsed == []
+    (folder / "tools.py").write_text(AUTOMATIONS.replace("subject", "title"))
+    wait_a_tick(monkeypatch)
+    airflow.status = 200
+    renamed = {**SEND, "kwargs": {"email": "ana@example.com", "title": "Hi"}}
+    assert operator.post("/queue-task", json=renamed).status_code == 201
+    assert parsed == ["tools"]
 
 
 def test_no_two_calls_draw_the_same_run_id(operator: TestClient, airflow: Airflow) -> None:
