@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from local.deployment.airflow import ApiServer
 from local.deployment.stack import Deployment
 from local.servers.server import free_port
+from local.waiting import until
 from tests import rest
+from tests.rest import Rest
 from tests.trigger import certificate
 from tests.trigger.faulty import Faulty
 from tests.trigger.script import Script
@@ -38,23 +38,20 @@ class User:
 
 
 @pytest.fixture(scope="package")
-def admin(deployment: Deployment) -> Iterator[httpx.Client]:
+def admin(deployment: Deployment) -> Iterator[Rest]:
     """The API as its admin asks it without the script, once every DAG file was read."""
     with rest.admin(deployment.settings) as client:
-        missing = DAGS
-        errors = 0
-        deadline = time.monotonic() + PATIENCE
-        while missing or not errors:
-            assert time.monotonic() < deadline, missing
-            deployment.supervisor.check()
-            time.sleep(0.2)
+
+        def read() -> bool:
             # All DAGs of a file are listed before each one's definition is stored.
-            missing = {dag for dag in missing if not client.get(f"/dags/{dag}/details").is_success}
-            errors = client.get("/importErrors").json()["total_entries"]
+            stored = all(client.get(f"/dags/{dag}/details").ok for dag in DAGS)
+            return stored and client.get("/importErrors").json()["total_entries"] > 0
+
+        until(read, PATIENCE, "a DAG of each file", check=deployment.supervisor.check, pause=0.2)
         yield client
 
 
-def add_user(url: str, token: str, role: str) -> User:
+def add_user(admin: Rest, role: str) -> User:
     """Make a user of FAB with this role."""
     user = User(f"{role.lower()}_user", secrets.token_hex(8))
     body = {
@@ -65,21 +62,20 @@ def add_user(url: str, token: str, role: str) -> User:
         "last_name": user.name,
         "roles": [{"name": role}],
     }
-    headers = {"Authorization": token}
-    httpx.post(f"{url}/auth/fab/v1/users", json=body, headers=headers, timeout=30).raise_for_status()
+    admin.post("/auth/fab/v1/users", json=body, root="").raise_for_status()
     return user
 
 
 @pytest.fixture(scope="package")
-def viewer(deployment: Deployment, admin: httpx.Client) -> User:
+def viewer(admin: Rest) -> User:
     """A user who may look and not touch."""
-    return add_user(deployment.settings.url, admin.headers["Authorization"], "Viewer")
+    return add_user(admin, "Viewer")
 
 
 @pytest.fixture(scope="package")
-def operator(deployment: Deployment, admin: httpx.Client) -> User:
+def operator(admin: Rest) -> User:
     """A user who may trigger as well, and is not the admin."""
-    return add_user(deployment.settings.url, admin.headers["Authorization"], "Op")
+    return add_user(admin, "Op")
 
 
 @pytest.fixture(scope="package")
@@ -98,7 +94,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Script:
 
 
 @pytest.fixture(scope="package")
-def script(alone: Script, deployment: Deployment, admin: httpx.Client) -> Script:
+def script(alone: Script, deployment: Deployment, admin: Rest) -> Script:
     """The script with the admin's name and password in its environment."""
     settings = deployment.settings
     return alone.having(
@@ -109,12 +105,10 @@ def script(alone: Script, deployment: Deployment, admin: httpx.Client) -> Script
 
 
 @pytest.fixture(scope="package")
-def automations(script: Script, admin: httpx.Client) -> Script:
+def automations(script: Script, admin: Rest) -> Script:
     """The script where the DAG that runs automations is known and goes on."""
-    deadline = time.monotonic() + PATIENCE
-    while admin.patch("/dags/executar_tarefa", json={"is_paused": False}).status_code == 404:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    unpaused = {"is_paused": False}
+    until(lambda: admin.patch("/dags/executar_tarefa", json=unpaused).ok, PATIENCE, "executar_tarefa", pause=0.5)
     return script
 
 
@@ -147,7 +141,7 @@ class SimpleApiServer(ApiServer):
 
 @pytest.fixture(scope="package")
 def simple(
-    deployment: Deployment, admin: httpx.Client, tmp_path_factory: pytest.TempPathFactory
+    deployment: Deployment, admin: Rest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SimpleApiServer]:
     """An API server with the Simple auth manager, which a test may kill and start again."""
     with SimpleApiServer(deployment, tmp_path_factory.mktemp("simple")) as server:
@@ -175,7 +169,7 @@ def encrypted(deployment: Deployment, ca: tuple[Path, Path]) -> Iterator[Faulty]
 
 
 @pytest.fixture
-def run_ids(admin: httpx.Client) -> Callable[[str], set[str]]:
+def run_ids(admin: Rest) -> Callable[[str], set[str]]:
     """What tells which runs a DAG has."""
 
     def ask(dag_id: str) -> set[str]:
