@@ -33,7 +33,7 @@ USAGE = {
 @pytest.fixture(scope="module")
 def usage(alone: Script):
     """How each call that makes no sense ends."""
-    return alone.together(**{name: arguments for name, (arguments, _) in USAGE.items()})
+    return alone.each(**{name: arguments for name, (arguments, _) in USAGE.items()})
 
 
 @pytest.mark.parametrize("name", USAGE)
@@ -47,7 +47,7 @@ def test_a_call_that_makes_no_sense_is_refused_before_anybody_is_asked(usage, na
 
 
 def test_help_and_version(alone: Script):
-    done = alone.together(help=("--help",), short=("-h",), version=("--version",))
+    done = alone.each(help=("--help",), short=("-h",), version=("--version",))
     assert [(one.code, one.err) for one in done.values()] == [(0, "")] * 3
     assert done["help"].out == done["short"].out
     assert max(map(cell_len, done["help"].out.splitlines())) <= 110
@@ -63,7 +63,7 @@ def complete(script: Script, *words: str) -> list[str]:
         COMP_WORDS=" ".join(("trigger_script.py", *words)),
         COMP_CWORD=str(len(words)),
     )
-    done = asking()
+    done = asking.process()
     assert (done.code, done.err) == (0, "")
     return [line.split(",", 1)[1] for line in done.out.splitlines() if line]
 

@@ -1,4 +1,4 @@
-"""`enqueue`: the ways to give a payload, what the service refuses, and that a lost answer makes no second run."""
+"""`enqueue`: what the service refuses in its own words, what it runs, and that a lost answer makes no second run."""
 
 from __future__ import annotations
 
@@ -28,75 +28,7 @@ def made(admin):
     return ask
 
 
-@pytest.fixture(scope="module")
-def planned(automations: Script) -> dict[str, dict[str, object]]:
-    """What each way of calling it would send."""
-    (automations.path.parent / "payload.json").write_text(TEXT)
-    (automations.path.parent / "list.json").write_text("[1, 2]")
-    call = ("enqueue", HELLO)
-    calls = dict(
-        string=(*call, TEXT, *PLANNED),
-        # As a shell without quotes around the object hands it over, with what looks like options in it.
-        tokens=(*call, *TEXT.split(), *PLANNED),
-        tokens_last=("enqueue", *PLANNED, HELLO, *TEXT.split()),
-        tokens_between=("enqueue", *PLANNED, HELLO, "--note", "{x", *TEXT.split(), "--queue", "low"),
-        dashes=(*call, *PLANNED, "--", TEXT),
-        at_file=(*call, "@payload.json", *PLANNED),
-        file=(*call, "-f", "payload.json", *PLANNED),
-        sets=(*call, "--set", "name=Ana -v", "--set", "more=[1, -5]", *PLANNED),
-        on_top=(*call, '{"name": "Rui"}', "--set", "name=Ana -v", "--set", "more=[1, -5]", *PLANNED),
-        before=(*PLANNED, "--url", automations.environment["AIRFLOW_API_URL"], *call, TEXT),
-        none=(*call, *PLANNED),
-        list=(*call, "-f", "list.json", "--set", "more=3", *PLANNED),
-        later=(*call, "--delay", "2h10m20s", "--run-id", "mine", "--queue", "high", *PLANNED),
-    )
-    done = {name: automations.inside(*call) for name, call in calls.items()}
-    done["stdin"] = automations.inside(*call, "-f", "-", *PLANNED, stdin=TEXT)
-    done["stdin_word"] = automations.inside(*call, "-", *PLANNED, stdin=TEXT)
-    assert {name: one.err for name, one in done.items() if one.code != 0} == {}
-    return {name: one.json() for name, one in done.items()}
-
-
-@pytest.mark.parametrize(
-    "way",
-    [
-        *("string", "tokens", "tokens_last", "tokens_between", "dashes", "at_file", "file"),
-        *("sets", "on_top", "before", "stdin", "stdin_word"),
-    ],
-)
-def test_a_payload_can_be_given_in_many_ways(planned, way):
-    body = planned[way]["body"]
-    assert planned[way]["url"].endswith("/scheduler/queue-task")
-    assert (body["tarefa"], body["args"], body["kwargs"]) == (HELLO, [], PAYLOAD)
-    assert body["run_id"].startswith(f"{HELLO}__20")
-
-
-def test_no_payload_a_list_and_a_delay(planned):
-    assert len({one["body"]["run_id"] for one in planned.values()}) == len(planned)
-    assert (planned["none"]["body"]["args"], planned["none"]["body"]["kwargs"]) == ([], {})
-    assert (planned["list"]["body"]["args"], planned["list"]["body"]["kwargs"]) == ([1, 2], {"more": 3})
-    assert planned["tokens_between"]["body"]["note"] == "{x"
-    assert planned["tokens_between"]["body"]["queue"] == "low"
-    assert planned["later"]["url"].endswith("/scheduler/schedule-task")
-    assert planned["later"]["body"] == {
-        **{"tarefa": HELLO, "args": [], "kwargs": {}, "run_id": "mine", "queue": "high"},
-        **{"hours": 2, "minutes": 10, "seconds": 20},
-    }
-
-
 REFUSED = {
-    "syntax": ((HELLO, '{"name": \n oops}'), ["payload is not JSON", "line 2, column 2"]),
-    "quotes": ((HELLO, "{name:", "Ana}"), ["take the quotes away", "--set", "-f payload.json"]),
-    "words": ((HELLO, "Ana", "Maria"), ["payload is not JSON", "line 1, column 1"]),
-    "string": ((HELLO, '"Ana"'), ["a string", "JSON object", "list"]),
-    "twins": ((HELLO, '{"name": "a", "name": "b"}'), ["'name'", "twice"]),
-    "two": ((HELLO, "{}", "-f", "payload.json"), ["--file", "one of them"]),
-    "no_file": ((HELLO, "-f", "nowhere.json"), ["nowhere.json", "No such file"]),
-    "half_a_second": ((HELLO, "--delay", "1.5"), ["1.5 s", "whole number"]),
-    "timeout": ((HELLO, "--timeout", "5"), ["--wait", "enqueue --help"]),
-    "no_task": ((), ["TASK", "enqueue --help"]),
-    "option": ((HELLO, "--cron", "* * * * *"), ["--cron", "enqueue --help"]),
-    # What only the service can tell, in its own words.
     "task": (("hello_world.send_helo_world",), ["send_helo_world", "did you mean", "send_hello_world"]),
     "short": (("send_helo_world",), ["did you mean", "send_hello_world"]),
     "unknown": ((HELLO, '{"nome": "Ana"}'), ["nome", "send_hello_world(name: str"]),
@@ -112,7 +44,7 @@ REFUSED = {
 def refused(automations: Script):
     """How each call that makes no sense was refused."""
     return {
-        name: automations.inside("enqueue", *given, *(("--note", "makes no sense") if given else ()))
+        name: automations("enqueue", *given, *(("--note", "makes no sense") if given else ()))
         for name, (given, _) in REFUSED.items()
     }
 
@@ -186,7 +118,7 @@ def test_a_delayed_run_waits_in_airflow(ended, admin):
 def test_asked_twice_with_one_id_there_is_one_run(ended, automations):
     run = ended["good"].json()
     call = ("enqueue", HELLO, "--run-id", run["run_id"], "-o", "json")
-    done = automations.together(same=(*call, '{"name": "Ana"}', "--wait"), other=(*call, '{"name": "Rui"}'))
+    done = automations.each(same=(*call, '{"name": "Ana"}', "--wait"), other=(*call, '{"name": "Rui"}'))
     assert done["same"].code == 0, done["same"].err
     assert (done["same"].json()["start_date"], done["same"].json()["result"]) == (
         run["start_date"],
@@ -240,23 +172,6 @@ def test_a_run_that_nobody_confirmed_is_named(through, faulty, made):
     assert done.code == 5
     assert f"--dag-id executar_tarefa --watch {run_id}" in done.err
     assert run_id in made()
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        answer(405, '{"detail": "Method Not Allowed"}'),
-        answer(404, "<html><title>Airflow</title></html>", "text/html"),
-        answer(201, "<html><title>Airflow</title></html>", "text/html"),
-        answer(201, "{}"),
-    ],
-    ids=["method", "not_found", "page", "other"],
-)
-def test_an_api_without_the_service_is_exit_code_5(through, faulty, fault):
-    faulty.breaks("POST", "/scheduler/queue-task", fault)
-    done = through("enqueue", HELLO)
-    assert (done.code, done.out) == (5, "")
-    assert f"is there a service at {faulty.url}/scheduler?" in done.err
 
 
 def test_who_may_not_and_who_is_nobody(automations, viewer, made):

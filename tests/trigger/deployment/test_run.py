@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from local.waiting import until
 from tests.trigger.script import PATIENCE, Script
 
 START, END = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
@@ -37,7 +37,7 @@ def read(admin):
 def done(script: Script):
     """Several requests at once, each of which makes a run that ends by itself."""
     asked = ("--dag-id", "quick", "--allow-undeclared")
-    done = script.together(
+    done = script.each(
         bare=("--dag-id", "quick"),
         json=(*asked, "--conf", '{"a": [1, "ã"]}', "--note", "por quê? por teste", "-o", "json"),
         interval=("--dag-id", "ranged", "--inicio", START, "--fim", END, "-o", "json"),
@@ -117,7 +117,7 @@ def test_a_delayed_run_waits(done, read):
 def test_the_same_id_twice_is_one_run_of_the_same_request_and_user(done, script, operator, run_ids):
     asked = ("--dag-id", "quick", "--allow-undeclared", "--run-id", "by-hand~1", "-o", "json")
     other = script.having(AIRFLOW_USERNAME=operator.name, AIRFLOW_PASSWORD=operator.password)
-    again = script.together(
+    again = script.each(
         same=(*asked, "--conf", '{"n": 1}'),
         conf=(*asked, "--conf", '{"n": 2}'),
         interval=(*asked, "--conf", '{"n": 1}', "--inicio", START, "--fim", END),
@@ -146,51 +146,8 @@ def test_a_logical_date_that_another_run_has_is_refused_by_that_runs_name(done, 
     assert done["interval"].json()["run_id"] in taken.err
 
 
-REFUSED = {
-    "conf_inicio": (
-        ("--inicio", START, "--fim", END, "--set", "inicio=2026-01-01T00:00:01Z"),
-        ["inicio", "2026-01-01T00:00:01"],
-    ),
-    "conf_fim": (
-        ("--inicio", START, "--fim", END, "--set", "fim=2026-01-03T00:00:00Z"),
-        ["fim", "2026-01-03"],
-    ),
-    "one_side": (("--inicio", START), ["--inicio", "--fim"]),
-    "other_side": (("--fim", END), ["--inicio", "--fim"]),
-    "empty": (("--inicio", START, "--fim", START), ["fim", START]),
-    "turned": (("--inicio", END, "--fim", START), [START, END]),
-    "no_zone": (("--inicio", "2026-01-01T00:00:00", "--fim", END), ["2026-01-01T00:00:00", "zone"]),
-    "no_date": (("--inicio", "2026-02-30T00:00:00Z", "--fim", END), ["2026-02-30T00:00:00Z"]),
-    "no_duration": (("--delay", "soon"), ["soon", "2h10m20s"]),
-    "two_times": (("--delay", "1h", "--run-after", END), ["--delay", "--run-after"]),
-}
-
-
-@pytest.fixture(scope="module")
-def refused(script: Script):
-    """How each request was refused."""
-    return script.together(
-        **{
-            name: ("--dag-id", "ranged", "--run-id", f"no_{name}", *given)
-            for name, (given, _) in REFUSED.items()
-        }
-    )
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_bounds_and_times_that_make_no_sense_are_refused(refused, name):
-    assert refused[name].code == 2, refused[name].err
-    [line] = refused[name].err.splitlines()
-    assert line.startswith("error: ")
-    assert [part for part in REFUSED[name][1] if part not in line] == []
-
-
-def test_what_was_refused_made_no_run(refused, run_ids):
-    assert not [run_id for run_id in run_ids("ranged") if run_id.startswith("no_")]
-
-
 def test_dry_run_prints_the_request_and_creates_nothing(script, admin, run_ids, deployment):
-    done = script.together(
+    done = script.each(
         described=(
             *("--dag-id", "described", "--set", "dia=2026-01-01", "--run-id", "dry", "--note", "n"),
             *("--inicio", START, "--fim", END, "--dry-run", "-o", "json"),
@@ -209,7 +166,7 @@ def test_dry_run_prints_the_request_and_creates_nothing(script, admin, run_ids, 
     assert run_ids("described") == run_ids("paused") == set()
     assert admin.get("/dags/paused").json()["is_paused"] is True
     # What it printed is what the API takes.
-    assert admin.post(request["url"], json=body).status_code == 200
+    assert admin.post("/dags/described/dagRuns", json=body).status_code == 200
     assert run_ids("described") == {"dry"}
 
 
@@ -228,31 +185,6 @@ def test_a_paused_dag_is_refused_unless_it_may_be_unpaused(script, admin, run_id
     assert admin.get("/dags/paused").json()["is_paused"] is False
 
 
-def test_on_a_terminal_a_paused_dag_is_a_question(script, admin, run_ids):
-    with script.terminal("--dag-id", "paused_too") as terminal:
-        terminal.expect("paused_too is paused")
-        terminal.expect("[y/N]")
-        terminal.type("n")
-        assert terminal.finish() == 2
-    assert run_ids("paused_too") == set()
-    with script.terminal("--dag-id", "paused_too", "--run-id", "asked") as terminal:
-        terminal.expect("[y/N]")
-        terminal.type("y")
-        assert terminal.finish() == 0
-    assert run_ids("paused_too") == {"asked"}
-    assert admin.get("/dags/paused_too").json()["is_paused"] is False
-
-
-def test_an_unknown_dag_is_not_found_and_its_neighbour_is_suggested(script):
-    done = script.together(near=("--dag-id", "quik"), far=("--dag-id", "xyzzy", "--dry-run"))
-    assert [one.code for one in done.values()] == [3, 3]
-    assert "'quik'" in done["near"].err
-    assert "did you mean 'quick'?" in done["near"].err
-    assert "did you mean" not in done["far"].err
-    assert "broken.py" in done["far"].err
-    assert done["far"].out == ""
-
-
 def test_an_id_that_airflow_does_not_take_is_refused_with_its_rule(script):
     done = script("--dag-id", "quick", "--run-id", "by hand/1")
     assert done.code == 2
@@ -265,16 +197,17 @@ def test_a_dag_whose_file_broke_meanwhile_is_refused_with_the_reason(script, adm
         """Have the file read once more, and wait until the API tells of it."""
         token = admin.get("/dags/breakable").json()["file_token"]
         assert admin.put(f"/parseDagFile/{token}").status_code == 201
-        deadline = time.monotonic() + PATIENCE
-        while admin.get("/dags/breakable").json()["has_import_errors"] is not broken:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+
+        def is_read() -> bool:
+            return admin.get("/dags/breakable").json()["has_import_errors"] is broken
+
+        until(is_read, PATIENCE, "the file's reading", pause=0.2)
 
     marker = deployment.folder / "airflow" / "broken"
     marker.touch()
     try:
         read_again(broken=True)
-        done = script.together(
+        done = script.each(
             trigger=("--dag-id", "breakable"),
             list=("--list", "--pattern", "breakable", "-o", "json"),
             errors=("--list", "--import-errors", "-o", "json"),
