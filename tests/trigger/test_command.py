@@ -11,7 +11,8 @@ import sys
 import pytest
 from rich.cells import cell_len
 
-from tests.trigger.script import Script
+from local.servers.server import free_port
+from tests.trigger.script import PATIENCE, Script
 from trigger import single
 
 USAGE = {
@@ -54,6 +55,42 @@ def test_help_and_version(alone: Script):
     for said in ("Examples:", "--dag-id etl_vendas", "Exit codes: 0 done", "AIRFLOW_API_URL"):
         assert said in done["help"].out
     assert done["version"].out.startswith("trigger_script.py ")
+
+
+def test_a_process_ends_with_the_code_of_its_kind_of_end(script: Script, alone: Script):
+    wait = ("--wait", "--interval", "0.1", "--timeout", "0.1")
+    codes = {
+        0: script.start("--list", "--tag", "fast", "-o", "plain"),
+        1: script.start("--dag-id", "failing", "--watch", "fails"),
+        2: script.start("--lst"),
+        3: script.start("--dag-id", "quik"),
+        4: script.having(AIRFLOW_PASSWORD="wrong").start("--list"),
+        5: alone.start(
+            "--list", "--url", f"http://127.0.0.1:{free_port()}", "--token", "x", "--connect-timeout", "0.2"
+        ),
+        6: script.start("--dag-id", "quick", "--run-id", "slow", *wait),
+    }
+    done = {code: one.finish() for code, one in codes.items()}
+    assert {code: one.code for code, one in done.items()} == {code: code for code in codes}
+    assert done[0].out.startswith("quick\t")
+    assert all(not one.out for code, one in done.items() if code > 1)
+
+
+def test_a_pipe_that_is_closed_early_ends_it_quietly(script: Script):
+    process = subprocess.Popen(
+        script.command("--list", "-o", "json"),
+        env=dict(script.environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "[\n"
+    # Three hundred DAGs are more than a pipe holds.
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait(PATIENCE) == 0
 
 
 def complete(script: Script, *words: str) -> list[str]:
