@@ -77,7 +77,7 @@ class Script:
         ):
             code = trigger_script.main([str(argument) for argument in arguments])
         out, err = (streams[name].buffer.getvalue().decode() for name in ("stdout", "stderr"))
-        assert "unexpected " not in err, err
+        assert "error: unexpected " not in err, err
         return Done(code, out, err)
 
     def each(self, **calls: tuple[str | Path, ...]) -> dict[str, Done]:

@@ -23,7 +23,8 @@ def made(admin):
 
     def ask() -> dict[str, dict[str, object]]:
         answer = admin.get("/dags/executar_tarefa/dagRuns", params={"limit": 100, "order_by": "-id"})
-        return {run["dag_run_id"]: run for run in answer.raise_for_status().json()["dag_runs"]}
+        assert answer.ok, answer.text
+        return {run["dag_run_id"]: run for run in answer.json()["dag_runs"]}
 
     return ask
 

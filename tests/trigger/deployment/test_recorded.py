@@ -18,7 +18,7 @@ from tests.trigger.users import User
 
 # What these hold is the DAG's own.
 FREE = {"conf", "default_args", "params", "rendered_fields"}
-RUN = {"dag_run_id": "recorded", "logical_date": "2026-02-01T00:00:00Z", "conf": {"a": [1]}, "note": "n"}
+RUN = {"dag_run_id": "recorded", "logical_date": "2026-04-01T00:00:00Z", "conf": {"a": [1]}, "note": "n"}
 
 
 def shape(value: Any, place: str = "") -> dict[str, set[str]]:
