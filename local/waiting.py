@@ -10,7 +10,7 @@ Answer = TypeVar("Answer")
 
 
 def until(
-    ask: Callable[[], Answer],
+    ask: Callable[[], Answer | None],
     seconds: float,
     what: str | Callable[[], object],
     *,

@@ -48,7 +48,7 @@ _numbers = itertools.count(1)
 _deployments: list[Deployment] = []
 
 ROOT = Path(__file__).resolve().parent.parent
-AIRFLOW = ("tests/e2e/test_etl_vendas.py", "tests/e2e/", "tests/trigger/")
+AIRFLOW = ("tests/e2e/test_etl_vendas.py", "tests/e2e/", "tests/trigger/deployment/")
 """Where tests use a deployment, one for each of these. The first is as long as all others of its folder."""
 LONG = (*AIRFLOW, "tests/integration/", "tests/local/")
 """What begins first, in this order: the files of the other folders are short, so that no process is left alone for long."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -30,14 +29,6 @@ def is_token_refused(response: requests.Response) -> bool:
     return response.status_code == 401 or (
         response.status_code == 403 and "Invalid JWT token" in readable(response)
     )
-
-
-def ask_with_token(
-    ask: Callable[[str], requests.Response], token: str, renew: Callable[[requests.Response], str]
-) -> requests.Response:
-    """Return the answer to what is asked with a token; when it is refused, with a new one, once."""
-    response = ask(token)
-    return ask(renew(response)) if is_token_refused(response) else response
 
 
 def raise_for(response: requests.Response, username: str | None, doubt: str) -> None:

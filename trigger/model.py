@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from trigger.address import quoted
+
 FINISHED = ("success", "failed")
 
 
@@ -107,6 +109,27 @@ class Run:
     triggered_by: str | None
     queued_at: datetime | None = field(default=None, repr=False)
 
+    @classmethod
+    def read(cls, entry: Mapping[str, Any], ui: str) -> Self:
+        """Return the run that an answer holds; `ui` is the address of the user interface."""
+        dag_id, run_id = entry["dag_id"], entry["dag_run_id"]
+        return cls(
+            dag_id=dag_id,
+            run_id=run_id,
+            state=entry["state"],
+            url=f"{ui}/dags/{quoted(dag_id)}/runs/{quoted(run_id)}",
+            logical_date=read_instant(entry["logical_date"]),
+            data_interval_start=read_instant(entry["data_interval_start"]),
+            data_interval_end=read_instant(entry["data_interval_end"]),
+            run_after=read_instant(entry["run_after"]),
+            start_date=read_instant(entry["start_date"]),
+            end_date=read_instant(entry["end_date"]),
+            conf=entry["conf"] or {},
+            note=entry["note"],
+            triggered_by=entry["triggering_user_name"],
+            queued_at=read_instant(entry["queued_at"]),
+        )
+
     @property
     def finished(self) -> bool:
         """Whether the run has come to an end, good or bad."""
@@ -172,6 +195,18 @@ class Backfill:
     reprocess: str
     created_at: datetime
     completed_at: datetime | None
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Self:
+        return cls(
+            id=entry["id"],
+            dag_id=entry["dag_id"],
+            from_date=datetime.fromisoformat(entry["from_date"]),
+            to_date=datetime.fromisoformat(entry["to_date"]),
+            reprocess=entry["reprocess_behavior"],
+            created_at=datetime.fromisoformat(entry["created_at"]),
+            completed_at=read_instant(entry["completed_at"]),
+        )
 
 
 @dataclass(frozen=True)

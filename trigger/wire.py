@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import requests
 import tenacity
 
 from trigger.address import API, DEFAULT_URL, VERSION, check_url
-from trigger.answers import Bearer, ask_with_token, parse, raise_for, readable
+from trigger.answers import Bearer, is_token_refused, parse, raise_for, readable
 from trigger.errors import ApiUnavailable, NotAllowed, RequestRefused, Transient, WaitTimeout
 from trigger.text import one_line, root_cause
 from trigger.tokens import TokenCache
@@ -23,6 +23,14 @@ Result = TypeVar("Result")
 
 PAGE = 100  # Airflow's own default for the longest page it gives
 OUTAGE = 300.0  # seconds that a wait outlives an API that is down, as in a slow restart
+TRANSIENT = (429, 502, 503, 504)  # the statuses that time may heal
+
+
+class Origin(NamedTuple):
+    """Where the address and the certificates to trust are set, as errors name it to whoever has to mend them."""
+
+    url: str = "--url"
+    ca: str = "--ca"
 
 
 def _within(seconds: float, work: Callable[[], Result]) -> Result:
@@ -42,17 +50,24 @@ def _within(seconds: float, work: Callable[[], Result]) -> Result:
     return outcome.result(seconds)
 
 
-def _backoff(state: tenacity.RetryCallState) -> float:
-    """Wait about twice as long each time, not in step with others, and as long as the server wishes."""
-    error = state.outcome.exception() if state.outcome else None
-    wish = error.retry_after if isinstance(error, Transient) else 0.0
-    return max(wish, (tenacity.wait_exponential(multiplier=0.2, max=4) + tenacity.wait_random(0, 0.5))(state))
+def _backoff(longest: float) -> Callable[[tenacity.RetryCallState], float]:
+    """Wait about twice as long each time, not in step with others, and as long as the server wishes, up to `longest`."""
+    usual = tenacity.wait_exponential(multiplier=0.2, max=4) + tenacity.wait_random(0, 0.5)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        wish = error.retry_after if isinstance(error, Transient) else 0.0
+        return max(min(wish, longest), usual(state))
+
+    return wait
 
 
 class Wire:
     """The way to one API server: a session, who asks there, and how long a server that is down is tried.
 
-    The arguments are those of AirflowClient. Every method raises a TriggerError.
+    The first arguments are those of AirflowClient. `attempts` tries each request so many times, for `connect_timeout`
+    seconds each, instead of for so long in all. `session` is one that its maker configured, for TLS or a proxy.
+    `transient` are the statuses that are tried again. `origin` is what errors name. Every method raises a TriggerError.
     """
 
     def __init__(
@@ -67,6 +82,10 @@ class Wire:
         cache: bool = True,
         ask_password: Callable[[], str] | None = None,
         trace: Callable[[str], None] = lambda _: None,
+        attempts: int | None = None,
+        session: requests.Session | None = None,
+        transient: Collection[int] = TRANSIENT,
+        origin: Origin = Origin(),  # noqa: B008 (it can't be changed)
     ) -> None:
         self.url = check_url(url)
         self.username = username
@@ -81,9 +100,15 @@ class Wire:
         self._deadline: float | None = None  # of a wait, by the monotonic clock
         self._trace = trace
         self._cache = TokenCache() if cache else None
-        self._session = requests.Session()
+        self._attempts = attempts
+        self._transient = transient
+        self._origin = origin
+        if session is None:
+            session = requests.Session()
+            session.headers["User-Agent"] = f"trigger_script/{VERSION}"
+        self._session = session
         # Passed with each request: requests lets REQUESTS_CA_BUNDLE win over a session's own setting.
-        self._verify: bool | str = True if ca is None else str(ca)
+        self._verify = None if ca is None else str(ca)
         if ca is not None and not Path(ca).is_file():
             raise RequestRefused(f"there is no file {str(ca)!r} of certificates to trust")
 
@@ -158,7 +183,7 @@ class Wire:
         root: str = API,
     ) -> Result:
         """Return what `read` makes of the answer; with `once`, what may have arrived is not sent again."""
-        doubt = "is --url right?" if root == API else f"is there a service at {self.url}{root}?"
+        doubt = f"is {self._origin.url} right?" if root == API else f"is there a service at {self.url}{root}?"
         response = self.answer(method, f"{root}{path}", query=query, body=body, once=once)
         raise_for(response, self.username, doubt)
         try:
@@ -187,7 +212,8 @@ class Wire:
         def ask(token: str) -> requests.Response:
             return self.send(method, f"{self.url}{path}", query=query, body=body, token=token, once=once)
 
-        return ask_with_token(ask, self.token(), self._renew_token)
+        response = ask(self.token())
+        return ask(self._renew_token(response)) if is_token_refused(response) else response
 
     def send(
         self,
@@ -208,7 +234,7 @@ class Wire:
         def attempt() -> requests.Response:
             began = time.monotonic()
             # Whatever is left, a healthy server on a busy machine must have the time to answer.
-            remaining = max(2.0, until - began)
+            remaining = patience if self._attempts else max(2.0, until - began)
 
             def ask() -> requests.Response:
                 return self._session.request(
@@ -217,7 +243,7 @@ class Wire:
                     params=query,
                     json=body,
                     auth=Bearer(token),
-                    headers={"Accept": "application/json", "User-Agent": f"trigger_script/{VERSION}"},
+                    headers={"Accept": "application/json"},
                     # An address that swallows packets leaves time to try it again.
                     timeout=(min(5.0, remaining), remaining),
                     verify=self._verify,
@@ -228,7 +254,7 @@ class Wire:
                 response = _within(remaining, ask)
             except requests.exceptions.SSLError as error:
                 raise ApiUnavailable(
-                    f"{self.url} can't be trusted: {root_cause(error)}; --ca names the certificates to trust"
+                    f"{self.url} can't be trusted: {root_cause(error)}; {self._origin.ca} names the certificates to trust"
                 ) from None
             except (
                 requests.ConnectionError,
@@ -248,8 +274,10 @@ class Wire:
             )
             if 300 <= response.status_code < 400:
                 target = response.headers.get("Location", "nowhere")
-                raise ApiUnavailable(f"{response.url} sends on to {target}; give the final address as --url")
-            if response.status_code in (429, 502, 503, 504):
+                raise ApiUnavailable(
+                    f"{response.url} sends on to {target}; give the final address as {self._origin.url}"
+                )
+            if response.status_code in self._transient:
                 wish = response.headers.get("Retry-After", "")
                 raise Transient(
                     f"{self.url} answered {response.status_code}: {readable(response)}",
@@ -259,10 +287,15 @@ class Wire:
 
         if once:
             return attempt()
+        stop = (
+            tenacity.stop_after_attempt(self._attempts)
+            if self._attempts
+            else tenacity.stop_before_delay(patience)
+        )
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Transient),
-            stop=tenacity.stop_before_delay(patience),
-            wait=_backoff,
+            stop=stop,
+            wait=_backoff(patience),
             reraise=True,
         )(attempt)
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from local.deployment.settings import Settings
+from local.waiting import until
 from trigger.answers import readable
 from trigger.errors import TriggerError
 from trigger.wire import Wire
@@ -94,18 +95,16 @@ class AirflowApi:
 
         `check` is called while waiting, to raise when waiting has become pointless.
         """
-        deadline = time.monotonic() + timeout
-        while not self._is_ready(dag_id):
-            check()
-            if time.monotonic() > deadline:
-                errors = [
-                    f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
-                    for error in self.call("GET", "/api/v2/importErrors")["import_errors"]
-                ]
-                raise ApiError(
-                    f"DAG {dag_id} is not there after {timeout:g} s; {'; '.join(errors) or 'no import errors'}"
-                )
-            time.sleep(0.5)
+        try:
+            until(lambda: self._is_ready(dag_id), timeout, dag_id, check=check, pause=0.5)
+        except TimeoutError:
+            errors = [
+                f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
+                for error in self.call("GET", "/api/v2/importErrors")["import_errors"]
+            ]
+            raise ApiError(
+                f"DAG {dag_id} is not there after {timeout:g} s; {'; '.join(errors) or 'no import errors'}"
+            ) from None
         self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
     def _is_ready(self, dag_id: str) -> bool:
@@ -149,16 +148,18 @@ class AirflowApi:
 
     def wait(self, dag_id: str, run_id: str, timeout: float, check: Callable[[], None] = lambda: None) -> Run:
         """Return the run once it has ended, whatever its state. Raises ApiError when it doesn't in time."""
-        began = time.monotonic()
-        while True:
+        seen = "of an unknown state"
+
+        def ended() -> Run | None:
+            nonlocal seen
             run = _run(self.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"))
-            if run.state in FINISHED:
-                return run
-            check()
-            waited = time.monotonic() - began
-            if waited > timeout:
-                raise ApiError(f"run {run_id} of {dag_id} is still {run.state} after {timeout:g} s")
-            pause(waited)
+            seen = run.state
+            return run if run.state in FINISHED else None
+
+        try:
+            return until(ended, timeout, run_id, check=check, pause=pause)
+        except TimeoutError:
+            raise ApiError(f"run {run_id} of {dag_id} is still {seen} after {timeout:g} s") from None
 
 
 def pause(waited: float) -> None:

@@ -6,17 +6,16 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 from dotenv import dotenv_values
 
 from local.servers.server import free_port
-from tests.rest import token
+from local.waiting import until
+from tests.rest import Rest
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = ("UI_PORT", "CLICKHOUSE_PORT", "FLOWER_PORT", "PROMETHEUS_PORT")
@@ -131,18 +130,13 @@ class Deployment:
         ).stdout.strip()
 
     @cached_property
-    def _client(self) -> httpx.Client:
-        return httpx.Client(base_url=f"{self.url}/api/v2", timeout=30)
+    def _admin(self) -> Rest:
+        return Rest(self.url, "admin", self.secrets["ADMIN_PASSWORD"])
 
     def api(self, method: str, path: str, **request: Any) -> Any:
-        """Return what the API answers to the admin, who logs in again after a restart."""
-        for again in (True, False):
-            answer = self._client.request(method, path, **request)
-            if answer.status_code != httpx.codes.UNAUTHORIZED or not again:
-                break
-            password = self.secrets["ADMIN_PASSWORD"]
-            self._client.headers["Authorization"] = f"Bearer {token(self.url, 'admin', password)}"
-        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        """Return what the API answers to the admin."""
+        answer = self._admin.request(method, path, **request)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()
 
     def unpause(self, *dags: str) -> None:
@@ -192,13 +186,9 @@ class Deployment:
         return list(self.api("GET", f"/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"])
 
 
-def wait(what: Callable[[], Found], seconds: float, name: str) -> Found:
-    """Return the first answer that is true. Fails after so many seconds, and names what never came."""
-    end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, f"{name} did not come in {seconds} s"
-        time.sleep(1)
-    return found
+def wait(what: Callable[[], Found], seconds: float, name: str | Callable[[], object]) -> Found:
+    """Return the first answer that is true. Raises TimeoutError after so many seconds, and names what never came."""
+    return until(what, seconds, name, pause=1)
 
 
 def _files() -> Iterable[str]:

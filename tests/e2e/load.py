@@ -12,7 +12,7 @@ from datetime import datetime
 from threading import Event, Thread
 from typing import Any
 
-import httpx
+import requests
 
 from include.conventions.queues import Queue
 from local.deployment.api import AirflowApi
@@ -20,6 +20,7 @@ from local.deployment.stack import Deployment
 from local.waiting import until
 from tests import rest
 from tests.e2e.runs import broker, gates
+from trigger.errors import TriggerError
 
 DAG_ID = "executar_tarefa"
 PAGE = 100
@@ -32,11 +33,11 @@ class Probe:
     seconds: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    def ask(self, client: httpx.Client) -> None:
+    def ask(self, client: rest.Rest) -> None:
         began = time.monotonic()
         try:
             client.get(f"/dags/{DAG_ID}/dagRuns", params={"limit": 1}).raise_for_status()
-        except httpx.HTTPError as error:
+        except (requests.HTTPError, TriggerError) as error:
             self.failures.append(repr(error))
         self.seconds.append(time.monotonic() - began)
 

@@ -162,7 +162,7 @@ def test_the_client_knows_what_airflow_answers(deployment: Deployment, airflow: 
                 api.start(f"{run_id}1", {"tarefa": "hello_world.gone"}, "")
             with pytest.raises(RefusedError, match='queue "urgent" is not there'):
                 api.start(f"{run_id}2", {"tarefa": TASK, "queue": "urgent"}, "")
-            with pytest.raises(UnusableError, match="no token for agendador"):
+            with pytest.raises(UnusableError, match="does not know 'agendador' with this password"):
                 Api(session, settings.url, "agendador", "wrong").start(run_id, {"tarefa": TASK}, "")
         finally:
             with rest.admin(settings) as admin:

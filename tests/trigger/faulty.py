@@ -1,6 +1,7 @@
-"""A way to the real API that breaks where a test says so.
+"""An API server on loopback that breaks where a test says so.
 
-What it isn't told to break goes to the API server and back unchanged.
+What it isn't told to break is answered by what stands behind it: the real API (`Upstream`), or recorded answers
+(tests/trigger/recorded.py).
 """
 
 from __future__ import annotations
@@ -29,6 +30,17 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a client asked."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Ask = Callable[[Request], Answer]
 Fault = Callable[["Handler", Callable[[], Answer]], "Answer | None"]
 
 
@@ -93,9 +105,11 @@ class Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
-        self.server.requests.append(Request(self.command, self.path, dict(self.headers), body))
+        request = Request(self.command, self.path, dict(self.headers), body)
+        self.server.requests.append(request)
         fault = self.server.next_fault(self.command, self.path)
-        given = self._ask(body) if fault is None else fault(self, lambda: self._ask(body))
+        ask = self.server.ask
+        given = ask(request) if fault is None else fault(self, lambda: ask(request))
         if given is None:
             self.close_connection = True
             return
@@ -108,36 +122,38 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _handle
 
-    def _ask(self, body: bytes) -> Answer:
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
-        asked = self.server.upstream.request(self.command, self.path, headers=headers, content=body)
-        kept = {name: value for name, value in asked.headers.items() if name.lower() not in HOP_BY_HOP}
-        return Answer(asked.status_code, asked.content, kept)
-
     def log_message(self, format: str, *arguments: Any) -> None:
         """Say nothing."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a client asked."""
+class Upstream:
+    """The API server of this address."""
 
-    method: str
-    path: str
-    headers: dict[str, str]
-    body: bytes
+    def __init__(self, url: str) -> None:
+        self._client = httpx.Client(base_url=url, timeout=60)
+
+    def __call__(self, request: Request) -> Answer:
+        """Ask it, and return its answer unchanged."""
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        asked = self._client.request(request.method, request.path, headers=headers, content=request.body)
+        kept = {name: value for name, value in asked.headers.items() if name.lower() not in HOP_BY_HOP}
+        return Answer(asked.status_code, asked.content, kept)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
 
 class Faulty(ThreadingHTTPServer):
-    """The way to an API server, on a loopback port; a context manager. `requests` holds what was asked."""
+    """The server; a context manager. `ask` answers, `requests` holds what was asked."""
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, upstream: str, certificate: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, ask: Ask, certificate: tuple[Path, Path] | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.server_address[1]}"
-        self.upstream = httpx.Client(base_url=upstream, timeout=60)
+        self.ask = ask
         self.requests: list[Request] = []
         self.closing = threading.Event()
         self._planned: list[tuple[str, str, list[Fault]]] = []
@@ -180,4 +196,3 @@ class Faulty(ThreadingHTTPServer):
         self.closing.set()
         self.shutdown()
         self.server_close()
-        self.upstream.close()

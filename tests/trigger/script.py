@@ -1,4 +1,4 @@
-"""trigger_script.py as its users run it: in a pipe, or on a terminal that somebody types at."""
+"""trigger_script.py as its users run it: in this process, in one of its own with pipes, or on a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import termios
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from unittest import mock
 import psutil
 
 import trigger_script
+from local.waiting import until
 
 # Long enough for a busy machine; a test that waits this long has failed.
 PATIENCE = 120.0
@@ -63,16 +63,8 @@ class Script:
         """Return the argument vector of a call."""
         return [sys.executable, str(self.path), *map(str, arguments)]
 
-    def start(self, *arguments: str | Path, stdin: str = "") -> Call:
-        """Start a call in pipes, without a terminal; `stdin` is all there is to read."""
-        return Call(self, [str(argument) for argument in arguments], stdin)
-
     def __call__(self, *arguments: str | Path, stdin: str = "") -> Done:
-        """Call the script and return how it ended."""
-        return self.start(*arguments, stdin=stdin).finish()
-
-    def inside(self, *arguments: str, stdin: str = "") -> Done:
-        """Call it in this process: for many cases of which only what is said matters, at no interpreter's start each."""
+        """Call it in this process and return how it ended: as in pipes, at no interpreter's start."""
         streams = {
             "stdin": io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"),
             "stdout": io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True),
@@ -83,17 +75,27 @@ class Script:
             mock.patch.multiple(sys, **streams),
             contextlib.chdir(self.path.parent),
         ):
-            code = trigger_script.main(arguments)
+            code = trigger_script.main([str(argument) for argument in arguments])
         out, err = (streams[name].buffer.getvalue().decode() for name in ("stdout", "stderr"))
+        assert "error: unexpected " not in err, err
         return Done(code, out, err)
 
+    def each(self, **calls: tuple[str | Path, ...]) -> dict[str, Done]:
+        """Call it with each of several argument lists; return how each ended, by name."""
+        return {name: self(*call) for name, call in calls.items()}
+
+    def start(self, *arguments: str | Path, stdin: str = "") -> Call:
+        """Start a process in pipes, without a terminal; `stdin` is all there is to read."""
+        return Call(self, [str(argument) for argument in arguments], stdin)
+
+    def process(self, *arguments: str | Path, stdin: str = "") -> Done:
+        """Call it in a process of its own and return how that ended."""
+        return self.start(*arguments, stdin=stdin).finish()
+
     def together(self, **calls: tuple[str | Path, ...]) -> dict[str, Done]:
-        """Call the script with several argument lists at once; return how each ended, by name."""
-        with ThreadPoolExecutor(len(calls)) as pool:
-            started: dict[str, Future[Done]] = {
-                name: pool.submit(self, *call) for name, call in calls.items()
-            }
-            return {name: one.result() for name, one in started.items()}
+        """Call it with several argument lists at once, each in a process; return how each ended, by name."""
+        started = {name: self.start(*call) for name, call in calls.items()}
+        return {name: one.finish() for name, one in started.items()}
 
     def terminal(self, *arguments: str | Path, columns: int = 60, piped: bool = False) -> Terminal:
         """Start a call on a terminal; its standard output goes elsewhere when `piped`."""
@@ -142,12 +144,13 @@ class Call:
 
     def expect(self, text: str) -> None:
         """Wait until this text was written to standard error."""
-        deadline = time.monotonic() + PATIENCE
-        while text not in self.err:
-            if self._process.poll() is not None or time.monotonic() > deadline:
+
+        def ended() -> None:
+            if self._process.poll() is not None:
                 done = self.finish()
                 assert text in done.err, done
-            time.sleep(0.05)
+
+        until(lambda: text in self.err, PATIENCE, lambda: f"{text!r} in {self.err}", check=ended, pause=0.05)
 
     def interrupt(self) -> None:
         """Send what Ctrl-C sends."""
@@ -221,10 +224,8 @@ class Terminal:
 
     def interrupt(self) -> None:
         """Press Ctrl-C, once the call waits for somebody; between prompt and read, Python would wait for one more."""
-        deadline = time.monotonic() + PATIENCE
-        while psutil.Process(self.process.pid).status() != psutil.STATUS_SLEEPING:
-            assert time.monotonic() < deadline, self.text
-            time.sleep(0.05)
+        process = psutil.Process(self.process.pid)
+        until(lambda: process.status() == psutil.STATUS_SLEEPING, PATIENCE, lambda: self.text, pause=0.05)
         os.write(self._end, b"\x03")
 
     def finish(self) -> int:

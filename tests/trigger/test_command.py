@@ -11,7 +11,8 @@ import sys
 import pytest
 from rich.cells import cell_len
 
-from tests.trigger.script import Script
+from local.servers.server import free_port
+from tests.trigger.script import PATIENCE, Script
 from trigger import single
 
 USAGE = {
@@ -33,7 +34,7 @@ USAGE = {
 @pytest.fixture(scope="module")
 def usage(alone: Script):
     """How each call that makes no sense ends."""
-    return alone.together(**{name: arguments for name, (arguments, _) in USAGE.items()})
+    return alone.each(**{name: arguments for name, (arguments, _) in USAGE.items()})
 
 
 @pytest.mark.parametrize("name", USAGE)
@@ -47,13 +48,49 @@ def test_a_call_that_makes_no_sense_is_refused_before_anybody_is_asked(usage, na
 
 
 def test_help_and_version(alone: Script):
-    done = alone.together(help=("--help",), short=("-h",), version=("--version",))
+    done = alone.each(help=("--help",), short=("-h",), version=("--version",))
     assert [(one.code, one.err) for one in done.values()] == [(0, "")] * 3
     assert done["help"].out == done["short"].out
     assert max(map(cell_len, done["help"].out.splitlines())) <= 110
     for said in ("Examples:", "--dag-id etl_vendas", "Exit codes: 0 done", "AIRFLOW_API_URL"):
         assert said in done["help"].out
     assert done["version"].out.startswith("trigger_script.py ")
+
+
+def test_a_process_ends_with_the_code_of_its_kind_of_end(script: Script, alone: Script):
+    wait = ("--wait", "--interval", "0.1", "--timeout", "0.1")
+    codes = {
+        0: script.start("--list", "--tag", "fast", "-o", "plain"),
+        1: script.start("--dag-id", "failing", "--watch", "fails"),
+        2: script.start("--lst"),
+        3: script.start("--dag-id", "quik"),
+        4: script.having(AIRFLOW_PASSWORD="wrong").start("--list"),
+        5: alone.start(
+            "--list", "--url", f"http://127.0.0.1:{free_port()}", "--token", "x", "--connect-timeout", "0.2"
+        ),
+        6: script.start("--dag-id", "quick", "--run-id", "slow", *wait),
+    }
+    done = {code: one.finish() for code, one in codes.items()}
+    assert {code: one.code for code, one in done.items()} == {code: code for code in codes}
+    assert done[0].out.startswith("quick\t")
+    assert all(not one.out for code, one in done.items() if code > 1)
+
+
+def test_a_pipe_that_is_closed_early_ends_it_quietly(script: Script):
+    process = subprocess.Popen(
+        script.command("--list", "-o", "json"),
+        env=dict(script.environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "[\n"
+    # Three hundred DAGs are more than a pipe holds.
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait(PATIENCE) == 0
 
 
 def complete(script: Script, *words: str) -> list[str]:
@@ -63,7 +100,7 @@ def complete(script: Script, *words: str) -> list[str]:
         COMP_WORDS=" ".join(("trigger_script.py", *words)),
         COMP_CWORD=str(len(words)),
     )
-    done = asking()
+    done = asking.process()
     assert (done.code, done.err) == (0, "")
     return [line.split(",", 1)[1] for line in done.out.splitlines() if line]
 

@@ -18,7 +18,7 @@ def confs(script: Script) -> dict[str, dict[str, object]]:
     folder = script.path.parent
     (folder / "conf.json").write_text(TEXT)
     planned = ("--dag-id", "described", "--dry-run", "--output", "json")
-    done = script.together(
+    done = script.each(
         string=(*planned, "--conf", TEXT),
         # As a shell without quotes around the object hands it over, in the middle and at the end.
         tokens=("--dag-id", "described", "--conf", *TEXT.split(), "--dry-run", "--output", "json"),
@@ -88,9 +88,7 @@ REFUSED = {
 def refused(script: Script):
     """How each bad conf was refused."""
     (script.path.parent / "conf.json").write_text(TEXT)
-    return script.together(
-        **{name: ("--dag-id", "described", *given) for name, (given, _) in REFUSED.items()}
-    )
+    return script.each(**{name: ("--dag-id", "described", *given) for name, (given, _) in REFUSED.items()})
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -110,7 +108,7 @@ def test_no_bad_conf_made_a_run(refused, run_ids):
 def test_what_a_file_holds_is_named_by_the_file(script):
     (script.path.parent / "wrong.json").write_text('{"dia":\n  "2026-01-01",\n}')
     (script.path.parent / "latin.json").write_bytes(b'{"dia": "S\xe3o"}')
-    done = script.together(
+    done = script.each(
         wrong=("--dag-id", "described", "--conf", "@wrong.json"),
         latin=("--dag-id", "described", "--file", "latin.json"),
     )

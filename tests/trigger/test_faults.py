@@ -121,7 +121,7 @@ def test_an_api_that_is_silent_is_given_up(through, faulty):
 
 def test_nobody_at_home_is_given_up(alone):
     away = alone.having(AIRFLOW_USERNAME="ana", AIRFLOW_PASSWORD="secret-word")
-    done = away.together(
+    done = away.each(
         closed=("--list", "--url", f"http://127.0.0.1:{free_port()}", "--connect-timeout", "1"),
         unknown=("--list", "--url", "http://nowhere.invalid", "--connect-timeout", "1"),
     )
@@ -190,29 +190,6 @@ def test_a_run_that_nobody_confirmed_is_named(through, faulty, run_ids):
     assert done.code == 5
     assert "--watch unconfirmed" in done.err
     assert run_ids("quick") - before == {"unconfirmed"}
-
-
-def test_a_lost_answer_makes_no_second_backfill(through, faulty, admin):
-    asked = (
-        "--dag-id",
-        "nightly",
-        "--backfill",
-        "--inicio",
-        "2025-03-10T00:00:00Z",
-        "--fim",
-        "2025-03-11T00:00:00Z",
-    )
-    for backfill in admin.get("/backfills", params={"dag_id": "nightly"}).json()["backfills"]:
-        if backfill["completed_at"] is None:
-            admin.put(f"/backfills/{backfill['id']}/cancel")
-    faulty.breaks("POST", "/backfills$", lost)
-    done = through(*asked, "--yes", "-o", "json")
-    assert done.code == 0, done.err
-    runs = admin.get(
-        "/dags/nightly/dagRuns", params={"logical_date_gte": "2025-03-10T00:00:00Z", "run_type": "backfill"}
-    )
-    assert runs.json()["total_entries"] == 1
-    assert len(faulty.asked("POST", "/backfills$")) == 1
 
 
 def test_a_wait_outlives_what_time_heals(through, faulty):

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 import stat
-import time
 from pathlib import Path
 from typing import Any
 
 import httpx
-import jwt
 import pytest
 
-from tests import rest
 from tests.trigger import certificate
-from tests.trigger.conftest import User
 from tests.trigger.faulty import Faulty, answer, echo
+from tests.trigger.recorded import Airflow
 from tests.trigger.script import Done, Script
+from tests.trigger.users import User
 
 ASKED = ("--list", "--tag", "fast", "-o", "plain")
 
 
 @pytest.fixture
-def nobody(alone: Script, tmp_path: Path, deployment) -> Script:
+def nobody(alone: Script, tmp_path: Path, url: str) -> Script:
     """The script with an address, a home and a cache of its own, and no user."""
-    return alone.having(HOME=tmp_path, AIRFLOW_API_URL=deployment.settings.url)
+    return alone.having(HOME=tmp_path, AIRFLOW_API_URL=url)
 
 
 @pytest.fixture
@@ -34,21 +32,15 @@ def somebody(nobody: Script, viewer: User) -> Script:
 
 
 @pytest.fixture(scope="module")
-def token(deployment, viewer: User) -> str:
+def token(airflow: Airflow, viewer: User) -> str:
     """A token that is good."""
-    return rest.token(deployment.settings.url, viewer.name, viewer.password)
+    return airflow.token(viewer.name)
 
 
 @pytest.fixture(scope="module")
-def expired(deployment, token: str) -> str:
-    """The same token as it is after its end."""
-    secret = deployment.settings.jwt_secret
-    claims = jwt.decode(token, options={"verify_signature": False})
-    past = int(time.time()) - 3600
-    header = jwt.get_unverified_header(token)
-    return jwt.encode(
-        {**claims, "exp": past, "nbf": past - 60, "iat": past - 60}, secret, header["alg"], header
-    )
+def expired(airflow: Airflow, viewer: User) -> str:
+    """The same as it is after its end."""
+    return airflow.token(viewer.name, age=7200)
 
 
 def cached(home: Path) -> list[Path]:
@@ -103,7 +95,7 @@ def test_a_wrong_password_after_a_good_one_is_wrong(somebody):
 
 
 @pytest.mark.parametrize("broken", ["expired", "malformed"])
-def test_a_kept_token_that_ended_is_renewed(somebody, faulty, tmp_path, expired, token, broken, deployment):
+def test_a_kept_token_that_ended_is_renewed(somebody, faulty, tmp_path, expired, token, broken):
     """Also one whose end the script can't see: the server's clock, or its key, may be another."""
     way = somebody.having(AIRFLOW_API_URL=faulty.url)
     assert way(*ASKED).code == 0
@@ -121,12 +113,12 @@ def test_a_kept_token_that_ended_is_renewed(somebody, faulty, tmp_path, expired,
     assert len(faulty.asked("POST", "/auth/token")) == 2
 
 
-def test_a_token_that_ends_while_it_is_used_is_renewed(somebody, faulty, deployment, expired, token):
+def test_a_token_that_ends_while_it_is_used_is_renewed(somebody, faulty, url, expired):
     headers = {"Authorization": f"Bearer {expired}"}
-    refusal = httpx.get(f"{deployment.settings.url}/api/v2/dags", headers=headers)
+    refusal = httpx.get(f"{url}/api/v2/dags", headers=headers)
     assert (refusal.status_code, refusal.json()["detail"]) == (401, "Token Expired")
     headers = {"Authorization": "Bearer a.b.c"}
-    forbidden = httpx.get(f"{deployment.settings.url}/api/v2/dags", headers=headers)
+    forbidden = httpx.get(f"{url}/api/v2/dags", headers=headers)
     assert (forbidden.status_code, forbidden.json()["detail"]) == (403, "Invalid JWT token")
     way = somebody.having(AIRFLOW_API_URL=faulty.url)
     for given in (refusal, forbidden):
@@ -155,29 +147,6 @@ def test_a_given_token_is_used_as_it_is(nobody, token, expired, operator):
     assert "Token Expired" in done["expired"].err
     assert "Invalid JWT token" in done["malformed"].err
     assert not [name for name, one in done.items() if token in one.err or expired in one.err]
-
-
-def test_who_may_only_look_may_not_trigger(somebody, run_ids):
-    before = run_ids("quick")
-    done = somebody("--dag-id", "quick")
-    assert done.code == 4
-    [line] = done.err.splitlines()
-    assert "Forbidden" in line
-    assert somebody.environment["AIRFLOW_USERNAME"] in line
-    assert run_ids("quick") == before
-
-
-def test_the_simple_auth_manager_knows_its_own_users(nobody, simple, run_ids):
-    at = nobody.having(AIRFLOW_API_URL=simple.url)
-    ana = at.having(AIRFLOW_USERNAME=simple.admin.name, AIRFLOW_PASSWORD=simple.admin.password)
-    rui = at.having(AIRFLOW_USERNAME=simple.viewer.name, AIRFLOW_PASSWORD=simple.viewer.password)
-    good = ana("--dag-id", "quick", "--run-id", "by-ana", "-o", "json")
-    assert good.code == 0, good.err
-    assert good.json()["triggered_by"] == simple.admin.name
-    assert "by-ana" in run_ids("quick")
-    assert rui(*ASKED).code == 0
-    assert rui("--dag-id", "quick").code == 4
-    assert rui.having(AIRFLOW_PASSWORD="wrong")(*ASKED).code == 4
 
 
 def test_without_anybody_it_says_what_to_give(nobody, viewer):
@@ -242,9 +211,8 @@ class Profiles:
         self.path.chmod(0o600)
 
 
-def test_profiles_say_where_and_who(nobody, viewer, token, deployment, tmp_path):
+def test_profiles_say_where_and_who(nobody, viewer, token, url, tmp_path):
     profiles = Profiles(nobody, tmp_path / "profiles.toml")
-    url = deployment.settings.url
     user = {"url": url, "username": viewer.name, "password": viewer.password}
     profiles.write(default=user, token={"url": url, "token": token}, wrong={**user, "password": "wrong"})
     script = profiles.script
@@ -287,11 +255,9 @@ def test_profiles_that_make_no_sense_are_refused(nobody, tmp_path, text, said):
     assert said in line
 
 
-def test_a_profiles_secrets_go_to_its_own_address_only(nobody, viewer, deployment, faulty, tmp_path):
+def test_a_profiles_secrets_go_to_its_own_address_only(nobody, viewer, url, faulty, tmp_path):
     profiles = Profiles(nobody, tmp_path / "profiles.toml")
-    profiles.write(
-        default={"url": deployment.settings.url, "username": viewer.name, "password": viewer.password}
-    )
+    profiles.write(default={"url": url, "username": viewer.name, "password": viewer.password})
     done = profiles.script(*ASKED, "--url", faulty.url)
     assert done.code == 4
     assert not [one for one in faulty.requests if viewer.password.encode() in one.body]

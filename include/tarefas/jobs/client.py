@@ -1,24 +1,23 @@
 """The one thing that jobs ask of Airflow: runs of `executar_tarefa`, over its REST API.
 
 The connection's address, TLS and proxies are the business of whoever makes the `requests.Session`; Airflow's HttpHook
-does that well. What it does not know is here: a token for a password, a new one when that has expired, and what each
-answer means for a run that must not be started twice.
+does that well. Tokens and retries are those of `trigger.wire`. What each answer means for a run that must not be started
+twice is here.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import Enum
 from typing import Any
 
 import requests
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from trigger.answers import Bearer, ask_with_token, readable
-
-log = logging.getLogger(__name__)
+from trigger.answers import parse, readable
+from trigger.errors import Transient, TriggerError
+from trigger.wire import Origin, Wire
 
 DAG = "executar_tarefa"
 PATH = f"/api/v2/dags/{DAG}"
@@ -61,29 +60,31 @@ class Api:
         timeout: timedelta = timedelta(seconds=5),
         attempts: int = 2,
     ) -> None:
-        """Take the API server's address and a login; `timeout` bounds each wait for an answer."""
-        self._session = session
-        self._url = url.rstrip("/")
-        self._login = {"username": user, "password": password}
-        self._timeout = timeout.total_seconds()
-        self._token: str | None = None
-        self._retrying = Retrying(
-            retry=retry_if_exception_type(AwayError),
-            stop=stop_after_attempt(attempts),
-            wait=wait_random_exponential(multiplier=0.2, max=2),
-            reraise=True,
-        )
+        """Take the API server's address and a login; `timeout` bounds each wait for an answer. Raises UnusableError."""
+        self._user = user
+        with _explained():
+            self._wire = Wire(
+                url,
+                username=user,
+                password=password,
+                connect_timeout=timeout.total_seconds(),
+                attempts=attempts,
+                session=session,
+                transient=PASSING,
+                cache=False,
+                origin=Origin("the host", "`verify` in the extra"),
+            )
 
     def start(self, run_id: str, conf: dict[str, Any], note: str) -> Outcome:
         """Start a run, unless one of this id is there. Raises RefusedError, AwayError, UnusableError."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf, "note": note}
-        answer = self._retrying(self._ask, "POST", f"{PATH}/dagRuns", json=body)
+        answer = self._ask("POST", f"{PATH}/dagRuns", body=body)
         if answer.status_code == 409:
             return Outcome.THERE
         if answer.ok:
             # Anything may say 200: a login page, a proxy that means well.
             if _json(answer).get("dag_run_id") != run_id:
-                raise UnusableError(f"{self._url} answers, but not like Airflow ({CONNECTION})")
+                raise UnusableError(f"{self._wire.url} answers, but not like Airflow ({CONNECTION})")
             return Outcome.STARTED
         if answer.status_code == 400 and self._is_broken():
             raise UnusableError(f"the DAG {DAG} has an import error: {_said(answer)}")
@@ -96,7 +97,7 @@ class Api:
         for first in range(0, len(wanted), BATCH):
             batch = wanted[first : first + BATCH]
             query = {"run_id_prefix_pattern": "|".join(batch), "limit": 2 * BATCH}
-            answer = self._retrying(self._ask, "GET", f"{PATH}/dagRuns", params=query)
+            answer = self._ask("GET", f"{PATH}/dagRuns", query=query)
             if not answer.ok:
                 raise UnusableError(f"Airflow does not list the runs of {DAG}: {_said(answer)}")
             runs = {run["dag_run_id"]: run["state"] for run in _json(answer).get("dag_runs", [])}
@@ -104,49 +105,31 @@ class Api:
         return found
 
     def _is_broken(self) -> bool:
-        return bool(_json(self._retrying(self._ask, "GET", PATH)).get("has_import_errors"))
+        return bool(_json(self._ask("GET", PATH)).get("has_import_errors"))
 
     def _ask(self, method: str, path: str, **request: Any) -> requests.Response:
-        """Return the answer to a request with a valid token."""
-
-        def ask(token: str) -> requests.Response:
-            return self._send(method, path, auth=Bearer(token), **request)
-
-        answer = ask_with_token(ask, self._token or self._log_in(), lambda _: self._log_in())
+        """Return the answer to a request, if it can be one about runs."""
+        with _explained():
+            answer = self._wire.answer(method, path, **request)
         if answer.status_code in (401, 403, 404):
-            raise UnusableError(
-                f"{method} {path} as {self._login['username']} ({CONNECTION}): {_said(answer)}"
-            )
+            raise UnusableError(f"{method} {path} as {self._user} ({CONNECTION}): {_said(answer)}")
         return answer
 
-    def _log_in(self) -> str:
-        answer = self._send("POST", "/auth/token", auth=Bearer(None), json=self._login)
-        token = _json(answer).get("access_token")
-        if not answer.ok or not isinstance(token, str):
-            said = f"{answer.status_code}" if answer.ok else _said(answer)
-            raise UnusableError(f"no token for {self._login['username']} ({CONNECTION}): {said}")
-        self._token = token
-        return token
 
-    def _send(self, method: str, path: str, **request: Any) -> requests.Response:
-        try:
-            answer = self._session.request(
-                method, f"{self._url}{path}", timeout=self._timeout, allow_redirects=False, **request
-            )
-        except requests.RequestException as error:
-            raise AwayError(f"{self._url} does not answer: {type(error).__name__}") from None
-        if answer.status_code in PASSING:
-            raise AwayError(f"{method} {path}: {_said(answer)}")
-        if answer.is_redirect:
-            raise UnusableError(
-                f"{self._url} leads elsewhere, to {answer.headers['Location']} ({CONNECTION})"
-            )
-        return answer
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the errors of the wire into those of this file."""
+    try:
+        yield
+    except Transient as error:
+        raise AwayError(str(error)) from None
+    except TriggerError as error:
+        raise UnusableError(f"{error} ({CONNECTION})") from None
 
 
 def _json(answer: requests.Response) -> dict[str, Any]:
     try:
-        body = answer.json()
+        body = parse(answer)
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}

@@ -23,11 +23,11 @@ def name(automations):
     """A name that no other job has; the job is removed in the end."""
     name = f"cli-{secrets.token_hex(4)}"
     yield name
-    automations.inside("jobs", "remove", name)
+    automations("jobs", "remove", name)
 
 
 def names(script: Script) -> set[str]:
-    return {job["name"] for job in script.inside("jobs", "list", "-o", "json").json()}
+    return {job["name"] for job in script("jobs", "list", "-o", "json").json()}
 
 
 def test_a_job_from_its_making_to_its_end(automations, name):
@@ -46,9 +46,9 @@ def test_a_job_from_its_making_to_its_end(automations, name):
     # Midnight there.
     assert "02-29T03:00:00" in job["next_run_at"]
 
-    done = automations.inside("jobs", "pause", name, "-o", "plain")
+    done = automations("jobs", "pause", name, "-o", "plain")
     assert (done.code, done.out.split("\t")[:2]) == (0, [name, "paused"])
-    done = automations.inside("jobs", "resume", name, "-o", "plain")
+    done = automations("jobs", "resume", name, "-o", "plain")
     assert (done.code, done.out.split("\t")[:2]) == (0, [name, "active"])
     done = automations("jobs", "list")
     assert done.code == 0, done.err
@@ -72,10 +72,10 @@ def test_a_lost_answer_and_the_same_job_again(automations, faulty: Faulty, name)
     assert len(faulty.asked("POST", "/scheduler/jobs$")) == 2
     assert [job["enabled"] for job in done.json()] == [False]
     again = {
-        "same": automations.inside(*call),
-        "other": automations.inside(*call, "--queue", "high"),
+        "same": automations(*call),
+        "other": automations(*call, "--queue", "high"),
         # What is left out is the default, not whatever there is.
-        "left out": automations.inside(*plain),
+        "left out": automations(*plain),
     }
     assert again["same"].json() == done.json()
     assert again["other"].code == 2
@@ -109,7 +109,7 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def refused(automations: Script):
     """How each call that makes no sense ended."""
-    return {name: automations.inside("jobs", *call) for name, (call, _, _) in REFUSED.items()}
+    return {name: automations("jobs", *call) for name, (call, _, _) in REFUSED.items()}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -128,11 +128,11 @@ def test_no_refused_job_is_there(refused, automations):
 
 def test_a_near_name_is_suggested_and_a_viewer_may_only_look(automations, viewer, name):
     other = automations.having(AIRFLOW_USERNAME=viewer.name, AIRFLOW_PASSWORD=viewer.password)
-    assert automations.inside("jobs", "add", name, HELLO, *NEVER, "--paused").code == 0
+    assert automations("jobs", "add", name, HELLO, *NEVER, "--paused").code == 0
     # Nothing is changed where one of the names is wrong.
-    done = automations.inside("jobs", "remove", name, name[:-1])
+    done = automations("jobs", "remove", name, name[:-1])
     assert (done.code, done.out) == (3, "")
     assert f"did you mean {name!r}" in done.err
     assert name in names(other)
-    assert other.inside("jobs", "remove", name).code == 4
+    assert other("jobs", "remove", name).code == 4
     assert name in names(automations)

@@ -15,7 +15,7 @@ def waiting(automations, admin):
     mark = secrets.token_hex(4)
     names = {f"{queue}-{number}-{mark}": queue for queue, number in (("low", 1), ("low", 2), ("default", 1))}
     done = {
-        name: automations.inside(
+        name: automations(
             *("enqueue", "send_hello_world", "--queue", queue, "--delay", "9d", "--run-id", name)
         )
         for name, queue in names.items()
@@ -67,8 +67,8 @@ def test_what_waits_for_its_time_stays_unless_it_is_named(waiting, automations, 
 def test_a_queue_that_is_not_there_and_who_may_not(automations, viewer):
     other = automations.having(AIRFLOW_USERNAME=viewer.name, AIRFLOW_PASSWORD=viewer.password)
     done = {
-        "queue": automations.inside("clean-queue", "--queue", "lo", "--yes"),
-        "viewer": other.inside("clean-queue", "--yes"),
+        "queue": automations("clean-queue", "--queue", "lo", "--yes"),
+        "viewer": other("clean-queue", "--yes"),
     }
     assert (done["queue"].code, done["viewer"].code) == (2, 4)
     assert '"lo"' in done["queue"].err

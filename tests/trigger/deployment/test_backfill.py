@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.trigger.faulty import lost
 from tests.trigger.script import Done, Script
 
 DAYS = [f"2025-01-{day:02}" for day in (1, 2, 3)]
@@ -38,7 +39,7 @@ def backfills(admin):
 def before(script: Script, admin, backfills):
     """What is said of backfills that are not made, and how many backfills that made."""
     counts = len(backfills("daily"))
-    done = script.together(
+    done = script.each(
         dry=(*ASKED, "--dry-run", "-o", "json"),
         plain=(*ASKED, "--dry-run", "-o", "plain"),
         # Nobody is there to be asked.
@@ -114,7 +115,7 @@ def test_what_failed_runs_again_and_what_was_well_does_not(after, admin):
 
 def test_what_has_run_is_planned_again_only_where_it_shall_be(after, script, backfills):
     count = len(backfills("daily"))
-    planned = script.together(
+    planned = script.each(
         none=(*ASKED, "--dry-run", "-o", "json"),
         failed=(*ASKED, "--reprocess", "failed", "--dry-run", "-o", "json"),
         completed=(*ASKED, "--reprocess", "completed", "--dry-run", "-o", "json"),
@@ -158,7 +159,7 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def refused(script: Script):
     """How each backfill was refused."""
-    return script.together(**{name: arguments for name, (arguments, _, _) in REFUSED.items()})
+    return script.each(**{name: arguments for name, (arguments, _, _) in REFUSED.items()})
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -202,3 +203,26 @@ def test_one_backfill_of_a_dag_at_a_time(after, script, admin):
         ).json()["total_entries"]
         == 0
     )
+
+
+def test_a_lost_answer_makes_no_second_backfill(after, script, faulty, admin):
+    asked = (
+        "--dag-id",
+        "nightly",
+        "--backfill",
+        "--inicio",
+        "2025-03-10T00:00:00Z",
+        "--fim",
+        "2025-03-11T00:00:00Z",
+    )
+    for backfill in admin.get("/backfills", params={"dag_id": "nightly"}).json()["backfills"]:
+        if backfill["completed_at"] is None:
+            admin.put(f"/backfills/{backfill['id']}/cancel")
+    faulty.breaks("POST", "/backfills$", lost)
+    done = script.having(AIRFLOW_API_URL=faulty.url)(*asked, "--yes", "-o", "json")
+    assert done.code == 0, done.err
+    runs = admin.get(
+        "/dags/nightly/dagRuns", params={"logical_date_gte": "2025-03-10T00:00:00Z", "run_type": "backfill"}
+    )
+    assert runs.json()["total_entries"] == 1
+    assert len(faulty.asked("POST", "/backfills$")) == 1

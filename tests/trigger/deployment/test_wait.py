@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import time
 
 import pytest
 from rich.cells import cell_len
 
+from local.waiting import until
+from tests.trigger.deployment.test_recorded import differing
+from tests.trigger.recorded import RUNS
 from tests.trigger.script import PATIENCE, Script
 
 TASK_KEYS = {"task_id", "map_index", "state", "try_number", "start_date", "end_date", "duration"}
@@ -57,10 +59,14 @@ def test_a_failed_run_is_exit_code_1_with_the_end_of_its_tasks_logs(ended):
     assert "of shelf a" not in done.err
 
 
-def test_mapped_tasks_are_counted(ended, script):
-    again = script("--dag-id", "failing", "--watch", "fails")
-    assert again.code == 1
-    assert re.search(r"count +3/3 1 failed 2 success", again.out), again.out
+def test_its_answers_are_those_that_are_recorded(ended, admin):
+    path = "/dags/failing/dagRuns/fails"
+    tasks = admin.get(f"{path}/taskInstances", params={"order_by": "id"}).json()["task_instances"]
+    log = admin.get(f"{path}/taskInstances/count/logs/1", params={"map_index": 2, "full_content": True})
+    kept = RUNS["failing"]
+    assert differing(admin.get(path).json(), kept["run"]) == []
+    assert differing(tasks, kept["tasks"]) == []
+    assert differing(log.json(), kept["log"]) == []
 
 
 def test_a_retry_shows_and_its_log_is_followed(ended):
@@ -74,7 +80,7 @@ def test_a_retry_shows_and_its_log_is_followed(ended):
 
 
 def test_a_run_that_takes_too_long_is_exit_code_6_and_goes_on(script, admin):
-    done = script.together(
+    done = script.each(
         delayed=(
             *("--dag-id", "quick", "--run-id", "late", "--delay", "1h"),
             *("--wait", "--timeout", "1s", "--interval", "0.2"),
@@ -89,11 +95,12 @@ def test_a_run_that_takes_too_long_is_exit_code_6_and_goes_on(script, admin):
     assert "--watch late" in done["delayed"].err
     assert admin.get("/dags/quick/dagRuns/late").json()["state"] == "queued"
 
-    deadline = time.monotonic() + PATIENCE
     path = "/dags/deferred/dagRuns/never"
-    while admin.get(f"{path}/taskInstances/defer").json()["state"] != "deferred":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+
+    def is_deferred() -> bool:
+        return admin.get(f"{path}/taskInstances/defer").json()["state"] == "deferred"
+
+    until(is_deferred, PATIENCE, "its deferral", pause=0.2)
     later = script("--dag-id", "deferred", "--watch", "never", "--timeout", "1", "--interval", "0.2")
     assert later.code == 6
     assert "defer deferred" in later.err
@@ -168,29 +175,3 @@ def test_progress_fits_a_narrow_terminal_and_leaves_standard_output_alone(script
     assert len(shown) > 3
     assert max(map(cell_len, shown)) <= 60
     assert "\x1b" not in written
-
-
-def test_a_result_fits_a_narrow_terminal(ended, script):
-    with script.terminal("--dag-id", "failing", "--watch", "fails", columns=60) as terminal:
-        assert terminal.finish() == 1
-    result = terminal.text[terminal.text.rindex("state ") :].splitlines()
-    assert any("3/3 1 failed 2 success" in line for line in result)
-    assert max(cell_len(line.rstrip()) for line in result) <= 60
-
-
-def test_a_run_to_watch_that_is_not_there_is_not_found(script):
-    done = script.together(
-        run=("--dag-id", "quick", "--watch", "nowhere"),
-        dag=("--dag-id", "quik", "--watch", "nowhere"),
-    )
-    assert [one.code for one in done.values()] == [3, 3]
-    assert "nowhere" in done["run"].err
-    assert all(len(one.err.splitlines()) == 1 for one in done.values())
-
-
-def test_a_duration_that_is_none_is_refused_before_a_run_is_made(script, run_ids):
-    before = run_ids("quick")
-    done = script("--dag-id", "quick", "--wait", "--timeout", "soon")
-    assert done.code == 2
-    assert "'soon'" in done.err
-    assert run_ids("quick") == before

@@ -13,7 +13,7 @@ from tests.trigger.script import Script
 @pytest.fixture(scope="module")
 def listed(automations: Script):
     """The list in each form."""
-    return automations.together(
+    return automations.each(
         **{form: ("modules", "-o", form) for form in ("table", "json", "plain")},
         before=("-o", "json", "modules"),
     )
@@ -59,6 +59,6 @@ def test_a_shell_completes_tasks(automations):
         COMP_WORDS="trigger_script.py enqueue hello",
         COMP_CWORD="2",
     )
-    done = asking()
+    done = asking.process()
     assert (done.code, done.err) == (0, "")
     assert done.out.split() == ["plain,hello_world.send_hello_world"]

@@ -1,0 +1,1 @@
+"""What the API can be asked, noun by noun."""

@@ -1,0 +1,21 @@
+"""What the operations of all nouns stand on: the way to the server, and whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trigger.model import Run
+from trigger.wire import Wire
+
+
+class Operations:
+    """The operations of one noun. Each raises a TriggerError."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.url = wire.url
+        self.username = wire.username
+
+    def _read_run(self, entry: Mapping[str, Any]) -> Run:
+        return Run.read(entry, self.url)

@@ -1,0 +1,78 @@
+"""Jobs: automations that run at the times of a cron expression."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from trigger.address import SERVICE, quoted
+from trigger.errors import Conflict, NotFound, RequestRefused
+from trigger.model import Job
+from trigger.operations.base import Operations
+from trigger.request import same
+from trigger.text import did_you_mean
+
+
+class Jobs(Operations):
+    """What can be asked of jobs."""
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs by name."""
+        return self._wire.call(
+            "GET", "/jobs", lambda answer: [Job.read(entry) for entry in answer], root=SERVICE
+        )
+
+    def job(self, name: str) -> Job:
+        """Return a job. Raises NotFound with the name that was perhaps meant."""
+        try:
+            return self._wire.call("GET", f"/jobs/{quoted(name)}", Job.read, root=SERVICE)
+        except NotFound:
+            known = [job.name for job in self.jobs()]
+        raise NotFound(f"there is no job {name!r}{did_you_mean(name, known) or '; see jobs list'}")
+
+    def add_job(self, name: str, task: str, cron: str, **wish: Any) -> Job:
+        """Make a job and return it; `wish` holds any of the other fields that a Job has for its maker.
+
+        A job of this name that was made by the same request is that job. Raises RequestRefused where it was
+        made by another one.
+        """
+        body = {"name": name, "tarefa": task, "cron": cron, **wish}
+        try:
+            return self._wire.call("POST", "/jobs", Job.read, body=body, root=SERVICE)
+        except Conflict:
+            existing = self.job(name)
+        # What is left out asks for the service's default.
+        defaults = {
+            "args": [],
+            "kwargs": {},
+            "queue": "default",
+            "timezone": "UTC",
+            "missed": "once",
+            "enabled": True,
+        }
+        asked = {"cron": cron, **defaults, **wish}
+        differing = [field for field, value in asked.items() if not same(value, getattr(existing, field))]
+        if task not in (existing.task, existing.task.rpartition(".")[2]):
+            differing.insert(0, "task")
+        if differing:
+            raise RequestRefused(
+                f"job {name!r} exists already, with another {' and '.join(differing)}; "
+                "choose another name, or remove it first"
+            )
+        return existing
+
+    def switch_job(self, name: str, *, enabled: bool) -> Job:
+        """Pause a job, or let it go on; return it. Raises NotFound as `job` does."""
+        path = f"/jobs/{quoted(name)}"
+        try:
+            return self._wire.call("PATCH", path, Job.read, body={"enabled": enabled}, root=SERVICE)
+        except NotFound:
+            self.job(name)
+            raise
+
+    def remove_job(self, name: str) -> Job:
+        """Remove a job and return what it was; its runs stay."""
+        job = self.job(name)
+        with suppress(NotFound):  # of a request that had no answer
+            self._wire.call("DELETE", f"/jobs/{quoted(name)}", lambda _: None, root=SERVICE)
+        return job

@@ -1,0 +1,126 @@
+"""Runs of DAGs: asked for once, looked at, waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from trigger.address import quoted
+from trigger.errors import Conflict, NotFound, RequestRefused
+from trigger.model import Run, Task
+from trigger.operations.dags import Dags
+from trigger.operations.modules import Modules
+from trigger.operations.tasks import Tasks
+from trigger.request import RunRequest
+from trigger.text import did_you_mean
+from trigger.wire import PAGE
+
+
+class Runs(Dags, Modules, Tasks):
+    """What can be asked of runs."""
+
+    def trigger(
+        self,
+        dag_id: str,
+        conf: Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        data_interval: tuple[datetime, datetime] | None = None,
+        logical_date: datetime | None = None,
+        run_after: datetime | None = None,
+        delay: timedelta | None = None,
+        note: str | None = None,
+    ) -> Run:
+        """Ask for a run and return it; conf is sent as it is, without a check.
+
+        The run's id is part of the request, drawn here unless given, so that asking again, here after a lost
+        answer or by the caller, finds the same run instead of making a second one. Raises RequestRefused
+        when the id, or the logical date, belongs to another request's run.
+        """
+        request = RunRequest.make(
+            dag_id,
+            conf,
+            run_id=run_id,
+            data_interval=data_interval,
+            logical_date=logical_date,
+            run_after=run_after,
+            delay=delay,
+            note=note,
+        )
+        return self.send(request)
+
+    def send(self, request: RunRequest) -> Run:
+        """Ask for a run that is described already; otherwise as `trigger`."""
+        dag_id = request.dag_id
+        path = f"/dags/{quoted(dag_id)}/dagRuns"
+        try:
+            return self._wire.call("POST", path, self._read_run, body=request.body)
+        except Conflict as conflict:
+            try:
+                existing = self.run(dag_id, request.run_id)
+            except NotFound:
+                date = request.body["logical_date"]
+                dates = {"logical_date_gte": date, "logical_date_lte": date}
+                holders = self._wire.pages(path, "dag_runs", lambda entry: repr(entry["dag_run_id"]), dates)
+                raise RequestRefused(
+                    f"the logical date {date} of {dag_id} belongs to {', '.join(holders) or 'another run'}, "
+                    "and a DAG has one run for each: clear that run, or give this one another --logical-date"
+                ) from conflict
+        differing = request.differing(
+            existing, self.username, lambda: [one.task for file in self.modules() for one in file.functions]
+        )
+        if differing:
+            raise RequestRefused(
+                f"run {existing.run_id!r} of {dag_id} exists already"
+                f"{f', made by {existing.triggered_by}' if existing.triggered_by else ''}, "
+                f"with another {' and '.join(differing)}; choose another --run-id"
+            )
+        return existing
+
+    def run(self, dag_id: str, run_id: str) -> Run:
+        """Return a run. Raises NotFound with the id that was perhaps meant."""
+        path = f"/dags/{quoted(dag_id)}/dagRuns"
+        try:
+            return self._wire.call("GET", f"{path}/{quoted(run_id)}", self._read_run)
+        except NotFound:
+            self.dag(dag_id)  # which may be what is not there
+
+        def read(answer: Mapping[str, Any]) -> list[str]:
+            return [entry["dag_run_id"] for entry in answer["dag_runs"]]
+
+        newest = self._wire.call("GET", path, read, query={"order_by": "-run_after", "limit": PAGE})
+        hint = did_you_mean(run_id, newest) or (
+            f"; its newest is {newest[0]!r}" if newest else "; it has none"
+        )
+        raise NotFound(f"there is no run {run_id!r} of {dag_id}{hint}")
+
+    def wait(
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout: float | None = None,
+        interval: float = 2.0,
+        progress: Callable[[Run, list[Task]], None] | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> Run:
+        """Return the run once it has ended, whatever its state.
+
+        It is asked for every `interval` seconds; `progress` gets it with its tasks each time. An API that
+        goes away is waited for up to five minutes, and `warn` is told. Raises WaitTimeout after `timeout`
+        seconds, which leaves the run going.
+        """
+        seen = "of an unknown state"
+
+        def ended() -> Run | None:
+            nonlocal seen
+            run = self.run(dag_id, run_id)
+            if progress is not None:
+                progress(run, self.tasks(dag_id, run_id))
+            seen = run.state
+            return run if run.finished else None
+
+        return self._wire.until(
+            ended, lambda: f"run {run_id!r} of {dag_id} is still {seen}", timeout, interval, warn
+        )
