@@ -54,6 +54,8 @@ LONG = (*AIRFLOW, "tests/integration/", "tests/local/")
 """What begins first, in this order: the files of the other folders are short, so that no process is left alone for long."""
 SERVERS = {"postgres", "clickhouse", "deployment", "mariadb_server", "rabbitmq_server", "aws"}
 """The fixtures of servers. Files that start some by themselves carry the mark `server`."""
+NO_SYNC = {"fsync": "off"}
+"""For PostgreSQL: tests kill its processes, which loses nothing that the operating system has; none cuts the power."""
 # The DAGs of tests, and those of the project: the last bundle is read first.
 BUNDLES = {
     "trigger": ROOT / "tests" / "trigger" / "dags",
@@ -118,7 +120,7 @@ def pytest_runtest_teardown(
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """One PostgreSQL for the session; each test gets a database of its own."""
     folder = tmp_path_factory.mktemp("postgres")
-    with Postgres(folder / "data", free_port(), token_urlsafe(12), folder / "log") as server:
+    with Postgres(folder / "data", free_port(), token_urlsafe(12), folder / "log", NO_SYNC) as server:
         yield server
 
 
@@ -227,6 +229,7 @@ def deployment(
         "GATES": str(tmp_path_factory.mktemp("gates")),
     }
     with Deployment(tmp_path_factory.mktemp("deployment"), variables) as running:
+        running.postgres.settings |= NO_SYNC
         running.start_databases()
         running.start_airflow("api-server", "worker", "dag-processor", "scheduler")
         _deployments.append(running)
