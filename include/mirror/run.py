@@ -190,7 +190,7 @@ def plan_run(
     for name in tables:
         log.info("%s is read by %s: %s", specs[name].label, specs[name].way, specs[name].reason)
         log.info("deleted rows of %s are found by %s: %s", specs[name].label, *deletes[name])
-    _tell(refused, reads)
+    _log_plan(refused, reads)
     # A plan without reads gets an empty batch, so that the check runs all the same.
     return [
         replace(
@@ -243,11 +243,11 @@ def _plan_rebuilds(engine: Engine, wanted: Sequence[str], run_id: str) -> list[B
         refused = {name: text for name, text in resolved.refused.items() if name in chosen}
         if refused:
             ledger.refuse(Attempt(plan_id, run_id, 1), refused)
-    _tell(refused, reads)
+    _log_plan(refused, reads)
     return [replace(batch, timeline=identity.timeline) for batch in planned or [Batch(plan_id, ())]]
 
 
-def _tell(refused: Mapping[str, str], reads: Iterable[Work]) -> None:
+def _log_plan(refused: Mapping[str, str], reads: Iterable[Work]) -> None:
     for name, reason in refused.items():
         log.error("%s is set aside: %s", name, reason)
     for read in reads:
