@@ -1,5 +1,5 @@
 -- The role that the mirror connects as: it reads the six tables and sees when other sessions' transactions
--- began, and can do nothing else. Run it in the source database as its owner or a superuser; again is safe.
+-- began, and can do nothing else. Run it in the source database as its owner or a superuser. It is safe to run it again.
 --
 -- It sets no password, and without one nobody can log in with it. Set it so that it reaches neither a file nor
 -- the server's log, in psql:  \password mirror_reader
