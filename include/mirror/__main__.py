@@ -105,9 +105,13 @@ def check(
 
 @main.command("delete-log")
 @click.option("--source", envvar="SOURCE_DSN", metavar="DSN", help="Connection string of PostgreSQL.")
-@click.option("--schema", metavar="SCHEMA", help="All tables of this schema; default without --table: public.")
+@click.option(
+    "--schema", metavar="SCHEMA", help="All tables of this schema; default without --table: public."
+)
 @click.option("--table", "tables", multiple=True, metavar="SCHEMA.TABLE", help="One table; repeatable.")
-@click.option("--role", metavar="NAME", help="The role that the mirror connects as; it gets the rights on the logs.")
+@click.option(
+    "--role", metavar="NAME", help="The role that the mirror connects as; it gets the rights on the logs."
+)
 def delete_log(source: str | None, schema: str | None, tables: tuple[str, ...], role: str | None) -> None:
     """Print the statements that create logs of deleted keys, for the source's owner to run. Nothing is run.
 

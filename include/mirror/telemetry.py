@@ -1,7 +1,7 @@
 """The mirror's spans and metrics, through OpenTelemetry's API.
 
-The API does nothing until the process sets up an SDK. So the engine needs no switch for it, and whoever runs it decides where
-spans and metrics go. docs/monitoring.md lists names, units and attributes.
+The API does nothing until the process sets up an SDK. So the engine needs no switch for it, and whoever runs it decides
+where spans and metrics go. docs/monitoring.md lists names, units and attributes.
 """
 
 from __future__ import annotations
