@@ -1,4 +1,4 @@
-"""Large windows: split by rows, or by key if one transaction is larger than a piece. A later run reads the missing pieces."""
+"""Large windows: split by rows, or by key if one transaction is larger than a piece. The next run reads missing pieces."""
 
 from __future__ import annotations
 
