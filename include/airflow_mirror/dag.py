@@ -248,7 +248,7 @@ def _reconcile_params(declaration: Mirror) -> dict[str, Param]:
             "Somente relatório", "Change nothing, and fail if anything differs."
         ),
         "confirmar": _flag_param(
-            "Confirmar", "Delete rows in the warehouse however many of a table the source has no more."
+            "Confirmar", "Delete rows that are no longer in the source, however many they are."
         ),
     }
 
@@ -271,11 +271,11 @@ def _params(declaration: Mirror) -> dict[str, Param]:
         "tabelas": _tables_param(declaration, "Tabelas", "Tables to move; all when empty."),
         "aceitar_fonte": _flag_param(
             "Aceitar fonte",
-            "Take another source than before, after a restore, a move or an upgrade: everything is read again.",
+            "Accept another source than before, after a restore, a move or an upgrade: everything is read again.",
         ),
         "reconstruir": _tables_param(
             declaration,
             "Reconstruir",
-            "Tables to build anew beside the old ones, and to exchange, without a gap for readers. Alone.",
+            "Tables to rebuild beside the old ones, and then to exchange, without a gap for readers. Give no other key.",
         ),
     }

@@ -314,7 +314,7 @@ def _send_mail(alert: Alert, settings: Settings) -> None:
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     if not settings.recipients:
-        raise ValueError(f"connection {SMTP} is there, but ALERTAS_EMAIL_PARA names nobody")
+        raise ValueError(f"connection {SMTP} is defined, but ALERTAS_EMAIL_PARA is empty")
     with SmtpHook(smtp_conn_id=SMTP) as hook:
         hook.send_email_smtp(
             to=list(settings.recipients),

@@ -75,7 +75,7 @@ def load() -> tuple[Pool, ...]:
         Pool(
             FONTE_VENDAS_BACKGROUND,
             slots.vendas_background,
-            "extractions of what was read before: ranges, reconciliation",
+            "background extractions: ranges, rebuilds, reconciliation",
         ),
         Pool(AUTOMACOES, slots.automacoes, "automations that run or wait in a queue"),
     )

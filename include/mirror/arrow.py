@@ -108,7 +108,7 @@ def read_batch(spec: TableSpec, batch: pa.RecordBatch, describe: Describe) -> Ro
         if not column.carrier.accepts(array.type):
             raise SchemaError(
                 f"{spec.label}.{column.name} ({column.source.declared}) came from PostgreSQL as {array.type}, "
-                f"which the way to {column.carrier.warehouse_type} does not take"
+                f"which can't be converted to {column.carrier.warehouse_type}"
             )
     rows = Rows(
         spec,

@@ -65,7 +65,7 @@ def planning(source: Connection, mirror: str) -> Iterator[None]:
         run(source, "SELECT pg_advisory_lock($1::int, hashtext($2))", key)
     except psycopg.errors.LockNotAvailable:
         raise SourceAwayError(
-            f"another run of the mirror {mirror} has been planning for long: run this one again"
+            f"another run of the mirror {mirror} has been planning for a long time: run this one again"
         ) from None
     try:
         yield

@@ -287,13 +287,13 @@ def bind(warehouse: Warehouse, client: Client, agreement: Agreement) -> Warehous
     ]:
         raise SchemaError(
             f"{spec.label}: the declaration leaves out {', '.join(dropped)} since the run was planned: the next run does "
-            "so"
+            "not mirror them"
         )
     known = read_table_comment(stored.comment)
     if known is not None and set(spec.detached) - known.detached:
         raise SchemaError(
-            f"a partition of {spec.label} was detached or dropped since the run was planned: the next run goes by what is "
-            "there then"
+            f"a partition of {spec.label} was detached or dropped since the run was planned: the next run reads the table "
+            "without it"
         )
     if agreement.new:
         raise SchemaError(
@@ -361,7 +361,7 @@ def _other_than_before(column: Column, stored: Stored) -> str | None:
     if agreed.meaning is not None and not column.meaning.continues(agreed.meaning):
         return (
             f"stored values of {column.name} mean something else than before (a label of an enum was renamed, or attributes "
-            "of a composite type or the expression of a generated column are others)"
+            "of a composite type or the expression of a generated column have changed)"
         )
     return None
 

@@ -186,7 +186,7 @@ class Engine:
         return {
             name: resolved.refused.get(name)
             or f"{name} was planned, and the declaration of {self.declaration.name} has no such table any more: it "
-            "changed while the run was under way, and the next run goes by what it says now"
+            "changed while the run was under way, and the next run uses the new one"
             for name in names
             if name not in resolved.specs
         }

@@ -30,7 +30,7 @@ def check_source(
         raise SourceError(
             f"the warehouse {ledger.warehouse.storage} belongs to another source: it holds {before}, and this is "
             f"{identity}. If this is the same data after a restore, a move or an upgrade, {ACCEPT}. Another database needs "
-            "a mirror with storage and views of its own"
+            "its own mirror with other databases for storage and views"
         )
     # Asked after the ledger was read: otherwise a position that another pass notes in between would look like a step back.
     if (why := position(source).lost(before.position)) is None:
@@ -41,7 +41,7 @@ def check_source(
     if accept:
         return back
     raise SourceError(
-        f"{back}. It was restored from an older state, or a standby was promoted that had not received everything. What was "
-        "committed in between is lost there, and still in the warehouse. If this is the wrong server, mend the connection. "
-        f"If it is to stay so, {ACCEPT}, and what the source has no more is deleted"
+        f"{back}. It was restored from an older state, or a standby was promoted that had not received everything. Later "
+        "commits are lost in the source, and still in the warehouse. If this is the wrong server, correct the connection. "
+        f"If it is the right one, {ACCEPT}, and rows that are no longer in the source are deleted"
     )

@@ -230,7 +230,7 @@ class _Reconciliation:
         self.identity = check_server(self.source, sessions=self.spec.way == "window")
         check_source(self._ledger, self.source, self.identity)
         if why := self._wait_until(self._is_loading):
-            return report.because("unknown", f"it can't be told yet: {why}")
+            return report.because("unknown", f"it is not known yet: {why}")
         version, differs = self._compare()
         self._observe("compared", differs)
         report = replace(
@@ -396,7 +396,7 @@ class _Reconciliation:
             made = f"{self.table.name} WHERE {names.ch(self.table.own.version)} > {clock_now}"
             raise SchemaError(
                 f"{len(ahead)} rows of {self.spec.label} have versions in the warehouse that the source's clock has "  # noqa: S608
-                f"not reached, up to {max(ahead)}: somebody has written them, and nothing that is read replaces them. "
+                f"not reached, up to {max(ahead)}: somebody has written them, and no read can replace them. "
                 f"Run DELETE FROM {made}"
             )
         self._observe("looked", keys)

@@ -479,8 +479,8 @@ def _check_ledger(warehouse: Warehouse, contents: contract.Contents, resolved: R
     if filled := [name for name in resolved.specs if (there := contents.storage.get(name)) and there.rows]:
         name = f"{warehouse.storage}.{TABLE}"
         raise WarehouseError(
-            f"the ledger {name} is {'empty' if ledger else 'gone'}, while {', '.join(filled)} hold rows: nobody knows "
-            "from when they are. Bring the ledger back from a backup; or, to read everything again, drop these tables: "
+            f"the ledger {name} is {'empty' if ledger else 'gone'}, while {', '.join(filled)} hold rows: it is not "
+            "known when they were read. Restore the ledger from a backup; or, to read everything again, drop these tables: "
             + "; ".join(f"DROP TABLE {names.ch(warehouse.storage, one)} SYNC" for one in filled)
         )
 
@@ -528,7 +528,7 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
             if there is not None and (now := _unlike_planned(read, there.spec)):
                 refused[read.tabela] = (
                     f"{there.spec.label} was planned as {read.kind}, and {now} now: the declaration or the table changed "
-                    "while the run was under way, and the next run goes by what it says now"
+                    "while the run was under way, and the next run uses the new one"
                 )
                 del tables[read.tabela]
         identity = check_server(source, sessions=any(table.spec.way == "window" for table in tables.values()))

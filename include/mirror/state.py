@@ -97,12 +97,12 @@ def _covered(
 def refuse_lacking(counts: Mapping[str, Count]) -> None:
     """Raise WrongError if the warehouse lacks keys that are not on their way."""
     if lacking := {name: one for name, one in sorted(counts.items()) if one.lacking}:
-        told = "; ".join(
+        lacks = "; ".join(
             f"{name} has {one.source} keys in the source and {one.warehouse} in the warehouse"
             for name, one in lacking.items()
         )
         raise WrongError(
-            f"{told}, and nothing of it is on its way: reconciliation (reconciliar_<name>) names the keys and repairs them"
+            f"{lacks}, and no row is on its way: reconciliation (reconciliar_<name>) names the keys and repairs them"
         )
 
 

@@ -255,7 +255,7 @@ def _remarks(surveyed: Surveyed, index: str | None) -> list[Finding]:
         remarks.append(
             Finding(
                 NOTE,
-                f"{label}: what is deleted stays until the next reconciliation, because {surveyed.deletes.reason}",
+                f"{label}: deleted rows stay until the next reconciliation, because {surveyed.deletes.reason}",
                 label,
             )
         )
@@ -324,7 +324,7 @@ def _of_server(found: Survey) -> list[Finding]:
             Finding(
                 NOTE,
                 f"only reading the rows shows whether there are values that are refused ({values}); a run names the first "
-                f"and loads nothing, and declared as a String the column carries them too: {_some(columns)}",
+                f"one and loads nothing of the table; a column that is declared as a String holds all: {_some(columns)}",
             )
         )
     return findings

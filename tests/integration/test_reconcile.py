@@ -350,7 +350,7 @@ def test_a_version_that_no_clock_has_reached_is_refused_with_what_to_do(filled: 
 )
 def test_what_the_next_run_reads_again_is_waited_for(filled: Lab, statement: str) -> None:
     damage(filled, statement)
-    assert look(filled, "coisa", IMPATIENT).reason.startswith("it can't be told yet")
+    assert look(filled, "coisa", IMPATIENT).reason.startswith("it is not known yet")
     found = look(filled, "coisa")
     assert (found.word, found.wrong) == ("equal", 0)
     filled.assert_equal()

@@ -231,7 +231,7 @@ def snapshot(
             connection.close()
             raise VersionError(
                 f"the source's clock gives version {version}, which is not above the ledger's newest {highest}: it "
-                "stepped back, or the source failed over. Wait until it has passed, or mend the clock"
+                "stepped back, or the source failed over. Wait until it has passed, or correct the clock"
             )
         try:
             yield Snapshot(source, version, xmin, xmax, system, position, connection, name, opening, readings)

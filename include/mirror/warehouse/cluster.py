@@ -74,7 +74,7 @@ class Cluster:
         if shards[self.name] != 1:
             raise WarehouseError(
                 f"cluster {self.name} has {shards[self.name]} shards; the mirror needs one shard, with any number of "
-                "replicas: rows of another shard would be missing for whoever asks this one"
+                "replicas: queries on one shard would miss the rows of the others"
             )
 
     def check_replicas(self, client: Client, database: str, tables: Iterable[str]) -> None:

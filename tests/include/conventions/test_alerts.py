@@ -213,7 +213,7 @@ def test_settings_that_make_no_sense_are_logged_and_fail_nothing(
 def test_an_e_mail_to_nobody_is_logged(turns, mailbox, monkeypatch, caplog):
     monkeypatch.setenv("ALERTAS_EMAIL_PARA", " , ")
     alerts.on_failure(failed("boom"))
-    assert "connection smtp_alertas is there, but ALERTAS_EMAIL_PARA names nobody" in caplog.text
+    assert "connection smtp_alertas is defined, but ALERTAS_EMAIL_PARA is empty" in caplog.text
     assert mailbox.messages == []
 
 
