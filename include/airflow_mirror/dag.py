@@ -86,7 +86,7 @@ def _moving(
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,  # after an outage, the next run plans everything that is missing
         max_active_runs=RUNS,
-        # `airflow dags test` of 3.3 ends with an error where there is one (apache/airflow#73428).
+        # With a deadline, `airflow dags test` of Airflow 3.3 ends with an error (apache/airflow#73428).
         deadline=alerts.deadline(settings.late) if settings.late else None,
         default_args=DEFAULT_ARGS,
         doc_md=doc_md,

@@ -97,7 +97,7 @@ def server(connection: psycopg.Connection[Any]) -> Server:
 
 
 def declared_name(schema: str, name: str) -> str:
-    """Return `schema.name` as a declaration would write it: quoted where a dot or a quote would be misread."""
+    """Return `schema.name` as a declaration writes it. A part with a dot or a quote is quoted."""
     return ".".join(names.pg(part) if set(part) & set('."') else part for part in (schema, name))
 
 
@@ -189,7 +189,7 @@ def _type(oid: int, modifier: int, declared: str | None, types: Mapping[str, Any
         schema=found["schema"],
         modifier=modifier,
         kind=found["kind"],
-        # An array's modifier is that of its elements: numeric(10,2)[].
+        # An array's modifier belongs to its elements: numeric(10,2)[].
         element=None if found["element"] is None else _type(found["element"], modifier, None, types),
         labels=tuple(label for _, label in found["labels"] or ()),
     )

@@ -85,7 +85,7 @@ class Notes:
 
     @property
     def owed(self) -> bool:
-        """Whether the window has to be read again once one of these is gone."""
+        """Whether the window has to be read again once one of these transactions is gone."""
         return bool(self.sessions or self.prepared)
 
     @property

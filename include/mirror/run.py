@@ -255,7 +255,7 @@ def _log_plan(refused: Mapping[str, str], reads: Iterable[Work]) -> None:
 
 
 def _check_exchange(warehouse: Warehouse, client: Client) -> None:
-    """Raise WarehouseError where two tables can't be exchanged."""
+    """Raise WarehouseError if the warehouse can't exchange two tables."""
     if warehouse.cluster is not None:
         raise WarehouseError(
             f"reconstruir is for a single server, and the warehouse is the cluster {warehouse.cluster.name}: its replicas "

@@ -21,7 +21,7 @@ Source = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class SourceType:
-    """The type of a PostgreSQL column, without the domains around it.
+    """A PostgreSQL column's type with its domains unwrapped.
 
     `printed` is what `format_type` prints. `name` is PostgreSQL's short name, such as `int4`; it is empty for a type outside
     of pg_catalog. `scale` is the scale of a numeric that has one. `element` is the type of an array's elements.

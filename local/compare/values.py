@@ -253,10 +253,10 @@ def _array(source: SourceType, plain: str) -> _Form | None:
             cast = (
                 f"CASE WHEN cardinality({value}) = 0 THEN '{{}}' "
                 f"WHEN array_ndims({value}) = 1 AND array_lower({value}, 1) = 1 THEN ARRAY({each}) "
-                # Any other shape differs from that of the warehouse, whatever is in it.
+                # An array of any other shape becomes {NULL}, which differs from the warehouse's array in any case.
                 f"WHEN {value} IS NOT NULL THEN '{{{{NULL}}}}' END::{element.wire}[]"
             )
-        # Whether NULLs are in it is written twice, and the first time it may say so of an array that had some once.
+        # Clear the array's flag for NULL elements: PostgreSQL may leave it set after the last NULL is gone.
         return f"overlay(array_send({cast}) PLACING '\\x00000000'::bytea FROM 5 FOR 4)"
 
     def in_warehouse(value: str) -> str:
