@@ -5,27 +5,29 @@ Mirrors the sales system (PostgreSQL, connection `postgres_vendas`) into the war
 `clickhouse_dw`), by data interval. People query `vendas_dw.venda`, `item_venda`, `cliente`, `produto`, `cidade`
 and `pais`: views of the current rows, exact without `FINAL`.
 
-A scheduled run moves everything before its interval's end that is not in the warehouse yet: mostly its interval;
-after an outage, a failed run or on the very first run, also what is missing. Rows of transactions that commit late
-are read again once the transaction has ended.
+A scheduled run moves everything before its interval's end that is not in the warehouse yet. Usually that is its own
+interval. On the very first run, and after an outage or a failed run, it is also everything that is missing. Rows of a
+transaction that commits late are read once the transaction has ended.
 
-To move a range again, at any time and as often as you like, trigger it with
+To move a range again, at any time and as often as you like, trigger a run with
 
 ```json
 {"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z", "tabelas": ["venda", "item_venda"], "queue": "low"}
 ```
 
-The schedule goes on meanwhile. Clearing a whole run moves its interval again. Clearing only `mirror` moves what its plan has
-not moved yet.
+The schedule goes on meanwhile. Clearing a whole run moves its interval again. Clearing only `mirror` moves the reads of the
+run's plan that are not done yet.
 
-A table that does not fit its source any more is built anew, beside the old one and without a gap for readers, by
+If a table no longer fits its source, rebuild it with
 
 ```json
 {"reconstruir": ["venda"]}
 ```
 
-`vendas_dw.cargas` shows what each window moved, `vendas_dw.estado` how each table stands: equal, follows, differs or never
-compared. `reconciliar_vendas` compares both sides, every night and whenever it is triggered.
+The new table is built beside the old one, and readers see no gap.
+
+`vendas_dw.cargas` shows what each window moved. `vendas_dw.estado` shows the state of each table: equal, follows, differs or
+never compared. `reconciliar_vendas` compares both sides every night, and whenever it is triggered.
 """
 
 from __future__ import annotations

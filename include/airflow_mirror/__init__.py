@@ -1,7 +1,7 @@
-"""From a declaration to its DAGs: the only part of the mirror that knows Airflow.
+"""Makes a mirror's DAGs from its declaration. This is the only part of the mirror that imports Airflow.
 
-Airflow skips DAG files that hold neither the word "dag" nor "airflow" without a word. The one import that every
-declaration needs, `from include.airflow_mirror import mirror_dags`, holds both.
+Airflow silently skips files in `dags/` that contain neither the word "dag" nor "airflow". Every declaration imports
+`from include.airflow_mirror import mirror_dags`, which contains both.
 """
 
 from include.airflow_mirror.dag import mirror_dags

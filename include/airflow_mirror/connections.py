@@ -1,4 +1,4 @@
-"""The two ends of a mirror, from the Airflow connections that its declaration names."""
+"""Opens a mirror's source and warehouse through the Airflow connections that its declaration names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from include.mirror.source.session import Source
 
 ZONE = "source_timezone"
-"""Key in the extra of the source's connection: the zone of its timestamps without zone, UTC if absent."""
+"""Key in the extra of the source's connection: the time zone of its timestamps without zone; UTC if absent."""
 
 
 def engine(declaration: Mirror, settings: Settings) -> Engine:
-    """Return the mirror between its two connections; ClickHouse's names one replica of a cluster."""
+    """Return a mirror with its source and warehouse. In a cluster, the ClickHouse connection must name one replica."""
     from include.mirror.engine import Engine, Options
     from include.mirror.warehouse.client import Warehouse
 
@@ -45,7 +45,7 @@ def engine(declaration: Mirror, settings: Settings) -> Engine:
 
 
 def limits(settings: Settings) -> Limits:
-    """Return how far reconciliation may go."""
+    """Return the limits of reconciliation."""
     from include.mirror.reconcile import Limits
 
     return Limits(

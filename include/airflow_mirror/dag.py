@@ -1,4 +1,4 @@
-"""The two DAGs of a declaration: one moves what is owed, the other compares both sides whole."""
+"""The two DAGs of a declaration: `etl_<name>` moves what is owed, `reconciliar_<name>` compares whole tables."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RUNS = 3
-"""How many runs may move rows at once: one that reads much, one of a range, and one that reads what is new."""
+"""How many runs may move rows at once: a long one, one of a requested range, and one that reads new rows."""
 
 STATE = "estado"
 """The key of the XCom that holds each table's state at the end of a run."""
 
 RECONCILE_DOC = """
-Compares each table of the warehouse with its source, row by row, while people write, and repairs what differs.
+Compares each table of the warehouse with its source, row by row, while people write, and repairs the differences.
 
-Both servers add up hashes of the rows by themselves; rows are fetched only where the sums differ. Rows that are merely on
-their way are told from wrong ones by waiting for the mirror. The run fails where something was wrong that should not have
-been, also when it has been repaired: somebody should look for the cause.
+Both servers compute sums of the rows' hashes; rows are fetched only where the sums differ. A row that differs may still be
+on its way, so the run waits for the mirror to move it. The run fails if a row was wrong, even if it was repaired: somebody
+should look for the cause.
 
 ```json
 {"tabelas": ["venda"], "somente_relatorio": true}
 ```
 
-changes nothing, and fails if anything differs. More than a share of a table is deleted only with `{"confirmar": true}`.
-`reconciliacoes` and `estado`, beside the views, keep what was found.
+changes nothing, and fails if anything differs. If more than a share of a table would be deleted, the run needs
+`{"confirmar": true}`. The tables `reconciliacoes` and `estado`, beside the views, keep the results.
 """
 
 
@@ -65,9 +65,9 @@ def mirror_dags(
 ) -> tuple[DAG, DAG]:
     """Return the DAGs `etl_<name>` and `reconciliar_<name>` of a mirror.
 
-    `pool` holds the tasks that read the source; those of reconciliation are in the pool `background`, if there is one, so
-    that they can't keep what is new waiting. What is wrong with the declaration fails the first task: a DAG that does not
-    load is noticed by nobody.
+    `pool` is the pool of the tasks that read the source. The tasks of reconciliation are in the pool `background`, if given,
+    so that new rows don't wait for them. A wrong declaration fails the first task instead of the import: nobody notices a
+    DAG that does not load.
     """
     return (
         _moving(declaration, settings, doc_md, tags, pool),
@@ -84,9 +84,9 @@ def _moving(
         dag_id=f"etl_{declaration.label}",
         schedule=CronDataIntervalTimetable(settings.schedule, timezone="UTC"),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        catchup=False,  # what an outage left out is planned by the next run itself
+        catchup=False,  # after an outage, the next run plans everything that is missing
         max_active_runs=RUNS,
-        # `airflow dags test` of 3.3 ends with an error where there is one (apache/airflow#73428).
+        # With a deadline, `airflow dags test` of Airflow 3.3 ends with an error (apache/airflow#73428).
         deadline=alerts.deadline(settings.late) if settings.late else None,
         default_args=DEFAULT_ARGS,
         doc_md=doc_md,
@@ -138,9 +138,9 @@ def _moving(
             try:
                 windows = check_run(between, [load(batch) for batch in batches])
             except RefusedError:
-                _tell_state(between)
+                _record_state(between)
                 raise
-            refuse_lacking(_tell_state(between))
+            refuse_lacking(_record_state(between))
             yield Metadata(warehouse, extra={"windows": windows})
 
         planned = plan_windows()
@@ -210,7 +210,7 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
             reports = [load(one) for some in found for one in some]
             for one in reports:
                 log.info("%s", one)
-            _tell_state(engine(declaration, settings))
+            _record_state(engine(declaration, settings))
             conclude(reports, only_report=asked(_conf()).only_report)
 
         report(compare.expand(tabelas=choose_tables()))
@@ -219,20 +219,20 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
 
 
 def _is_live(run_id: str) -> bool:
-    """Return whether a run of the same DAG has not ended; one that is not there any more has."""
+    """Return whether a run of the same DAG is queued or running; a run that was deleted is not."""
     context = get_current_context()
     states = ["queued", "running"]
     return context["ti"].get_dr_count(context["dag"].dag_id, run_ids=[run_id], states=states) > 0
 
 
 def _conf() -> dict[str, Any]:
-    """Return what the run was asked for, without what was left empty and without where its tasks wait."""
+    """Return the run's conf without empty values and without the key that chooses the queue."""
     conf = get_current_context()["dag_run"].conf or {}
     return {key: value for key, value in conf.items() if value is not None and key != queues.KEY}
 
 
-def _tell_state(between: Engine) -> dict[str, Count]:
-    """Note each table's state, and hand it to who asks Airflow for it; return the counts of both sides."""
+def _record_state(between: Engine) -> dict[str, Count]:
+    """Write each table's state to the warehouse and to an XCom; return the counts of both sides."""
     from include.mirror import state
 
     context = get_current_context()
@@ -248,14 +248,14 @@ def _reconcile_params(declaration: Mirror) -> dict[str, Param]:
             "Somente relatório", "Change nothing, and fail if anything differs."
         ),
         "confirmar": _flag_param(
-            "Confirmar", "Delete rows in the warehouse however many of a table the source has no more."
+            "Confirmar", "Delete rows that are no longer in the source, however many they are."
         ),
     }
 
 
 def _tables_param(declaration: Mirror, title: str, description: str) -> Param:
     tables: dict[str, Any] = {"type": "string"}
-    # The tables of a whole schema are known to the source alone.
+    # The tables of a whole schema are known only to the source.
     if declaration.schema is None:
         tables["enum"] = list(declaration.names)
     return Param(None, type=["null", "array"], items=tables, minItems=1, title=title, description=description)
@@ -271,11 +271,11 @@ def _params(declaration: Mirror) -> dict[str, Param]:
         "tabelas": _tables_param(declaration, "Tabelas", "Tables to move; all when empty."),
         "aceitar_fonte": _flag_param(
             "Aceitar fonte",
-            "Take another source than before, after a restore, a move or an upgrade: everything is read again.",
+            "Accept another source than before, after a restore, a move or an upgrade: everything is read again.",
         ),
         "reconstruir": _tables_param(
             declaration,
             "Reconstruir",
-            "Tables to build anew beside the old ones, and to exchange, without a gap for readers. Alone.",
+            "Tables to rebuild beside the old ones, and then to exchange, without a gap for readers. Give no other key.",
         ),
     }

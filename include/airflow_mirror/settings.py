@@ -1,4 +1,4 @@
-"""What can be set of a mirror's DAGs; docs/settings.md lists it. The variables begin with `ETL_` and the mirror's name."""
+"""The settings of a mirror's DAGs, listed in docs/settings.md. The variables begin with `ETL_` and the mirror's name."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from include.mirror.deletes import COMPARED
 from include.mirror.warehouse.cluster import Cluster
 
 NEVER = "never"
-"""A schedule for what only runs when it is triggered."""
+"""The schedule of a DAG that runs only when it is triggered."""
 
 
 @dataclass(frozen=True)
 class Settings(FromEnvironment):
-    """All of them."""
+    """The settings of one mirror."""
 
     schedule: str = text(
         "ETL_{NAME}_SCHEDULE",
@@ -95,5 +95,5 @@ class Settings(FromEnvironment):
 
 
 def load(mirror: str, given: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings of one mirror from an environment; raise ValueError naming the variable that makes no sense."""
+    """Read the settings of one mirror from an environment. Raises ValueError naming the variable with a wrong value."""
     return Settings.load(given, NAME=str(mirror).upper())

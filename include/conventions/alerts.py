@@ -1,14 +1,14 @@
-"""Who hears of it when a task fails, is retried, a run is late, or a DAG file does not load: e-mail and a
+"""Sends alerts when a task fails or is retried, a run is late, or a DAG file does not load: by e-mail and to a
 Slack-compatible webhook.
 
-A channel is on when its connection exists: `smtp_alertas` (type smtp) and `slack_alertas` (type slackwebhook). The
-same thing (a DAG's task, a kind of alert, and what the error says it is about) is told once in a window; the turns are
-kept in the broker's Redis, which every worker can reach and which forgets them by itself. Nothing here ever fails a
-task, or holds one up for long.
+A channel is on if its connection exists: `smtp_alertas` (type smtp) and `slack_alertas` (type slackwebhook). The same alert
+(same DAG and task, same kind, same `about` of the error) is sent once in a window. For that, an alert claims its turn: a key
+in the broker's Redis, which every worker can reach and which expires by itself. Alerts never fail a task, and never delay
+one for long.
 
-A turn is taken for three times the patience before anything is sent, and kept for the window once it was told. A process
-that dies between the two loses its own word, and not the next one's for a whole window; one that dies after sending,
-and before it kept the turn, lets the same be told twice.
+A turn is claimed before sending, for three times the patience. After sending, it is kept for the whole window. A process
+that dies between the two loses its alert; the next same alert is held back for three times the patience only. A process that
+dies after sending, before it has kept the turn, may cause the same alert to be sent twice.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Settings(FromEnvironment):
-    """Who is told, and how often; both times in seconds."""
+    """Who gets alerts, and how often. Both times are in seconds."""
 
     recipients: tuple[str, ...] = setting(
         "ALERTAS_EMAIL_PARA",
@@ -68,11 +68,12 @@ class Settings(FromEnvironment):
 
 @dataclass(frozen=True)
 class Alert:
-    """What happened. What is about a whole run has no `task` and no `attempt`; `index` is that of a mapped task. What is
-    about a DAG file has its name as `dag`, and no `run`.
+    """One alert: what happened to a task, a run or a DAG file.
 
-    `about` is what a notice, or an error by an attribute of that name, says that it is about: another thing is another
-    alert. `window` is how many seconds it is told once in, the setting's when None.
+    An alert about a whole run has no `task` and no `attempt`. An alert about a DAG file has the file's name as `dag`, and no
+    `run`. `index` is the map index of a mapped task. `about` names the subject of a notice, or of an error with an attribute
+    `about`: alerts with different subjects are different alerts. `window` is the number of seconds in which the same alert
+    is sent once; None for the setting's.
     """
 
     kind: Kind
@@ -88,12 +89,12 @@ class Alert:
 
     @property
     def subject(self) -> str:
-        """Return one line: what, and what happened to it."""
+        """The subject line: the DAG or task, and what happened to it."""
         return f"{self.dag}{f'.{self.task}' if self.task else ''} {self.kind}"
 
     @property
     def lines(self) -> list[str]:
-        """Return the rest, a line for each thing."""
+        """The text, line by line."""
         if self.kind is Kind.IMPORT:
             return [f"File: {self.dag}", f"Error: {self.error}", f"DAGs: {self.url}"]
         lines = [f"DAG: {self.dag}", f"Run: {self.run}"]
@@ -109,68 +110,68 @@ class Alert:
 
     @property
     def turn(self) -> str:
-        """Return what is told once in a window: not the run, nor the index of a mapped task."""
+        """The key of the alert's turn. Alerts of all runs, and of all indexes of a mapped task, share it."""
         about = f"/{self.about}" if self.about else ""
         return f"alertas:{self.dag}:{self.task or ''}{about}:{self.kind.name.lower()}"
 
     @property
     def turns_of_tasks(self) -> str:
-        """Return Redis' pattern of the turns that tasks of the DAG took for the same kind."""
+        """The Redis pattern of the turns of the DAG's tasks for the same kind of alert."""
         return f"alertas:{self.dag}:?*:{self.kind.name.lower()}"
 
 
 def on_failure(context: Mapping[str, Any]) -> None:
-    """Tell that a task failed for good: Airflow's `on_failure_callback`."""
-    _tell(Kind.FAILURE, _of_task, context)
+    """Send an alert that a task failed for good: Airflow's `on_failure_callback`."""
+    _alert(Kind.FAILURE, _of_task, context)
 
 
 def on_retry(context: Mapping[str, Any]) -> None:
-    """Tell that a try failed and another follows: Airflow's `on_retry_callback`."""
-    _tell(Kind.RETRY, _of_task, context)
+    """Send an alert that a try failed and another follows: Airflow's `on_retry_callback`."""
+    _alert(Kind.RETRY, _of_task, context)
 
 
 def notice(context: Mapping[str, Any], about: str, text: str, window: timedelta) -> None:
-    """Tell something that a task found and that somebody should look at, though nothing failed.
+    """Send a notice: a task has found something that somebody should look at, but nothing failed.
 
-    The same `about` of a task is told once in `window`, however often it is found again.
+    Notices of a task with the same `about` are sent once in `window`.
     """
 
     def describe(kind: Kind, context: Mapping[str, Any]) -> Alert:
         alert = _of_task(kind, {**context, "exception": text})
         return replace(alert, about=about, window=int(window.total_seconds()))
 
-    _tell(Kind.NOTICE, describe, context)
+    _alert(Kind.NOTICE, describe, context)
 
 
 def on_run_failure(context: Mapping[str, Any]) -> None:
-    """Tell that a run failed, unless its tasks told already: a DAG's `on_failure_callback`.
+    """Send an alert that a run failed, unless one of its tasks has sent one: a DAG's `on_failure_callback`.
 
-    A task whose process is killed, as for taking too much memory, has no last word; its run still has. Airflow calls
-    this in the DAG processor.
+    No callback runs for a task whose process is killed, for example because it took too much memory; its run's callback
+    still does. Airflow calls this in the DAG processor.
     """
-    _tell(Kind.FAILURE, _of_failed_run, context)
+    _alert(Kind.FAILURE, _of_failed_run, context)
 
 
 def on_import_error(filename: str, stacktrace: str) -> None:
-    """Tell that a DAG file does not load: its DAGs are gone from the list, or stay as they were.
+    """Send an alert that a DAG file does not load: its DAGs disappear from the list, or stay as they were.
 
-    Airflow calls this in the DAG processor each time that it reads the file.
+    Airflow calls this in the DAG processor each time it reads the file.
     """
-    _tell(Kind.IMPORT, _of_file, {"filename": filename, "stacktrace": stacktrace})
+    _alert(Kind.IMPORT, _of_file, {"filename": filename, "stacktrace": stacktrace})
 
 
 async def on_deadline(context: Mapping[str, Any]) -> None:
-    """Tell that a run is late. Runs in the triggerer, so that it is heard when no worker works.
+    """Send an alert that a run is late. It runs in the triggerer, so it is sent even if no worker works.
 
-    Airflow 3.3 calls this for a run that failed in time as well (apache/airflow#60927), which was told of then.
+    Airflow 3.3 also calls this for a run that failed in time (apache/airflow#60927). An alert was sent for it then.
     """
     if context["dag_run"]["state"] not in ("queued", "running"):
         return
-    await asyncio.to_thread(_tell, Kind.DEADLINE, _of_late_run, context)
+    await asyncio.to_thread(_alert, Kind.DEADLINE, _of_late_run, context)
 
 
 def deadline(interval: timedelta) -> DeadlineAlert:
-    """Return what makes a run late: not over `interval` after it was queued."""
+    """Return a deadline alert for runs that are not over `interval` after they were queued."""
     from airflow.sdk.definitions.callback import AsyncCallback
     from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
@@ -180,7 +181,7 @@ def deadline(interval: timedelta) -> DeadlineAlert:
 
 
 def announce_failures(dag: DAG) -> None:
-    """Let the DAG tell when a run fails, besides what it does then by itself."""
+    """Add `on_run_failure` to the DAG's own failure callbacks."""
     own = dag.on_failure_callback or []
     callbacks = own if isinstance(own, list) else [own]
     if on_run_failure not in callbacks:
@@ -188,7 +189,7 @@ def announce_failures(dag: DAG) -> None:
         dag.has_on_failure_callback = True
 
 
-def _tell(
+def _alert(
     kind: Kind, describe: Callable[[Kind, Mapping[str, Any]], Alert], context: Mapping[str, Any]
 ) -> None:
     try:
@@ -205,9 +206,9 @@ def _tell(
 
 
 def _send(alert: Alert, settings: Settings, channels: list[str]) -> list[str]:
-    """Send through all channels at once, and return those that did; a slow one holds up no other.
+    """Send through all channels at the same time, and return the channels that have sent it. A slow one delays no other.
 
-    A server may take every timeout there is, one after the other. Who is not done in time is left alone.
+    A server may use up several timeouts, one after the other. A channel that is not done in time is left behind.
     """
     sent: list[str] = []
 
@@ -251,7 +252,11 @@ def _of_task(kind: Kind, context: Mapping[str, Any]) -> Alert:
 def _of_failed_run(kind: Kind, context: Mapping[str, Any]) -> Alert:
     dag, run, reason = context["dag"].dag_id, context["run_id"], context.get("reason")
     last = context.get("ti")
-    which = f"task {last.task_id} ended without a word" if last else "a task ended without a word"
+    which = (
+        f"task {last.task_id} ended without an error message"
+        if last
+        else "a task ended without an error message"
+    )
     return Alert(kind, dag, run, f"{which} ({reason})", last.log_url if last else _address(dag, run))
 
 
@@ -282,7 +287,7 @@ def _ui() -> str:
 
 
 def _last_line(error: object) -> str:
-    """Return the last line that a traceback would show, without secrets that Airflow knows."""
+    """Return the last line of the error's traceback, without secrets that Airflow knows."""
     from airflow.sdk.log import redact
 
     text = (
@@ -309,7 +314,7 @@ def _send_mail(alert: Alert, settings: Settings) -> None:
     from airflow.providers.smtp.hooks.smtp import SmtpHook
 
     if not settings.recipients:
-        raise ValueError(f"connection {SMTP} is there, but ALERTAS_EMAIL_PARA names nobody")
+        raise ValueError(f"connection {SMTP} is defined, but ALERTAS_EMAIL_PARA is empty")
     with SmtpHook(smtp_conn_id=SMTP) as hook:
         hook.send_email_smtp(
             to=list(settings.recipients),
@@ -322,7 +327,7 @@ def _post(alert: Alert, settings: Settings) -> None:
     from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
 
     hook = SlackWebhookHook(slack_webhook_conn_id=SLACK, timeout=settings.patience, retry_handlers=[])
-    # Slack's three special characters: an error could otherwise call everybody in the channel.
+    # Escape Slack's three special characters: otherwise an error's text could notify everybody in the channel.
     hook.send_text(html.escape("\n".join([f"*{alert.subject}*", *alert.lines]), quote=False))
 
 
@@ -330,18 +335,18 @@ CHANNELS: dict[str, Callable[[Alert, Settings], None]] = {SMTP: _send_mail, SLAC
 
 
 def _take_turn(alert: Alert, settings: Settings) -> bool:
-    """Return whether this alert was not told in this window yet; True as well when nobody can say."""
+    """Claim the alert's turn. Return False if the same alert was sent in this window; True if Redis does not answer."""
     import redis
 
     try:
         with _turns() as turns:
-            # What a task told needs not be told of its run as well.
+            # If a task of the DAG has sent an alert, its run needs none.
             if not alert.task and next(turns.scan_iter(alert.turns_of_tasks), None):
                 return False
             first = min(3 * settings.patience, alert.window or settings.window)
             return bool(turns.set(alert.turn, alert.run, nx=True, ex=first))
     except redis.RedisError as error:
-        log.warning("the broker does not say what was told already (%s); telling it", error)
+        log.warning("the broker does not say which alerts were sent already (%s); sending this one", error)
         return True
 
 
@@ -352,7 +357,9 @@ def _keep_turn(alert: Alert, settings: Settings) -> None:
         with _turns() as turns:
             turns.set(alert.turn, alert.run, ex=alert.window or settings.window)
     except redis.RedisError as error:
-        log.warning("it was told, and the broker does not keep that (%s); it may be told again", error)
+        log.warning(
+            "the alert was sent, but the broker could not note that (%s); it may be sent again", error
+        )
 
 
 def _give_turn_back(alert: Alert) -> None:

@@ -1,7 +1,8 @@
-"""Celery's configuration: Airflow's own, with libraries that a worker loads once, before its processes fork for tasks.
+"""Celery's configuration: Airflow's own, plus libraries that a worker loads once, before it forks processes for tasks.
 
-Airflow does that with a few modules of its own. Those below are what most tasks here use; to load them costs each task more
-than half a second of a processor otherwise. Code of this project is not among them: a task goes by the files as they are.
+Airflow preloads a few of its own modules. The libraries below are used by most tasks here; otherwise each task would need
+more than half a second of CPU time to load them. The project's own code is not preloaded: a task uses the files as they are
+when it starts.
 """
 
 from __future__ import annotations

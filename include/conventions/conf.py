@@ -1,4 +1,4 @@
-"""What a run's conf may hold: unknown keys, and the range `inicio` to `fim`. All raise RequestError, naming the value."""
+"""Checks of a run's conf: unknown keys, flags, and the range `inicio` to `fim`. All raise RequestError, naming the value."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from airflow.sdk import Param
 
 EXAMPLE = "2026-01-01T00:00:00Z"
-# With a zone, always: a naive time would be somebody's guess.
+# A zone is always required: a time without one can be understood in several ways.
 INSTANT = r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)$"
 
 
 def refuse_unknown(conf: Collection[str], known: Collection[str]) -> None:
-    """Refuse a conf with a key that nobody reads: a typing error would otherwise change what a run does, unseen."""
+    """Refuse a conf with an unknown key: otherwise a typing error would silently change what a run does."""
     if unknown := [key for key in conf if key not in known]:
         raise RequestError(f"unknown conf key {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
 
 
 def flag(conf: Mapping[str, Any], key: str) -> bool:
-    """Return what is true or false, false when it is not there."""
+    """Return the value of a key that is true or false; false if it is missing."""
     value = conf.get(key, False)
     if not isinstance(value, bool):
         raise RequestError(f"{key} is {value!r}; it must be true or false")
@@ -31,7 +31,7 @@ def flag(conf: Mapping[str, Any], key: str) -> bool:
 
 
 def instant(name: str, value: object) -> datetime:
-    """Return an ISO 8601 text with an offset as an instant in UTC."""
+    """Return the instant, in UTC, of an ISO 8601 text with an offset."""
     if not isinstance(value, str):
         raise RequestError(f"{name} must be a string like {EXAMPLE}, not {value!r}")
     try:
@@ -47,7 +47,7 @@ def instant(name: str, value: object) -> datetime:
 
 
 def span(conf: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
-    """Return `inicio` and `fim`, None where neither is given. Which of them comes first is not looked at."""
+    """Return `inicio` and `fim`, None if neither is given. Does not check that `inicio` is before `fim`."""
     given = {key: conf[key] for key in ("inicio", "fim") if conf.get(key) is not None}
     if not given:
         return None
@@ -59,7 +59,7 @@ def span(conf: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
 
 
 def span_params(what: str) -> dict[str, Param]:
-    """Return the Params `inicio` and `fim`; `what` is that of which they are the start and the end."""
+    """Return the Params `inicio` and `fim`. `what` names the range in the description."""
     from airflow.sdk import Param
 
     def param(title: str, description: str) -> Param:

@@ -1,4 +1,4 @@
-"""What every domain does alike with Airflow's connections."""
+"""Looks up Airflow's connections, and opens clients with them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def missing(name: str) -> str:
-    """Return what to tell of a connection that is not there."""
+    """Return the message for a connection that is not defined."""
     return f"connection {name} is not defined: set AIRFLOW_CONN_{name.upper()}, or add it under Admin → Connections"
 
 
 def find(name: str) -> Connection:
-    """Return a connection. Raises ConfigurationError, which says how to define it, where there is none."""
+    """Return a connection. If it is not defined, raise ConfigurationError, which says how to define it."""
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -30,7 +30,7 @@ def find(name: str) -> Connection:
 
 
 def clickhouse(name: str) -> Client:
-    """Return a new client of ClickHouse, through the official provider's hook; the caller closes it."""
+    """Return a new ClickHouse client, from the official provider's hook. The caller closes it."""
     from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
 
     find(name)
@@ -38,7 +38,7 @@ def clickhouse(name: str) -> Client:
 
 
 def conninfo(connection: Connection | StoredConnection, extra: Mapping[str, Any]) -> str:
-    """Return a connection of type postgres as libpq takes it; `extra` holds further parameters of libpq.
+    """Return the libpq connection string of a connection of type postgres. `extra` are more parameters of libpq.
 
     Raises ConfigurationError, which names the connection, for a parameter that libpq does not know.
     """

@@ -1,4 +1,4 @@
-"""What every DAG's tasks share unless a DAG says otherwise; a test checks that each DAG starts from here."""
+"""The default arguments of every DAG's tasks. A DAG may override some; a test checks that each DAG starts from these."""
 
 from __future__ import annotations
 

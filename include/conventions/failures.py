@@ -1,12 +1,12 @@
-"""How errors end a task: at once where a retry can't help, else with retries; with the message and no traceback.
+"""Turns errors into the exceptions that end a task: without retries if a retry can't help, and without a traceback.
 
     @task
     @explained
     def mirror(batch): …
 
-An error of the project says by its attribute `heals` whether it may heal, and by `about`, if it has one, what its alert
-is about. An error of a driver, such as that of a server that restarts, becomes one line as well. Any other error is a
-defect, and keeps its traceback.
+The project's errors have an attribute `heals`: whether a retry may help. They may have an attribute `about`: the subject of
+the alert. An error of a driver, such as that of a server that restarts, becomes one line as well. Any other error is a
+defect and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 
-# Driver's package: what its errors are told as. Looked up by name, so that no driver is loaded for it.
+# A driver's package, and the name of its server in messages. Looked up by name, so that no driver is imported for it.
 DRIVERS = {
     "pymysql": "MySQL",
     "psycopg": "PostgreSQL",
@@ -30,7 +30,7 @@ DRIVERS = {
 
 
 def explained(work: Work) -> Work:
-    """Decorate what a task calls, below `@task`: what it raises becomes what Airflow is to hear."""
+    """Decorate a task's function, below `@task`: its errors become the exceptions of `failure`."""
     if inspect.isgeneratorfunction(work):
 
         @wraps(work)
@@ -38,9 +38,9 @@ def explained(work: Work) -> Work:
             try:
                 yield from work(*arguments, **named)
             except Exception as error:
-                if (told := failure(error)) is error:
+                if (ending := failure(error)) is error:
                     raise
-                raise told from None
+                raise ending from None
 
         return cast(Work, generate)
 
@@ -49,15 +49,15 @@ def explained(work: Work) -> Work:
         try:
             return work(*arguments, **named)
         except Exception as error:
-            if (told := failure(error)) is error:
+            if (ending := failure(error)) is error:
                 raise
-            raise told from None
+            raise ending from None
 
     return cast(Work, call)
 
 
 def failure(error: Exception) -> Exception:
-    """Return the exception that ends the task: for Airflow to retry or not, or the error itself if nobody expected it."""
+    """Return the exception that ends the task, which Airflow retries or not; a defect is returned unchanged."""
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     heals = getattr(error, "heals", None)
@@ -79,7 +79,7 @@ def _driver(error: Exception) -> str | None:
 
 
 def _driver_heals(driver: str, error: Any) -> bool:
-    """Return whether a driver's error may heal; where its errors do not say, it may."""
+    """Return whether a driver's error may heal. True for drivers whose errors don't show it."""
     from include.conventions.heals import clickhouse_heals, postgres_heals
 
     if driver == "psycopg":

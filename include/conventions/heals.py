@@ -1,4 +1,4 @@
-"""Which errors of the drivers may heal by themselves, so that trying again makes sense."""
+"""Decides which errors of the drivers may heal by themselves, so that trying again makes sense."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
 _HEALING_STATES = ("08", "23", "40", "53", "55", "57", "58")
-"""Classes of SQLSTATE: connections, a row that another process wrote first, rollbacks such as a deadlock, resources, locks,
-a server that stops, the system."""
+"""Classes of SQLSTATE: connections, a constraint (another process wrote the row first), rollbacks such as a deadlock,
+resources, locks, a server that stops, system errors."""
 
 _UNKNOWN_HOST = re.compile(
     r"failed to resolve host|could not translate host name|Name or service not known", re.I
@@ -25,7 +25,7 @@ _REFUSES_THE_LOGIN = re.compile(
 )
 
 _REFUSING_CODES = frozenset(
-    # Syntax and unknown names, types and values that don't fit, rights, users, databases, read-only.
+    # Wrong syntax and unknown names, wrong types and values, privileges, users, databases, read-only servers.
     (
         36,
         41,
@@ -59,19 +59,19 @@ _REFUSING_CODES = frozenset(
 
 
 def state_heals(state: str | None) -> bool:
-    """Return whether an SQLSTATE stands for what may heal; without one, the connection broke."""
+    """Return whether an error with this SQLSTATE may heal. Without an SQLSTATE, the connection broke, which may."""
     return state is None or state.startswith(_HEALING_STATES)
 
 
 def postgres_heals(error: psycopg.Error) -> bool:
-    """Return whether an error in the middle of a session may heal."""
+    """Return whether an error of an open session may heal."""
     return state_heals(error.sqlstate)
 
 
 def login_heals(text: str) -> bool:
     """Return whether a connection that was refused with this text may be accepted later.
 
-    A wrong password, an unknown role, database or host, and TLS that does not fit stay wrong.
+    A wrong password, an unknown role, database or host, and wrong TLS settings stay wrong.
     """
     if _UNKNOWN_HOST.search(text):
         return bool(_FOR_NOW.search(text))
@@ -79,7 +79,7 @@ def login_heals(text: str) -> bool:
 
 
 def clickhouse_heals(error: ClickHouseError) -> bool:
-    """Return whether an error of ClickHouse, or of the way to it, may heal."""
+    """Return whether an error of ClickHouse, or of the connection to it, may heal."""
     if error.code is not None:
         return error.code not in _REFUSING_CODES
     text = str(error)

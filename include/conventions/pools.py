@@ -1,10 +1,10 @@
-"""The pools: how many tasks at once may use something that has limits of its own.
+"""The pools: how many tasks at once may use a limited resource.
 
     python -m include.conventions.pools
 
-creates them, in the environment of the deployment, and may run any number of times. A task whose pool is missing
-waits for ever, so this belongs to what prepares Airflow's metadata database. The settings decide: slots that were changed
-in the UI are theirs again afterwards.
+creates them, in the environment of the deployment. It can be run again at any time. A task whose pool is missing waits for
+ever, so run it together with what prepares Airflow's metadata database. The settings win: it overwrites slots that were
+changed in the UI.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from airflow.models.taskinstance import TaskInstance
 
 FONTE_VENDAS = "fonte_vendas"
-"""Held by whoever extracts from the sales system; publishing in the warehouse needs none."""
+"""The pool of tasks that extract from the sales system. Publishing in the warehouse needs no pool."""
 
 FONTE_VENDAS_BACKGROUND = "fonte_vendas_background"
-"""The same, for what must not keep waiting what is new."""
+"""The pool of background work in the sales system, so that new rows don't wait for it."""
 
 BACKGROUND = {FONTE_VENDAS: FONTE_VENDAS_BACKGROUND}
-"""The pools of tasks whose run was asked to read something again, by the pools that they have otherwise."""
+"""By a task's own pool, the pool that it gets if its run was asked to read something again."""
 
 AGAIN = ("inicio", "reconstruir")
-"""The keys in a run's conf by which it was."""
+"""A run with one of these keys in its conf was asked to read something again."""
 
 AUTOMACOES = "automacoes"
-"""Held by automations, so that thousands that wait leave `default_pool` to everybody else."""
+"""The pool of automations: thousands of them may wait without filling `default_pool`."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Slots(FromEnvironment):
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool as it should be."""
+    """A pool as it should be in Airflow's metadata database."""
 
     name: str
     slots: int
@@ -68,23 +68,23 @@ class Pool:
 
 
 def load() -> tuple[Pool, ...]:
-    """Return the pools; raise ValueError naming the variable that makes no sense."""
+    """Return the pools. Raise ValueError naming the variable with a wrong value."""
     slots = Slots.load()
     return (
         Pool(FONTE_VENDAS, slots.vendas, "extractions from the sales system at once"),
         Pool(
             FONTE_VENDAS_BACKGROUND,
             slots.vendas_background,
-            "extractions of what was read before: ranges, reconciliation",
+            "background extractions: ranges, rebuilds, reconciliation",
         ),
         Pool(AUTOMACOES, slots.automacoes, "automations that run or wait in a queue"),
     )
 
 
 def choose_pool(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
-    """Send a task instance to the background pool where its run was asked to read something again.
+    """Move a task instance to the background pool if its run was asked to read something again.
 
-    Airflow calls this like `choose_queue`: often, and within a transaction, so nothing is looked up here.
+    Airflow calls this like `choose_queue`: often, and in a transaction, so it must not query anything.
     """
     conf = dag_run.conf if dag_run is not None else None
     if isinstance(conf, dict) and any(conf.get(key) is not None for key in AGAIN):
@@ -92,7 +92,7 @@ def choose_pool(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
 
 
 def create() -> None:
-    """Create the pools in Airflow's metadata database, or give them their slots again."""
+    """Create the pools in Airflow's metadata database, or set their slots again."""
     from airflow.models.pool import Pool as Model
 
     for pool in load():

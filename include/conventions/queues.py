@@ -1,8 +1,8 @@
-"""The queues that tasks may wait in, and who chooses: the run's conf, else the DAG.
+"""The queues in which tasks wait for a worker. The run's conf chooses the queue, else the DAG.
 
-A DAG's tasks wait in `default` unless its default arguments, or a task, name another queue. A run that is triggered
-with `{"queue": "high"}` sends all its tasks there. Every DAG takes that key, because the cluster policy gives it the
-Param; a value that is not in the list is refused when the run is triggered (400).
+A DAG's tasks wait in `default` unless its default arguments, or a task, name another queue. All tasks of a run that is
+triggered with `{"queue": "high"}` wait in that queue. The cluster policy adds the Param to every DAG, so every DAG accepts
+this key. Any other value is refused when the run is triggered (400).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KEY = "queue"
 
 
 class Queue(StrEnum):
-    """In the order in which a worker that listens to several of them serves them."""
+    """The queues. A worker that listens to several of them serves them in this order."""
 
     HIGH = "high"
     DEFAULT = "default"
@@ -31,7 +31,7 @@ class Queue(StrEnum):
 
 
 def queue_param() -> Param:
-    """Return the Param that the trigger form shows, and that refuses any other queue."""
+    """Return the Param of the trigger form. It refuses unknown queues."""
     from airflow.sdk import Param
 
     return Param(
@@ -44,10 +44,10 @@ def queue_param() -> Param:
 
 
 def declare_queues(dag: DAG) -> None:
-    """Give the DAG the Param `queue`, and hold its tasks to the list.
+    """Add the Param `queue` to a DAG, and check its tasks' queues.
 
-    Raises AirflowClusterPolicyViolation, an import error of that DAG, for a task in a queue that no worker serves,
-    and for a Param `queue` of another meaning.
+    Raises AirflowClusterPolicyViolation, which becomes an import error of the DAG, for a task in a queue that no worker
+    serves, and for a Param `queue` with another meaning.
     """
     from airflow.exceptions import AirflowClusterPolicyViolation
 
@@ -66,13 +66,13 @@ def declare_queues(dag: DAG) -> None:
 
 
 def choose_queue(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
-    """Send a task instance to the queue that its run's conf names.
+    """Move a task instance to the queue that its run's conf names.
 
-    Airflow calls this while it creates, expands and clears task instances, more than once for each, sometimes before
-    the run is known; and within a transaction in which nobody else may commit, so nothing is looked up here.
+    Airflow calls this when it creates, expands and clears task instances: several times for each, and sometimes before the
+    run is known. It calls it in a transaction in which nothing else may commit, so it must not query anything.
 
-    A queue that is not in the list can only come from a run that was made before the list became shorter. Raising
-    would stop the scheduler, for every DAG, so such a run stays in its DAG's own queues and says so in the log.
+    A queue that is not in the list can only come from a run that was triggered before the list became shorter. An error here
+    would stop the scheduler for every DAG. So the tasks of such a run stay in the DAG's own queues, and a warning is logged.
     """
     conf: Any = dag_run.conf if dag_run is not None else None
     wanted = conf.get(KEY) if isinstance(conf, dict) else None

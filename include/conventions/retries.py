@@ -1,6 +1,6 @@
-"""How a call is tried again within one try of a task; how tasks are is in `defaults`. The last error is raised as it is.
+"""Retries of a single call within one try of a task. (Retries of tasks are in `defaults`.) The last error is raised.
 
-Two policies: a number of tries for a question, and patience for a server that restarts.
+There are two policies: `tries`, a number of tries for a request, and `patience`, a time limit for a server that restarts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tenacity import (
 
 
 def tries(count: int, on: type[Exception], *, longest: float = 10) -> Retrying:
-    """Return what tries `count` times; the waits between grow at random up to `longest` seconds."""
+    """Return a policy of `count` tries. The random waits in between grow up to `longest` seconds."""
     return Retrying(
         retry=retry_if_exception_type(on),
         stop=stop_after_attempt(count),
@@ -28,7 +28,7 @@ def tries(count: int, on: type[Exception], *, longest: float = 10) -> Retrying:
 
 
 def patience(limit: timedelta, on: type[Exception]) -> Retrying:
-    """Return what tries until `limit` is over, at least every five seconds."""
+    """Return a policy that tries again until `limit` is over. Waits grow up to five seconds."""
     return Retrying(
         retry=retry_if_exception_type(on),
         stop=stop_after_delay(limit.total_seconds()),

@@ -1,12 +1,12 @@
-"""Settings: each a field of a dataclass, which says variable, default, what is accepted, and what it means.
+"""Settings from environment variables. Each is a field of a dataclass with its variable, default, bounds and meaning.
 
     @dataclass(frozen=True)
     class Creation(FromEnvironment):
         batches: int = whole("LOJA_CRIACAO_LOTES", 20, 1, 20, meaning="at most this many batches in one run")
         delay: timedelta = seconds("LOJA_CRIACAO_ESPERA_SEGUNDOS", 60, 0, meaning="from a failed try to the next")
 
-`Creation.load()` reads the environment, and raises ValueError for a value that makes no sense: "LOJA_CRIACAO_LOTES is '21';
-it must be a whole number from 1 to 20". `Creation()` has the defaults. docs/settings.md is made from the same fields
+`Creation.load()` reads the environment, and raises ValueError for a wrong value: "LOJA_CRIACAO_LOTES is '21'; it must be a
+whole number from 1 to 20". `Creation()` has the defaults. docs/settings.md is generated from the same fields
 (`include/settings.py`).
 """
 
@@ -22,20 +22,20 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 ROOT = Path(__file__).resolve().parents[2]
-"""What a folder without a leading slash is relative to: the project."""
+"""The project's folder. Relative paths in settings start here."""
 
 LARGEST = 10**9 - 1
 LONGEST = timedelta(days=3650)
-"""More than anybody means, and little enough to reckon with."""
+"""Upper limits of numbers and durations: more than anybody needs, and small enough not to overflow."""
 
 
 class Unacceptable(ValueError):
-    """A text that is not what it must be; the message says what that is, where it is more than the setting says."""
+    """A wrong value, with a message that is more exact than the setting's `accepts`: what the value must be."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A variable; `parse` raises ValueError for a text that is not what `accepts` says."""
+    """One variable. `parse` converts its text, and raises ValueError if the text is not what `accepts` describes."""
 
     variable: str
     default: str
@@ -44,7 +44,7 @@ class Setting:
     parse: Callable[[str], Any]
 
     def read(self, given: Mapping[str, str], variable: str) -> Any:
-        """Return its value in an environment where it has that name."""
+        """Return the setting's value from the environment `given`, where its name is `variable`."""
         text = given.get(variable, self.default)
         try:
             return self.parse(text)
@@ -55,11 +55,11 @@ class Setting:
 
 
 class FromEnvironment:
-    """A dataclass of settings."""
+    """Base class of a dataclass of settings."""
 
     @classmethod
     def load(cls, given: Mapping[str, str] = os.environ, **names: str) -> Self:
-        """Read them. `names` fill in what stands in braces in the variables' names."""
+        """Read the settings. `names` replace the placeholders in the variables' names, such as `{NAME}`."""
         values: dict[str, Any] = {}
         for one in fields(cls):  # type: ignore[arg-type]
             if group := one.metadata.get("group"):
@@ -71,7 +71,7 @@ class FromEnvironment:
 
     @classmethod
     def listed(cls) -> Iterator[Setting]:
-        """Yield all of them, those of groups in their place."""
+        """Yield all settings in order, including those of groups."""
         for one in fields(cls):  # type: ignore[arg-type]
             if group := one.metadata.get("group"):
                 yield from group.listed()
@@ -80,7 +80,7 @@ class FromEnvironment:
 
 
 def setting(variable: str, default: str, accepts: str, parse: Callable[[str], Any], *, meaning: str) -> Any:
-    """Return the field of a setting of a kind of its own."""
+    """Return a field for a setting with its own parser."""
     return field(
         default=parse(default),
         metadata={"setting": Setting(variable, default, accepts, meaning, parse)},
@@ -88,12 +88,12 @@ def setting(variable: str, default: str, accepts: str, parse: Callable[[str], An
 
 
 def group(settings: type[FromEnvironment]) -> Any:
-    """Return a field that holds further settings."""
+    """Return a field that holds a group of settings."""
     return field(default_factory=settings, metadata={"group": settings})
 
 
 def text(variable: str, default: str, *, meaning: str) -> Any:
-    """Return the field of any text; whoever uses it looks at it more closely."""
+    """Return a field for any text. The code that uses the text has to check it."""
     return setting(variable, default, "a text", str, meaning=meaning)
 
 
@@ -107,14 +107,14 @@ def whole(
     of: Callable[[int], Any] = int,
     most: int = LARGEST,
 ) -> Any:
-    """Return the field of a whole number with bounds, as `of` makes it; without `highest` it is `most`."""
+    """Return a field for a whole number with bounds. `of` converts the number. Without `highest` the limit is `most`."""
     bounds = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
     limit = most if highest is None else highest
 
     def parse(given: str) -> Any:
         if not (given.isascii() and given.isdecimal()):
             raise ValueError
-        # Python refuses to read thousands of digits.
+        # int() raises for texts of thousands of digits.
         number = int(given) if len(given) <= len(str(LARGEST)) else LARGEST + 1
         if number > limit:
             raise Unacceptable(f"a whole number from {lowest} to {limit}")
@@ -126,17 +126,17 @@ def whole(
 
 
 def seconds(variable: str, default: int, lowest: int, highest: int | None = None, *, meaning: str) -> Any:
-    """Return the field of a duration that is given in seconds."""
+    """Return a field for a duration that is given in seconds."""
     return _duration(timedelta(seconds=1), variable, default, lowest, highest, meaning)
 
 
 def minutes(variable: str, default: int, lowest: int, highest: int | None = None, *, meaning: str) -> Any:
-    """Return the field of a duration that is given in minutes."""
+    """Return a field for a duration that is given in minutes."""
     return _duration(timedelta(minutes=1), variable, default, lowest, highest, meaning)
 
 
 def hours(variable: str, default: int, lowest: int, highest: int | None = None, *, meaning: str) -> Any:
-    """Return the field of a duration that is given in hours."""
+    """Return a field for a duration that is given in hours."""
     return _duration(timedelta(hours=1), variable, default, lowest, highest, meaning)
 
 
@@ -150,7 +150,7 @@ def _duration(
 
 
 def percent(variable: str, default: int, *, meaning: str) -> Any:
-    """Return the field of a share, which is given in percent: 0.2 for 20."""
+    """Return a field for a share that is given in percent: the value of `20` is 0.2."""
 
     def parse(given: str) -> Decimal:
         try:
@@ -165,7 +165,7 @@ def percent(variable: str, default: int, *, meaning: str) -> Any:
 
 
 def flag(variable: str, *, meaning: str) -> Any:
-    """Return the field of what is off unless it is 1."""
+    """Return a field for a switch: True for `1`, False for `0` or an empty text."""
 
     def parse(given: str) -> bool:
         if given not in ("", "0", "1"):
@@ -176,7 +176,7 @@ def flag(variable: str, *, meaning: str) -> Any:
 
 
 def choice(variable: str, *choices: str, meaning: str) -> Any:
-    """Return the field of one of a few texts, or of none, which is the default."""
+    """Return a field for one of `choices`. The default is an empty text."""
 
     def parse(given: str) -> str:
         if given and given not in choices:
@@ -187,7 +187,7 @@ def choice(variable: str, *choices: str, meaning: str) -> Any:
 
 
 def zone(variable: str, default: str, *, meaning: str) -> Any:
-    """Return the field of a time zone's name."""
+    """Return a field for a time zone's name."""
 
     def parse(given: str) -> str:
         try:
@@ -199,7 +199,7 @@ def zone(variable: str, default: str, *, meaning: str) -> Any:
 
 
 def folder(variable: str, default: str, *, meaning: str) -> Any:
-    """Return the field of a folder that has to be named, as an absolute path."""
+    """Return a field for a folder, which can't be empty. The value is an absolute path."""
 
     def parse(given: str) -> Path:
         if not given:
@@ -210,7 +210,7 @@ def folder(variable: str, default: str, *, meaning: str) -> Any:
 
 
 def optional_folder(variable: str, *, meaning: str, otherwise: Path | None = None) -> Any:
-    """Return the field of a folder as an absolute path; where it is empty, `otherwise`."""
+    """Return a field for a folder. The value is an absolute path, or `otherwise` if the text is empty."""
 
     def parse(given: str) -> Path | None:
         return ROOT / Path(given).expanduser() if given else otherwise

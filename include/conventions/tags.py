@@ -1,4 +1,4 @@
-"""The tags that DAGs may carry; a test refuses any other."""
+"""The tags that DAGs may have. A test refuses any other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Tag(StrEnum):
-    """What the DAG list of the UI is filtered by."""
+    """A tag, by which the UI's list of DAGs can be filtered."""
 
     VENDAS = "vendas"
     MIRROR = "mirror"

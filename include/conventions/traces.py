@@ -1,4 +1,4 @@
-"""One trace for a run: what Airflow leaves out of it where the tasks' queue is chosen by a hook."""
+"""Keeps all spans of a run in one trace. Airflow does not if a hook chooses the tasks' queue."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ _propagator = TraceContextTextMapPropagator()
 
 
 def join_trace(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
-    """Give a task instance its place in the trace of its run, unless it has one.
+    """Put a task instance into the trace of its run, unless it is in one.
 
-    Airflow 3.3 does this for the task instances that it inserts in bulk. With a `task_instance_mutation_hook` it
-    makes them one by one and forgets it: each task would then be a trace of its own. With traces off it is in vain,
-    and harmless.
+    Airflow 3.3 does this only for task instances that it inserts in bulk. With a `task_instance_mutation_hook` it creates
+    them one by one without it, so each task would get its own trace. If traces are off, this has no effect.
     """
     if dag_run is None or not dag_run.context_carrier or task_instance.context_carrier:
         return
-    # Of this span only the ids are wanted. Airflow sends one that bears them when the task has ended.
+    # Only this span's ids are used: Airflow sends a span with the same ids when the task has ended.
     span = trace.get_tracer(__name__).start_span(
         task_instance.task_id, context=_propagator.extract(dag_run.context_carrier)
     )

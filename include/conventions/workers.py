@@ -1,4 +1,4 @@
-"""What a worker is called where Airflow shows it: with each task in the UI, and to whoever fetches the task's log."""
+"""The name of a worker: Airflow shows it with each task in the UI, and fetches the task's log from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from include.conventions.settings import FromEnvironment, text
 
 @dataclass(frozen=True)
 class Settings(FromEnvironment):
-    """Of a worker."""
+    """The settings of a worker."""
 
     name: str = text(
         "WORKER_NAME",
@@ -20,8 +20,8 @@ class Settings(FromEnvironment):
 
 
 def hostname() -> str:
-    """Return `WORKER_NAME`, else the machine's name; Airflow's `[core] hostname_callable`.
+    """Return `WORKER_NAME`, else the machine's name. It is Airflow's `[core] hostname_callable`.
 
-    Where task logs are fetched from the worker, the API server must be able to resolve the name.
+    If task logs are fetched from the worker, the API server must be able to resolve the name.
     """
     return Settings.load().name or socket.gethostname()

@@ -1,4 +1,4 @@
-"""The engine from the command line, without Airflow and without a warehouse: `python -m include.mirror --help`."""
+"""The command line `python -m include.mirror`: checks a source without Airflow and without a warehouse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFUSED, CANNOT = 1, 2
 """Exit codes: a run would end in an error; a wrong command line or a server that can't be reached."""
 
 SETTINGS = "-c row_security=off -c lock_timeout=5s -c statement_timeout=60s -c jit=off"
-"""A survey waits for nobody, and reads what a run would read."""
+"""PostgreSQL settings of a survey: it waits for no lock for long, and reads the same rows as a run."""
 
 SHORT_TYPES = (
     (r"^timestamp(\(\d\))? without time zone", r"timestamp\1"),
@@ -53,14 +53,14 @@ def main() -> None:
     envvar="SOURCE_DSN",
     show_envvar=True,
     metavar="DSN",
-    help="The PostgreSQL to look at: postgresql://… or host=… dbname=…; a password is better in $SOURCE_DSN, "
-    "$PGPASSWORD or ~/.pgpass.",
+    help="The PostgreSQL to look at: postgresql://… or host=… dbname=…; put a password into $SOURCE_DSN, "
+    "$PGPASSWORD or ~/.pgpass instead.",
 )
-@click.option("--schema", help="All tables of this schema; public where no --table is given.")
+@click.option("--schema", help="All tables of this schema; default without --table: public.")
 @click.option(
     "--table", "tables", multiple=True, metavar="SCHEMA.TABLE", help="One table or view; repeatable."
 )
-@click.option("--ddl", is_flag=True, help="Print what the warehouse would get, and the findings to stderr.")
+@click.option("--ddl", is_flag=True, help="Print the warehouse's CREATE statements; findings go to stderr.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
 @click.option(
     "--storage", default="mirror_raw", help="The ClickHouse database of the rows' versions, for --ddl."
@@ -77,12 +77,12 @@ def check(
     views: str,
     extra: tuple[str, ...],
 ) -> None:
-    """Show how tables would be mirrored, and what would be refused and why; nothing is written.
+    """Show how tables would be mirrored, and which would be refused and why. Nothing is written.
 
-    Exits with 1 if a run would refuse something, with 2 if the command line is wrong or the server can't be reached.
+    Exits with 1 if a run would refuse a table, with 2 if the command line is wrong or the server can't be reached.
     """
     if extra:
-        # Not repeated: it may hold a password.
+        # The message doesn't repeat the arguments: they may hold a password.
         raise click.UsageError(
             "Arguments without an option. Give the connection as --source or in $SOURCE_DSN."
         )
@@ -105,13 +105,17 @@ def check(
 
 @main.command("delete-log")
 @click.option("--source", envvar="SOURCE_DSN", metavar="DSN", help="Connection string of PostgreSQL.")
-@click.option("--schema", metavar="SCHEMA", help="All tables of this schema; public where nothing is named.")
+@click.option(
+    "--schema", metavar="SCHEMA", help="All tables of this schema; default without --table: public."
+)
 @click.option("--table", "tables", multiple=True, metavar="SCHEMA.TABLE", help="One table; repeatable.")
-@click.option("--role", metavar="NAME", help="Who the mirror connects as: gets the rights on the logs.")
+@click.option(
+    "--role", metavar="NAME", help="The role that the mirror connects as; it gets the rights on the logs."
+)
 def delete_log(source: str | None, schema: str | None, tables: tuple[str, ...], role: str | None) -> None:
-    """Print the statements that make logs of deleted keys, for the source's owner to run; nothing is run.
+    """Print the statements that create logs of deleted keys, for the source's owner to run. Nothing is run.
 
-    Exits with 1 where a table can have none, with 2 if the command line is wrong or the server can't be reached.
+    Exits with 1 if a table can have no log, with 2 if the command line is wrong or the server can't be reached.
     """
     from include.mirror.delete_log import INTRODUCTION, LOGS, statements
 
@@ -141,7 +145,7 @@ def _logs(
     role: str | None,
     statements: Callable[..., list[str]],
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Return the statements per table, and why others can have no log."""
+    """Return the statements for each table, and the reasons why other tables can have no log."""
     from include.conventions.errors import TaskError
     from include.mirror import catalog
     from include.mirror.keys import find_key
@@ -168,7 +172,7 @@ def _logs(
             what = (
                 f"{domains[0][0]} of its key is of a domain, which may refuse the NULL of a TRUNCATE"
                 if domains
-                else "only ordinary and partitioned tables can have one, that no other inherits from"
+                else "only ordinary and partitioned tables without inheriting tables can have one"
             )
             refused.append(f"{label} gets no log: {what}")
             continue
@@ -185,7 +189,7 @@ def _logs(
 def _mirror(schema: str | None, tables: tuple[str, ...], storage: str, views: str) -> Mirror:
     for table in tables:
         if split_name(table) is None:
-            raise click.UsageError(f"--table {table!r} is no name of a table. Write table or schema.table.")
+            raise click.UsageError(f"--table {table!r} is not a table's name. Write table or schema.table.")
     named = [Table(table) for table in tables]
     if schema is None and named:
         return Mirror("check", "source", "warehouse", storage, views, named)
@@ -209,7 +213,7 @@ def _connect(source: str) -> psycopg.Connection[Any]:
         parts = {"port": "?"}
     ports = str(parts.get("port") or "5432").split(",")
     if not all(port.isdigit() for port in ports) or "@" in str(parts.get("host", "")):
-        # A part of the password may have been taken for something else, so nothing of it is repeated.
+        # libpq may have taken a part of the password for something else, so the message repeats nothing of the source.
         _end(
             "the source is no connection string of libpq: write postgresql://user@host:port/database or "
             "host=… port=… dbname=… user=…, with special characters of a URI's password percent-encoded"
@@ -236,17 +240,17 @@ def _end(message: str) -> NoReturn:
     sys.exit(CANNOT)
 
 
-# What is shown
+# Output
 
 
 def _console(*, stderr: bool = False) -> Console:
     console = Console(stderr=stderr, highlight=False)
-    # A file has no width; tables need this much.
+    # A file has no width, so take one that fits the tables.
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=140)
 
 
 def _plain(text: str) -> Text:
-    """Return a text as it is, but for what would control the terminal: names may hold anything."""
+    """Return a text without control characters, because a table's name may contain terminal sequences."""
     return Text("".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text))
 
 
@@ -277,7 +281,7 @@ def _print_tables(console: Console, found: Survey) -> None:
 
 
 def _way(table: Surveyed) -> str:
-    """Return how inserts and updates are found, why so, and by what deleted rows are."""
+    """Return how inserts and updates are found, with the reason, and how deleted rows are found."""
     text = f"{table.way}: {table.reason}"
     return f"{text}\ndeletes by {table.deletes.by}" if table.deletes else text
 
@@ -289,7 +293,7 @@ def _kind(table: Surveyed) -> str:
 
 
 def _types(table: Surveyed) -> str:
-    """Return how many columns of which types become what, in the table's order."""
+    """Return a line for each pair of source and warehouse type, with the number of columns, in the columns' order."""
     counts = Counter((_short(column.source.declared), column.warehouse_type) for column in table.columns)
     return "\n".join(
         f"{f'{count}x ' if count > 1 else ''}{source} → {warehouse}"
@@ -298,7 +302,7 @@ def _types(table: Surveyed) -> str:
 
 
 def _short(declared: str) -> str:
-    """Return PostgreSQL's long names by the short ones that everybody writes."""
+    """Return a type with PostgreSQL's long names replaced by the common short ones."""
     for pattern, short in SHORT_TYPES:
         declared = re.sub(pattern, short, declared)
     return declared
@@ -325,7 +329,7 @@ def _print_findings(console: Console, found: Survey) -> None:
         for finding in found.findings:
             if finding.level == level:
                 line = Text(f"{level}: ", style=STYLES[level])
-                # soft_wrap: a statement that is to be copied must not be broken into lines.
+                # soft_wrap: people copy statements from here, so they must not be broken into lines.
                 console.print(line.append_text(_plain(finding.text)), soft_wrap=True)
     console.print(_plain(_summary(found)), soft_wrap=True)
 

@@ -1,7 +1,7 @@
-"""From the Arrow batches that PostgreSQL's COPY gives to those that the warehouse takes, without loss.
+"""Converts the Arrow batches of PostgreSQL's COPY to batches for the warehouse, without loss.
 
-What the values of one type go through is the business of its carrier (`include.mirror.types`). Here a whole batch is
-taken apart, checked and put together again. A value that would not arrive as it is raises instead.
+The carrier of a type (`include.mirror.types`) checks and converts the values of one column. This module splits a batch into
+columns, checks them, and builds the new batch. A value that would arrive changed raises an error instead.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from include.mirror.spec import Column, TableSpec
 from include.mirror.types.carrier import Mask, Numbers
 
 Key = tuple[str, ...]
-"""A key as PostgreSQL reads it: the text of each of its columns."""
+"""A key: the text of each of its columns, in a form that PostgreSQL reads."""
 
 Describe = Callable[[Column, Key], str]
-"""Returns the text of a column's value in the source, by key: what an error shows."""
+"""Returns the text of a column's value in the source, given the row's key. Error messages show it."""
 
 Weights = npt.NDArray[np.uint64]
 
 KEY_FACTORS = (1, 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
-"""What the parts of a key are multiplied with, so that (1, 2) weighs other than (2, 1); further parts begin again."""
+"""Factors of the key's parts, so that (1, 2) and (2, 1) have different weights. Keys with more parts repeat the factors."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """One batch, checked: its arrays by the spec's columns, and the numbers of each."""
+    """One checked batch: an array for each column of the spec, and each column's digest numbers."""
 
     spec: TableSpec
     arrays: tuple[pa.Array, ...]
@@ -42,7 +42,7 @@ class Rows:
 
     @property
     def weights(self) -> Weights:
-        """One number per row that is made of its key."""
+        """One number for each row, computed from its key."""
         parts = [self.numbers[place].view(np.uint64) for place in self.spec.key_places]
         weights = parts[0]
         for number, part in enumerate(parts[1:], 1):
@@ -55,7 +55,7 @@ class Rows:
 
 
 def _text(scalar: pa.Scalar) -> str:
-    """Return a key's value as PostgreSQL reads it."""
+    """Return a key's value as a text that PostgreSQL reads."""
     if not scalar.is_valid:
         return "NULL"
     if pa.types.is_time(scalar.type):
@@ -69,22 +69,22 @@ def _text(scalar: pa.Scalar) -> str:
 
 
 _DAY = 86_400_000_000
-"""A day's microseconds."""
+"""Microseconds of a day."""
 
 _MILLENNIUM = 10_957
-"""Days from 1970, where Arrow begins to count, to 2000, where PostgreSQL does."""
+"""Days from 1970-01-01, Arrow's epoch, to 2000-01-01, PostgreSQL's."""
 
 
 def _clock(micros: int) -> str:
-    """Return a time of day; Python's own has no 24:00."""
+    """Return a time of day as text. Python's `time` can't hold 24:00."""
     seconds, micros = divmod(micros, 1_000_000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{micros:06}"
 
 
 def _moment(value: int, bits: int, day: int, zone: str = "") -> str:
-    """Return a date or a time, those that Python has none for as well. `day` is how much a day counts.
+    """Return a date or a timestamp as text, also those that Python's types can't hold. `day` is how many units a day has.
 
-    The infinities are the ends of PostgreSQL's count, and Arrow's, which begins elsewhere, has wrapped around there.
+    PostgreSQL's infinities are the lowest and highest numbers of its own epoch. In Arrow's epoch they have wrapped around.
     """
     half = 1 << bits - 1
     since = (value - _MILLENNIUM * day + half) % (2 * half) - half
@@ -98,17 +98,17 @@ def _moment(value: int, bits: int, day: int, zone: str = "") -> str:
 
 
 def read_batch(spec: TableSpec, batch: pa.RecordBatch, describe: Describe) -> Rows:
-    """Return the rows of a batch of the extraction.
+    """Check a batch from PostgreSQL and return its rows.
 
-    Raises SchemaError where PostgreSQL gave a column as another type than its carrier reads, and ValueNotHeldError,
-    with table, column, value and key, for a value that the warehouse's type can't hold or that would arrive changed.
+    Raises SchemaError if a column has another type than its carrier reads. Raises ValueNotHeldError, with table, column,
+    value and key, for a value that the warehouse's type can't hold or that would arrive changed.
     """
     arrays = tuple(batch.columns[: len(spec.columns)])
     for column, array in zip(spec.columns, arrays, strict=True):
         if not column.carrier.accepts(array.type):
             raise SchemaError(
                 f"{spec.label}.{column.name} ({column.source.declared}) came from PostgreSQL as {array.type}, "
-                f"which the way to {column.carrier.warehouse_type} does not take"
+                f"which can't be converted to {column.carrier.warehouse_type}"
             )
     rows = Rows(
         spec,
@@ -130,7 +130,7 @@ def read_batch(spec: TableSpec, batch: pa.RecordBatch, describe: Describe) -> Ro
 
 
 def _check_key(rows: Rows) -> None:
-    """Raise ValueNotHeldError where a part of the key is NULL, which only the key of a view can be."""
+    """Raise ValueNotHeldError if a part of the key is NULL. Only the key of a view can be."""
     for place in rows.spec.key_places:
         if rows.arrays[place].null_count:
             row = int(np.flatnonzero(rows.arrays[place].is_null().to_numpy(zero_copy_only=False))[0])
@@ -141,19 +141,19 @@ def _check_key(rows: Rows) -> None:
 
 
 def _way_out(column: Column) -> str:
-    """Return what would carry what an array can't: NULL, more dimensions, another lower bound."""
+    """Return the end of a message about an array: a text column can hold NULL, more dimensions and other lower bounds."""
     if not column.carrier.warehouse_type.startswith("Array("):
         return ""
     return f'; PostgreSQL\'s own text can: columns={{"{column.name}": "Nullable(String)"}}'
 
 
 def named(spec: TableSpec, key: Sequence[str]) -> str:
-    """Return a key with the names of its columns, for messages."""
+    """Return a key as `column = value, …`, for messages."""
     return ", ".join(f"{name} = {part}" for name, part in zip(spec.key, key, strict=True))
 
 
 def _wrong(column: Column, array: pa.Array, numbers: Numbers, altered: pa.Array | None) -> Mask | None:
-    """Return which values of a column can't arrive as they are, None where all can."""
+    """Return a mask of the column's values that can't arrive unchanged, None if all can."""
     if altered is not None:
         flagged: Mask = altered.to_numpy(zero_copy_only=False).astype(np.bool_)
         if flagged.any():
@@ -166,7 +166,7 @@ def _wrong(column: Column, array: pa.Array, numbers: Numbers, altered: pa.Array 
 
 
 def convert(rows: Rows, version: int, version_column: str) -> pa.RecordBatch:
-    """Return the rows as the warehouse takes them, with the snapshot's `version` as the last column."""
+    """Return the rows as a batch for the warehouse, with the snapshot's `version` as the last column."""
     arrays, fields = [], []
     for column, array, numbers in zip(rows.spec.columns, rows.arrays, rows.numbers, strict=True):
         converted = column.carrier.convert(array, numbers)

@@ -1,4 +1,4 @@
-"""Which reads travel together: in one snapshot, and in one task."""
+"""Groups reads into passes, which share one snapshot, and passes into batches, which one task moves."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from include.mirror.window import Window
 
 @dataclass(frozen=True)
 class Batch:
-    """What one task moves: passes one after the other, each of them one snapshot.
+    """The work of one task: passes, moved one after the other, each in its own snapshot.
 
-    `timeline` is that of the source when it was planned, 0 where nobody knows. `built` holds, of tables that were built
-    anew before that, the version of the snapshot that they were built from. `behind` is when the oldest transaction had
-    begun that was open when planning began: earlier times of later writers are in no window. `planned_at`
-    is the source's clock at that moment. None where nobody knows.
+    `timeline` is the source's timeline at planning, 0 if unknown. `built` maps tables that had been rebuilt before the
+    planning to the version of the rebuild's snapshot. `behind` is when the oldest transaction that was open at the start of
+    planning had begun; a row that is written later with a time before that is found by no window. `planned_at` is the
+    source's clock at planning. Both are None if unknown.
     """
 
     plan: UUID
@@ -37,12 +37,12 @@ class Batch:
 
     @property
     def tables(self) -> set[str]:
-        """The names of the tables that they read."""
+        """The names of all tables that the batch reads."""
         return {read.tabela for read in self.reads}
 
     @property
     def rebuilds(self) -> bool:
-        """Whether it builds tables anew, and so does nothing else."""
+        """Whether the batch rebuilds tables. Such a batch has no other reads."""
         return any(isinstance(read, Rebuild) for read in self.reads)
 
     def __str__(self) -> str:
@@ -55,12 +55,12 @@ _adapter = TypeAdapter(Batch)
 
 
 def dump(batch: Batch) -> object:
-    """Return the batch as JSON values, to hand it from task to task."""
+    """Return the batch as JSON values, to pass it from task to task."""
     return _adapter.dump_python(batch, mode="json")
 
 
 def load(value: object) -> Batch:
-    """Return what `dump` was given."""
+    """Return the batch from the JSON values of `dump`."""
     return _adapter.validate_python(value)
 
 
@@ -73,11 +73,10 @@ def group(
 ) -> list[Batch]:
     """Spread reads over at most `tasks` batches.
 
-    What is small travels in one pass, in one snapshot. What `split` cuts becomes one pass per piece, so that no
-    snapshot is held for longer than a piece takes and a killed task loses one piece at most. Re-reads are not
-    split: what they move is what a transaction or two has left behind. A table that is read whole, for its first scan
-    or to be compared, or of which all keys are, is a pass of its own unless `is_small` says that it is known to be small;
-    one that is built anew always is.
+    Small reads share one pass, and so one snapshot. A window that `split` cuts becomes one pass for each piece, so that no
+    snapshot is held longer than one piece takes, and a killed task loses at most one piece. Re-reads are not split: they
+    move only the rows of a few transactions. A read of a whole table (a first scan, a copy, a comparison of all keys) is a
+    pass of its own unless `is_small` returns True for it. A rebuild always is a pass of its own.
     """
     together: list[Work] = []
     pieces: list[tuple[Work, ...]] = []

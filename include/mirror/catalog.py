@@ -1,4 +1,4 @@
-"""PostgreSQL's catalog as values: everything about the tables of a mirror in one statement, however many there are."""
+"""Reads PostgreSQL's catalog: everything about the tables of a mirror, in one statement for all tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ ROW, BEFORE, INSERT, UPDATE = 1, 2, 4, 16
 
 @dataclass(frozen=True)
 class Server:
-    """`version` is the major one; `sees_sessions` is whether the role may look at other sessions' transactions."""
+    """The source's server. `version` is the major version, `block` the page size in bytes.
+
+    `sees_sessions` is True if the role may see the transactions of other sessions.
+    """
 
     version: int
     role: str
@@ -31,11 +34,11 @@ class Server:
 def read(
     connection: psycopg.Connection[Any], wanted: Sequence[tuple[str, str]] | None, schema: str | None = None
 ) -> dict[tuple[str, str], Relation]:
-    """Return the tables `wanted`, given as schema and name, and all tables of `schema`, by schema and name.
+    """Return the tables `wanted`, given as (schema, name), and all tables of `schema`, by (schema, name).
 
-    All tables of a schema are its ordinary and partitioned ones, without partitions and temporary ones; views and
-    foreign tables have to be wanted. A name that does not exist is absent from the result. The role needs no right on
-    a table to learn about it.
+    All tables of a schema are its ordinary and partitioned tables, without partitions and temporary tables. Views and
+    foreign tables are returned only if `wanted` names them. A name that does not exist is absent from the result. The role
+    needs no privilege on a table for this.
     """
     schemas, tables = [name for name, _ in wanted or ()], [name for _, name in wanted or ()]
     document = _one(connection, render("read_catalog"), (schemas, tables, schema))
@@ -47,11 +50,10 @@ def read(
 def key_ranges(
     connection: psycopg.Connection[Any], keys: Iterable[tuple[Relation, str]]
 ) -> dict[tuple[str, str], KeyRange]:
-    """Return the range of each table's integer key, by schema and name; absent where the table is empty.
+    """Return the range of each table's integer key, by (schema, name). Empty and unreadable tables are left out.
 
-    `keys` are tables, each with the one column of its key. All are read in one statement, each value by the end of
-    the index of its key. Tables that the role can't read are left out. Where the planner knows of no rows, their number
-    follows from how far apart the first and the last keys are.
+    `keys` are tables, each with the single column of its key. All ranges are read in one statement, from both ends of the
+    key's index. If the planner has no estimate of the rows, it is computed from the distance of the first and last keys.
     """
     readable = [
         (relation, key)
@@ -65,7 +67,7 @@ def key_ranges(
         tables=[
             {
                 "key": names.pg(key),
-                # Its own rows: the index knows nothing of those that inherit from it.
+                # ONLY: the index doesn't cover the rows of inheriting tables.
                 "relation": ("ONLY " if relation.kind == "r" else "")
                 + names.pg(relation.schema, relation.name),
                 "counted": bool(relation.rows),
@@ -82,28 +84,28 @@ def key_ranges(
 
 
 def relation_names(connection: psycopg.Connection[Any]) -> list[tuple[str, str, str]]:
-    """Return schema, name and `relkind` of everything in the database that could be mirrored, without partitions."""
+    """Return (schema, name, relkind) of every relation in the database that could be mirrored, without partitions."""
     return [
         (schema, name, kind) for schema, name, kind in _execute(connection, render("read_relation_names"))
     ]
 
 
 def server(connection: psycopg.Connection[Any]) -> Server:
-    """Return what the server and the role are."""
+    """Return the server's and the role's properties."""
     ((version, role, standby, sees_sessions, block),) = _execute(connection, render("read_server"))
     return Server(version, role, standby, sees_sessions, block)
 
 
 def declared_name(schema: str, name: str) -> str:
-    """Return `schema.name` as a declaration would write it: quoted where a dot or a quote would be misread."""
+    """Return `schema.name` as a declaration writes it. A part with a dot or a quote is quoted."""
     return ".".join(names.pg(part) if set(part) & set('."') else part for part in (schema, name))
 
 
 def _execute(
     connection: psycopg.Connection[Any], query: str, values: Sequence[object] = ()
 ) -> list[tuple[Any, ...]]:
-    # A cursor of its own: what the connection's cursors return and how they read placeholders is not known here. Run
-    # once, so not worth a prepared statement, which some poolers would refuse.
+    # Its own cursor, because the caller's connection may have another row factory or placeholder style. Not prepared:
+    # the query runs once, and some poolers refuse prepared statements.
     with psycopg.RawCursor(connection, row_factory=tuple_row) as cursor:
         return cursor.execute(query.encode(), values, prepare=False).fetchall()
 
@@ -175,7 +177,7 @@ def _column(found: Mapping[str, Any], types: Mapping[str, Any]) -> SourceColumn:
 
 
 def _type(oid: int, modifier: int, declared: str | None, types: Mapping[str, Any]) -> SourceType:
-    """Return the type behind the domains of `oid`; a domain's own modifier counts where the column gives none."""
+    """Return the base type of `oid`, through any domains. A domain's modifier counts if the column gives none."""
     found = types[str(oid)]
     declared = declared or found["declared"]
     while found["kind"] == "d":
@@ -187,7 +189,7 @@ def _type(oid: int, modifier: int, declared: str | None, types: Mapping[str, Any
         schema=found["schema"],
         modifier=modifier,
         kind=found["kind"],
-        # An array's modifier is that of its elements: numeric(10,2)[].
+        # An array's modifier belongs to its elements: numeric(10,2)[].
         element=None if found["element"] is None else _type(found["element"], modifier, None, types),
         labels=tuple(label for _, label in found["labels"] or ()),
     )
@@ -205,7 +207,7 @@ def _trigger(found: Mapping[str, Any]) -> Trigger:
         columns=tuple(found["columns"] or ()),
         function=found["function"],
         body=found["body"],
-        # Each of them ends with a zero byte.
+        # Each argument ends with a zero byte.
         arguments=tuple(
             part.decode("utf-8", "replace") for part in bytes.fromhex(found["arguments"]).split(b"\0")[:-1]
         ),

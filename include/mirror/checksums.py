@@ -1,12 +1,13 @@
-"""Sums over the rows of a table that both servers compute for themselves, and compare without sending the rows.
+"""Checksums over the rows of a table. Each server computes them itself, so both sides are compared without sending rows.
 
-A row counts by a text of all its columns, each with its length in front (two columns can't become one), NULL as `N`. Its
-hash is the first half of that text's MD5, as a signed number of 64 bits. A bucket counts its rows and adds up their hashes:
-sums, since XOR would let two equal rows cancel. The texts of values are those by which sampled rows are compared
-(`Carrier.source_text` and `warehouse_text`).
+Each row becomes a text of all its columns. Each value has its length in front, so that two columns can't be mistaken for
+one; NULL is `N`. The row's hash is the first half of the text's MD5, as a signed 64-bit number. A bucket holds the number
+of its rows and the sum of their hashes; a sum, because with XOR two equal rows would cancel out. The texts of values are
+those by which sampled rows are compared (`Carrier.source_text` and `warehouse_text`).
 
-A row's bucket follows from its key: of one integer, the key modulo the number of buckets; of any other, four bytes of the
-MD5 of its text. So buckets can be cut into finer ones again and again: with FANOUT times as many, each becomes FANOUT.
+A row's bucket is computed from its key: a single integer key modulo the number of buckets; otherwise four bytes of the MD5
+of the key's text, modulo the same. So buckets can be split again and again: with FANOUT times as many buckets, each one is
+split into FANOUT.
 """
 
 from __future__ import annotations
@@ -30,34 +31,36 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
 FANOUT = 128
-"""How many buckets there are at first, and into how many each is cut that differs."""
+"""The first number of buckets, and into how many each differing bucket is split."""
 
 CHUNK_SECONDS = 0.25
-"""How long one statement may read in the source, about."""
+"""About how many seconds one statement reads in the source."""
 
 FIRST_PAGES = 64
-"""How many pages the first statement reads: little, as nobody knows how long that takes."""
+"""How many pages the first statement reads. Few, because their time is not known yet."""
 
 KEYS_AT_ONCE = 2000
 """How many keys one statement looks up in the source."""
 
 TID_RANGES = 140000
-"""The first PostgreSQL that finds rows by a range of pages without reading the others."""
+"""The first PostgreSQL version that scans a range of ctids without reading other pages."""
 
 Key = tuple[str, ...]
-"""A key by the texts of its columns, as both servers print them for comparison."""
+"""A key: the texts of its columns, as both servers print them for comparison."""
 
 
 class Bucket(NamedTuple):
-    """How many rows there are of it, and the sum of their hashes."""
+    """A bucket's number of rows and the sum of their hashes."""
 
     rows: int
     total: int
 
 
 class Row(NamedTuple):
-    """The hash of one row, and what tells one state of it from another: `mark` is the writer's id in the source, the newest
-    version in the warehouse, 0 where neither says anything. `hash` is None where there is no row."""
+    """The hash of one row, None if there is no row, and a `mark` that differs between states of the row.
+
+    `mark` is the writer's transaction id in the source, and the newest version in the warehouse; 0 if there is none.
+    """
 
     hash: int | None
     mark: int = 0
@@ -68,20 +71,20 @@ ABSENT = Row(None)
 
 @dataclass(frozen=True)
 class Expressions:
-    """The SQL of one server for a table's rows: the texts of the key's columns, the row's hash, and what the bucket is the
-    remainder of."""
+    """One server's SQL expressions for a table's rows: the texts of the key's columns, the row's hash, and the number whose
+    remainder is the bucket."""
 
     key: tuple[str, ...]
     hash: str
     number: str
 
     def bucket(self, buckets: int) -> str:
-        """Return the expression of a row's bucket among so many."""
+        """Return the expression of a row's bucket among this many buckets."""
         return f"({self.number}) % {buckets}"
 
 
 def of_source(spec: TableSpec, encoding: str) -> Expressions:
-    """Return PostgreSQL's expressions; `encoding` is that of the database."""
+    """Return PostgreSQL's expressions. `encoding` is the database's encoding."""
     utf8 = encoding == "UTF8"
 
     def size(text: str) -> str:
@@ -106,7 +109,7 @@ def of_source(spec: TableSpec, encoding: str) -> Expressions:
 
 
 def of_warehouse(spec: TableSpec) -> Expressions:
-    """Return ClickHouse's expressions of the same."""
+    """Return ClickHouse's expressions, equal to those of `of_source`."""
 
     def joined(texts: Sequence[str]) -> str:
         parts = [f"ifNull(concat(toString(length({text})), ':', {text}), 'N')" for text in texts]
@@ -127,7 +130,10 @@ def of_warehouse(spec: TableSpec) -> Expressions:
 
 @dataclass
 class Load:
-    """How much of the time the source is read, and how much has been: `share` of it at most, from 0 to 1."""
+    """Limits the load on the source: statements run for at most `share` (above 0, at most 1) of the time.
+
+    Counts the statements, and notes the seconds of the `longest`. `pages` is how many pages the next statement should read.
+    """
 
     share: float
     sleep: Callable[[float], None]
@@ -136,13 +142,13 @@ class Load:
     pages: int = FIRST_PAGES
 
     def read(self, connection: Connection, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
-        """Run one statement, and rest as long as the share asks for."""
+        """Run one statement, then sleep as long as the share requires."""
         began = monotonic()
         rows = run(connection, query, parameters).fetchall()
         seconds = monotonic() - began
         self.statements += 1
         self.longest = max(self.longest, seconds)
-        # Towards the wanted time, and never by more than four times at once: pages differ in what they hold.
+        # Move towards CHUNK_SECONDS, by a factor of at most four at once, because pages differ in their content.
         factor = CHUNK_SECONDS / max(seconds, CHUNK_SECONDS / 100)
         self.pages = max(1, int(self.pages * min(4.0, max(0.25, factor))))
         if self.share < 1:
@@ -152,7 +158,7 @@ class Load:
 
 @dataclass(frozen=True)
 class SourceRows:
-    """A table of the source as one session sees it in its snapshot, read piece by piece."""
+    """A table of the source in one session's snapshot, read in pieces."""
 
     table: SourceTable
     load: Load
@@ -164,7 +170,7 @@ class SourceRows:
         return of_source(self.table.spec, encoding)
 
     def buckets(self, buckets: int, within: tuple[int, Sequence[int]] | None = None) -> dict[int, Bucket]:
-        """Return count and sum of each bucket that has rows; of those `within` some of so many buckets only."""
+        """Return each bucket that has rows, by number. `within` limits the rows: (a number of buckets, some of these)."""
         sql = self.expressions
         totals: dict[int, list[int]] = {}
         for number, rows, total in self._pieces(
@@ -178,18 +184,18 @@ class SourceRows:
         return {number: Bucket(*entry) for number, entry in totals.items()}
 
     def rows(self, buckets: int, within: Sequence[int]) -> dict[Key, Row]:
-        """Return the rows of some of so many buckets, by their keys."""
+        """Return the rows of the buckets `within`, out of this many buckets, by key."""
         sql = self.expressions
         columns = ", ".join((*sql.key, sql.hash, self._writer))
         return _by_key(self._pieces(f"SELECT {columns}", "", (buckets, within)))
 
     def of_keys(self, keys: Sequence[Key], wanted: Changes = changes.EVERYTHING) -> dict[Key, Row]:
-        """Return the rows with these keys, by them, as far as they are `wanted`."""
+        """Return the rows with these keys that `wanted` selects, by key."""
         sql = self.expressions
         return _by_key(self._with_keys((*sql.key, sql.hash, self._writer), keys, wanted))
 
     def texts(self, keys: Sequence[Key]) -> dict[Key, Key]:
-        """Return the rows with these keys, all columns as texts."""
+        """Return the rows with these keys, by key, with all columns as texts."""
         spec = self.table.spec
         texts = [column.carrier.source_text(names.pg(column.name)) for column in spec.columns]
         found = self._with_keys(texts, keys)
@@ -219,7 +225,10 @@ class SourceRows:
     def _pieces(
         self, head: str, tail: str, within: tuple[int, Sequence[int]] | None
     ) -> Iterator[tuple[Any, ...]]:
-        """Yield what a query finds, piece by piece of the table's pages; FROM and WHERE stand between `head` and `tail`."""
+        """Yield the rows of a query, for one range of the table's pages after the other.
+
+        The query is `head`, then FROM and WHERE, then `tail`.
+        """
 
         def query(condition: str) -> str:
             return f"{head} FROM {self.table.relation} WHERE {condition}{tail}"
@@ -255,7 +264,7 @@ class WarehouseRows:
     table: WarehouseTable
 
     def buckets(self, buckets: int, within: tuple[int, Sequence[int]] | None = None) -> dict[int, Bucket]:
-        """Return count and sum of each bucket that has rows; of those `within` some of so many buckets only."""
+        """Return each bucket that has rows, by number. `within` limits the rows: (a number of buckets, some of these)."""
         sql = of_warehouse(self.table.spec)
         condition = "" if within is None else f" WHERE {_among(sql, *within)}"
         rows = self.table.client.query(
@@ -266,11 +275,11 @@ class WarehouseRows:
         return {number: Bucket(count, int(total)) for number, count, total in rows}
 
     def rows(self, buckets: int, within: Sequence[int]) -> dict[Key, Row]:
-        """Return the rows of some of so many buckets, by their keys, with their versions."""
+        """Return the rows of the buckets `within`, out of this many buckets, by key, with their versions."""
         return self._rows(_among(of_warehouse(self.table.spec), buckets, within))
 
     def of_keys(self, keys: Keys) -> dict[Key, Row]:
-        """Return the rows with these keys, all of them: the mark is the newest version, also that of a tombstone."""
+        """Return the rows with these keys, by key. The mark is the key's newest version, which may be a tombstone's."""
         sql, own = of_warehouse(self.table.spec), self.table.own
         newest = self.table.client.query(
             f"SELECT {', '.join(sql.key)}, max({names.ch(own.version)}) FROM {self.table.name}"  # noqa: S608
@@ -284,7 +293,7 @@ class WarehouseRows:
         }
 
     def texts(self, keys: Keys) -> dict[Key, Key]:
-        """Return the current rows with these keys, all columns as texts."""
+        """Return the current rows with these keys, by key, with all columns as texts."""
         spec = self.table.spec
         texts = [column.carrier.warehouse_text(names.ch(column.name)) for column in spec.columns]
         found = self.table.client.query(
@@ -304,38 +313,41 @@ class WarehouseRows:
 
 
 def _by_key(found: Iterable[Sequence[Any]]) -> dict[Key, Row]:
-    """Return rows by their keys; each was found as the texts of its key, its hash and its mark."""
+    """Return rows by key. Each result row holds the texts of the key, the hash and the mark."""
     return {tuple(row[:-2]): Row(row[-2], row[-1]) for row in found}
 
 
 def _among(sql: Expressions, buckets: int, within: Sequence[int]) -> str:
-    """Return what is true of rows in some of so many buckets. They are many, and stand in the statement itself."""
+    """Return the condition for rows in the buckets `within`, out of this many buckets.
+
+    The numbers are written into the statement: there may be too many for a parameter.
+    """
     return f"{sql.bucket(buckets)} IN ({', '.join(map(str, within))})"
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Keys in a table of the warehouse that is there as long as they are asked for: no address could hold them."""
+    """Keys in a temporary table of the warehouse, because a URL could not hold them."""
 
     table: WarehouseTable
     name: str
 
     @property
     def condition(self) -> str:
-        """What is true of rows that have one of them."""
+        """The condition for rows that have one of these keys."""
         spec = self.table.spec
         texts = of_warehouse(spec).key
         columns = ", ".join(f"k{number}" for number in range(len(texts)))
         found = f"({', '.join(texts)}) IN (SELECT {columns} FROM {self.name})"  # noqa: S608
         if spec.integer_key:
-            # Also by the number, which the order of the table finds.
+            # Also by the number, so that ClickHouse uses the table's primary key.
             kind = spec.key_columns[0].warehouse_type
             found += f" AND {names.ch(spec.integer_key)} IN (SELECT CAST(k0 AS {kind}) FROM {self.name})"  # noqa: S608
         return found
 
 
 def put_keys(table: WarehouseTable, label: str, keys: Sequence[Key], stack: ExitStack) -> Keys:
-    """Put keys into a table of the warehouse that is dropped when `stack` ends."""
+    """Put keys into a temporary table of the warehouse. It is dropped when `stack` ends."""
     name = temporary_name(table.spec.name, f"{label}_keys")
     quoted = names.ch(table.warehouse.storage, name)
     columns = [f"k{number}" for number in range(len(table.spec.key))]
@@ -349,5 +361,5 @@ def put_keys(table: WarehouseTable, label: str, keys: Sequence[Key], stack: Exit
 
 
 def differing(ours: Mapping[int, Bucket], theirs: Mapping[int, Bucket]) -> list[int]:
-    """Return the buckets of which both sides do not have the same."""
+    """Return the numbers of the buckets that differ between both sides."""
     return sorted(number for number in ours.keys() | theirs.keys() if ours.get(number) != theirs.get(number))

@@ -1,22 +1,22 @@
-"""What runs that are under way have planned: another run of the schedule leaves it to them.
+"""Claims: the reads that a run has planned. Other runs of the schedule leave these reads to it while it is under way.
 
-Runs of one mirror may overlap. While one reads a year, the next ones read what is new, and leave the year alone. Nothing
-rests on that: reads commute, so one that two runs do is only work done twice. What must not happen is that nobody reads
-something because a run that is no more has claimed it.
+Runs of one mirror may overlap. While one run reads a whole year, the next runs read new rows and leave the year alone.
+Correctness does not depend on claims: reads commute, so a read that two runs do only costs time. But a claim of a run that
+has ended must not keep other runs from reading.
 
-One run plans at a time, under an advisory lock of the source. A planning notes what it is to read before any of it is read.
+One run plans at a time, under an advisory lock in the source. It writes its claim before it reads anything.
 
-| a run dies                       | what the next planning sees                                                   |
+| a run is killed                  | what the next planning sees                                                   |
 |----------------------------------|-------------------------------------------------------------------------------|
-| before its claim is noted        | nothing                                                                       |
-| after that, and is tried again   | the claim, until the try plans anew: a later claim of a run takes its place    |
-| after that, and has failed       | a claim of a run that has ended, which counts for nothing                      |
+| before it writes its claim       | nothing                                                                       |
+| after that, and is retried       | the claim, until the retry plans: a run's later claim replaces the earlier    |
+| after that, and has failed       | a claim of a run that has ended, which does not count                         |
 | with some of its reads done      | the same, and ledger rows of those reads                                      |
 
-Which runs have ended is asked before the ledger is read: what a run has done until then is in the ledger. A claim on a table
-does not count where the table is to be read from the start since then, was built anew, or was set aside by that run. Claims
-count on what is much work: windows, re-reads, scans, copies and sweeps. What was deleted each run looks for itself, or a run
-of hours would keep that waiting.
+Planning asks which runs have ended before it reads the ledger: so all reads of an ended run are in the ledger. A claim on a
+table does not count if the table has since been rebuilt, must be read from the start, or was set aside by that run. Claims
+are for expensive reads: windows, re-reads, scans, copies and sweeps. Each run looks for deleted rows itself; otherwise they
+would wait for a run that takes hours.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from include.mirror.window import Window
 TABLE = "cargas_planejadas"
 
 LOCK = 0x706C616E
-"""First half of the advisory lock under which runs are planned; the second tells mirrors apart."""
+"""First half of the key of the lock under which runs plan; the second half is a hash of the mirror's name."""
 
 FRESH = timedelta(hours=1)
-"""What a run that was asked for a range leaves to the schedule as well: that much before it was planned."""
+"""A run of a requested range claims no rows that are newer than this at its planning: the schedule reads them as well."""
 
 IsLive = Callable[[str], bool]
-"""Whether the run with this id may still do what it has planned."""
+"""Returns whether the run with this id may still do its planned reads."""
 
 _WHOLE = (Scan, Copy, Sweep)
 
@@ -58,14 +58,14 @@ _works: TypeAdapter[tuple[Work, ...]] = TypeAdapter(tuple[Work, ...])
 
 @contextmanager
 def planning(source: Connection, mirror: str) -> Iterator[None]:
-    """Hold the lock under which a mirror plans, until the block ends; raise SourceAwayError where another run keeps it."""
-    # Mirrors whose names have the same hash wait for each other, which harms nothing.
+    """Hold the lock under which a mirror plans, until the block ends. Raise SourceAwayError if another run holds it."""
+    # Mirrors whose names have the same hash wait for each other. That does no harm.
     key = (LOCK, mirror)
     try:
         run(source, "SELECT pg_advisory_lock($1::int, hashtext($2))", key)
     except psycopg.errors.LockNotAvailable:
         raise SourceAwayError(
-            f"another run of the mirror {mirror} has been planning for long: run this one again"
+            f"another run of the mirror {mirror} has been planning for a long time: run this one again"
         ) from None
     try:
         yield
@@ -76,9 +76,9 @@ def planning(source: Connection, mirror: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Claims:
-    """What is being read by runs under way: windows, ledger rows that re-reads settle, and tables otherwise, by kind.
+    """The reads of runs under way: windows, ledger rows that re-reads settle, and for other reads (kind, table).
 
-    `over` are the plannings of runs that have ended, or have planned anew.
+    `over` are the plans of runs that have ended or have planned again.
     """
 
     windows: tuple[Window, ...] = ()
@@ -87,7 +87,7 @@ class Claims:
     over: tuple[UUID, ...] = ()
 
     def but_for(self, state: LedgerState) -> LedgerState:
-        """Return what is known of the ledger as if all of this were done."""
+        """Return the ledger's state as if all claimed windows and re-reads were done."""
         return replace(
             state,
             coverage=[*state.coverage, *self.windows],
@@ -95,12 +95,12 @@ class Claims:
         )
 
     def has(self, work: Work) -> bool:
-        """Return whether a read other than of windows is being done."""
+        """Return whether a read is claimed. Windows and re-reads are not looked at: see `but_for`."""
         return identity(work) in self.tables
 
 
 def read(ledger: Ledger, run_id: str, is_live: IsLive) -> Claims:
-    """Return what other runs are about to read. It has to be called before the ledger's state is read."""
+    """Return the reads that other runs have claimed. Must be called before the ledger's state is read."""
     works: list[Work] = []
     over: list[UUID] = []
     seen = {run_id}
@@ -138,7 +138,7 @@ def note(
     now: datetime,
     over: Sequence[UUID] = (),
 ) -> None:
-    """Note what a planning is to read, and which others are over. `now` is the source's clock after tables were prepared."""
+    """Write the claim of a plan, and which other plans are over. `now` is the source's clock after tables were prepared."""
     rows = [
         (plan, run_id, _works.dump_json(tuple(reads)).decode(), False),
         *((one, "", "", True) for one in over),
@@ -154,9 +154,9 @@ def note(
 
 
 def of_range(reads: Iterable[Work], now: datetime) -> list[Work]:
-    """Return what the schedule is to leave to a run that was asked for a range: windows of old times.
+    """Return the reads that a run of a requested range claims: windows, up to FRESH before `now`.
 
-    Such a run may take hours, and whatever is new must not wait for it.
+    Such a run may take hours, and new rows must not wait for it.
     """
     until = now - FRESH
     return [

@@ -1,9 +1,9 @@
-"""What the source and the warehouse agree on: what is created, what is taken over, and when a run raises.
+"""Compares a source table with its warehouse table: what is created, what is altered, and what is refused.
 
-The table in the warehouse is the contract. Its columns' types are kept as long as they can carry what the source has.
-Its comment says which table of the source it was made for, by oid, and those of its columns which column, by attribute
-number, and of which type. Columns that are new are added; a column of the same name that is another one has the table
-read again; what can't be mended so raises, and sets the table aside.
+The table in the warehouse is the contract. Its columns keep their types as long as these can hold the source's values. The
+table's comment notes the oid of its source table. A column's comment notes the attribute number and type of its source
+column. New columns are added. If a column has the same name but is another column, the table is read again. Any other
+difference raises SchemaError, which sets the table aside.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A replicated one has two texts in front. What follows, such as ORDER BY, may look like more arguments.
+# A replicated engine has two texts in front. What follows the arguments, such as ORDER BY, may look like more of them.
 _ENGINE = re.compile(
     r"(?P<family>\w*)MergeTree\((?:'(?:[^'\\]|\\.)*', )*(?P<version>\w+), (?P<deleted>\w+)\)"
 )
 
 XID_HALF = 2**30
-"""Transaction ids that are this far apart can still be compared by their lower halves, with room to spare."""
+"""Transaction ids that are at most this far apart can be compared by their lower 32 bits, with a margin."""
 
 _ESCAPED = str.maketrans({"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"})
 
@@ -65,9 +65,9 @@ class StoredColumn:
 
 @dataclass
 class Stored:
-    """A table or a view of the warehouse as `system.tables` and `system.columns` describe it; `age` is in seconds.
+    """A table or view of the warehouse, from `system.tables` and `system.columns`.
 
-    `rows` counts all versions of rows.
+    `rows` counts all versions of rows. `age` is in seconds.
     """
 
     engine: str
@@ -83,14 +83,14 @@ class Stored:
 
 @dataclass
 class Contents:
-    """What is in the mirror's two databases, by name."""
+    """The tables and views in the mirror's two databases, by name."""
 
     storage: dict[str, Stored] = field(default_factory=dict)
     views: dict[str, Stored] = field(default_factory=dict)
 
 
 def read(warehouse: Warehouse, client: Client) -> Contents:
-    """Return what is in the warehouse, in two statements however many tables there are."""
+    """Read the warehouse's catalog, in two statements for all tables."""
     parameters = {"storage": warehouse.storage, "views": warehouse.views}
     contents = Contents()
     databases = {warehouse.storage: contents.storage, warehouse.views: contents.views}
@@ -107,14 +107,14 @@ def read(warehouse: Warehouse, client: Client) -> Contents:
 
 
 def builds(contents: Contents) -> dict[str, int]:
-    """Return, by name, the version of the snapshot that each table which was built anew was built from."""
+    """Return the version of the snapshot that each rebuilt table was rebuilt from, by name."""
     return {name: since for name, stored in contents.storage.items() if (since := built(stored.comment))}
 
 
 def drop_old_stages(warehouse: Warehouse, client: Client, contents: Contents, age: timedelta) -> list[str]:
-    """Drop the stages that no living attempt can own any more, being older than `age`; return their names.
+    """Drop the stages older than `age`: the attempts that created them have ended. Return their names.
 
-    One that a view reads from stays: a table was being built anew.
+    A stage that a view reads from is kept: a rebuild that was killed has left it as the view's bridge.
     """
     old = [
         name
@@ -131,12 +131,13 @@ def drop_old_stages(warehouse: Warehouse, client: Client, contents: Contents, ag
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the two sides agree on of one table.
+    """The result of comparing one table on both sides.
 
-    `new` are columns that the warehouse's table lacks, `attached` partitions of the source's table that were none
-    before. `again` says why everything has to be read again, None where nothing has to; `exchanged` is whether rows may be
-    in the warehouse whose keys the source's table does not have any more. `moved` is a transaction id where the table's
-    files are others than before: from it on, all rows may have been written anew.
+    `spec` has the column types that the warehouse's table keeps. `stored` is that table, None if there is none. `new` are
+    columns that it lacks. `attached` are partitions that the source's table has got since. `again` is why the whole table
+    has to be read again, None if it has not. `exchanged` is True if the warehouse may hold rows whose keys the source's
+    table no longer has. `moved` is None unless the table has other files than before; then all its rows may have been
+    rewritten by transactions from this id on.
     """
 
     spec: TableSpec
@@ -149,10 +150,11 @@ class Agreement:
 
 
 def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agreement:
-    """Hold a table of the source against the warehouse's.
+    """Compare a table of the source with the warehouse's table.
 
-    Raises SchemaError naming what can't be agreed on. Another engine would keep the wrong one of two versions, another
-    sorting key would not know them as one row, and a partition by anything but the key would part them.
+    Raises SchemaError naming a difference that can't be resolved. With another engine, the wrong one of two versions would
+    be kept. With another sorting key, two versions of a row would not be recognized as one row. With a partition by other
+    columns than the key's, the versions of a row would be in different partitions.
     """
     if stored is None:
         return Agreement(spec, None, again="the warehouse has no table for it")
@@ -206,7 +208,7 @@ def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agree
     partitions = frozenset(spec.partitions)
     same = TableIdentity(spec.oid, spec.attributes, partitions) if noted is None or replaced else noted
     detached = (same.partitions | same.detached) - partitions
-    # A row's writer is known by half of its transaction id: what was noted very long ago is noted anew.
+    # A row holds only the lower half of its writer's transaction id. So an id that was noted very long ago is replaced.
     kept = same.files == spec.files and 0 <= spec.since - same.since < XID_HALF
     return Agreement(
         replace(
@@ -225,9 +227,10 @@ def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agree
 
 
 def prepare(warehouse: Warehouse, client: Client, one: Agreement) -> bool:
-    """Create or alter what the agreement on a table asks for; return whether anything was.
+    """Create or alter a warehouse table as its agreement requires. Return whether anything was changed.
 
-    The ledger has to know before that what is to be read again: a crash in between costs a read, not a row.
+    If the table is to be read again, the ledger must have a `forget` row before this call. Then a crash in between costs a
+    read and no rows.
     """
     spec, stored = one.spec, one.stored
     if stored is None:
@@ -263,13 +266,13 @@ def _alterations(spec: TableSpec, stored: Stored, new: Sequence[Column]) -> list
 
 
 def create_view(warehouse: Warehouse, client: Client, spec: TableSpec, stored: Stored | None) -> None:
-    """Create the view that people query, or bring it in line with its spec, unless it is as it has to be."""
+    """Create or replace the view that people query, unless it already fits the spec."""
     if lacks_view(warehouse, stored, spec):
         warehouse.create(client, view_ddl(spec, warehouse.storage, warehouse.views))
 
 
 def bind(warehouse: Warehouse, client: Client, agreement: Agreement) -> WarehouseTable:
-    """Return one table as it stands in the warehouse; raise SchemaError where it is not what the mirror needs."""
+    """Return the warehouse table of an agreement. Raise SchemaError if it needs a change that only planning makes."""
     spec, stored = agreement.spec, agreement.stored
     if stored is None:
         raise SchemaError(f"warehouse table {warehouse.storage}.{spec.name} does not exist")
@@ -284,13 +287,13 @@ def bind(warehouse: Warehouse, client: Client, agreement: Agreement) -> Warehous
     ]:
         raise SchemaError(
             f"{spec.label}: the declaration leaves out {', '.join(dropped)} since the run was planned: the next run does "
-            "so"
+            "not mirror them"
         )
     known = read_table_comment(stored.comment)
     if known is not None and set(spec.detached) - known.detached:
         raise SchemaError(
-            f"a partition of {spec.label} was detached or dropped since the run was planned: the next run goes by what is "
-            "there then"
+            f"a partition of {spec.label} was detached or dropped since the run was planned: the next run reads the table "
+            "without it"
         )
     if agreement.new:
         raise SchemaError(
@@ -310,16 +313,16 @@ def bind(warehouse: Warehouse, client: Client, agreement: Agreement) -> Warehous
 
 
 def check_replaceable(warehouse: Warehouse, spec: TableSpec, contents: Contents) -> None:
-    """Raise SchemaError unless a table that is built anew may take the place of what has its name, and of its view."""
+    """Raise SchemaError unless a rebuild may replace the table and the view that have the spec's name."""
     stored = contents.storage[spec.name]
     if read_table_comment(stored.comment) is None:
-        # Of the first version, perhaps, which wrote no comments.
+        # Perhaps a table of the mirror's first version, which wrote no comments.
         _bookkeeping(warehouse, spec, stored)
     lacks_view(warehouse, contents.views.get(spec.name), spec)
 
 
 def _anew(warehouse: Warehouse, spec: TableSpec) -> str:
-    """Return how a table that does not fit any more is made anew, for the end of a message."""
+    """Return how to rebuild a table that no longer fits, for the end of a message."""
     if warehouse.cluster is not None:
         drop = (
             f"DROP TABLE {names.ch(warehouse.storage, spec.name)} ON CLUSTER `{warehouse.cluster.name}` SYNC"
@@ -330,7 +333,7 @@ def _anew(warehouse: Warehouse, spec: TableSpec) -> str:
 
 
 def _check_names(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> None:
-    """Raise SchemaError where a column of the source has another name than before, or is there no more."""
+    """Raise SchemaError if a column of the source was renamed or is gone."""
     now = {column.number: column.name for column in spec.columns}
     for name, column in stored.columns.items():
         agreed = read_comment(column.comment)
@@ -342,10 +345,10 @@ def _check_names(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> None:
 
 
 def _other_than_before(column: Column, stored: Stored) -> str | None:
-    """Return how a column of the source differs from the one that the warehouse's was made for, None where it does not.
+    """Return how a column of the source differs from the one that the warehouse's column was made for, None if it doesn't.
 
-    By its name alone it would seem the same: columns were renamed, dropped and added, or given another type that
-    ClickHouse stores alike, perhaps with other values.
+    The name is the same, so this looks at the attribute number, the type and the meaning. They differ if columns were
+    renamed, or dropped and added, or if a type was changed to one that ClickHouse stores in the same way.
     """
     found = stored.columns.get(column.name)
     agreed = read_comment(found.comment) if found else None
@@ -358,7 +361,7 @@ def _other_than_before(column: Column, stored: Stored) -> str | None:
     if agreed.meaning is not None and not column.meaning.continues(agreed.meaning):
         return (
             f"stored values of {column.name} mean something else than before (a label of an enum was renamed, or attributes "
-            "of a composite type or the expression of a generated column are others)"
+            "of a composite type or the expression of a generated column have changed)"
         )
     return None
 
@@ -442,10 +445,10 @@ def _check_keys(table: str, spec: TableSpec, stored: Stored, own: Bookkeeping, a
 
 
 def lacks_view(warehouse: Warehouse, stored: Stored | None, spec: TableSpec) -> bool:
-    """Return whether the view that people query has to be made, or made anew.
+    """Return whether the view that people query has to be created or replaced.
 
-    Raises SchemaError when something else has its name: a table there would hide that nothing arrives in it, and
-    replacing it would destroy what it holds.
+    Raises SchemaError if something else has its name: readers of a table there would not notice that no rows arrive, and
+    replacing it would destroy its rows.
     """
     if stored is None:
         return True
@@ -465,10 +468,10 @@ def lacks_view(warehouse: Warehouse, stored: Stored | None, spec: TableSpec) -> 
 
 
 def is_bridged(warehouse: Warehouse, view: Stored) -> bool:
-    """Return whether a view reads from a stage: its table was being built anew, with other columns, and that was killed."""
+    """Return whether a view reads from a stage: a rebuild with other columns was killed and has left its bridge."""
     return view.engine == "View" and f" FROM {warehouse.storage}.{STAGE_PREFIX}" in _bare(view.as_select)
 
 
 def _bare(text: str) -> str:
-    """Return SQL without what quotes a name: ClickHouse quotes only where it has to, and writes a line break as `\\n`."""
+    """Return SQL without quotes around names. ClickHouse quotes only if it has to, and prints a line break as `\\n`."""
     return re.sub(r"[`\\]", "", text).translate(_ESCAPED)

@@ -1,10 +1,12 @@
-"""Whether the warehouse lacks keys, where that is cheap to ask: tables of up to the size whose keys each run compares.
+"""Counts the keys on both sides, to find tables of which the warehouse lacks keys. Only tables up to a size are counted:
+those whose keys are compared in each run.
 
-Comparing keys finds those that the source has no more. A key that only the source has is mostly on its way; it is lost where
-nothing can be. That is so of a table with windows when the ledger owes it nothing and no row has a time after what is
-covered. The order of the three looks makes it sure: the ledger, then the warehouse, then the source in one statement. All
-rows that the source has then were published before the ledger said so, so the warehouse had as many keys at least. A key
-that was deleted in between can hide a missing one; the next run counts again.
+Comparing keys finds the keys that only the warehouse has. A key that only the source has is usually still on its way. It is
+lost only if nothing is on its way: the ledger owes nothing for the table, and no row has a time after what is covered.
+
+The order of the three queries makes this certain: first the ledger, then the warehouse, then the source in one statement.
+Every row that the source has then was published before the first query. So the warehouse must have at least as many keys. A
+key that is deleted in between can hide a missing one; the next run counts again.
 """
 
 from __future__ import annotations
@@ -26,24 +28,24 @@ if TYPE_CHECKING:
 
 
 class Count(NamedTuple):
-    """How many keys of a table each side has, where none is on its way."""
+    """The number of keys of a table on each side, while none is on its way."""
 
     source: int
     warehouse: int
 
     @property
     def lacking(self) -> int:
-        """How many the warehouse lacks, at least."""
+        """How many keys the warehouse lacks at least."""
         return max(0, self.source - self.warehouse)
 
 
 def count(
     engine: Engine, source: Connection, client: Client, specs: Mapping[TableSpec, datetime]
 ) -> dict[str, Count]:
-    """Return the counts of those of these tables that are quiet, by name.
+    """Return the counts of both sides, by name, for the tables that have no row after what is covered.
 
-    `specs` are tables with windows of which nothing is owed, each with the instant until which all of it is covered; the
-    ledger was asked before this.
+    `specs` are tables with windows for which nothing is owed, each with the instant until which it is covered. The ledger
+    must have been read before this call.
     """
     tables = list(specs)
     if not tables:
@@ -56,7 +58,7 @@ def count(
     asked, bounds = [], []
     for number, (spec, until) in enumerate(specs.items()):
         place = SourceTable(source, spec, engine.source.zone).relation
-        # The earliest value of an instant that is not covered, also on a night when an hour comes twice.
+        # The earliest local time that is not covered, also on a night when the clock goes back and an hour comes twice.
         bounds.append(changes.wall_range(spec, until, until + MICROSECOND, engine.source.zone)[0].isoformat())
         later = f"{names.pg(spec.change_column or '')} >= ${number + 1}::{'timestamptz' if spec.zoned else 'timestamp'}"
         asked.append(

@@ -1,4 +1,4 @@
-"""What a person writes: which tables of which PostgreSQL are mirrored into which ClickHouse.
+"""The declaration that a person writes: which tables of which PostgreSQL are mirrored into which ClickHouse.
 
     VENDAS = Mirror(
         name="vendas",
@@ -9,9 +9,9 @@
         tables=[Table("pais"), Table("filial.Pedido", leave_out=["foto"])],    # or Schema("public")
     )
 
-Nothing is checked against a server here, and nothing that is wrong raises here: a DAG file that does not load
-disappears from Airflow's list, which nobody notices. `problems` lists what is wrong with a declaration by itself, and
-the first task of a run raises it.
+Nothing here asks a server, and creating a wrong declaration raises nothing: a DAG file that fails to load disappears from
+Airflow's list, and nobody notices. `problems` lists what is wrong with a declaration by itself; the first task of a run
+raises it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ WAYS = ("window", "scan", "copy")
 """How changes are found; see docs/architecture.md."""
 
 DELETES = ("log", "keys", "keep")
-"""What a declaration can say of rows that are deleted in the source; see docs/architecture.md."""
+"""How a declaration can ask for deleted rows to be handled; see docs/architecture.md."""
 
 OWN_NAMES = ("cargas", "cargas_planejadas", "estado", "estados", "migracoes", "reconciliacoes")
-"""Names in the database of the storage and in that of the views that the mirror itself uses."""
+"""Names that the mirror itself uses, in the databases `storage` and `views`."""
 
 STAGE_PREFIX = "stage__"
-"""What the names of its temporary tables begin with."""
+"""The prefix of the mirror's temporary tables."""
 
 _PART = r'"(?:[^"]|"")+"|[^".]+'
 _QUALIFIED = re.compile(rf"(?:(?P<schema>{_PART})\.)?(?P<name>{_PART})", re.DOTALL)
@@ -42,10 +42,10 @@ _NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
 def split_name(text: str) -> tuple[str | None, str] | None:
-    """Return schema (None where not given) and name of `esquema.Tabela`; None where it can't be read as that.
+    """Return (schema, name) of a text such as `esquema.Tabela`; the schema is None if not given. None for other texts.
 
-    Upper case is kept, as if quoted: `Pedido` is the table "Pedido". A name with a dot or a double quote in it is
-    written with quotes, as in SQL: `public."a.b"`.
+    Upper case is kept, as if quoted: `Pedido` is the table "Pedido". A name that contains a dot or a double quote is
+    written in quotes, as in SQL: `public."a.b"`.
     """
     match = _QUALIFIED.fullmatch(text)
     if match is None:
@@ -61,12 +61,17 @@ def split_name(text: str) -> tuple[str | None, str] | None:
 class Table:
     """One table, view or foreign table by its name in PostgreSQL, `"pais"` or `"esquema.Tabela"`.
 
-    Everything else has a default that is found in the catalog: `key`, the columns that tell rows apart;
-    `change_column`, by which windows select; `way`, how changes are found (see WAYS); `partition_width`, how many
-    values of an integer key share a partition of the warehouse, 0 for a single partition. `columns` gives ClickHouse
-    types to columns, `leave_out` names columns that are not mirrored. `only` reads a table without those that inherit
-    from it. `to` is its name in the warehouse. `deletes` is "log" where triggers of the source have to tell what
-    is deleted, "keys" to compare all keys in each run, however many there are, and "keep" to keep what is deleted.
+    All other fields have a default, which is taken from the source's catalog:
+
+    - `key`: the columns that identify a row.
+    - `change_column`: the column that windows select by.
+    - `way`: how changes are found, one of WAYS.
+    - `partition_width`: how many values of an integer key share a partition in the warehouse; 0 for a single partition.
+    - `columns`: ClickHouse types of columns, by name. `leave_out`: columns that are not mirrored.
+    - `only`: True to leave out the rows of inheriting tables.
+    - `to`: the table's name in the warehouse.
+    - `deletes`: "log" to require a delete log in the source; "keys" to compare all keys in each run, however many there
+      are; "keep" to keep deleted rows.
     """
 
     name: str
@@ -82,13 +87,13 @@ class Table:
 
     @property
     def qualified(self) -> tuple[str, str]:
-        """Schema and name; `public` where no schema was given."""
+        """(schema, name), with the schema `public` if none was given."""
         schema, name = split_name(self.name) or (None, self.name)
         return schema or "public", name
 
     @property
     def key_columns(self) -> tuple[str, ...] | None:
-        """The declared key as a tuple, None where none is declared."""
+        """The declared key as a tuple, None if none is declared."""
         if self.key is None:
             return None
         return (self.key,) if isinstance(self.key, str) else tuple(self.key)
@@ -96,10 +101,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Schema:
-    """Every ordinary and partitioned table of one schema, those created later as well.
+    """All ordinary and partitioned tables of one schema, also those that are created later.
 
-    `leave_out` names tables that are not mirrored. `tables` says more about some of them, by the same names; also
-    views and foreign tables, which are mirrored only when they are named.
+    `leave_out` names tables that are not mirrored. `tables` declares details of some tables. Views and foreign tables are
+    mirrored only if they are named there.
     """
 
     name: str = "public"
@@ -111,8 +116,8 @@ class Schema:
 class Mirror:
     """One PostgreSQL database and its copy. `source` and `warehouse` are Airflow connections.
 
-    `storage` is the ClickHouse database with the versions of the rows and the ledger, `views` that with the current
-    rows, which people query.
+    `storage` is the ClickHouse database with all versions of the rows and the ledger. `views` is the one that people query:
+    its views show the current rows.
     """
 
     name: str
@@ -124,12 +129,12 @@ class Mirror:
 
     @property
     def label(self) -> str:
-        """Its name with nothing but letters, digits and _: what its DAG is called after."""
+        """The mirror's name with other characters than letters and digits replaced by `_`. DAG ids contain it."""
         return re.sub(r"[^A-Za-z0-9_]", "_", str(self.name)) or "_"
 
     @property
     def declared(self) -> Sequence[Table]:
-        """The tables that are named; none of what is no Table, which `problems` tells."""
+        """The named tables. Objects that are not a valid `Table` are left out; `problems` lists them."""
         listed = self.tables.tables if isinstance(self.tables, Schema) else self.tables
         if not _is_list(listed):
             return []
@@ -137,19 +142,19 @@ class Mirror:
 
     @property
     def schema(self) -> Schema | None:
-        """The schema that is mirrored as a whole, None where tables are listed."""
+        """The schema that is mirrored as a whole, None if tables are listed."""
         return self.tables if isinstance(self.tables, Schema) else None
 
     def qualified(self, table: Table) -> tuple[str, str]:
-        """Return schema and name of a declared table; within a Schema that is where a bare name belongs."""
+        """Return (schema, name) of a declared table. Without a schema, that is the mirrored Schema's, or `public`."""
         schema, name = split_name(table.name) or (None, table.name)
         return schema or (self.schema.name if self.schema else "public"), name
 
     def name_in_warehouse(self, schema: str, name: str, to: str | None = None) -> str:
-        """Return what a source's table is called in the warehouse, in the ledger and in conf.
+        """Return the name of a source table in the warehouse, in the ledger and in conf.
 
-        That is its own name. In front of it stands its schema where that is neither `public` nor the mirror's only one,
-        and where the mirror itself uses the name: `filial_pedido`, `public_cargas`.
+        That is the table's own name. The schema is put in front if it is not the mirrored one (`public` if tables are
+        listed), or if the mirror itself uses the name: `filial_pedido`, `public_cargas`.
         """
         if to is not None:
             return str(to)
@@ -158,17 +163,17 @@ class Mirror:
         return f"{schema}_{name}" if taken or schema != home else name
 
     def fits(self, name: str) -> bool:
-        """Return whether a name in the warehouse is short enough for both databases there."""
+        """Return whether a name is short enough for both of the mirror's databases in the warehouse."""
         return all(names.fits_ch(database, name) for database in (self.storage, self.views))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names in the warehouse of the declared tables, in order."""
+        """The declared tables' names in the warehouse, in the declared order."""
         return tuple(self.name_in_warehouse(*self.qualified(table), table.to) for table in self.declared)
 
 
 def problems(mirror: Mirror) -> list[str]:
-    """Return what is wrong with a declaration by itself, one sentence each, each with what would be right."""
+    """Return what is wrong with a declaration by itself. Each problem is one sentence with what would be right."""
     return general_problems(mirror) + [text for texts in table_problems(mirror).values() for text in texts]
 
 
@@ -245,11 +250,11 @@ _SHAPES: Mapping[type, Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
         "deletes": _MAYBE,
     },
 }
-"""What each part of a declaration must be, in words and as a check. Nothing raises when an object is made."""
+"""The type of each field of a declaration, as words for messages and as a check."""
 
 
 def _wrong_types(part: object, where: str = "") -> list[str]:
-    """Return what is given as another type than its class says. What is wrong with one table is that table's."""
+    """Return the fields whose values have a wrong type. Wrong types in a table are not included: see `table_problems`."""
     found = []
     for name, (right, fits) in _SHAPES[type(part)].items():
         value = getattr(part, name)
@@ -261,7 +266,7 @@ def _wrong_types(part: object, where: str = "") -> list[str]:
 
 
 def table_problems(mirror: Mirror) -> dict[str, list[str]]:
-    """Return what is wrong with the declaration of single tables, by their names in the warehouse."""
+    """Return what is wrong with the declaration of single tables, by the tables' names in the warehouse."""
     found: dict[str, list[str]] = {}
     for table, name in zip(mirror.declared, mirror.names, strict=True):
         found.setdefault(name, []).extend(_problems(table))

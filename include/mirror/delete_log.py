@@ -1,11 +1,11 @@
-"""The log of deleted keys: a table of the source per mirrored table, which triggers write to.
+"""The delete log: a table in the source to which triggers write the deleted keys of one mirrored table.
 
-The statements that make it are printed by `python -m include.mirror delete-log`; the mirror itself runs none of them. A log
-has the key's columns, in their own types. A row is a key that a `DELETE` or an `UPDATE` has left behind; one of NULLs stands
-for a `TRUNCATE`. Writing and deleting are one transaction, so a row is there exactly when the key is gone.
+`python -m include.mirror delete-log` prints the statements that create it; the mirror itself never runs them. A log has the
+key's columns with their own types. A row holds a key that a `DELETE` or an `UPDATE` of the key has removed. A row of NULLs
+stands for a `TRUNCATE`. The triggers write in the transaction that deletes, so a row is there exactly when the key is gone.
 
-A run reads the rows of transactions that the last run's snapshot did not see, as a scan does, and asks in the same snapshot
-which of their keys the table does not have (`move.py`). Where the log can't tell everything, all keys are compared.
+A run reads the log rows of transactions that the last run's snapshot did not see, as a scan does. In the same snapshot it
+looks up which of these keys the table does not have (`move.py`). If the log is incomplete, all keys are compared.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ ROW_TRIGGERS = ("mirror_delete", "mirror_key")
 TRUNCATE_TRIGGER = "mirror_truncate"
 
 TRUSTED = timedelta(hours=12)
-"""How old the last reading of a log may be. After that all keys are compared: rows may have been pruned."""
+"""How old the last reading of a log may be. If it is older, all keys are compared, because rows may have been pruned."""
 
 KEPT = timedelta(hours=24)
-"""How long ago a snapshot must have seen what is pruned. Any mirror that has read the log within TRUSTED has seen it too."""
+"""A log row is pruned once a snapshot at least this old has seen it: a mirror that read the log within TRUSTED has, too."""
 
 INTRODUCTION = """\
 -- Logs of deleted keys, made by: python -m include.mirror delete-log
--- Triggers write into them what a DELETE, a TRUNCATE or a changed key leaves behind, and each run of the mirror reads them.
--- Run this in the source database as the tables' owner or a superuser; again is safe. After a table gets a partition or
--- another key, have it printed anew."""
+-- Triggers write the keys that a DELETE, a TRUNCATE or a changed key removes; each run of the mirror reads them.
+-- Run this in the source database as the tables' owner or a superuser. It is safe to run it again. After a table gets a
+-- partition or another key, print it again and run it."""
 
 INTEGERS = ("smallint", "integer", "bigint")
 
@@ -47,10 +47,10 @@ INTEGERS = ("smallint", "integer", "bigint")
 def find_log(
     table: Table, relation: Relation, key: Sequence[str], role: str | None
 ) -> tuple[DeleteLog | None, str]:
-    """Return the log of a table where it can be relied on, else None; and why one that is there is not used.
+    """Return a table's log if it is complete, else None, and the reason why an existing log is not used.
 
-    Raises SchemaError or SourceError where the declaration asks for it or its triggers are there, and it is not what it has
-    to be.
+    Raises SchemaError if the declaration requires a log and it is missing or incomplete, or if a log has the wrong columns.
+    Raises SourceError if the role may not read the log.
     """
     log = relation.delete_log
     if table.deletes not in (None, "log"):
@@ -90,7 +90,7 @@ def _columns(columns: Iterable[tuple[str, str]]) -> str:
 
 
 def log_name(schema: str, relation: str) -> str:
-    """Return what the log of a table is called: its own name, cut where PostgreSQL could not hold it."""
+    """Return the name of a table's log: `schema.table`, cut and with a hash if it is too long for PostgreSQL."""
     name = f"{schema}.{relation}"
     if len(name.encode()) <= names.PG_BYTES:
         return name
@@ -101,9 +101,10 @@ def log_name(schema: str, relation: str) -> str:
 def statements(
     relation: Relation, key: Sequence[str], partitions: Sequence[tuple[str, str]], role: str | None
 ) -> list[str]:
-    """Return what makes the log of a table and its triggers, or brings them in line.
+    """Return the statements that create a table's log and its triggers, or update them.
 
-    `partitions` are schemas and names of its partitions at any depth: a TRUNCATE of one fires none of its parent's triggers.
+    `partitions` are (schema, name) of the table's partitions at any depth. They get triggers of their own, because a
+    TRUNCATE of a partition does not fire its parent's triggers.
     """
     table = names.pg(relation.schema, relation.name)
     log = names.pg(LOGS, log_name(relation.schema, relation.name))
@@ -118,7 +119,7 @@ def statements(
     changed = " OR ".join(_changes(names.pg(name), types[name]) for name in key)
     found = [
         f"CREATE TABLE IF NOT EXISTS {log} ({columns})",
-        # The one who deletes needs no right on the log.
+        # SECURITY DEFINER: whoever deletes rows needs no privilege on the log.
         f"CREATE OR REPLACE FUNCTION {log}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER"
         f" SET search_path = pg_catalog, pg_temp AS {_quoted(body)}",
         f"REVOKE ALL ON FUNCTION {log}() FROM PUBLIC",
@@ -140,7 +141,8 @@ def statements(
 
 
 def _changes(name: str, declared: str) -> str:
-    """Return whether an UPDATE leaves another key behind: 1.0 and 1.00 are equal, and two keys in the warehouse."""
+    """Return the SQL condition that an UPDATE has changed the key. Compared as text, because 1.0 and 1.00 are equal in
+    PostgreSQL but two keys in the warehouse."""
     cast = "" if declared in INTEGERS else "::text"
     return f"OLD.{name}{cast} IS DISTINCT FROM NEW.{name}{cast}"
 

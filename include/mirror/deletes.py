@@ -1,10 +1,12 @@
-"""How the rows are found that the source has deleted: by which means, of which table, and why.
+"""Chooses how a table's deleted rows are found, with the reason.
 
-A copy compares a table whole, and so finds them by itself. A window and a scan read what is there. For their tables a run
-reads a log that triggers write (`delete_log.py`), or compares all keys, in the snapshot that it reads anyway; what neither
-finds, reconciliation does. A key that the warehouse has and the snapshot has not becomes a
-tombstone of the snapshot's version. Like any row it loses against a newer version and wins over an older one, wherever and
-whenever it is published. So it does not matter which run comes first, or whether a key comes back.
+A copy compares the whole table, and so finds deleted rows by itself. Windows and scans read only rows that are there. For
+their tables, a run reads a log that triggers write (`delete_log.py`), or compares all keys, in the same snapshot. If it does
+neither, reconciliation finds the deleted rows.
+
+A key that is in the warehouse and not in the snapshot becomes a tombstone with the snapshot's version. Like any row, a
+tombstone wins over older versions of the key and loses against newer ones, whichever is published first. So the order of
+runs does not matter, and a key may come back.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ if TYPE_CHECKING:
     from include.mirror.spec import TableSpec
 
 COMPARED = 1_000_000
-"""Up to how many rows of a table all keys are compared in each run, by default."""
+"""By default, each run compares all keys of tables with up to this many rows."""
 
 
 class Means(NamedTuple):
-    """By what deleted rows are found: `log`, `keys` or `copy`, each run; by `reconciliation`; or `nothing`, and then they
-    are kept. And why so."""
+    """How deleted rows are found, with the reason. `by` is one of:
+
+    - `log`, `keys` or `copy`: in each run.
+    - `reconciliation`: only by reconciliation.
+    - `nothing`: deleted rows are kept.
+    """
 
     by: str
     reason: str
@@ -29,8 +35,8 @@ class Means(NamedTuple):
 def means(spec: TableSpec, rows: int, limit: int) -> Means:
     """Return how deleted rows of a table are found.
 
-    `rows` is how many the warehouse has of it, `limit` up to how many keys are compared in each run without a
-    declaration that says so, 0 for none.
+    `rows` is the number of rows in the warehouse. `limit` is the number of rows up to which each run compares all keys of a
+    table whose declaration doesn't ask for it; 0 for no table.
     """
     if spec.way == "copy":
         return Means("copy", "a copy compares all rows")
@@ -52,18 +58,20 @@ def means(spec: TableSpec, rows: int, limit: int) -> Means:
 
 
 def is_small(spec: TableSpec, rows: int, limit: int) -> bool:
-    """Return whether a table is one whose keys are looked at in each run. `rows` and `limit` are those of `means`."""
+    """Return whether a table is small enough that each run compares its keys. `rows` and `limit` are as in `means`."""
     return bool(limit) and _known(spec, rows) <= limit
 
 
 def _known(spec: TableSpec, rows: int) -> int:
-    # The warehouse counts all versions of its rows, so the source's estimate is the better one.
+    # The source's estimate is better than the warehouse's number, which counts all versions of rows.
     return rows if spec.rows is None else spec.rows
 
 
 def detached(spec: TableSpec, rows: int, limit: int) -> str:
-    """Return what is to be said of the partitions that a table has lost: empty where there are none, or where their rows
-    are found like other deleted ones. `rows` and `limit` are those of `means`."""
+    """Return a warning about partitions that were detached or dropped in the source and whose rows stay in the warehouse.
+
+    Empty if there are none, or if each run finds their rows like other deleted rows. `rows` and `limit` are as in `means`.
+    """
     count = len(spec.detached)
     if not count or means(spec, rows, limit).by in ("log", "keys"):
         return ""

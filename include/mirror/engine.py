@@ -1,4 +1,4 @@
-"""A declaration with both of its ends: what every step of a run is handed."""
+"""A declaration with its source and warehouse. Every step of a run gets this object."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 Observe = Callable[[str, Work], None]
-"""Told of each step as it is done: noted, snapshot, extracted, staged, verified, published, confirmed, recorded; of a
-table that is built anew also created, bridged, exchanged, shown; of one that is reconciled also compared, looked, judged,
-proved, reported."""
+"""Called after each step with its name: noted, snapshot, extracted, staged, verified, published, confirmed, recorded. A
+rebuild adds created, bridged, exchanged, shown. Reconciliation adds compared, looked, judged, proved, reported."""
 
 
 def _silent(_step: str, _work: Work) -> None:
@@ -39,12 +38,14 @@ def _silent(_step: str, _work: Work) -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """How a run goes about it.
+    """The options of a run.
 
-    `grace` is how long past a window's end the source's clock must be: a session reports its transaction's start a
-    moment after it took it. A window of more than `max_rows` is split; at most `tasks` tasks move at once. `timeout`
-    bounds one of them. `sweep` is how often a table with windows is searched for rows that no window finds,
-    None for never. Of tables of up to `compare_keys` rows, each run compares all keys, to find what was deleted; 0 for none.
+    - `grace`: how long past a window's end the source's clock must be before it is read. A session's transaction shows up
+      in `pg_stat_activity` a moment after it has taken its start time.
+    - `max_rows`: a window with more rows is split.
+    - `tasks`: how many tasks move at once at most. `timeout`: the time limit of one task.
+    - `sweep`: how often a table with windows is searched for rows that no window finds; None for never.
+    - `compare_keys`: each run compares all keys of tables with up to this many rows, to find deleted rows; 0 for no table.
     """
 
     grace: timedelta = timedelta(seconds=2)
@@ -57,7 +58,7 @@ class Options:
 
 @dataclass
 class Resolved:
-    """The tables that can be mirrored as declared, and why the others can't, by their names in the warehouse."""
+    """The tables that can be mirrored as declared, and the reasons why others can't, by their names in the warehouse."""
 
     specs: dict[str, TableSpec] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class Resolved:
 
 @dataclass(frozen=True)
 class _Found:
-    """One table: how it is declared, what the catalog says of it, its name in the warehouse."""
+    """One table: its declaration, its catalog entry, and its name in the warehouse."""
 
     table: Table
     relation: Relation
@@ -74,7 +75,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class Engine:
-    """A declaration between its two ends. `behind` is that of the batch that is moved, see there."""
+    """A declaration with its source and warehouse. `behind` is taken from the batch that is moved: see `Batch`."""
 
     declaration: Mirror
     source: Source
@@ -85,17 +86,17 @@ class Engine:
 
     @contextmanager
     def clients(self) -> Iterator[tuple[Connection, Client]]:
-        """Connect both ends; raise SourceError or WarehouseError naming the one that refuses."""
+        """Connect to source and warehouse. Raise SourceError or WarehouseError naming the one that refuses."""
         with self.source.connect() as connection, self.warehouse.client() as client:
             yield connection, client
 
     def specs(
         self, connection: Connection, tables: Collection[str] | None = None, *, new: bool = False
     ) -> Resolved:
-        """Return the mirrored tables by their names in the warehouse, or those of `tables`.
+        """Return the mirrored tables, or only `tables`, by their names in the warehouse.
 
-        With `new`, look also for how dense integer keys are: tables are about to be created. What can't be mirrored as
-        declared is among the refused; SchemaError is raised for what is wrong with the declaration as a whole.
+        With `new`, tables are about to be created, so the ranges of integer keys are read too. A table that can't be
+        mirrored as declared is in `refused`. SchemaError is raised if the declaration as a whole is wrong.
         """
         if wrong := general_problems(self.declaration):
             raise SchemaError(f"mirror {self.declaration.name}: {'; '.join(wrong)}")
@@ -118,7 +119,7 @@ class Engine:
         return resolved
 
     def _relations(self, connection: Connection, resolved: Resolved) -> list[_Found]:
-        """Return what is mirrored and is there, and refuse what is not there or not clear."""
+        """Return the mirrored tables that exist. Missing tables and names that are not unique are added to `refused`."""
         declaration, schema = self.declaration, self.declaration.schema
         declared = {declaration.qualified(table): table for table in declaration.declared}
         relations = catalog.read(connection, list(declared), schema.name if schema else None)
@@ -164,7 +165,7 @@ class Engine:
     def tables(
         self, connection: Connection, client: Client, names: Collection[str]
     ) -> tuple[dict[str, WarehouseTable], dict[str, str]]:
-        """Return these tables as they stand on both sides, and why others can't be mirrored, both by name."""
+        """Return these tables as both sides have them now, and the reasons why others can't be mirrored, both by name."""
         contents = contract.read(self.warehouse, client)
         resolved = self.specs(connection, names)
         refused = self._missing(names, resolved)
@@ -185,7 +186,7 @@ class Engine:
         return {
             name: resolved.refused.get(name)
             or f"{name} was planned, and the declaration of {self.declaration.name} has no such table any more: it "
-            "changed while the run was under way, and the next run goes by what it says now"
+            "changed while the run was under way, and the next run uses the new one"
             for name in names
             if name not in resolved.specs
         }
@@ -193,7 +194,7 @@ class Engine:
     def new_tables(
         self, connection: Connection, client: Client, names: Collection[str]
     ) -> tuple[dict[str, WarehouseTable], dict[str, str]]:
-        """Return these tables as the mirror would make them today, and why others can't be mirrored, both by name."""
+        """Return these tables as the mirror would create them today, and why others can't be mirrored, both by name."""
         resolved = self.specs(connection, names, new=True)
         tables = {
             name: WarehouseTable(
@@ -206,9 +207,9 @@ class Engine:
     def changed(
         self, connection: Connection, client: Client, tables: Iterable[WarehouseTable], *, new: bool = False
     ) -> dict[str, str]:
-        """Return which tables are no longer what they were, on either side, and how that is said.
+        """Return which of `tables` have changed on either side since they were read, with messages.
 
-        With `new`, they are tables that are about to be made, and only the source's side is looked at.
+        With `new`, they are tables that are about to be created, and only the source's side is compared.
         """
         before = {table.spec.name: table for table in tables}
         now, refused = (self.new_tables if new else self.tables)(connection, client, before)
@@ -220,14 +221,14 @@ class Engine:
         return refused
 
     def changed_types(self, specs: Iterable[TableSpec]) -> dict[str, str]:
-        """Return which of these tables have columns whose types have changed, and how that is said.
+        """Return which of these tables have columns whose types have changed, with messages.
 
-        No lock on a table holds its types, and no snapshot either: values print as their types are at that moment.
+        Neither a lock on a table nor a snapshot protects its types: values print as their types are at that moment.
         """
         before = {spec.name: spec for spec in specs if any(column.meaning.text for column in spec.columns)}
         if not before:
             return {}
-        # The session that holds a snapshot sees the catalog as it was.
+        # A new session, because one that holds a snapshot sees the catalog of that time.
         with self.source.connect() as connection:
             now = self.specs(connection, before).specs
         return {
@@ -240,11 +241,11 @@ class Engine:
 def rows_behind(
     source: Connection, agreed: contract.Agreement, behind: datetime | None, zone: ZoneInfo
 ) -> str | None:
-    """Return why old rows of a table are to be read that the mirror would not find, None where there are none.
+    """Return why a table has old rows that no window or scan would find, None if it has none.
 
-    Nothing but the rows themselves tells: those of a partition that was attached, or all, where an ALTER TABLE has
-    written them anew. Other things, such as VACUUM FULL, move a table into other files with its rows as they were. After a
-    TRUNCATE all rows are new as well: with `behind`, only rows with times before it count, which no window finds.
+    This looks at the rows themselves: the rows of a partition that was attached, or all rows if the table's files have
+    changed. An ALTER TABLE may have rewritten all rows. VACUUM FULL changes the files too, but not the rows. After a
+    TRUNCATE all rows are new: with `behind`, only rows with an earlier time count, because no window finds them.
     """
     if agreed.attached and (filled := attached_with_rows(source, agreed.attached)):
         return f"{', '.join(filled)} was attached as a partition, with rows in it"
@@ -266,7 +267,7 @@ def _prints_alike(before: Column, now: Column) -> bool:
 
 
 def built_since(table: WarehouseTable) -> str:
-    """Return why a read of a table that was planned for another one before it is not moved into it."""
+    """Return the message for a read that was planned for the table before its rebuild and is not moved into the new one."""
     return (
         f"{table.spec.label} was built anew in the warehouse since the run was planned, from all that the source had at "
         f"{instant(table.built):%FT%TZ}: the next run goes on from there"
@@ -274,7 +275,7 @@ def built_since(table: WarehouseTable) -> str:
 
 
 def _shape(spec: TableSpec) -> object:
-    """Return what of a spec a run rests on."""
+    """Return the parts of a spec that must not change during a run."""
     columns = [
         (column.name, column.number, column.source.declared, column.warehouse_type) for column in spec.columns
     ]

@@ -1,4 +1,4 @@
-"""What only the mirror can be wrong with, beside `include/conventions/errors.py`: one class a mend."""
+"""The mirror's own errors, beside `include/conventions/errors.py`. There is one class for each kind of repair."""
 
 from __future__ import annotations
 
@@ -6,52 +6,52 @@ from include.conventions.errors import TaskError
 
 
 class MirrorError(TaskError):
-    """Anything about the two ends that the mirror refuses to do."""
+    """The mirror refuses to go on, because of the source, the warehouse or the declaration."""
 
 
 class SourceError(MirrorError):
-    """PostgreSQL can't give what the guarantees rest on: fix the role, the server or the connection."""
+    """PostgreSQL can't provide what the guarantees need: fix the role, the server or the connection."""
 
 
 class SourceAwayError(SourceError):
-    """PostgreSQL did not answer, ended a session, or had a table locked: it may be there again soon."""
+    """PostgreSQL did not answer, ended a session, or a table was locked: trying again may help."""
 
     heals = True
 
 
 class WarehouseError(MirrorError):
-    """ClickHouse refuses: fix the server or the connection."""
+    """ClickHouse refused something: fix the server or the connection."""
 
 
 class WarehouseAwayError(WarehouseError):
-    """ClickHouse did not answer: it may be there again soon."""
+    """ClickHouse did not answer: trying again may help."""
 
     heals = True
 
 
 class SchemaError(MirrorError):
-    """A table is not what was declared, or what the warehouse agreed to: fix one of them."""
+    """A table of the source does not fit its declaration or its table in the warehouse: fix one of them."""
 
 
 class ValueNotHeldError(MirrorError):
-    """A value that the warehouse's type can't hold, named by table, column and key; nothing of its snapshot is published."""
+    """The warehouse's type can't hold a value, which the message names by table, column and key. The table is set aside."""
 
 
 class RefusedError(MirrorError):
-    """Tables were set aside, each for its reason; all others were moved."""
+    """Tables were set aside, each with its reason. All others were moved."""
 
 
 class VerificationError(MirrorError):
-    """What arrived is not what was read. It is not done and will be read again."""
+    """The rows that arrived differ from the rows that were read. The read is not done and will be repeated."""
 
     heals = True
 
 
 class WrongError(MirrorError):
-    """A comparison has found what should not have been: look for who changed it. Trying again would hide that."""
+    """A comparison has found wrong rows: look for who changed them. Trying again would hide that."""
 
 
 class VersionError(MirrorError):
-    """The source's clock is not above the newest version in the ledger: it stepped back or failed over."""
+    """The source's clock is not after the newest version in the ledger: it was set back, or the source failed over."""
 
     heals = True

@@ -1,4 +1,4 @@
-"""Which columns tell a table's rows apart."""
+"""Finds a table's key: the columns that identify a row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from include.mirror.relation import Index, Relation
 
 
 def find_key(table: Table, relation: Relation) -> tuple[str, ...]:
-    """Return the columns that tell the table's rows apart; raise SchemaError, with the statement, where none do."""
+    """Return the columns that identify a row. Raise SchemaError, with a statement that adds a key, if there are none."""
     if table.key_columns is not None:
         return _declared_key(table.key_columns, relation)
     usable = [index for index in relation.indexes if _is_key(index, relation)]
@@ -31,7 +31,7 @@ def find_key(table: Table, relation: Relation) -> tuple[str, ...]:
 
 
 def has_no_indexes(relation: Relation) -> bool:
-    """Whether PostgreSQL can have no unique index that vouches for a key."""
+    """Return whether PostgreSQL can have no unique index that guarantees a key of the relation."""
     return relation.kind not in "rp" or relation.foreign_partitions
 
 
@@ -40,7 +40,7 @@ def _declared_key(key: tuple[str, ...], relation: Relation) -> tuple[str, ...]:
     if len(set(key)) < len(key):
         raise SchemaError(f"{label(relation)}: key names a column twice: {listed(key)}; name each once")
     if has_no_indexes(relation):
-        # Taken on trust: a copy counts distinct keys each time.
+        # Not checked here: each copy counts the distinct keys and raises if one is there twice.
         return key
     if nullable := [column.name for column in columns if not column.not_null]:
         raise SchemaError(
@@ -58,7 +58,7 @@ def _declared_key(key: tuple[str, ...], relation: Relation) -> tuple[str, ...]:
 
 
 def _is_key(index: Index, relation: Relation) -> bool:
-    """Whether no two rows can agree in the index's columns: unique for all rows, over columns that are never NULL."""
+    """Return whether an index identifies rows: it is unique, covers all rows, and its columns are never NULL."""
     if not index.unique or index.partial or not index.columns:
         return False
     not_null = {column.name for column in relation.columns if column.not_null}

@@ -1,12 +1,13 @@
 """The ledger, the table `cargas`: what each read moved, and which transactions were open when it was read.
 
-A window is done when its row is here, and not before; so is a scan, and a copy. Rows are only ever added, several reads
-of one snapshot in a single INSERT, so a crash leaves either all of them or none. A row of kind `forget` makes the
-earlier rows of its table void: the table is read again from the start. One of kind `refused` says why a run has set a
-table aside.
+A window is done when its row is here, and not before. The same holds for a scan and a copy. Rows are only ever added. All
+reads of one snapshot are written in a single INSERT, so a crash leaves all of their rows or none. A row of kind `forget`
+makes the earlier rows of its table void: the table is read again from the start. A row of kind `refused` holds the reason
+why a run has set a table aside.
 
-Each row says which of the tables that had the name its rows went into: `built` is the version of the snapshot that this
-one was built anew from, 0 for one that was never built anew. It counts while that is the table that has the name now.
+A rebuild gives a new table the name of the old one. So each ledger row notes in `built` into which of them its rows went:
+the version of the snapshot that the table was rebuilt from, 0 for a table that was never rebuilt. A ledger row counts only
+while the table with that `built` has the name.
 """
 
 from __future__ import annotations
@@ -56,20 +57,20 @@ TABLE = "cargas"
 FORGET, EXCHANGED, REFUSED, BEGIN = "forget", "exchanged", "refused", "begin"
 REBUILD = Rebuild.kind
 ALWAYS = datetime(2299, 1, 1, tzinfo=UTC)
-"""After every scan that there can be."""
+"""A time after every possible scan."""
 
 WorkKey = tuple[str, str] | tuple[str, Window]
-"""What tells one read of a planning from the others."""
+"""Identifies a read among the reads of one plan."""
 
 
 def identity(work: Work) -> WorkKey:
-    """Return what tells this read from the others of its planning: its kind and table, and of a window also which."""
+    """Return what identifies this read in its plan: its kind with its table, or with its window."""
     return (work.kind, work.window) if isinstance(work, Read) else (work.kind, work.tabela)
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Who moved a window: one planning, in one run, on one try."""
+    """One try of a task: it moves reads of one plan, for one run."""
 
     plan: UUID
     run_id: str
@@ -77,18 +78,21 @@ class Attempt:
 
     @property
     def label(self) -> str:
-        """A short name for what this attempt leaves in the warehouse."""
+        """A short name for the stages that this attempt creates in the warehouse."""
         return f"{self.run_id}_{self.try_number}"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One ledger row. `money` holds the exact sum of each decimal column of the rows moved; `reason` is why the table
-    is read in this way. `seen` are the transactions from `snapshot_xmin` on that a scan had read rows of, `parts` those
-    of the warehouse's table once rows were published; `behind` is when the oldest transaction that a sweep did not see had
-    begun. `source` is what was read, with how far it had come when the snapshot was taken. `built` is the snapshot that the
-    table was built anew from, 0 for none. `log` is the identity of a log that was read, empty where the next run has to
-    compare all keys."""
+    """One ledger row.
+
+    `source` is the source that was read, with its position when the snapshot was taken. `money` holds the exact sum of each
+    decimal column over the rows moved. `reason` is why the table is read in its way. `seen` are the transactions from
+    `snapshot_xmin` on whose rows a scan has read. `behind` is when the oldest transaction that a sweep did not see had
+    begun. `parts` are the parts of the warehouse's table after publishing. `built` is the version of the snapshot that the
+    table was rebuilt from, 0 for none. `log` is the identity of the delete log that was read; it is empty if the next run
+    has to compare all keys.
+    """
 
     id: UUID
     work: Work
@@ -114,9 +118,9 @@ class Entry:
 class Ledger:
     """The ledger's table, through one client.
 
-    Transaction ids of another timeline than `timeline` of the source are read as those of an unknown cluster, which
-    nothing is compared with. `built` are the snapshots that tables were built anew from, by name: rows of other tables
-    that had those names do not count.
+    Ledger rows with another timeline than `timeline` are returned with `system` 0, an unknown cluster: no transaction id is
+    compared with theirs. `built` maps rebuilt tables to the version of their rebuild's snapshot: ledger rows of earlier
+    tables with these names do not count.
     """
 
     warehouse: Warehouse
@@ -130,9 +134,9 @@ class Ledger:
         return names.ch(self.warehouse.storage, TABLE)
 
     def prepare(self, storage: Mapping[str, Stored]) -> None:
-        """Create the ledger and its neighbours, or bring them to this version, with the view that people query.
+        """Create the ledger, the mirror's other tables of its own, and the ledger's view, or migrate them to this version.
 
-        `storage` are the tables that there are, by name.
+        `storage` are the existing tables, by name.
         """
         noted = storage.get(migrations.TABLE)
         applied = (noted.rows if noted else 0) if TABLE in storage else None
@@ -141,7 +145,7 @@ class Ledger:
             self._begin()
 
     def _begin(self) -> None:
-        """Add a first row: a ledger without any has been emptied by somebody."""
+        """Add a first row, so that a ledger without rows is known to have been emptied by somebody."""
         now = datetime.now(UTC)
         self._insert(
             [
@@ -157,29 +161,30 @@ class Ledger:
         )
 
     def create_view(self) -> None:
-        """Create the view that people query, or make it anew."""
+        """Create or replace the view that people query."""
         view = names.ch(self.warehouse.views, TABLE)
         self.warehouse.create(self.client, render("create_ledger_view", ledger=self.name, view=view))
 
     def source(self) -> Identity | None:
-        """Return the source that was read or accepted last, None where none was; what was not noted then is empty or 0."""
+        """Return the source that was read or accepted last, None for none. Fields that older versions did not note are empty
+        or 0."""
         for system, database, oid, *position in self._query("read_source"):
             return Identity(system, database, oid, Position(*position))
         return None
 
     def noted_parts(self) -> dict[str, list[Part]]:
-        """Return the parts that each table had when rows of it were published last."""
+        """Return, by table, the parts that were noted when rows of it were last published."""
         return {
             tabela: [Part(p["partition"], p["low"], p["high"], p["mutation"]) for p in parts]
             for tabela, parts in self._query("read_noted_parts")
         }
 
     def newest_version(self) -> int:
-        """Return the highest version that anything was read with, 0 for none."""
+        """Return the highest version of any read, 0 for none."""
         return int(self._query("read_newest_version")[0][0])
 
     def coverage(self) -> list[Window]:
-        """Return what is covered by windows."""
+        """Return the windows that are covered."""
         return [
             Window(tabela, utc(inicio), utc(fim), key_from, key_to)
             for tabela, inicio, fim, key_from, key_to in self._query("read_coverage")
@@ -195,7 +200,7 @@ class Ledger:
         ]
 
     def logs(self, before: datetime = ALWAYS) -> list[Logged]:
-        """Return the newest reading of each table's log of deleted keys that was taken before a moment."""
+        """Return the newest reading of each table's delete log that was taken before a moment."""
         return [
             Logged(tabela, instant(version), xmin, system, log)
             for tabela, version, xmin, system, log in self._query(
@@ -213,11 +218,14 @@ class Ledger:
         ]
 
     def newest_reads(self) -> dict[tuple[str, str], int]:
-        """Return the newest versions with which tables were copied and had their keys compared, by table and kind."""
+        """Return the newest version of each table's copies and of its comparisons of keys, by table and kind."""
         return {(tabela, kind): int(version) for tabela, kind, version in self._query("read_newest_reads")}
 
     def state(self, before: datetime = ALWAYS, ways: Collection[str] = WAYS) -> LedgerState:
-        """Return what is covered, what is owed, and the scans to go on from, as far as tables of these ways need it."""
+        """Return what is covered, what is owed, and the scans to go on from. What tables of `ways` don't need is left out.
+
+        Scans are the newest ones before `before`.
+        """
         scans = self.scans(before) if "scan" in ways else ()
         if "window" not in ways:
             return LedgerState(scans=scans)
@@ -246,7 +254,7 @@ class Ledger:
         return LedgerState(coverage, pending, scans, self.sweeps())
 
     def done(self, plan: UUID) -> set[WorkKey]:
-        """Return what one planning has seen through."""
+        """Return the reads of one plan that are done."""
         return {
             (kind, Window(tabela, utc(inicio), utc(fim), key_from, key_to))
             if kind in (WINDOW, REREAD)
@@ -254,12 +262,13 @@ class Ledger:
             for kind, tabela, inicio, fim, key_from, key_to, version in self._query(
                 "read_done", {"plan": plan}
             )
-            # Its row is written before the exchange. A later one has brought all that an earlier one was to bring.
+            # A rebuild's row is written before the exchange, so it is done once its table, or that of a later rebuild, has
+            # the name.
             if kind != REBUILD or version <= self.built.get(tabela, 0)
         }
 
     def refuse(self, attempt: Attempt, reasons: Mapping[str, str]) -> None:
-        """Note why one planning has set tables aside."""
+        """Write the reasons why tables of one plan are set aside."""
         now = datetime.now(UTC)
         self._insert(
             [
@@ -282,19 +291,19 @@ class Ledger:
         )
 
     def refused(self, plan: UUID) -> dict[str, str]:
-        """Return why one planning has set tables aside, by name."""
+        """Return the reasons why tables of one plan were set aside, by name."""
         return {tabela: reason for tabela, reason in self._query("read_refused", {"plan": plan})}
 
     def forgotten(self) -> dict[str, datetime]:
-        """Return until when what was read of tables is void, by name."""
+        """Return, by table, the moment of the last `forget`: reads of snapshots before it do not count."""
         return {tabela: utc(until) for tabela, until in self._query("read_forgotten")}
 
     def set_aside(self) -> dict[str, str]:
-        """Return which tables were set aside when they were to be read last, with the reason."""
+        """Return the tables that were set aside after their last read, with the reasons."""
         return {tabela: reason for tabela, reason in self._query("read_set_aside")}
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Add rows, all or none of them."""
+        """Add rows: all of them or none."""
         self._insert([_row(entry) for entry in entries])
 
     def forget(
@@ -304,10 +313,10 @@ class Ledger:
         exchanged: Collection[str] = (),
         accepted: Identity | None = None,
     ) -> None:
-        """Make void what was read of tables, by name with the reason, in snapshots taken before `now`.
+        """Make void what was read of tables in snapshots taken before `now`. `reasons` maps tables to the reason.
 
-        Of those that were `exchanged`, the warehouse may hold rows that the source has not got any more: until a copy
-        has compared both. A source that was `accepted` in the place of another is the one that later runs go on with.
+        `exchanged` are tables that may hold rows which are no longer in the source, until a copy has compared both sides.
+        `accepted` is a source that was accepted in place of another: later runs go on with it.
         """
         rows = [(tabela, FORGET, reason) for tabela, reason in reasons.items()]
         rows += [(tabela, EXCHANGED, reasons[tabela]) for tabela in exchanged]
@@ -330,7 +339,7 @@ class Ledger:
         )
 
     def exchanged(self) -> list[str]:
-        """Return the tables that were exchanged since they were copied last."""
+        """Return the tables that were exchanged since their last copy or rebuild."""
         return [tabela for (tabela,) in self._query("read_exchanged")]
 
     def _insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -338,9 +347,9 @@ class Ledger:
 
     def _query(self, name: str, parameters: dict[str, Any] | None = None) -> Sequence[Sequence[Any]]:
         if self.warehouse.cluster is not None:
-            # Rows that were written on another replica before this moment are read as well.
+            # Wait for the rows that other replicas have written before this moment.
             self.client.command(f"SYSTEM SYNC REPLICA {self.name} LIGHTWEIGHT")
-        # As two arrays: a parameter can't be a Map.
+        # Two arrays, because a query's parameter can't be a Map.
         built = {"rebuilt": list(self.built), "built": list(self.built.values())}
         result: Sequence[Sequence[Any]] = self.client.query(
             render(name, ledger=self.name), parameters={**built, **(parameters or {})}

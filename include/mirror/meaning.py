@@ -1,7 +1,7 @@
-"""What decides how a column's stored values print, beside its type's name: it changes and no row is written.
+"""Detects changes of a type or column that make stored values print differently although no row is written.
 
-`ALTER TYPE … RENAME VALUE` of an enum, `ADD ATTRIBUTE` and `DROP ATTRIBUTE` of a composite type, the expression of a
-generated column: none of them touches a row's `xmin`, fires a trigger, or has another type's name in the catalog.
+Examples are `ALTER TYPE … RENAME VALUE` of an enum, `ADD ATTRIBUTE` and `DROP ATTRIBUTE` of a composite type, and another
+expression of a generated column. None of them changes a row's `xmin`, fires a trigger, or changes the type's name.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Meaning:
-    """Of one column: `facts` about its types and its expression, and the labels of their enums in the order in which
-    they were added."""
+    """What decides how one column's stored values print.
+
+    `facts` describe its types and its expression. `labels` are the labels of their enums, in the order in which they were
+    added.
+    """
 
     facts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
-        """A short form to note: what it was, and how many labels there were. Empty where nothing but the type counts."""
+        """A short text to store: hashes of the facts and labels, and the number of labels. Empty if only the type counts."""
         return self._text(len(self.labels))
 
     def _text(self, labels: int) -> str:
@@ -31,13 +34,13 @@ class Meaning:
         return f"{_digest(self.facts)}.{labels}.{_digest(self.labels[:labels])}"
 
     def continues(self, noted: str) -> bool:
-        """Return whether every value still prints as when `noted` was the text: at most, enums have got more labels."""
+        """Return whether all values still print as when `noted` was the text. Enums may only have got more labels."""
         labels = noted.split(".")[1] if noted else "0"
         return self._text(int(labels)) == noted
 
 
 NOTHING = Meaning()
-"""That of a column whose type alone decides."""
+"""The meaning of a column whose type alone decides."""
 
 
 def _digest(parts: Iterable[str]) -> str:
@@ -45,8 +48,11 @@ def _digest(parts: Iterable[str]) -> str:
 
 
 def of_column(oid: int, expression: str | None, types: Mapping[str, Any]) -> Meaning:
-    """Return what decides how a column of type `oid` prints; `types` is what the catalog says of it and what it is
-    made of, `expression` stands for that of a generated column."""
+    """Return the meaning of a column of type `oid`.
+
+    `types` are the catalog's entries of the type and of all types that it is made of. `expression` identifies the
+    expression of a generated column.
+    """
     facts = [] if expression is None else [f"generated {expression}"]
     labels: dict[int, str] = {}
     _collect(oid, types, facts, labels, set())
@@ -65,7 +71,7 @@ def _collect(
         facts.append(f"{oid} {found['prints']}")
     attributes: Sequence[tuple[int, int, int]] = found["attributes"] or ()
     if attributes or found["kind"] == "c":
-        # Without their names, which a value does not show.
+        # Attributes' names are left out: values don't show them.
         facts.append(f"{oid} {attributes}")
     for part in [*found["parts"], *(kind for _, kind, _ in attributes)]:
         _collect(part, types, facts, labels, seen)

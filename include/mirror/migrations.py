@@ -1,9 +1,9 @@
-"""The tables of the warehouse that are the mirror's own: the ledger and its neighbours, made and changed by numbered files.
+"""Creates and alters the mirror's own tables in the warehouse, such as the ledger, by numbered migrations.
 
-`include/sql/mirror/migrations/` holds them. A warehouse notes in its table `migracoes` which have been applied; a run
-applies the others, in order, before it does anything else. Each statement may run again: a run that dies in the middle
-leaves the rest to the next, and two that begin together do no harm. What a file says is never changed, because it has been
-applied somewhere. A new file adds a table or a column with a default, so that a mirror of before goes on working beside it.
+The files are in `include/sql/mirror/migrations/`. The warehouse's table `migracoes` notes which have been applied. A run
+applies the others in order before it does anything else. Every statement can be repeated: after a crash, the next run
+applies the rest, and two runs that begin together do no harm. A released file is never changed, because it has been applied
+somewhere. A new file only adds tables or columns with a default, so that an older version of the mirror still works.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _FILE = re.compile(r"(?P<number>\d{4})_(?P<name>\w+)")
 
 
 class Migration(NamedTuple):
-    """One file: its number, and what its name says."""
+    """One migration file: the number and the name from its file name."""
 
     number: int
     name: str
 
     def statements(self, storage: str, views: str) -> list[str]:
-        """Return its statements for these two databases; they stand apart by a line with a semicolon."""
+        """Return the file's statements for these two databases. In the file, a line with a semicolon separates them."""
 
         def own(table: str) -> str:
             return names.ch(storage, table)
@@ -48,20 +48,21 @@ class Migration(NamedTuple):
 
 
 def known() -> list[Migration]:
-    """Return all migrations in order; raise ValueError for a file that is none."""
+    """Return all migrations in order. Raise ValueError for a file whose name is not a migration's."""
     found = []
     for path in sorted(_FOLDER.iterdir()):
         match = _FILE.fullmatch(path.stem)
         if match is None or path.suffix != ".sql":
-            raise ValueError(f"{path.name} is no migration: call it 0001_what_it_does.sql")
+            raise ValueError(f"{path.name} is not a migration's name: name it like 0001_what_it_does.sql")
         found.append(Migration(int(match["number"]), match["name"]))
     return found
 
 
 def apply(warehouse: Warehouse, client: Client, applied: int | None) -> bool:
-    """Bring the mirror's own tables to this version, and return whether anything had to be done.
+    """Bring the mirror's own tables to this version. Return whether anything had to be done.
 
-    `applied` is how many migrations the warehouse has noted, None where there is no ledger yet: then all of them run.
+    `applied` is the number of migrations that the warehouse has noted. None means that there is no ledger yet: then all
+    migrations run.
     """
     everything = known()
     if applied == len(everything):

@@ -1,28 +1,28 @@
-"""Moving what was planned: extract, stage, verify, publish, verify again, and only then the ledger row.
+"""Moves the planned reads: extract, stage, verify, publish, verify again, then write the ledger row.
 
-What shares a snapshot is all staged and verified before any of it is published.
+A pass is the reads that share one snapshot. All of them are staged and verified before the first is published.
 
-What a crash leaves after each step, and why that is harmless:
+A crash after any step is harmless:
 
-| dies after        | left behind                   | what happens next                                         |
-|-------------------|-------------------------------|-----------------------------------------------------------|
-| noting, snapshot  | nothing                       | PostgreSQL ends the sessions; it is planned again         |
-| extract, stage    | a stage nobody reads          | planned again; a later run drops the stage                |
-| some partitions   | correct rows of this snapshot | planned again; the next snapshot's versions replace them  |
-| all partitions    | the same                      | the same                                                  |
-| the ledger row    | a stage nobody reads          | done                                                      |
+| crash after       | left behind                   | what happens next                                           |
+|-------------------|-------------------------------|-------------------------------------------------------------|
+| noting, snapshot  | nothing                       | PostgreSQL ends the sessions; the read is planned again     |
+| extract, stage    | a stage nobody reads          | planned again; a later run drops the stage                  |
+| some partitions   | correct rows of this snapshot | planned again; rows of the next snapshot replace them       |
+| all partitions    | the same                      | the same                                                    |
+| the ledger row    | a stage nobody reads          | the read is done; a later run drops the stage               |
 
-Two of these at once, for the same window or for others, in any order: rows carry the order of their snapshots as
-version, so the newest snapshot's state of a row wins wherever it is published first, and every ledger row is true by
-itself. A transaction that a window may have missed stands in its row's notes; one that a scan has missed holds back the
-transaction id from which the next scan reads.
+Passes may run at the same time, for the same windows or others, and end in any order. The version of a row is the order of
+its snapshot, so the row from the newest snapshot wins, whichever is published first. Each ledger row is true by itself. If a
+window may have missed a transaction, its ledger row notes that transaction. If a scan may have missed one, the next scan
+reads from an id that is not after it.
 
-A copy publishes only what differs from what the warehouse has, so two copies of one table must not overlap: the second
-would compare with what the first is about to change. Each holds an advisory lock of the source from before its snapshot
+A copy publishes only the rows that differ from the warehouse. So two copies of one table must not overlap: the second would
+compare with rows that the first is about to change. Each copy holds an advisory lock in the source from before its snapshot
 until its ledger row is written.
 
-While a pass runs, none of its tables is exchanged for one that was built anew: that is prevented by another such lock, and
-does no harm where the lock is lost (docs/decisions/0022-a-table-is-rebuilt-under-a-new-name.md).
+Each pass holds a second such lock, so that no rebuild exchanges one of its tables meanwhile. Losing that lock does no harm
+(docs/decisions/0022-a-table-is-rebuilt-under-a-new-name.md).
 """
 
 from __future__ import annotations
@@ -90,22 +90,22 @@ log = logging.getLogger(__name__)
 BATCHES_IN_FLIGHT = 4
 
 COPY_LOCK = 0x6D697272
-"""First half of the advisory lock that a copy holds; the second is the table's oid."""
+"""First half of the key of a copy's advisory lock; the second half is the table's oid."""
 
 PLACE_LOCK = 0x706C6163
-"""The same of the lock that every pass holds, shared, while it relies on which table has the name in the warehouse."""
+"""First half of the key of the lock that every pass holds, shared: while it is held, no rebuild exchanges the table."""
 
 SEEN_AT_MOST = 500
-"""How many transaction ids a scan remembers whose rows it had read while an older transaction was open."""
+"""A scan notes at most this many transactions as read already. It notes them only while an older transaction is open."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one read brought: its tally, and the verified stage that holds it; no stage where there are no rows.
+    """The result of one read: its tally and its verified stage. `stage` is None if there are no rows to publish.
 
-    `rows` is how many are published. `finished_at` is when all of it stood there, verified, `seconds` after it was
-    begun. `seen` are the transactions from the snapshot's lowest id on of which a scan has read rows. `log` is the identity
-    of a log of deleted keys from which the next run can go on, empty for none.
+    `rows` is the number of rows to publish. `finished_at` is when the stage was complete and verified; that took `seconds`.
+    `seen` are the ids of transactions, from the snapshot's lowest running one on, whose rows a scan has read. `log` is the
+    identity of the delete log from which the next run can go on; it is empty if the next run must compare all keys.
     """
 
     work: Work
@@ -120,9 +120,9 @@ class Load:
 
 @dataclass(frozen=True)
 class Mover:
-    """A mirror with its connections open: `connection` holds the snapshots, `inserting` has a thread of its own.
+    """A mirror with open connections: `connection` holds the snapshots; `inserting` is used by the thread that inserts.
 
-    `tables` are the mirrored tables as they stood when the task began, by name; `identity` is which source it is.
+    `tables` are the mirrored tables as the task found them at its start, by name. `identity` is the source's identity.
     """
 
     engine: Engine
@@ -140,7 +140,7 @@ class Mover:
 
     @telemetry.step("pass")
     def move(self, works: Sequence[Work], attempt: Attempt) -> list[Entry]:
-        """Move what shares one snapshot; return its ledger rows once they are written."""
+        """Move one pass: reads that share a snapshot. Return its ledger rows after writing them."""
         started_at = datetime.now(UTC)
         specs = list({work.tabela: self.tables[work.tabela].spec for work in works}.values())
         with ExitStack() as stack:
@@ -152,13 +152,13 @@ class Mover:
                 snapshot(self.engine.source, self.connection, specs, self.ledger.newest_version)
             )
             self._observe("snapshot", works)
-            # Now nobody can alter them.
+            # The snapshot holds locks: from here on nobody can alter the tables.
             refused = self.engine.changed(
                 self.connection, self.client, [self.tables[spec.name] for spec in specs]
             )
             loads = self._stage_all(works, current, noted_at, attempt, stack, refused)
             refused |= self.engine.changed_types(self._spec(load.work) for load in loads)
-            # One read of a table is not published without the others: the run's plan stays undone as a whole.
+            # If one read of a table is refused, none of its reads is published: its plan stays undone as a whole.
             loads = [load for load in loads if load.work.tabela not in refused]
             if refused:
                 self.set_aside(attempt, refused)
@@ -180,9 +180,9 @@ class Mover:
         return entries
 
     def _note(self, works: Sequence[Work]) -> tuple[OpenTransactions, datetime]:
-        """Return the open transactions, and the source's time before they were looked for.
+        """Return the open transactions, and the source's time just before they were listed.
 
-        Windows have to be over by then, to the last time that their change columns can round.
+        Waits first until all windows are over. A window's end is rounded up to the precision of its change column.
         """
         with telemetry.step("note"):
             ends = [
@@ -206,11 +206,11 @@ class Mover:
         started_at: datetime,
         standing: Iterable[Part],
     ) -> Entry:
-        """Return the ledger row of what was loaded. `noted` is what `_note` returned; `standing` are the table's parts."""
+        """Return the ledger row of a load. `noted` is the result of `_note`; `standing` are the table's parts."""
         now, noted_at = noted
         table = self.tables[load.work.tabela]
         left = detached(table.spec, table.rows, self.engine.options.compare_keys)
-        # What began before this and has not ended may still write rows with times from then on.
+        # Transactions that are still open may yet write rows with any time from the start of the oldest one on.
         behind = min((session.start for session in now.sessions), default=noted_at)
         return Entry(
             id=uuid4(),
@@ -234,12 +234,14 @@ class Mover:
         )
 
     def _parts_to_note(self, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
-        """Return the parts of tables of which rows were published: those of now, or those that were noted before where one
-        of them is gone or changed. Somebody has done that since this run was planned, and the next planning has to see it.
+        """Return the parts to note for each published table: its parts of now.
+
+        If a part that was noted before is gone or changed, return the noted ones again: somebody has changed the warehouse
+        since this run was planned, and the next planning has to see it.
         """
         if not published:
             return {}
-        # The ledger first: what another run publishes meanwhile is then no loss.
+        # Read the ledger first. Otherwise, parts that another run publishes in between would look lost.
         before = self.ledger.noted_parts()
         now = parts.read(self.engine.warehouse, self.client, published)
         return {
@@ -254,7 +256,7 @@ class Mover:
     def _locked(self, key: int, specs: Iterable[TableSpec], *, shared: bool = False) -> Iterator[None]:
         """Hold an advisory lock on each of these tables while the block runs."""
         labels = {spec.oid: spec.label for spec in specs}
-        # An oid is unsigned, and the function takes an integer.
+        # An oid is an unsigned 32-bit number; the function takes a signed one.
         oids = [oid - (1 << 32 if oid >= 1 << 31 else 0) for oid in labels]
         one_each, kind = " FROM unnest($2::int[]) AS oid", "_shared" if shared else ""
         try:
@@ -278,7 +280,7 @@ class Mover:
             self.engine.observe(step, work)
 
     def set_aside(self, attempt: Attempt, reasons: Mapping[str, str]) -> None:
-        """Note why tables are not moved; the check of the run raises it."""
+        """Write to the ledger why tables are not moved. The run's last task raises these reasons."""
         for name, reason in reasons.items():
             log.error("%s is set aside: %s", name, reason)
         self.ledger.refuse(attempt, reasons)
@@ -292,7 +294,10 @@ class Mover:
         stack: ExitStack,
         refused: dict[str, str],
     ) -> list[Load]:
-        """Load what can be loaded. What is wrong with a table refuses it, and the others go on in the same snapshot."""
+        """Stage all reads. A table whose read fails is added to `refused`; the others go on in the same snapshot.
+
+        Raises errors that heal by themselves: they say nothing about the table.
+        """
         loads: list[Load] = []
         for work in works:
             if work.tabela in refused:
@@ -309,7 +314,7 @@ class Mover:
     def _stage(
         self, work: Work, current: Snapshot, noted_at: datetime, attempt: Attempt, stack: ExitStack
     ) -> Load:
-        """Load one read into a stage of its own and verify it there; nobody can see it yet."""
+        """Load one read into its own stage and verify it there. Readers can't see it yet."""
         from include.mirror import verify
 
         table = self.tables[work.tabela]
@@ -359,7 +364,10 @@ class Mover:
             return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began, seen)
 
     def _stage_log(self, work: Log, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
-        """Stage a tombstone for each key of the log that the snapshot has not; all keys are compared where it can't tell."""
+        """Stage a tombstone for each key in the delete log that is not in the snapshot.
+
+        Compares all keys instead if there is no earlier reading of this log to go on from, or if it holds a TRUNCATE since.
+        """
         table = self.tables[work.tabela]
         spec = table.spec
         log, began = current.table(spec.of_log), monotonic()
@@ -395,10 +403,10 @@ class Mover:
             return self._deleted(work, rows, stage, began)
 
     def _stage_all_deleted(self, work: Log, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
-        """Compare all keys, and let the next run compare them again if another pass is under way.
+        """Compare all keys. If another pass is under way for the table, the next run has to compare them again.
 
-        That one may hold an older snapshot, and bring a row after this that is gone by now and in no log. One that begins
-        after this was asked has a newer snapshot.
+        The other pass may hold an older snapshot. Then it can still publish a row that is deleted by now and in no log.
+        Passes that begin after the count below have a newer snapshot, so they can't.
         """
         spec = self._spec(work)
         oid = spec.oid - (1 << 32 if spec.oid >= 1 << 31 else 0)
@@ -421,7 +429,7 @@ class Mover:
         return Load(work, nothing, rows, stage, datetime.now(UTC), monotonic() - began, log=log)
 
     def _stage_deleted(self, work: Keys | Log, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
-        """Stage a tombstone for each key of the warehouse that the snapshot has not."""
+        """Stage a tombstone for each key in the warehouse that is not in the snapshot."""
         from include.mirror import arrow, verify
 
         table = self.tables[work.tabela]
@@ -433,7 +441,7 @@ class Mover:
             batches = current.stream(source, changes.EVERYTHING)
             first = list(islice(batches, BATCHES_IN_FLIGHT))
             if len(first) < BATCHES_IN_FLIGHT:
-                # Most tables change rarely: where both sides have the same keys, nothing has to be loaded.
+                # Most tables change rarely. If both sides have the same keys, nothing has to be loaded.
                 rows = [arrow.read_batch(keys.spec, batch, source.value) for batch in first if batch.num_rows]
                 total = sum(int(mixed(one.weights).sum(dtype=np.uint64)) for one in rows) % verify.MODULUS
                 if (sum(map(len, rows)), total) == keys.key_sum():
@@ -451,7 +459,8 @@ class Mover:
             return found(deleted, stage)
 
     def _stage_repair(self, work: Repair, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
-        """Stage the rows with these keys, and a tombstone for each key of the warehouse that the snapshot has not."""
+        """Stage the rows with these keys, and a tombstone for each of the keys that is in the warehouse but not in the
+        snapshot."""
         table, began = self.tables[work.tabela], monotonic()
         source = current.table(table.spec)
         with telemetry.step("stage", work) as span:
@@ -468,7 +477,7 @@ class Mover:
 
     @staticmethod
     def wanted(work: Work, current: Snapshot, noted_at: datetime, source: SourceTable) -> Changes:
-        """Return what a read asks for."""
+        """Return which rows a read selects in the source."""
         if isinstance(work, Copy | Rebuild | Keys | Log | Repair):
             return changes.EVERYTHING
         if isinstance(work, Scan):
@@ -485,7 +494,7 @@ class Mover:
         return window
 
     def _verify(self, stage: Stage, tally: Tally, source: SourceTable, *, unique: bool = True) -> None:
-        """Raise VerificationError unless what is staged is what was read, SchemaError unless each key is there once."""
+        """Raise VerificationError if the staged rows differ from the rows read, SchemaError if a key is there twice."""
         from include.mirror import verify
 
         spec = stage.table.spec
@@ -503,7 +512,7 @@ class Mover:
             verify.compare_rows(spec, sample, ours, stage.texts(list(ours)), "the stage")
 
     def _publish(self, loads: Sequence[Load], version: int) -> None:
-        """Attach what has been staged, and check that it stands in the tables that people read."""
+        """Attach the stages to the tables that people read, and check that their rows are there."""
         published: dict[str, Digest] = {}
         for load in loads:
             stage, work = load.stage, load.work
@@ -529,18 +538,18 @@ class Mover:
 
     @staticmethod
     def _check_copy(table: WarehouseTable, tally: Tally, version: int) -> None:
-        """Raise VerificationError unless the current rows are those that were read."""
+        """Raise VerificationError if the table's current rows differ from the rows that were read."""
         from include.mirror import verify
 
         current, newest = table.current()
-        # Of what another snapshot has published since, this one can say nothing.
+        # If a newer snapshot has published since, its rows are there too, and there is nothing to compare.
         if newest <= version:
             verify.compare(table.spec, tally.digest, current, "the warehouse")
 
     def _load(
         self, stage: Stage, work: Work, batches: Iterator[pa.RecordBatch], version: int, source: SourceTable
     ) -> Tally:
-        """Check, then insert the batches while the next are being read; at most `BATCHES_IN_FLIGHT` are held."""
+        """Check and insert each batch while the next is being read. At most `BATCHES_IN_FLIGHT` batches are in memory."""
         from include.mirror import arrow, verify
 
         spec, own = stage.table.spec, stage.table.own
@@ -557,7 +566,7 @@ class Mover:
         def insert(checked: Future[pa.RecordBatch]) -> None:
             stage.insert(self.inserting, checked.result())
 
-        # PostgreSQL, the checks and ClickHouse work at the same time: each has a thread that mostly runs outside of Python.
+        # Reading, checking and inserting run at the same time, in a thread each that mostly runs outside of Python.
         with ThreadPoolExecutor(1, "check") as checking, ThreadPoolExecutor(1, "insert") as inserting:
             in_flight: deque[Future[None]] = deque()
             for batch in batches:
@@ -582,8 +591,8 @@ def _warn_of_times(spec: TableSpec, tally: Tally, source: SourceTable) -> None:
     )
     log.warning(
         "%d rows of %s have a time in %s that no window finds, ahead of the source's clock or long before they were "
-        "written: %s. They are read all the same. Look for a session in another time zone, a clock of an application's "
-        "own, or a source_timezone (now %s) that is wrong",
+        "written: %s. They are read all the same. Look for a session in another time zone, an application that "
+        "uses its own clock, or a wrong source_timezone (now %s)",
         tally.rows,
         spec.label,
         spec.change_column,
@@ -593,11 +602,11 @@ def _warn_of_times(spec: TableSpec, tally: Tally, source: SourceTable) -> None:
 
 
 class _Writers:
-    """Which transactions a scan has read rows of, from its snapshot's lowest running id on.
+    """Collects which transactions' rows a scan has read, from its snapshot's lowest running id on.
 
-    A transaction that stays open holds that id back, so the next scan would read again whatever others have written
-    since. All rows of a transaction become visible at once: those of one that this scan has read need not be read again.
-    Any part of the true set is right, so only the largest are kept.
+    A transaction that stays open holds that id back, so the next scan would read again all rows that others have written
+    since. All rows of a transaction become visible at once, so rows of a transaction that this scan has read can be left out
+    next time. Leaving out fewer is correct too, so only the transactions with the most rows are kept.
     """
 
     def __init__(self, scan: Scan, current: Snapshot) -> None:
@@ -605,11 +614,11 @@ class _Writers:
         self.asked = current.xmin < current.xmax
         comparable = scan.xmin is not None and current.comparable(scan.xmin, scan.system)
         before = np.array(scan.seen if comparable else (), dtype=np.int64)
-        # What was left out this time as seen has been read by an earlier scan, however much it was.
+        # This scan left out the transactions that earlier scans had read. Keep them first: their number of rows is unknown.
         self.rows = {int(xid): sys.maxsize for xid in before[changes.at_least(before, self.xmin)]}
 
     def watch(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Pass batches on without their last column, the writers' ids, and count those."""
+        """Yield the batches without their last column, the writers' transaction ids, and count the rows of each id."""
         for batch in batches:
             if not self.asked:
                 yield batch
@@ -623,6 +632,6 @@ class _Writers:
 
     @property
     def seen(self) -> tuple[int, ...]:
-        """The transactions, those with the most rows if there are many."""
+        """The transactions' ids: at most `SEEN_AT_MOST`, those with the most rows."""
         most = sorted(self.rows, key=lambda xid: self.rows[xid], reverse=True)
         return tuple(sorted(most[:SEEN_AT_MOST]))

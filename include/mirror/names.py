@@ -1,13 +1,13 @@
-"""Every identifier of both servers is quoted here, and nowhere else.
+"""Quotes identifiers and texts for both servers. All SQL of the mirror quotes with these functions.
 
-PostgreSQL folds what is not quoted to lower case, and ClickHouse reads a backslash inside of quotes as an escape.
-Neither quotes by position: a name goes through these, whatever it looks like.
+PostgreSQL folds unquoted names to lower case. ClickHouse reads a backslash inside quotes as an escape. So every name is
+quoted, whatever it looks like.
 """
 
 from __future__ import annotations
 
 PG_BYTES = 63
-"""How long a name can be in PostgreSQL, which cuts off the rest."""
+"""The longest name in PostgreSQL, in bytes; it cuts off the rest."""
 
 
 def pg(*parts: str) -> str:
@@ -21,7 +21,7 @@ def ch(*parts: str) -> str:
 
 
 def pg_text(text: str) -> str:
-    """Return `text` as a literal of PostgreSQL, whatever `standard_conforming_strings` is."""
+    """Return `text` as a literal of PostgreSQL that is right for both values of `standard_conforming_strings`."""
     quoted = text.replace("'", "''")
     return f"E'{quoted}'".replace("\\", "\\\\") if "\\" in text else f"'{quoted}'"
 
@@ -32,20 +32,20 @@ def ch_text(text: str) -> str:
 
 
 def is_misread(name: str) -> bool:
-    """Return whether ClickHouse can't read its own text of an expression that begins with this column.
+    """Return whether ClickHouse misreads its own text of an expression that begins with this column.
 
-    It keeps the definitions of tables and views as text, in which it quotes a name only where it thinks that it has to.
-    It does not for `not`, of all its keywords, and then takes it for the operator: the definition is lost with the next
-    start. Behind a dot it is a name.
+    ClickHouse stores the definitions of tables and views as text, and quotes only the names that seem to need it. The name
+    `not` is not quoted, although it is a keyword. At the next start, ClickHouse reads it as the operator and can't load the
+    definition. After a dot it is read as a name.
     """
     return name.lower() == "not"
 
 
 def fits_ch(database: str, name: str) -> bool:
-    """Return whether ClickHouse can have a table of that name: it becomes the name of a file.
+    """Return whether a name is short enough for a table in ClickHouse, which makes a file name of it.
 
-    What is no letter of ASCII, digit or underscore is three letters there, byte by byte. Of a table that is being
-    dropped the file's name also holds the database's, a UUID, two dots and `.sql`.
+    In a file name, each byte that is not an ASCII letter, a digit or an underscore takes three characters. While a table is
+    being dropped, the file name also has the database's name, a UUID, two dots and `.sql`.
     """
     size = sum(1 if byte == ord("_") or (byte < 128 and chr(byte).isalnum()) else 3 for byte in name.encode())
     return size + len(database) <= 255 - len(".sql") - 38

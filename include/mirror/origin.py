@@ -1,7 +1,7 @@
-"""Whether the source is still what the warehouse's rows are from: the same database, and not gone back in time.
+"""Checks that the source is still the one that the warehouse's rows come from: the same database, not an older state of it.
 
-A source that has gone back lacks commits that were read, gives their transaction ids and times again, and so would be read
-wrongly without a word. Somebody has to accept it; then everything is read again, and compared as a whole.
+A source that has gone back in time lacks commits that were read. It gives their transaction ids and times to other commits,
+so the mirror would miss rows silently. A person has to accept it. Then everything is read again and compared.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ ACCEPT = 'run it once with conf {"aceitar_fonte": true}: everything is read agai
 def check_source(
     ledger: Ledger, source: Connection, identity: Identity, *, accept: bool = False
 ) -> str | None:
-    """Return why everything is to be read again because the source is not what it was, None where it goes on from there.
+    """Return why everything has to be read again, None if the source continues the one that was read before.
 
-    Raises SourceError for another one, or one that has gone back in time, that nobody has accepted.
+    Raises SourceError for another source, or one that has gone back in time, unless `accept` is True.
     """
     before = ledger.source()
     if before is None:
@@ -30,9 +30,9 @@ def check_source(
         raise SourceError(
             f"the warehouse {ledger.warehouse.storage} belongs to another source: it holds {before}, and this is "
             f"{identity}. If this is the same data after a restore, a move or an upgrade, {ACCEPT}. Another database needs "
-            "a mirror with storage and views of its own"
+            "its own mirror with other databases for storage and views"
         )
-    # After the ledger: what another pass notes meanwhile would look like a step back.
+    # Asked after the ledger was read: otherwise a position that another pass notes in between would look like a step back.
     if (why := position(source).lost(before.position)) is None:
         return None
     back = (
@@ -41,7 +41,7 @@ def check_source(
     if accept:
         return back
     raise SourceError(
-        f"{back}. It was restored from an older state, or a standby was promoted that had not received everything. What was "
-        "committed in between is lost there, and still in the warehouse. If this is the wrong server, mend the connection. "
-        f"If it is to stay so, {ACCEPT}, and what the source has no more is deleted"
+        f"{back}. It was restored from an older state, or a standby was promoted that had not received everything. Later "
+        "commits are lost in the source, and still in the warehouse. If this is the wrong server, correct the connection. "
+        f"If it is the right one, {ACCEPT}, and rows that are no longer in the source are deleted"
     )

@@ -1,4 +1,4 @@
-"""How messages name what they are about: tables, columns, statements to run, lines of a declaration to write."""
+"""Parts of messages: names of tables and columns, statements to run, and lines of a declaration to write."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def quoted_columns(columns: Iterable[str]) -> str:
 
 
 def column_of(relation: Relation, name: str) -> SourceColumn:
-    """Return the column of that name; raise SchemaError where there is none."""
+    """Return the column with this name. Raise SchemaError if there is none."""
     for column in relation.columns:
         if column.name == name:
             return column
@@ -44,7 +44,8 @@ def column_of(relation: Relation, name: str) -> SourceColumn:
 
 
 def did_you_mean(name: str, known: Iterable[str], *, all_names: bool = True) -> str:
-    """Return the end of a sentence that offers the name that was probably meant, else, if `all_names`, every name."""
+    """Return the end of a message that offers the most similar known name. If none is similar, it lists all names, unless
+    `all_names` is False."""
     known = list(known)
     folded = {candidate.casefold(): candidate for candidate in known}
     close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
@@ -54,7 +55,7 @@ def did_you_mean(name: str, known: Iterable[str], *, all_names: bool = True) -> 
 
 
 def call(name: str, **options: object) -> str:
-    """Return the line of a declaration, such as `Table("filial.Pedido", only=True)`."""
+    """Return a line for a declaration, such as `Table("filial.Pedido", only=True)`."""
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return "".join(
         [f'Table("{escaped}"', *(f", {option}={value!r}" for option, value in options.items()), ")"]
@@ -62,5 +63,5 @@ def call(name: str, **options: object) -> str:
 
 
 def listed(parts: Iterable[object]) -> str:
-    """Return what a sentence enumerates."""
+    """Return the parts joined by commas."""
     return ", ".join(map(str, parts))

@@ -1,17 +1,18 @@
-"""What a run has to read: a pure function of the ledger, the open transactions and the request.
+"""Plans what a run has to read: a pure function of the ledger, the open transactions and the request.
 
-A table is read in one of three ways. Of one with windows, two things are owed at any time:
+A table is read in one of three ways. For a table with windows, a run owes:
 
-* every stretch of time before the request's end that no ledger row covers (a first run, an outage, a run
-  that failed for good, a table added today), and
-* a re-read for every transaction that was open when a window was read and is gone now: what it committed
-  carries its *start* as `updated_at` and so lies behind the window.
+* every interval before the request's end that no ledger row covers (a first run, an outage, a run that failed for good, a
+  table added today), and
+* a re-read for every transaction that was open when a window was read and is gone now. Its rows have its *start* as
+  `updated_at`, so they may belong to a window that was read before the commit.
 
-A re-read writes its own ledger row, with its own notes, and names the rows that it settles. So the debt is
-always the rows with notes that no row settles, whatever died in between and in whatever order runs finish.
+A re-read writes its own ledger row, with its own notes, and names the ledger rows that it settles. So owed are always the
+ledger rows with notes that no other row settles, whichever process crashed and in whatever order runs end.
 
-Of a table that is scanned, what was written since the snapshot of its last scan is owed; of one that is copied, all
-of it. Neither needs notes: a transaction that a snapshot did not see holds back that snapshot's lowest id.
+For a table that is scanned, a run owes the rows that were written since the snapshot of its last scan. For a table that is
+copied, it owes all rows. Neither needs notes: a transaction that a snapshot did not see holds back that snapshot's lowest
+id, from which the next scan reads.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from include.mirror.window import MICROSECOND, Request, Window, ceil_time
 WINDOW, REREAD = "window", "reread"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""Where what is read whole begins, in the ledger."""
+"""The ledger's `inicio` of a read of a whole table."""
 
 
 def instant(version: int) -> datetime:
@@ -37,10 +38,10 @@ def instant(version: int) -> datetime:
 
 
 class Session(NamedTuple):
-    """A session inside a transaction: its start is the `updated_at` of everything it will commit.
+    """A session inside a transaction. Its `start` is the `updated_at` of every row that it will commit.
 
-    `start` is `coalesce(xact_start, query_start)`: the second transaction of one multi-statement message
-    carries the message's start, and between the two there is no `xact_start`.
+    `start` is `coalesce(xact_start, query_start)`: the second transaction of a multi-statement message has the message's
+    start, and between the two transactions `xact_start` is NULL.
     """
 
     pid: int
@@ -49,14 +50,14 @@ class Session(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A transaction prepared for two-phase commit. When it started is not known to anyone any more."""
+    """A transaction prepared for two-phase commit. PostgreSQL does not show when it started."""
 
     xid: int
     gid: str
 
 
 class NotedPrepared(NamedTuple):
-    """A prepared transaction that may hold rows of a window: none of them older than `since`."""
+    """A prepared transaction that may hold rows of a window. None of its rows is older than `since`."""
 
     transaction: Prepared
     since: datetime
@@ -64,7 +65,7 @@ class NotedPrepared(NamedTuple):
 
 @dataclass(frozen=True)
 class OpenTransactions:
-    """Every transaction that may still commit rows, read before a snapshot was opened."""
+    """All transactions that may still commit rows, listed before a snapshot is opened."""
 
     sessions: frozenset[Session] = frozenset()
     prepared: frozenset[Prepared] = frozenset()
@@ -72,10 +73,10 @@ class OpenTransactions:
 
 @dataclass(frozen=True)
 class Notes:
-    """What a window's read noted: transactions whose rows in that window it may not have seen.
+    """The notes of a window's read: transactions whose rows in the window it may have missed.
 
-    `sessions` began before the window's end. `prepared` may have; `prepared_elsewhere` can't, but were
-    prepared at that moment, which is how a later read tells the newly prepared from them.
+    `sessions` began before the window's end. `prepared` may have begun before it. `prepared_elsewhere` can't have, but were
+    prepared at that moment: a later read needs them to recognize the newly prepared ones.
     """
 
     sessions: frozenset[Session] = frozenset()
@@ -84,7 +85,7 @@ class Notes:
 
     @property
     def owed(self) -> bool:
-        """Whether the window has to be read again once one of these is gone."""
+        """Whether the window has to be read again once one of these transactions is gone."""
         return bool(self.sessions or self.prepared)
 
     @property
@@ -93,11 +94,11 @@ class Notes:
         return frozenset(noted.transaction for noted in self.prepared)
 
     def gone(self, now: OpenTransactions) -> bool:
-        """Whether one of these has ended, or is at least no longer what it was."""
+        """Return whether one of these transactions has ended, or has changed from open to prepared."""
         return not (self.sessions <= now.sessions and self.prepared_transactions <= now.prepared)
 
     def first_touched(self, window: Window) -> datetime:
-        """Return the earliest `updated_at` inside `window` that one of these can have written."""
+        """Return the earliest `updated_at` in `window` that one of these transactions can have written."""
         starts = [session.start for session in self.sessions] + [noted.since for noted in self.prepared]
         return max(window.inicio, min(starts))
 
@@ -106,11 +107,16 @@ class Notes:
 class Reread:
     """Why and how a window is read again.
 
-    `settles` are the ledger rows whose notes this read answers. A row that became visible since they were
-    read was written by a transaction id of at least `xmin_from`, in the cluster `system` (0: in several). Of
-    the prepared transactions found when it runs, those in `carried` matter; and, where sessions were noted,
-    those that were not prepared at each of these reads (not in `known`): a noted session that is gone may be
-    one of them, with rows from `sessions_since` on. What is both has rows from the earlier of the two on.
+    `settles` are the ledger rows whose notes this read settles. A row that has become visible since those reads was written
+    by a transaction id of at least `xmin_from`, in the cluster `system` (0 if the reads were in several).
+
+    The re-read itself has to note some of the prepared transactions that it finds:
+
+    - Those in `carried`, which the earlier reads noted, each with its `since`.
+    - If sessions were noted, those that were not prepared at each of the earlier reads (not in `known`): a noted session
+      that is gone may have become one of them, with rows from `sessions_since` on.
+
+    If a transaction is in both sets, it may have rows from the earlier of both times on.
     """
 
     settles: tuple[UUID, ...]
@@ -123,7 +129,7 @@ class Reread:
 
 @dataclass(frozen=True)
 class Read:
-    """One window to read, the first time or again."""
+    """One window to read, for the first time or again."""
 
     window: Window
     reread: Reread | None = None
@@ -135,28 +141,28 @@ class Read:
 
     @property
     def kind(self) -> str:
-        """What the ledger calls it."""
+        """The read's kind in the ledger."""
         return WINDOW if self.reread is None else REREAD
 
     def __str__(self) -> str:
         return str(self.window)
 
     def notes(self, now: OpenTransactions, precision: timedelta = MICROSECOND) -> Notes:
-        """Return which of the transactions open `now` this read must note.
+        """Return which of the transactions that are open `now` this read must note.
 
-        `precision` is what the change column keeps of a time: one that began after the window's end may have a value
-        within it, once that is rounded.
+        `precision` is the step to which the change column rounds. A transaction that began after the window's end may have
+        a value inside the window once it is rounded.
         """
         inicio, fim = self.window.inicio, ceil_time(self.window.fim, precision)
         sessions = frozenset(session for session in now.sessions if session.start < fim)
         if self.reread is None:
-            # Rows before the window are the business of the reads that covered them.
+            # A prepared transaction may also have rows before the window. The reads of those windows note it themselves.
             return Notes(sessions, frozenset(NotedPrepared(found, inicio) for found in now.prepared))
         carried = {noted.transaction: noted.since for noted in self.reread.carried}
         prepared = set()
         for found in now.prepared:
             since = [carried[found]] if found in carried else []
-            # One that a later window noted as prepared may be what a session of an earlier window became.
+            # A transaction that a later window noted as prepared may have been a session that an earlier window noted.
             if self.reread.sessions_since is not None and found not in self.reread.known:
                 since.append(self.reread.sessions_since)
             if since:
@@ -167,11 +173,11 @@ class Read:
 
 @dataclass(frozen=True)
 class Scan:
-    """One table to read by the transaction ids of its rows: those from `xmin` on, or all of them where it is None.
+    """One table to read by the transaction ids of its rows: the rows of ids from `xmin` on, or all rows if it is None.
 
-    `xmin` is the lowest transaction id that was running in an earlier snapshot, of cluster `system`; what that one saw
-    was committed before `inicio`. `seen` are ids from `xmin` on whose rows it had read already: a transaction that stays
-    open holds `xmin` back, and the rows that others wrote since then would be read again and again.
+    `xmin` is the lowest transaction id that was running in an earlier scan's snapshot, in the cluster `system`. `inicio` is
+    when that snapshot was taken. `seen` are ids from `xmin` on whose rows that scan has read already. They are left out: a
+    transaction that stays open holds `xmin` back, and other transactions' rows would be read again and again.
     """
 
     tabela: str
@@ -187,7 +193,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Copy:
-    """One table to read whole, and to compare with what the warehouse has."""
+    """One table to read whole, and to compare with the warehouse's rows."""
 
     tabela: str
     kind: Literal["copy"] = "copy"
@@ -198,11 +204,11 @@ class Copy:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One table with windows in which to look for rows that no window finds: their change column is ahead, or behind.
+    """One table with windows to search for rows that no window finds, because their change column is ahead or behind.
 
-    Ahead is what is not before the snapshot. Behind is what was written since an earlier sweep, by transactions from
-    `xmin` on of cluster `system`, and has a time before `behind`, when the oldest of them can have begun. `xmin` is None
-    at the first.
+    A row is ahead if its time is not before the snapshot. A row is behind if a transaction from `xmin` on, in the cluster
+    `system`, has written it since an earlier sweep with a time before `behind`, the earliest moment at which such a
+    transaction can have begun. `xmin` is None for a table's first sweep.
     """
 
     tabela: str
@@ -217,7 +223,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Rebuild:
-    """One table to read whole, into a table of the warehouse that takes the old one's place."""
+    """One table to read whole, into a new table of the warehouse that replaces the old one."""
 
     tabela: str
     kind: Literal["rebuild"] = "rebuild"
@@ -228,7 +234,7 @@ class Rebuild:
 
 @dataclass(frozen=True)
 class Keys:
-    """One table whose keys are compared with those of the warehouse: what the source has no more was deleted there."""
+    """One table whose keys are compared with the warehouse's: a key that only the warehouse has was deleted."""
 
     tabela: str
     kind: Literal["keys"] = "keys"
@@ -239,10 +245,10 @@ class Keys:
 
 @dataclass(frozen=True)
 class Log:
-    """One table whose log of deleted keys is read: what transactions from `xmin` on of cluster `system` have written.
+    """One table whose delete log is read: the rows that transactions from `xmin` on, in the cluster `system`, have written.
 
-    `xmin` is None where the log can't tell everything that was deleted, and all keys are compared. `log` is the identity
-    that it had when it was read last.
+    `xmin` is None if the log may not have all deletions; then all keys are compared. `log` is the log's identity at its last
+    reading.
     """
 
     tabela: str
@@ -257,9 +263,9 @@ class Log:
 
 @dataclass(frozen=True)
 class Repair:
-    """Rows of one table to read by their keys, and to delete in the warehouse where the source has none with that key.
+    """Rows of one table to read by their keys. A key that is not in the source is deleted in the warehouse.
 
-    A key is the texts of its columns, as both servers print them to be compared.
+    A key is the texts of its columns, as both servers print them for comparison.
     """
 
     tabela: str
@@ -271,12 +277,12 @@ class Repair:
 
 
 Work = Read | Scan | Copy | Sweep | Rebuild | Keys | Log | Repair
-"""Something that a run has to read."""
+"""A read that a run, or a reconciliation, has to do."""
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """A ledger row of a scan: what its snapshot saw, and of whom it had read rows from `xmin` on."""
+    """The ledger row of a scan. `xmin` is its snapshot's lowest running id; `seen` are later ids whose rows it has read."""
 
     tabela: str
     taken_at: datetime
@@ -287,7 +293,7 @@ class Scanned:
 
 @dataclass(frozen=True)
 class Swept:
-    """A ledger row of a sweep: what its snapshot saw, and when the oldest transaction that it did not see had begun."""
+    """The ledger row of a sweep. `behind` is when the oldest transaction that its snapshot did not see had begun."""
 
     tabela: str
     taken_at: datetime
@@ -298,7 +304,7 @@ class Swept:
 
 @dataclass(frozen=True)
 class Logged:
-    """A ledger row of a log of deleted keys: what its snapshot saw, and what the log was then."""
+    """The ledger row of a reading of a delete log. `log` is the log's identity at that time."""
 
     tabela: str
     taken_at: datetime
@@ -320,8 +326,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class LedgerState:
-    """What planning needs of the ledger: what is covered, what is owed, and of each table the scan and the sweep to go on
-    from."""
+    """What planning needs from the ledger: covered windows, owed ledger rows, and each table's last scan and sweep."""
 
     coverage: Sequence[Window] = ()
     pending: Sequence[Pending] = ()
@@ -345,9 +350,9 @@ def plan(
 ) -> list[Read]:
     """Return every read that is owed.
 
-    `oldest` holds, per table that has rows, the instant of its oldest row; `tables` are all mirrored tables,
-    because re-reads are owed for them whatever the request names. Windows of one table do not overlap;
-    re-reads may overlap them, which costs a little and harms nothing: reads commute.
+    `oldest` holds the instant of the oldest row of each table that has rows. `tables` are all mirrored tables, because
+    re-reads are owed for all of them, whatever the request names. Windows of one table do not overlap. Re-reads may overlap
+    them; that costs a little and does no harm, because reads commute.
     """
     reads = [
         Read(window)
@@ -358,9 +363,9 @@ def plan(
 
 
 def scan(ledger: LedgerState, tabela: str) -> Scan:
-    """Return what a scan of one table has to read: what was written since its last scan; all of it at the first.
+    """Return the scan of one table: of the rows written since its last scan, or of all rows for a first scan.
 
-    Which scan is its last is the ledger's business: for a range that was asked for, the newest one before it begins.
+    `ledger` decides which scan is the last one. For a requested range, that is the newest scan before the range begins.
     """
     for last in ledger.scans:
         if last.tabela == tabela:
@@ -369,7 +374,7 @@ def scan(ledger: LedgerState, tabela: str) -> Scan:
 
 
 def sweep(ledger: LedgerState, tabela: str, now: datetime, interval: timedelta) -> Sweep | None:
-    """Return the sweep of one table that is due: `interval` after its last; None where none is."""
+    """Return the sweep of one table if its last one is at least `interval` ago, else None."""
     for last in ledger.sweeps:
         if last.tabela == tabela:
             return (
@@ -381,9 +386,9 @@ def sweep(ledger: LedgerState, tabela: str, now: datetime, interval: timedelta) 
 
 
 def log(logs: Iterable[Logged], tabela: str, identity: str, now: datetime, trusted: timedelta) -> Log:
-    """Return what has to be read of one table's log: what was written since its last reading.
+    """Return the read of one table's delete log: of the rows written since its last reading.
 
-    All keys are compared where there is none, where it is older than `trusted`, or the log is not what it was then.
+    All keys are compared if there is no last reading, if it is older than `trusted`, or if the log's identity has changed.
     """
     for last in logs:
         if last.tabela == tabela and last.log == identity and now - last.taken_at <= trusted:
@@ -394,9 +399,9 @@ def log(logs: Iterable[Logged], tabela: str, identity: str, now: datetime, trust
 def missing(
     coverage: Iterable[Window], request: Request, tabela: str, oldest: Mapping[str, datetime]
 ) -> list[Window]:
-    """Return what of one table has to be read: the requested interval, and with `fill_gaps` what is missing.
+    """Return the windows of one table to read: the requested interval and, with `fill_gaps`, all gaps before its end.
 
-    The requested interval is read whether it is covered or not: who runs one again wants it read again.
+    The requested interval is read even if it is covered: whoever repeats a run wants it read again.
     """
     interval = request.interval
     if not request.fill_gaps:
@@ -414,10 +419,10 @@ def missing(
 def covered_until(
     coverage: Iterable[Window], tabela: str, oldest: datetime | None, now: datetime
 ) -> datetime | None:
-    """Return the instant up to which one table is in the warehouse without a hole, at most `now`.
+    """Return the instant up to which one table is covered without a gap, at most `now`.
 
-    `oldest` is the instant of the table's oldest row, None for a table without rows; for one that no window
-    covers either, return None.
+    `oldest` is the instant of the table's oldest row, None for a table without rows. Returns None for a table that has
+    neither rows nor windows.
     """
     windows = [window for window in coverage if window.tabela == tabela]
     starts = [window.inicio for window in windows] if oldest is None else [oldest]
@@ -428,7 +433,7 @@ def covered_until(
 
 
 def _without(window: Window, inicio: datetime, fim: datetime) -> list[Window]:
-    """Return what is left of `window` outside of `[inicio, fim)`."""
+    """Return the parts of `window` outside of `[inicio, fim)`."""
     pieces = []
     if window.inicio < inicio:
         pieces.append(
@@ -442,7 +447,7 @@ def _without(window: Window, inicio: datetime, fim: datetime) -> list[Window]:
 
 
 def gaps(coverage: Iterable[Window], tabela: str, inicio: datetime, fim: datetime) -> list[Window]:
-    """Return what of `[inicio, fim)`, for all keys, no window of `coverage` holds, in order, neighbours joined."""
+    """Return the parts of `[inicio, fim)`, over all keys, that no window of `coverage` has; in order, neighbours joined."""
     inside = [w for w in coverage if w.inicio < fim and w.fim > inicio]
     bounds = sorted({inicio, fim} | {b for w in inside for b in (w.inicio, w.fim) if inicio < b < fim})
     slabs: list[_Slab] = []
@@ -467,7 +472,7 @@ def gaps(coverage: Iterable[Window], tabela: str, inicio: datetime, fim: datetim
 
 
 def _key_gaps(ranges: list[tuple[int | None, int | None]]) -> list[tuple[int | None, int | None]]:
-    """Return the key ranges that `ranges` leave open; None is an open end."""
+    """Return the key ranges that none of `ranges` has. None is an open end."""
     free: list[tuple[int | None, int | None]] = []
     reached: int | None = None  # every key below it is covered; None before the first key
     ordered = sorted(ranges, key=lambda r: (r[0] is not None, r[0] or 0))
@@ -481,7 +486,7 @@ def _key_gaps(ranges: list[tuple[int | None, int | None]]) -> list[tuple[int | N
 
 
 def rereads(pending: Iterable[Pending], now: OpenTransactions, tabela: str) -> list[Read]:
-    """Return one read per stretch of time that transactions, gone by now, may have written into."""
+    """Return one read for each interval into which transactions that are gone by now may have written."""
     due = [row for row in pending if row.window.tabela == tabela and row.notes.gone(now)]
     stretches: list[tuple[datetime, datetime, list[Pending]]] = []
     for low, row in sorted(

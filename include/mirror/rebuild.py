@@ -1,7 +1,7 @@
-"""Building a table of the warehouse anew beside the old one, and exchanging both.
+"""Rebuilds a table of the warehouse: reads all rows into a new table, and exchanges it with the old one.
 
-What a crash leaves after each step, and what may run at the same time, stands in
-docs/decisions/0022-a-table-is-rebuilt-under-a-new-name.md.
+docs/decisions/0022-a-table-is-rebuilt-under-a-new-name.md lists what a crash leaves after each step, and what may run at the
+same time.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from include.mirror.window import Window
 log = logging.getLogger(__name__)
 
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
-"""Before every change column: what a table holds that was read whole, as a window."""
+"""A time before every value of a change column. The ledger's window for a rebuilt table begins here."""
 
 OPENING = 0.5
-"""Seconds in which a query that has read a view's definition surely opens the table behind it."""
+"""Seconds within which a query that has read a view's definition has opened the table behind it."""
 
 
 @dataclass(frozen=True)
 class Rebuilder(Mover):
-    """A mover whose `tables` are those that are built anew, as the mirror would make them today."""
+    """A mover that rebuilds its `tables`. They are described as the mirror would create them today."""
 
     def move(self, works: Sequence[Work], attempt: Attempt) -> list[Entry]:
-        """Build each of these tables anew and put it in the old one's place; return the ledger rows of the rebuilds."""
+        """Rebuild each of these tables and exchange it with the old one. Return the ledger rows of the rebuilds."""
         entries = []
         for work in works:
             try:
@@ -81,7 +81,7 @@ class Rebuilder(Mover):
                 loading._publish([load], current.version)
                 standing = parts.read(self.engine.warehouse, self.client, [new.spec.name])[new.spec.name]
                 entry = loading._entry(load, current, noted, attempt, started_at, standing)
-                # They count once the new table has the name.
+                # These ledger rows do not count until the new table has the name.
                 self.ledger.write(
                     [
                         entry,
@@ -106,7 +106,7 @@ class Rebuilder(Mover):
     def _create(
         self, work: Work, attempt: Attempt, current: Snapshot, temporary: ExitStack
     ) -> WarehouseTable:
-        """Create the new table under a temporary name; what has that name when `temporary` ends is dropped."""
+        """Create the new table under a temporary name. When `temporary` ends, the table with this name is dropped."""
         table = self.tables[work.tabela]
         spec = replace(table.spec, name=temporary_name(work.tabela, attempt.label))
         try:
@@ -126,21 +126,22 @@ class Rebuilder(Mover):
     def _exchange(
         self, work: Work, new: WarehouseTable, load: Load, before: int, temporary: ExitStack
     ) -> None:
-        """Give the new table the name, and drop the old one.
+        """Exchange the new table with the old one, and drop the old one.
 
-        Where the view gets other columns, it shows the stage meanwhile: no query finds a table that lacks what it names.
+        If the view gets other columns, it reads from the stage during the exchange. So no query through the view finds a
+        table without a column that the view names.
         """
         warehouse, spec = self.engine.warehouse, self._spec(work)
         view = contract.read(warehouse, self.client).views.get(work.tabela)
         other = contract.lacks_view(warehouse, view, spec)
         stage = load.stage.stage if load.stage and other and view else None
         if stage:
-            # From here on, nothing is dropped unless all goes well: the view may be reading from the stage.
+            # From here on, the view may read from the stage. So an error drops neither the stage nor the new table.
             temporary.pop_all()
             self._show(work, stage)
             self.engine.observe("bridged", work)
             time.sleep(OPENING)
-        # The lock is gone if its session is.
+        # Raises if the session is gone, and the lock with it.
         run(self.connection, "SELECT 1")
         if self._standing(work) != before:
             raise WarehouseAwayError(
@@ -159,12 +160,12 @@ class Rebuilder(Mover):
         log.info("%s: %d rows, version %d", work, load.rows, new.built)
 
     def _show(self, work: Work, stage: str | None = None) -> None:
-        """Make the view that people query one of the table, or of a stage of it."""
+        """Replace the view that people query by one of the table, or of a stage."""
         warehouse = self.engine.warehouse
         warehouse.create(self.client, view_ddl(self._spec(work), warehouse.storage, warehouse.views, stage))
 
     def _drop(self, name: str) -> None:
-        # Without SYNC: queries that still read from it may take their time.
+        # Without SYNC: queries that still read from the table can finish.
         try:
             self.client.command(
                 f"DROP TABLE IF EXISTS {names.ch(self.engine.warehouse.storage, name)}", settings=DROP
@@ -173,13 +174,13 @@ class Rebuilder(Mover):
             log.warning("%s could not be dropped; a later run will", name, exc_info=True)
 
     def _standing(self, work: Work) -> int:
-        """Return which table has the name now: the snapshot that it was built anew from, 0 for none."""
+        """Return which table has the name now: the version of the snapshot that it was rebuilt from, 0 for none."""
         contents = contract.read(self.engine.warehouse, self.client)
         contract.check_replaceable(self.engine.warehouse, self._spec(work), contents)
         return contract.builds(contents).get(work.tabela, 0)
 
     def _continued(self, work: Work) -> list[Work]:
-        """Return the reads that a table which is read whole now stands for, from which the next run goes on."""
+        """Return the reads that a rebuild counts as. The next run goes on from their ledger rows."""
         way = self._spec(work).way
         if way == "scan":
             return [Scan(work.tabela)]

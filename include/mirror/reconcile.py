@@ -1,18 +1,18 @@
-"""Reconciliation: whether a table of the warehouse is its source's, row by row, and putting right what is not.
+"""Reconciliation: compares a warehouse table with its source table, row by row, and repairs wrong rows.
 
-1. In one snapshot of the source, count and sum of the rows' hashes are computed per bucket, on both sides; buckets that
-   differ are cut into finer ones, and of the last the rows' keys and hashes are fetched (`checksums.py`).
-2. A row that differs may be merely on its way. So the mirror is waited for, until its ledger owes nothing of what the
-   snapshot saw. Then these rows alone are compared again, in a new snapshot. A row is wrong if its source is as it was in
-   the first, and what the warehouse has is no newer than that. One that has changed meanwhile is waited for once more.
-   Where the mirror does not come so far in time, rows that its next run would read are on their way, and others are wrong.
-3. Rows that are wrong are read again by their keys, in a snapshot of their own, and go the way of any other read: staged,
-   verified, published with that snapshot's version, noted in the ledger. A key that the source has not becomes a tombstone.
-4. They are compared once more. Only what is equal then counts as repaired.
+1. In one snapshot of the source, both sides compute the count of rows and the sum of their hashes for each bucket. Buckets
+   that differ are split into finer ones. From the last ones, the rows' keys and hashes are fetched (`checksums.py`).
+2. A row that differs may still be on its way. So reconciliation waits until the ledger owes nothing that the snapshot saw.
+   Then it compares these rows again, in a new snapshot. A row is wrong if it is unchanged in the source and the warehouse
+   has nothing newer than the first snapshot. A row that has changed meanwhile is compared again after the next wait. If the
+   mirror is not done in time, rows that its next run would read are on their way, and all others are wrong.
+3. Wrong rows are read again by their keys, in a new snapshot. They are moved like any other read: staged, verified,
+   published with that snapshot's version, noted in the ledger. A key that is not in the source becomes a tombstone.
+4. The wrong rows are compared once more. Only rows that are equal then count as repaired.
 
-Nothing is written before step 3, and that is a pass like any other (`move.py`): a process that dies leaves what a pass
-leaves, and the next reconciliation begins anew. Two at once read the same rows twice. Runs that publish meanwhile have newer
-versions, and win.
+Nothing is written before step 3, and step 3 is a pass like any other (`move.py`): a crash leaves what a pass leaves, and the
+next reconciliation starts from the beginning. Two reconciliations at once only do the work twice. Runs that publish
+meanwhile have newer versions, and win.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ CONF_KEYS = ("tabelas", "somente_relatorio", "confirmar")
 ONLY_REPORT = "only a report was asked for"
 
 FEW = 10_000
-"""So many rows of differing buckets are fetched, and not cut once more."""
+"""If differing buckets have at most this many rows, the rows are fetched; otherwise the buckets are split again."""
 
 MOST = 500_000
-"""Of more differing rows than this a table is built anew rather than repaired."""
+"""With more differing rows than this, a table has to be rebuilt and is not repaired."""
 
 ROUNDS = 4
-"""How often rows that go on changing are compared again."""
+"""How often rows that keep changing are compared again."""
 
 AT_ONCE = 5_000
 """How many rows one pass repairs."""
@@ -89,10 +89,10 @@ LONGEST_VALUE = 60
 
 @dataclass(frozen=True)
 class Limits:
-    """How far reconciliation may go.
+    """The limits of reconciliation.
 
-    Of the time, `share` is spent reading in the source, from 0 to 1. `patience` is how long the mirror is waited for.
-    Without `confirmed`, no more than the share `deleted` of a table's rows is deleted in the warehouse.
+    `share`, from 0 to 1, is how much of the time it may read in the source. `patience` is how long it waits for the mirror.
+    `deleted`, from 0 to 1, is the share of a table's rows that it may delete in the warehouse without `confirmed`.
     """
 
     share: float = 0.5
@@ -102,19 +102,19 @@ class Limits:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a reconciliation was asked for: only to report, and whether many deletions are meant."""
+    """What a reconciliation was asked for: whether it only reports, and whether many deletions are confirmed."""
 
     only_report: bool = False
     confirmed: bool = False
 
 
 def asked(conf: Mapping[str, Any]) -> Asked:
-    """Return what a conf that makes sense asks for."""
+    """Return what a valid conf asks for."""
     return Asked(conf.get("somente_relatorio", False), conf.get("confirmar", False))
 
 
 def plan_reconciliation(engine: Engine, conf: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the tables to reconcile; raise RequestError for a conf that makes no sense."""
+    """Return the names of the tables to reconcile. Raise RequestError for an invalid conf."""
     if given := [key for key in ("inicio", "fim") if key in conf]:
         raise RequestError(
             f"reconciliation takes no {' and no '.join(given)}: tables are compared whole. To read a range again, run "
@@ -143,10 +143,10 @@ def reconcile(
     wait: Callable[[], None] = lambda: time.sleep(5),
     rest: Callable[[float], None] = time.sleep,
 ) -> Report:
-    """Compare one table whole, repair it unless only a report was asked for, keep the report and return it.
+    """Compare one whole table, repair it unless only a report was asked for, write the report and return it.
 
-    `wait` passes the time until the mirror may have moved on, `rest` so many seconds between two statements in the source.
-    What is wrong with the table as a whole is told by the report; what may heal by itself raises.
+    `wait` sleeps until the mirror may have moved on. `rest` sleeps the given seconds between two statements in the source.
+    An error about the table is returned as a report. An error that may heal by itself is raised.
     """
     started_at = datetime.now(UTC)
     with engine.clients() as (source, client), engine.warehouse.client() as inserting:
@@ -183,7 +183,7 @@ def reconcile(
 
 
 def _prepare(engine: Engine, client: Client) -> None:
-    """Bring the ledger's neighbours to this version; raise WarehouseError where there is no ledger yet."""
+    """Bring the mirror's own tables to this version. Raise WarehouseError if there is no ledger yet."""
     contents, warehouse = contract.read(engine.warehouse, client), engine.warehouse
     if LEDGER not in contents.storage:
         raise WarehouseError(
@@ -194,7 +194,7 @@ def _prepare(engine: Engine, client: Client) -> None:
 
 
 def conclude(found: Iterable[Report], *, only_report: bool) -> None:
-    """Raise WrongError where a table needs a person, although what could be repaired is repaired."""
+    """Raise WrongError if a person should look at a table, even if its rows were repaired."""
     alarming = [report for report in found if report.is_alarming or (only_report and report.word != "equal")]
     if alarming:
         raise WrongError("; ".join(map(str, alarming)))
@@ -230,7 +230,7 @@ class _Reconciliation:
         self.identity = check_server(self.source, sessions=self.spec.way == "window")
         check_source(self._ledger, self.source, self.identity)
         if why := self._wait_until(self._is_loading):
-            return report.because("unknown", f"it can't be told yet: {why}")
+            return report.because("unknown", f"it is not known yet: {why}")
         version, differs = self._compare()
         self._observe("compared", differs)
         report = replace(
@@ -241,7 +241,7 @@ class _Reconciliation:
         return self._judge(report, differs)
 
     def _compare(self) -> tuple[int, dict[Key, Row]]:
-        """Return the version of a snapshot, and of each row that differs what the snapshot has."""
+        """Return the snapshot's version, and the differing rows, by key, as the snapshot has them."""
         with snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version) as current:
             ours = SourceRows(current.table(self.spec), self.load)
             theirs = WarehouseRows(self.table)
@@ -275,7 +275,7 @@ class _Reconciliation:
             }
 
     def _judge(self, report: Report, differs: dict[Key, Row]) -> Report:
-        """Tell the wrong rows from those on their way, and repair the wrong ones."""
+        """Sort the differing rows into wrong ones and ones on their way. Repair the wrong rows."""
         pending, version = differs, report.version
         wrong: dict[Key, tuple[Row, Row]] = {}
         why: str | None = None
@@ -329,11 +329,11 @@ class _Reconciliation:
         return means(self.spec, self.table.rows, self.engine.options.compare_keys).by
 
     def _split(self, keys: Sequence[Key]) -> _Split:
-        """Tell rows that the mirror's next run would read from wrong ones, without waiting for it.
+        """Sort differing rows, without waiting, into those that the mirror's next run would read and wrong ones.
 
-        The ledger is read before the snapshot and before the warehouse: what it says was moved stands there by then, and
-        what was written since does not count as moved. Of a row that the source has no more, and of a table that is copied,
-        only the next run can tell, where it looks for such rows at all.
+        The ledger is read before the snapshot and the warehouse: rows that it lists as moved are there by then, and rows
+        that are written later do not count as moved. Two kinds of rows are undecided until the next run: rows of copied
+        tables, and rows that are gone from the source, if runs look for deleted rows.
         """
         spec = self.spec
         state = self._ledger.state(ways={spec.way})
@@ -360,12 +360,12 @@ class _Reconciliation:
         return found
 
     def _next_reads(self, state: LedgerState, version: int) -> list[Work]:
-        """Return what a run would read of rows that were committed before a snapshot."""
+        """Return what the next run would read, as far as rows committed before a snapshot are concerned."""
         spec, name = self.spec, self.tabela
         if spec.way == "scan":
             return [scan(state, name)]
         end = ceil_time(instant(version), spec.precision)
-        # After the snapshot: what has ended before it, with rows that it sees, is found gone.
+        # Asked after the snapshot: transactions that ended before it, and whose rows it sees, are then found gone.
         with self.engine.source.connect() as other:
             now = open_transactions(other)
         oldest, _ = oldest_changes(self.source, [spec], self.engine.source.zone)
@@ -375,15 +375,15 @@ class _Reconciliation:
         return [*map(Read, holes), *rereads(state.pending, now, name)]
 
     def _again(self, keys: Sequence[Key]) -> tuple[dict[Key, tuple[Row, Row]], int]:
-        """Return what both sides have now for these keys, and the version of the snapshot."""
+        """Return both sides' rows of now for these keys, and the version of the snapshot."""
         with ExitStack() as stack:
             current, pairs = self._pairs(keys, stack)
             return pairs, current.version
 
     def _pairs(self, keys: Sequence[Key], stack: ExitStack) -> tuple[Snapshot, dict[Key, tuple[Row, Row]]]:
-        """Return what both sides have now for these keys, in a snapshot that is held until `stack` ends.
+        """Return both sides' rows of now for these keys, in a snapshot that is held until `stack` ends.
 
-        Raises SchemaError for rows of the warehouse that nothing which is read could replace.
+        Raises SchemaError if rows of the warehouse have versions in the future, so that no read could replace them.
         """
         current = stack.enter_context(
             snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version)
@@ -396,14 +396,14 @@ class _Reconciliation:
             made = f"{self.table.name} WHERE {names.ch(self.table.own.version)} > {clock_now}"
             raise SchemaError(
                 f"{len(ahead)} rows of {self.spec.label} have versions in the warehouse that the source's clock has "  # noqa: S608
-                f"not reached, up to {max(ahead)}: somebody has written them, and nothing that is read replaces them. "
+                f"not reached, up to {max(ahead)}: somebody has written them, and no read can replace them. "
                 f"Run DELETE FROM {made}"
             )
         self._observe("looked", keys)
         return current, {key: (here.get(key, ABSENT), there.get(key, ABSENT)) for key in keys}
 
     def _repair(self, report: Report, keys: Sequence[Key], deletions: int) -> Report:
-        """Read rows again by their keys, and prove that they are equal then."""
+        """Read rows again by their keys, and check that both sides are equal afterwards."""
         if self.asked.only_report:
             return report.because("differs", ONLY_REPORT)
         if deletions > self.limits.deleted * report.rows_warehouse and not self.asked.confirmed:
@@ -425,7 +425,7 @@ class _Reconciliation:
             version = entries[-1].version
         after, _ = self._again(keys)
         self._observe("proved", keys)
-        # What has changed since is the next run's business.
+        # A row with a newer version has changed since. The next run takes care of it.
         equal = [
             key for key, (ours, theirs) in after.items() if ours.hash == theirs.hash or theirs.mark > version
         ]
@@ -437,7 +437,7 @@ class _Reconciliation:
         return replace(report, word="repaired")
 
     def _samples(self, keys: Sequence[Key]) -> tuple[str, ...]:
-        """Return, in words, what both sides hold for some keys."""
+        """Return a text for each of some keys: the values that differ between both sides."""
         if not keys:
             return ()
         with ExitStack() as stack:
@@ -469,7 +469,7 @@ class _Reconciliation:
         return Ledger(self.engine.warehouse, self.client, self.identity.timeline, built)
 
     def _wait_until(self, reason: Callable[[], str | None]) -> str | None:
-        """Wait until there is no reason to wait any more; return it where patience ends before."""
+        """Wait until `reason` returns None. If patience ends before, return the last reason."""
         deadline = time.monotonic() + self.limits.patience.total_seconds()
         while why := reason():
             if time.monotonic() > deadline:
@@ -479,7 +479,7 @@ class _Reconciliation:
         return None
 
     def _is_loading(self) -> str | None:
-        """Return why the warehouse can't have all of the table's older rows, None where it can."""
+        """Return why older rows of the table are not in the warehouse yet, None if they should all be there."""
         spec, ledger = self.spec, self._ledger
         if lost := parts.lost(
             ledger.noted_parts().get(self.tabela, ()),
@@ -504,7 +504,7 @@ class _Reconciliation:
         return None
 
     def _is_owed(self, version: int) -> str | None:
-        """Return what the mirror has not moved yet of what a snapshot saw, None where it has moved all of it."""
+        """Return what the mirror has not moved yet of the rows that a snapshot saw, None if it has moved all of them."""
         spec, ledger = self.spec, self._ledger
         seen = instant(version)
         by = self._deletes_by
@@ -520,14 +520,14 @@ class _Reconciliation:
         if wrong:
             return "; ".join(wrong.values())
         state = ledger.state(ways={"window"})
-        # The ledger first, as a planning does it: what has ended between the two is then found gone.
+        # Read the ledger before the open transactions, as planning does: a transaction that ends in between is found gone.
         now = open_transactions(self.source)
         end = ceil_time(seen, spec.precision)
         first = min(oldest.get(self.tabela, end), end)
         covered = [window for window in state.coverage if window.tabela == self.tabela]
         if holes := first < end and gaps(covered, self.tabela, first, end):
             return f"{holes[0]} is not in the warehouse yet"
-        # What only later transactions may have written is no business of this snapshot, or it would never end.
+        # Ignore rows that only later transactions may have written. Otherwise the wait would never end.
         pending = [one for one in state.pending if one.notes.first_touched(one.window) < end]
         if again := rereads(pending, now, self.tabela):
             return f"{again[0]} has to be read again"
@@ -536,8 +536,8 @@ class _Reconciliation:
 
 @dataclass
 class _Split:
-    """Rows that differ, told apart: how many have arrived meanwhile, the keys of those that the next run brings, those of
-    which only that one can tell, and the wrong ones."""
+    """Differing rows, sorted: how many have arrived meanwhile, the keys that the next run will read, the rows that only the
+    next run can decide, and the wrong rows."""
 
     arrived: int = 0
     coming: set[Key] = field(default_factory=set)
@@ -546,11 +546,11 @@ class _Split:
 
 
 def _some(rows: Mapping[Key, tuple[Row, Row]]) -> list[Key]:
-    """Return a few keys, some of each kind of difference, kind by kind and in order."""
+    """Return a few keys, some of each kind of difference, sorted by kind and key."""
     kinds: dict[tuple[bool, bool], list[Key]] = {}
     for key, (ours, theirs) in rows.items():
         kinds.setdefault((ours.hash is None, theirs.hash is None), []).append(key)
-    # The texts of numbers are in order when the shorter ones come first.
+    # Shorter texts come first, so that texts of numbers are in numeric order.
     few = [
         nsmallest(SAMPLES, keys, key=lambda key: [(len(part), part) for part in key])
         for _, keys in sorted(kinds.items())

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalog says of a table, as values: read by `catalog`, understood by `spec`."""
+"""Tables as PostgreSQL's catalog describes them. `catalog` reads these values; `spec` decides how to mirror them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from include.mirror.meaning import NOTHING, Meaning
 
 
 class KeyRange(NamedTuple):
-    """The lowest and highest value of an integer key, and about how many rows lie between."""
+    """The lowest and highest value of an integer key, and about how many rows the table has."""
 
     lowest: int
     highest: int
@@ -20,10 +20,10 @@ class KeyRange(NamedTuple):
 class SourceType:
     """A column's type with its domains unwrapped.
 
-    `declared` is what `format_type` prints of the column: `numeric(10,2)`, `moeda`, `text[]`. `name` and `schema` are
-    those in `pg_type` of the type behind the domains (`numeric`, `_text`), `modifier` is its type modifier (the
-    domain's own where the column has none), `kind` its `typtype`: b base, e enum, c composite, r range, m multirange.
-    `element` is the type of an array's elements, `labels` an enum's values in order.
+    `declared` is what `format_type` prints: `numeric(10,2)`, `moeda`, `text[]`. The other fields describe the base type:
+    `name` and `schema` are from `pg_type` (`numeric`, `_text`). `modifier` is the type modifier, the domain's if the column
+    has none. `kind` is `typtype`: b base, e enum, c composite, r range, m multirange. `element` is the type of an array's
+    elements. `labels` are an enum's values in order.
     """
 
     declared: str
@@ -37,11 +37,11 @@ class SourceType:
 
 @dataclass(frozen=True)
 class SourceColumn:
-    """One column. `number` is its attribute number, which stays the same when it is renamed.
+    """One column. `number` is its attribute number; renaming the column does not change it.
 
-    `default` is the default's SQL text; `generated` is `s` (stored) or `v` (virtual), else empty; `identity` is `a`
-    (always) or `d` (by default), else empty. `missing_value` is True where `attmissingval` gives rows that are
-    older than the column a value. `meaning` is what else decides how stored values print.
+    `default` is the default's SQL text. `generated` is `s` (stored) or `v` (virtual), else empty. `identity` is `a` (always)
+    or `d` (by default), else empty. `missing_value` is True if `attmissingval` gives a value to rows that are older than the
+    column. `meaning` is what decides, besides the type, how stored values print.
     """
 
     name: str
@@ -57,7 +57,7 @@ class SourceColumn:
 
 @dataclass(frozen=True)
 class Index:
-    """One valid index; `columns` are its key columns in order, None for an expression, without INCLUDE columns."""
+    """One valid index. `columns` are its key columns in order, without INCLUDE columns; None stands for an expression."""
 
     name: str
     columns: tuple[str | None, ...]
@@ -69,9 +69,9 @@ class Index:
 
 @dataclass(frozen=True)
 class Trigger:
-    """One enabled trigger; `columns` are those of `UPDATE OF`, `conditional` is whether it has a WHEN.
+    """One enabled trigger. `columns` are those of `UPDATE OF`. `conditional` is True if it has a WHEN.
 
-    `function` is its function's name, `body` the function's source, `arguments` what the trigger hands to it.
+    `function` is the name of its function, `body` the function's source, `arguments` the trigger's arguments to it.
     """
 
     name: str
@@ -88,10 +88,10 @@ class Trigger:
 
 @dataclass(frozen=True)
 class DeleteLog:
-    """The table of the schema `mirror` that triggers write deleted keys to.
+    """The table in the schema `mirror` to which triggers write a table's deleted keys.
 
-    `identity` changes with whatever somebody changes of it. `triggers` are the enabled ones that fire whoever writes, each
-    with the oid of the table that it is on; `columns` are names and types.
+    `identity` changes whenever somebody changes the log or its triggers. `triggers` are the triggers with ENABLE ALWAYS:
+    (oid of their table, name). `columns` are (name, type).
     """
 
     name: str
@@ -105,14 +105,16 @@ class DeleteLog:
 class Relation:
     """One table, view or foreign table.
 
-    `kind` is its `relkind`: r ordinary, p partitioned, v view, m materialized view, f foreign. `rows` and `pages` are
-    the planner's estimates, those of all partitions together; `rows` is None where nothing was ever counted.
-    `partitions` are the oids of its partitions at any depth, `foreign_partitions` is whether one of them is foreign;
-    `children` are the tables that inherit from it and are no partitions. `readable` is whether the role may SELECT
-    all of its columns, `row_security` whether policies would hide rows from the role. `fed` is whether a subscription
-    writes it. `reachable` is whether the role has USAGE on its schema. `files` names the files that it is in, or stands for
-    those of its partitions, empty where there are none; `xmin` is the lowest transaction id that ran when this was read.
-    `delete_log` is where triggers write deleted keys to, None where none do.
+    - `kind`: its `relkind`: r ordinary, p partitioned, v view, m materialized view, f foreign.
+    - `rows`, `pages`: the planner's estimates, for all partitions together. `rows` is None if they were never counted.
+    - `partitions`: the oids of its partitions at any depth. `foreign_partitions`: True if one of them is foreign.
+    - `children`: the tables that inherit from it and are not partitions.
+    - `reachable`: True if the role has USAGE on its schema. `readable`: True if the role may SELECT all of its columns.
+    - `row_security`: True if policies would hide rows from the role.
+    - `fed`: True if a subscription writes to it.
+    - `files`: identifies the table's files, or those of its partitions; empty if it has none.
+    - `xmin`: the lowest transaction id that was running when the catalog was read.
+    - `delete_log`: the log of its deleted keys, None if it has none.
     """
 
     oid: int

@@ -1,4 +1,4 @@
-"""What reconciliation says of a table, and where that is kept: `reconciliacoes`, a neighbour of the ledger."""
+"""The report of a reconciliation, and the table `reconciliacoes` that keeps it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TABLE = "reconciliacoes"
 METHOD = "MD5 of every row, summed up in buckets on both sides; rows where these differ"
 
 Word = Literal["equal", "repaired", "follows", "differs", "unknown"]
-"""What is known of a table; `follows` where all that differs was written after what the mirror has moved."""
+"""A table's state. `follows`: all differing rows were written after the last rows that the mirror has moved."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """One table, compared whole. The fields are those of the table `reconciliacoes`, where comments explain them."""
+    """The comparison of one whole table. The fields are the columns of `reconciliacoes`, whose comments explain them."""
 
     tabela: str
     word: Word = "unknown"
@@ -48,16 +48,16 @@ class Report:
 
     @property
     def wrong(self) -> int:
-        """How many rows were wrong that should not have been: none that somebody deleted or that were on their way."""
+        """The number of wrong rows, without rows that somebody deleted and without rows that were on their way."""
         return self.missing + self.extra + self.different
 
     @property
     def is_alarming(self) -> bool:
-        """Whether a person should look at it: something was wrong, or not proved equal for as long as it was waited for."""
+        """Whether a person should look at the table: rows were wrong, or the table was not proved equal in time."""
         return self.word not in ("equal", "repaired") or self.wrong > 0
 
     def because(self, word: Word, reason: str) -> Report:
-        """Return the same with another word, and why."""
+        """Return the report with another word and its reason."""
         return replace(self, word=word, reason=reason)
 
     def __str__(self) -> str:
@@ -81,14 +81,14 @@ class Report:
 
 
 def load(values: Mapping[str, Any]) -> Report:
-    """Return a report from its fields as JSON values."""
+    """Return a report from its fields, given as JSON values."""
     return Report(**{**values, "samples": tuple(values["samples"])})
 
 
 def write(
     warehouse: Warehouse, client: Client, report: Report, attempt: Attempt, started_at: datetime
 ) -> None:
-    """Keep a report."""
+    """Write a report to `reconciliacoes`."""
     row: dict[str, Any] = {
         **asdict(report),
         "samples": list(report.samples),

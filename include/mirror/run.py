@@ -1,4 +1,4 @@
-"""What the tasks of a run do: plan, move a batch, check that nothing planned is missing."""
+"""The steps of a run's tasks: plan, move a batch, check that every planned read is done."""
 
 from __future__ import annotations
 
@@ -74,8 +74,7 @@ log = logging.getLogger(__name__)
 CONF_KEYS = ("inicio", "fim", "tabelas", "aceitar_fonte", "reconstruir")
 
 EXCHANGING = ("Atomic", "Replicated", "Shared")
-"""The engines of databases in which two tables can be exchanged."""
-
+"""The database engines in which two tables can be exchanged."""
 
 WAYS_OF: Mapping[type[Work], Collection[str]] = {
     Read: ("window",),
@@ -83,11 +82,11 @@ WAYS_OF: Mapping[type[Work], Collection[str]] = {
     Keys: ("window", "scan"),
     Log: ("window", "scan"),
     Scan: ("scan",),
-    # Of a table that became another one, whatever its way.
+    # Also for a table that was dropped and made again in the source, whatever its way.
     Copy: WAYS,
     Rebuild: WAYS,
 }
-"""The ways of a table for which each kind of read makes sense."""
+"""For each kind of read, the ways of the tables that it can be planned for."""
 
 
 def plan_run(
@@ -97,11 +96,11 @@ def plan_run(
     run_id: str = "",
     is_live: claims.IsLive | None = None,
 ) -> list[Batch]:
-    """Return everything that is owed, in batches; raise before anything is loaded when something is wrong.
+    """Return everything that is owed, in batches. Errors are raised before anything is loaded.
 
-    What is wrong with one table sets it aside: its reason stands in the ledger, `check_run` raises it, and all other
-    tables are moved. What runs of which `is_live` is true have planned is left to them; without `is_live` there are no
-    others.
+    A table with an error is set aside: its reason is written to the ledger, `check_run` raises it, and all other tables are
+    moved. Reads that other runs have planned are left to those runs while `is_live(run_id)` is true for them. Without
+    `is_live`, no other runs are looked for.
     """
     refuse_unknown(conf, CONF_KEYS)
     declaration = engine.declaration
@@ -111,7 +110,8 @@ def plan_run(
     plan_id = uuid4()
     with engine.clients() as (source, client), ExitStack() as alone:
         alone.enter_context(claims.planning(source, declaration.label))
-        # Before the catalog: what empties a table after that leaves only rows of these transactions and later ones.
+        # Asked before the catalog is read: if a table is emptied after this, all its rows are of transactions that began
+        # at `behind` or later.
         behind = oldest_begin(source)
         resolved = engine.specs(source)
         specs, refused = resolved.specs, resolved.refused
@@ -128,9 +128,9 @@ def plan_run(
             engine, source, client, ledger, resolved, identity, accept=conf.get("aceitar_fonte") is True
         )
         tables, ledger = prepared.tables, prepared.ledger
-        # What has been done by runs that are over by now is in the ledger, which is read after this.
+        # Read the claims before the ledger: runs that have ended by now have written their ledger rows by then.
         taken = claims.read(ledger, run_id, is_live) if is_live else claims.Claims()
-        # The ledger first: a transaction that ends between the two is then found gone, not overlooked.
+        # Read the ledger before the open transactions: a transaction that ends in between is then found gone, not missed.
         ways = {specs[name].way for name in tables}
         state = ledger.state(ALWAYS if request.fill_gaps else request.interval.inicio, ways)
         _report_lag(declaration.name, state, oldest, specs.values(), now)
@@ -141,7 +141,7 @@ def plan_run(
         asked = replace(request, tabelas=tuple(name for name in chosen if name in windows))
         reads: list[Work] = [*plan(state, open_now, asked, oldest, windows)]
         if request.fill_gaps and now > request.interval.fim:
-            # What is read from the start is read up to now: nobody should see half of it until the next run.
+            # A table that is read from the start is read up to now, so that nobody sees half of it until the next run.
             late = tuple(name for name in asked.tabelas if name in prepared.again)
             rest = replace(asked, interval=Interval(request.interval.fim, now), tabelas=late)
             reads += plan(LedgerState(), open_now, rest, {}, ())
@@ -157,7 +157,7 @@ def plan_run(
             for name, table in tables.items()
         }
         if request.fill_gaps:
-            # One that is read from the start has no old rows, or they are compared when it has been read.
+            # Also for tables that are read from the start: they may hold old rows whose keys the source no longer has.
             by = {name: deletes[name].by for name in chosen if name in tables}
             reads += [Keys(name) for name in by if by[name] == "keys"]
             reads += _read_logs(source, ledger, [tables[name].spec for name in by if by[name] == "log"], now)
@@ -166,7 +166,7 @@ def plan_run(
             noted_at = clock(source)
             left = reads if request.fill_gaps else claims.of_range(reads, noted_at)
             claims.note(ledger, plan_id, run_id, left, noted_at, taken.over)
-        # To look for where large windows are cut may take long.
+        # Release the lock: finding where to split large windows may take long.
         alone.close()
 
         def split(window: Window) -> list[Window]:
@@ -179,7 +179,7 @@ def plan_run(
                 return True
             if isinstance(work, Keys | Log):
                 return max(rows or 0, tables[work.tabela].rows) <= engine.options.max_rows
-            # However many of them travel together, that is no long snapshot.
+            # Even many tables of this size fit into one short snapshot.
             return rows is not None and 20 * rows <= engine.options.max_rows
 
         planned = batches.group(reads, split, plan_id, engine.options.tasks, is_small)
@@ -190,8 +190,8 @@ def plan_run(
     for name in tables:
         log.info("%s is read by %s: %s", specs[name].label, specs[name].way, specs[name].reason)
         log.info("deleted rows of %s are found by %s: %s", specs[name].label, *deletes[name])
-    _tell(refused, reads)
-    # A plan without reads is one that is to be checked all the same.
+    _log_plan(refused, reads)
+    # A plan without reads gets an empty batch, so that the check runs all the same.
     return [
         replace(
             batch,
@@ -205,7 +205,7 @@ def plan_run(
 
 
 def _read_logs(source: Connection, ledger: Ledger, specs: Sequence[TableSpec], now: datetime) -> list[Log]:
-    """Return what has to be read of the logs of deleted keys, and delete of them what every mirror has read."""
+    """Return the reads of the delete logs, and delete from them the rows that every mirror has read."""
     identities = {spec.name: spec.log.identity for spec in specs if spec.log is not None}
     if not identities:
         return []
@@ -219,9 +219,9 @@ def _read_logs(source: Connection, ledger: Ledger, specs: Sequence[TableSpec], n
 
 
 def _plan_rebuilds(engine: Engine, wanted: Sequence[str], run_id: str) -> list[Batch]:
-    """Return the batches of a run that builds tables anew and does nothing else.
+    """Return the batches of a run that rebuilds tables and does nothing else.
 
-    A table that does not fit the warehouse's any more is no reason to refuse it: that is what this mends.
+    A source table that no longer fits the warehouse's table is not refused: a rebuild repairs that.
     """
     declaration = engine.declaration
     if declaration.schema is None:
@@ -243,11 +243,11 @@ def _plan_rebuilds(engine: Engine, wanted: Sequence[str], run_id: str) -> list[B
         refused = {name: text for name, text in resolved.refused.items() if name in chosen}
         if refused:
             ledger.refuse(Attempt(plan_id, run_id, 1), refused)
-    _tell(refused, reads)
+    _log_plan(refused, reads)
     return [replace(batch, timeline=identity.timeline) for batch in planned or [Batch(plan_id, ())]]
 
 
-def _tell(refused: Mapping[str, str], reads: Iterable[Work]) -> None:
+def _log_plan(refused: Mapping[str, str], reads: Iterable[Work]) -> None:
     for name, reason in refused.items():
         log.error("%s is set aside: %s", name, reason)
     for read in reads:
@@ -255,7 +255,7 @@ def _tell(refused: Mapping[str, str], reads: Iterable[Work]) -> None:
 
 
 def _check_exchange(warehouse: Warehouse, client: Client) -> None:
-    """Raise WarehouseError where two tables can't be exchanged."""
+    """Raise WarehouseError if the warehouse can't exchange two tables."""
     if warehouse.cluster is not None:
         raise WarehouseError(
             f"reconstruir is for a single server, and the warehouse is the cluster {warehouse.cluster.name}: its replicas "
@@ -284,10 +284,10 @@ def _prepare(
     accept: bool,
     rebuilt: Collection[str] = (),
 ) -> _Prepared:
-    """Bring the warehouse in line with the source, and return every table as it stands there.
+    """Bring the warehouse in line with the source, and return its tables as they are then.
 
-    A table that does not fit is added to the refused ones. With `accept`, another source than before is taken. Where
-    tables are to be `rebuilt`, only those are looked at, and created if they are missing; what is there stays as it is.
+    A table that does not fit is added to `resolved.refused`. With `accept`, a source other than before is accepted. With
+    `rebuilt`, only these tables are looked at: missing ones are created, existing ones are not changed.
     """
     warehouse, refused = engine.warehouse, resolved.refused
     if warehouse.cluster is not None:
@@ -349,7 +349,7 @@ def _prepare(
         )
     }
     if exchanged:
-        # Those that are set aside today, or are not declared, must not go on where the other source was.
+        # Tables that are set aside today, or no longer declared, must not go on from what was read of the other source.
         again |= {
             name: exchanged for name in contents.storage if is_mirrored_table(contents.storage[name].comment)
         }
@@ -358,7 +358,7 @@ def _prepare(
         for name, reason in again.items():
             level = logging.WARNING if name in there else logging.INFO
             log.log(level, "%s is read from the start: %s", name, reason)
-        # The clock after the catalog: a snapshot that is older than this may be older than what has changed.
+        # The clock is asked after the catalog was read: a snapshot that is older may be older than the change.
         ledger.forget(
             again,
             clock(source),
@@ -371,7 +371,7 @@ def _prepare(
             changed |= contract.prepare(warehouse, client, one)
             view = contents.views.get(name)
             if view is None or not (name in again or contract.is_bridged(warehouse, view)):
-                # Until old rows are read again, a new column would show what they do not have; see refresh_views.
+                # Until old rows are read again, they have no values for a new column. refresh_views adds it afterwards.
                 contract.create_view(warehouse, client, one.spec, view)
         except ClickHouseError as error:
             if clickhouse_heals(error):
@@ -383,7 +383,7 @@ def _prepare(
         contents = contract.read(warehouse, client)
     if warehouse.cluster is not None:
         warehouse.cluster.check_replicas(client, warehouse.storage, (TABLE, *agreements))
-    # Twice the limit: an attempt that Airflow gave up on may take a moment to end.
+    # Twice the task's time limit: an attempt that Airflow gave up on may take a moment to end.
     contract.drop_old_stages(warehouse, client, contents, 2 * engine.options.timeout)
     tables = {
         name: contract.bind(warehouse, client, contract.agree(warehouse, spec, contents.storage.get(name)))
@@ -395,8 +395,8 @@ def _prepare(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """The tables as they stand in the warehouse, the names of those that were there and are read from the start, and the
-    ledger of these tables."""
+    """The prepared warehouse: its tables, the names of those that were there before and are read again from the start, and
+    its ledger."""
 
     tables: dict[str, WarehouseTable]
     again: frozenset[str]
@@ -406,8 +406,10 @@ class _Prepared:
 def _refuse_what_is_gone(
     declaration: Mirror, contents: contract.Contents, resolved: Resolved, warehouse: Warehouse
 ) -> None:
-    """Refuse what is mirrored no more under its name: views show old rows of tables that were renamed in the declaration,
-    or, of a schema, that the source does not have any more."""
+    """Refuse warehouse tables that are no longer mirrored under their name: their views would go on showing old rows.
+
+    That is a table that the declaration gave another name, or, for a mirrored schema, one that is gone from the source.
+    """
     now = {spec.oid: spec for spec in resolved.specs.values()}
     for name, stored in contents.storage.items():
         noted = read_table_comment(stored.comment)
@@ -415,7 +417,7 @@ def _refuse_what_is_gone(
         if spec is None or name in resolved.specs or name.startswith(STAGE_PREFIX):
             continue
         if not stored.comment.startswith(f"{spec.source_name} (oid "):
-            # It was renamed in the source, and not by the declaration.
+            # The table was renamed in the source, not in the declaration.
             continue
         resolved.refused[name] = (
             f"the declaration calls {spec.label} {spec.name} in the warehouse now, and {warehouse.views}.{name} shows what "
@@ -443,8 +445,10 @@ def _drop(warehouse: Warehouse, name: str) -> str:
 
 
 def refresh_views(engine: Engine, tables: Collection[str]) -> None:
-    """Bring the views of these tables in line, where a column was waiting until old rows had been read again, or a table
-    that was being built anew was left in the middle."""
+    """Bring the views of these tables in line with their columns.
+
+    A view may lack a new column until old rows have been read again. A rebuild that was killed may have left its bridge.
+    """
     warehouse = engine.warehouse
     with warehouse.client() as client:
         contents = contract.read(warehouse, client)
@@ -468,21 +472,21 @@ def refresh_views(engine: Engine, tables: Collection[str]) -> None:
 
 
 def _check_ledger(warehouse: Warehouse, contents: contract.Contents, resolved: Resolved) -> None:
-    """Raise WarehouseError where tables hold rows and the ledger knows nothing of them."""
+    """Raise WarehouseError if tables hold rows while the ledger is empty or missing."""
     ledger = contents.storage.get(TABLE)
     if ledger is not None and ledger.rows:
         return
     if filled := [name for name in resolved.specs if (there := contents.storage.get(name)) and there.rows]:
         name = f"{warehouse.storage}.{TABLE}"
         raise WarehouseError(
-            f"the ledger {name} is {'empty' if ledger else 'gone'}, while {', '.join(filled)} hold rows: nobody knows "
-            "from when they are. Bring the ledger back from a backup; or, to read everything again, drop these tables: "
+            f"the ledger {name} is {'empty' if ledger else 'gone'}, while {', '.join(filled)} hold rows: it is not "
+            "known when they were read. Restore the ledger from a backup; or, to read everything again, drop these tables: "
             + "; ".join(f"DROP TABLE {names.ch(warehouse.storage, one)} SYNC" for one in filled)
         )
 
 
 def _unlike_planned(read: Work, spec: TableSpec) -> str | None:
-    """Return what is so of a table now that a read of it was not planned for, None where it still makes sense."""
+    """Return how a table has changed so that its planned read makes no sense any more, None if the read still does."""
     if spec.way not in WAYS_OF[type(read)]:
         return f"is read by {spec.way}"
     if isinstance(read, Keys | Log) and spec.deletes == "keep":
@@ -493,14 +497,15 @@ def _unlike_planned(read: Work, spec: TableSpec) -> str | None:
 
 
 def _ledger_of(engine: Engine, client: Client, planned: Iterable[Batch]) -> Ledger:
-    """Return the ledger by which these batches are done. Tables that they build anew are, once they were exchanged."""
+    """Return the ledger that decides which reads of these batches are done. A rebuild is done once the tables are
+    exchanged, so its batches need to know what was built."""
     rebuilding = any(batch.rebuilds for batch in planned)
     built = contract.builds(contract.read(engine.warehouse, client)) if rebuilding else {}
     return Ledger(engine.warehouse, client, built=built)
 
 
 def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> dict[str, int]:
-    """Move a batch, pass by pass, leaving out what an earlier try has done; return rows moved per table."""
+    """Move a batch, pass by pass, without the reads that an earlier try has done. Return the rows moved, by table."""
     attempt = Attempt(batch.plan, run_id, try_number)
     moved: dict[str, int] = {}
     engine = replace(engine, behind=batch.behind)
@@ -523,7 +528,7 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
             if there is not None and (now := _unlike_planned(read, there.spec)):
                 refused[read.tabela] = (
                     f"{there.spec.label} was planned as {read.kind}, and {now} now: the declaration or the table changed "
-                    "while the run was under way, and the next run goes by what it says now"
+                    "while the run was under way, and the next run uses the new one"
                 )
                 del tables[read.tabela]
         identity = check_server(source, sessions=any(table.spec.way == "window" for table in tables.values()))
@@ -563,22 +568,22 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
 
 
 def _is_rebuilt(batch: Batch, name: str, built: int) -> bool:
-    """Return whether a table was built anew, by another run, since this batch was planned."""
+    """Return whether another run has rebuilt a table since this batch was planned."""
     return not batch.rebuilds and built != batch.built.get(name, 0)
 
 
 def _goes_on(read: Work) -> bool:
-    """Return whether a read goes on from what an earlier one has noted, so that it makes sense for that one's table alone.
+    """Return whether a read goes on from an earlier read's notes. It is then valid only for the table of that earlier read.
 
-    Windows, comparisons of keys and copies are true of any table that they are moved into.
+    Windows, comparisons of keys and copies are valid for any table that they are moved into.
     """
     return not (isinstance(read, Keys | Copy) or (isinstance(read, Read) and read.reread is None))
 
 
 def _is_overtaken(read: Work, batch: Batch, built: int) -> bool:
-    """Return whether a rebuild has brought all that such a read was to bring: what was committed before it was planned.
+    """Return whether a rebuild has read all that a planned read was to bring: everything committed before its planning.
 
-    A snapshot that is older than that has not, even if the tables were exchanged after it.
+    A rebuild with a snapshot from before the planning has not, even if its tables were exchanged after it.
     """
     return (
         _goes_on(read)
@@ -589,10 +594,10 @@ def _is_overtaken(read: Work, batch: Batch, built: int) -> bool:
 
 
 def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
-    """Raise for anything planned without its ledger row; return how many reads there are.
+    """Raise if a planned read has no ledger row. Return the number of planned reads.
 
-    RefusedError names the tables that were set aside, each with its reason; VerificationError is for what nobody has
-    a reason for.
+    RefusedError names the tables that were set aside, each with its reason. VerificationError names a read that is missing
+    without a reason.
     """
     count = 0
     refused: dict[str, str] = {}

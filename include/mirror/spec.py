@@ -1,6 +1,7 @@
-"""One table with everything resolved: what was declared, held against what PostgreSQL's catalog says.
+"""Resolves how one table is mirrored, from its declaration and PostgreSQL's catalog.
 
-`resolve` refuses what could lose, double or alter a row, each time with the statement or the declaration that mends it.
+`resolve` refuses everything that could lose, double or alter a row. Each message has the statement or the declaration that
+repairs it.
 """
 
 from __future__ import annotations
@@ -24,25 +25,24 @@ from include.mirror.types.carrier import Carrier
 from include.mirror.ways import find_way, index_on, precision
 
 RESERVED = ("_row_exists", "_block_number", "_block_offset")
-"""Names of columns that no table of ClickHouse's MergeTree family can have."""
+"""Column names that ClickHouse's MergeTree tables can't have."""
 
 INTEGERS = {"int2": 1 << 16, "int4": 1 << 32, "int8": 1 << 64}
-"""PostgreSQL's integer types, each with how many values it has."""
+"""PostgreSQL's integer types and their numbers of values."""
 
 PARTITION_ROWS = 10_000_000
-"""About how many rows share a partition of the warehouse; also the narrowest one, in keys."""
+"""About how many rows share a partition in the warehouse. It is also the narrowest partition, as a number of keys."""
 
 WIDEST_PARTITION = 10**18
-"""A wider partition than this is as good as a single one, and near the end of 64 bits."""
+"""A table that would need wider partitions gets a single one: such numbers are near the end of 64 bits."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One mirrored column. `number` is its attribute number, which stays when it is renamed.
+    """One mirrored column. `number` is its attribute number; renaming the column does not change it.
 
-    `declared_type` is the ClickHouse type that the declaration gives it, None where it gives none; `late` is whether
-    rows that are older than the column have a value in it all the same. `meaning` is what else decides how stored values
-    print.
+    `declared_type` is the ClickHouse type from the declaration, None if it gives none. `late` is True if rows that are older
+    than the column may have a value in it. `meaning` is what decides, besides the type, how stored values print.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Column:
 
     @property
     def warehouse_type(self) -> str:
-        """Its ClickHouse type, as `system.columns` prints it."""
+        """The column's ClickHouse type, as `system.columns` prints it."""
         return self.carrier.warehouse_type
 
 
@@ -64,17 +64,22 @@ class Column:
 class TableSpec:
     """One mirrored table.
 
-    `name` is what the warehouse and the ledger call it, `schema` and `relation` are its name in PostgreSQL. `only` reads
-    it without those that inherit from it. `columns` stand in the source's order. `way` is how changes are found, and
-    `reason` why that way, in one sentence. `change_column` is what windows select by, `precision` its smallest step,
-    `zoned` whether it is a `timestamptz`, `indexed` whether an index finds a window. `partition_width` is how many
-    values of the key share a partition, 0 for a single one. `fed` is whether a subscription writes it;
-    `attributes` is the highest attribute number of its columns, `rows` about how many it has, None where nobody knows.
-    `partitions` are the oids of its partitions. `files` stands for the files of a table with windows as they were when
-    `since` was the lowest transaction id that ran: others may hold rows that an ALTER TABLE has written. `detached` are the
-    oids of partitions that are gone, whose rows may still be in the warehouse. `deletes` is what the declaration says of
-    deleted rows, None for nothing. `log` is where triggers write deleted keys to, None where none can be relied on; then
-    `log_unused` says why one that is there can't.
+    - `name`: its name in the warehouse and in the ledger. `schema`, `relation`: its name in PostgreSQL.
+    - `kind`: its `relkind`. `only`: True to leave out the rows of inheriting tables.
+    - `columns`: the mirrored columns, in the source's order. `not_mirrored`: names of the others.
+    - `way`: how changes are found. `reason`: why that way, in one sentence.
+    - `change_column`: the column that windows select by. `precision`: its smallest step. `zoned`: True for a `timestamptz`.
+      `indexed`: True if an index finds a window.
+    - `partition_width`: how many values of the key share a partition in the warehouse, 0 for a single partition.
+    - `fed`: True if a subscription writes to the table.
+    - `attributes`: the highest attribute number of its columns.
+    - `rows`: about how many rows it has, None if unknown.
+    - `partitions`: the oids of its partitions. `detached`: the oids of partitions that are gone; their rows may still be in
+      the warehouse.
+    - `files`: identifies the files of a table with windows, when `since` was the lowest running transaction id. Other files
+      may hold rows that an ALTER TABLE has rewritten.
+    - `deletes`: how the declaration asks for deleted rows to be handled, None if it doesn't.
+    - `log`: the log of deleted keys, None if there is none that is complete. `log_unused`: why an existing log is not used.
     """
 
     name: str
@@ -106,45 +111,45 @@ class TableSpec:
 
     @cached_property
     def key_columns(self) -> tuple[Column, ...]:
-        """The columns of the key, in its order."""
+        """The columns of the key, in the key's order."""
         found = {column.name: column for column in self.columns}
         return tuple(found[name] for name in self.key)
 
     @cached_property
     def key_places(self) -> tuple[int, ...]:
-        """Where the columns of the key stand among `columns`."""
+        """The positions of the key's columns in `columns`."""
         places = [column.name for column in self.columns]
         return tuple(places.index(name) for name in self.key)
 
     @cached_property
     def change_number(self) -> int:
-        """The attribute number of the change column, 0 where there is none."""
+        """The attribute number of the change column, 0 for none."""
         return next((column.number for column in self.columns if column.name == self.change_column), 0)
 
     @cached_property
     def integer_key(self) -> str | None:
-        """The key where it is one smallint, integer or bigint column."""
+        """The key's column if the key is a single smallint, integer or bigint, else None."""
         return self.key[0] if len(self.key) == 1 and self.key_columns[0].source.name in INTEGERS else None
 
     @property
     def of_keys(self) -> TableSpec:
-        """The same table with no columns but those of its key."""
+        """The same table with its key columns only."""
         return replace(self, columns=self.key_columns)
 
     @property
     def of_log(self) -> TableSpec:
-        """The log of deleted keys as a table: the key's columns, in the schema of the logs."""
+        """The log of deleted keys as a table of its own, with the key's columns."""
         name = self.log.name if self.log else ""
         return replace(self.of_keys, schema=LOGS, relation=name, only=False, partition_width=0)
 
     @property
     def source_name(self) -> str:
-        """Its name in PostgreSQL, quoted."""
+        """The table's name in PostgreSQL, quoted."""
         return names.pg(self.schema, self.relation)
 
     @property
     def label(self) -> str:
-        """Its name in PostgreSQL, for messages."""
+        """The table's name in PostgreSQL, for messages."""
         return f"{self.schema}.{self.relation}"
 
 
@@ -156,11 +161,11 @@ def resolve(
     *,
     role: str | None = None,
 ) -> TableSpec:
-    """Return what `table` means for `relation`, which `name` stands for in the warehouse.
+    """Return how to mirror `relation` as declared by `table`. `name` is its name in the warehouse.
 
-    `key_range` is what values an integer key has, where the width of partitions shall follow from it.
-    `role` is who reads, for the text of a GRANT. Raises SourceError where a right is missing, and SchemaError for
-    anything else that can't be mirrored as declared.
+    `key_range` is the range of an integer key; with it, the width of partitions is computed. `role` is the reading role, for
+    the text of a GRANT. Raises SourceError if a privilege is missing, and SchemaError for anything else that can't be
+    mirrored as declared.
     """
     check_readable(relation, role)
     check_rows(table, relation)
@@ -196,7 +201,7 @@ def resolve(
         attributes=max(column.number for column in relation.columns),
         rows=relation.rows,
         partitions=tuple(sorted(relation.partitions)),
-        # A scan finds what was written anew, whoever did it.
+        # A scan needs no files: it finds all rewritten rows by their transaction ids.
         files=relation.files if way.way == "window" else "",
         since=relation.xmin,
         deletes=table.deletes,
@@ -206,7 +211,7 @@ def resolve(
 
 
 def integer_key(table: Table, relation: Relation) -> str | None:
-    """Return the key where it is one integer column whose range an index knows; None for any other, or for none."""
+    """Return the key if it is a single integer column with an index, from which its range can be read; else None."""
     try:
         key = find_key(table, relation)
     except TaskError:
@@ -217,7 +222,7 @@ def integer_key(table: Table, relation: Relation) -> str | None:
 
 
 def check_readable(relation: Relation, role: str | None = None) -> None:
-    """Raise SourceError, with the GRANT, when the role can't read the table, or not all of its rows."""
+    """Raise SourceError, with the statement to run, if the role can't read all rows of the table."""
     to = names.pg(role) if role else "the role"
     if not relation.reachable:
         raise SourceError(
@@ -237,7 +242,7 @@ def check_readable(relation: Relation, role: str | None = None) -> None:
 
 
 def check_rows(table: Table, relation: Relation) -> None:
-    """Raise SchemaError when it is not clear which rows are the table's."""
+    """Raise SchemaError if it is not clear which rows belong to the table, or if only another session can read them."""
     if relation.schema.startswith("pg_temp"):
         raise SchemaError(
             f"{label(relation)} is a temporary table, which only its own session can read; leave it out"
@@ -257,7 +262,7 @@ def check_rows(table: Table, relation: Relation) -> None:
 
 
 def mirrored_columns(table: Table, relation: Relation) -> list[SourceColumn]:
-    """Return the columns that are not left out; raise SchemaError for names that the table does not have."""
+    """Return the columns that are not left out. Raise SchemaError for declared names that the table does not have."""
     known = [column.name for column in relation.columns]
     declared = [
         *(("columns", name) for name in table.columns),
@@ -288,9 +293,9 @@ def mirrored_columns(table: Table, relation: Relation) -> list[SourceColumn]:
 def carry(
     table: Table, relation: Relation, column: SourceColumn, *, in_key: bool, is_change: bool = False
 ) -> Column:
-    """Return one column as it travels; raise SchemaError where the type that is declared for it can't hold it."""
-    # What is a key by declaration alone is never NULL by declaration too; the copy that reads one raises. A window
-    # never finds a row whose change column is NULL: planning raises for one.
+    """Return one column with its carrier. Raise SchemaError if the declared type can't hold the column's values."""
+    # A key by declaration alone counts as NOT NULL too; a copy that reads a NULL there raises. The change column counts as
+    # NOT NULL: no window finds a row with NULL there, and planning raises for one.
     not_null = column.not_null or in_key or is_change
     wanted = table.columns.get(column.name)
     try:
@@ -324,8 +329,10 @@ def _carried(
 
 
 def _check_nested(relation: Relation, columns: Sequence[Column]) -> None:
-    """Raise SchemaError for an array `a.b` beside an array `a.c` or a column `a`: ClickHouse takes it for part of a table
-    `a`, all of whose columns have as many elements in a row."""
+    """Raise SchemaError for an array `a.b` beside an array `a.c` or a column `a`.
+
+    ClickHouse takes arrays with such names for columns of one nested table `a`, in which all have the same length in a row.
+    """
     taken = {column.name: column.name for column in columns}
     for column in columns:
         prefix, dot, _ = column.name.partition(".")
@@ -339,10 +346,10 @@ def _check_nested(relation: Relation, columns: Sequence[Column]) -> None:
 
 
 def _is_late(column: SourceColumn) -> bool:
-    """Whether rows that are older than the column may have a value in it.
+    """Return whether rows that are older than the column may have a value in it.
 
-    `attmissingval` alone does not tell: a default that is no constant, a sequence or a stored expression has PostgreSQL
-    rewrite the table instead, and VACUUM FULL moves the value into the rows.
+    `attmissingval` alone is not enough: for a default that is not constant, a sequence or a stored expression, PostgreSQL
+    rewrites the table instead, and VACUUM FULL moves the value into the rows.
     """
     return (
         column.missing_value
@@ -369,7 +376,7 @@ def _partition_width(
     if key_range is not None:
         span = key_range.highest - key_range.lowest + 1
         width = PARTITION_ROWS
-        # The power of ten that is nearest to that many rows: few keys that are gone must not make it the next one.
+        # Take the power of ten that gives the nearest number of rows. A few missing keys must not lead to the next power.
         while 10 * (width * key_range.rows) ** 2 < (PARTITION_ROWS * span) ** 2:
             width *= 10
     elif first.identity or "nextval(" in (first.default or ""):

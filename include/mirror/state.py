@@ -1,7 +1,7 @@
-"""What is known of each table, in one word: equal, follows, differs, or never compared.
+"""The state of each table, in one word: equal, follows, differs, or never compared.
 
-A run notes at its end how far each table has come (`estados`, a neighbour of the ledger). The view `estado` holds that
-against the last comparison, and says the word; nothing else says it. What was not compared is never called equal.
+At its end, a run writes to the table `estados` up to when each table is covered. The view `estado` compares that with the
+last reconciliation, and computes the word; nothing else computes it. A table that was never compared is never called equal.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TABLE, VIEW = "estados", "estado"
 
 
 def note(engine: Engine, run_id: str) -> dict[str, Count]:
-    """Note how far each mirrored table has come; return the counts of both sides where they could be told."""
+    """Write up to when each mirrored table is covered. Return the counts of both sides, for the tables that were counted."""
     with engine.clients() as (source, client):
         resolved = engine.specs(source)
         contents = contract.read(engine.warehouse, client)
@@ -86,7 +86,7 @@ def note(engine: Engine, run_id: str) -> dict[str, Count]:
 def _covered(
     spec: TableSpec, state: LedgerState, oldest: datetime | None, now: datetime, copied: int | None
 ) -> datetime | None:
-    """Return until when all that was committed to a table is in the warehouse."""
+    """Return the moment up to which all rows committed to a table are in the warehouse, None if there is none."""
     if spec.way == "window":
         return covered_until(state.coverage, spec.name, oldest, now)
     if spec.way == "copy":
@@ -95,14 +95,14 @@ def _covered(
 
 
 def refuse_lacking(counts: Mapping[str, Count]) -> None:
-    """Raise WrongError where the warehouse lacks keys that are not on their way."""
+    """Raise WrongError if the warehouse lacks keys that are not on their way."""
     if lacking := {name: one for name, one in sorted(counts.items()) if one.lacking}:
-        told = "; ".join(
+        lacks = "; ".join(
             f"{name} has {one.source} keys in the source and {one.warehouse} in the warehouse"
             for name, one in lacking.items()
         )
         raise WrongError(
-            f"{told}, and nothing of it is on its way: reconciliation (reconciliar_<name>) names the keys and repairs them"
+            f"{lacks}, and no row is on its way: reconciliation (reconciliar_<name>) names the keys and repairs them"
         )
 
 

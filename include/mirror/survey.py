@@ -1,6 +1,6 @@
-"""What a declaration would come to, read from PostgreSQL alone: nothing is written, and no warehouse is needed.
+"""Shows how a declaration would be mirrored. It reads only PostgreSQL's catalog, writes nothing and needs no warehouse.
 
-Unlike a run, which stops at what it has to refuse, a survey goes on and collects everything that is wrong.
+A run stops at the first problem of a table. A survey goes on and collects all problems.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from include.mirror.types.target import parse
 from include.mirror.ways import find_way
 
 REFUSED, WARNING, NOTE = "refused", "warning", "note"
-"""A run would end in an error; it would work and promise less; good to know."""
+"""Levels of findings: a run would end in an error; it would work with weaker guarantees; good to know."""
 
 OLDEST_SERVER = 14
 
 ROWS_A_SECOND = 400_000
 BYTES_A_SECOND = 40_000_000
-"""How fast rows get into the warehouse, by the slower of both: 2M rows of ten columns in 4.6 s, on two cores."""
+"""The speed of a first load; the slower one counts. Measured: 2M rows of ten columns in 4.6 s, on two cores."""
 
 SCANNED_A_SECOND = 10_000_000
-"""How many rows a scan looks at in a second."""
+"""How many rows a scan looks at per second."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know; `table` is None where it is about the server or the declaration."""
+    """One finding. `table` is None for findings about the server or the whole declaration."""
 
     level: str
     text: str
@@ -51,10 +51,10 @@ class Finding:
 
 @dataclass
 class Surveyed:
-    """One table as far as it could be resolved; `spec` is None where it would be refused.
+    """One table, as far as it could be resolved. `spec` is None if it would be refused.
 
-    `first_load` is the estimated time of reading it whole, `each_run` that of finding what changed, None where it depends
-    on how much did, or where nobody ever counted the rows.
+    `first_load` is the estimated time to read the whole table, `each_run` the time to find its changes. They are None if
+    the rows were never counted; `each_run` also if the time depends on the number of changes.
     """
 
     name: str
@@ -70,13 +70,13 @@ class Surveyed:
 
     @property
     def deletes(self) -> Means | None:
-        """By what deleted rows would be found, with the default of `compare_keys`; None where it would be refused."""
+        """How deleted rows would be found, with the default of `compare_keys`; None if the table would be refused."""
         return None if self.spec is None else means(self.spec, 0, COMPARED)
 
 
 @dataclass
 class Survey:
-    """Everything that was found, in the order of the declaration."""
+    """The result of a survey. Tables are in the order of the declaration."""
 
     server: Server
     tables: list[Surveyed] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Survey:
 
 
 def survey(connection: psycopg.Connection[Any], mirror: Mirror) -> Survey:
-    """Return what `mirror` would come to with the source at `connection`."""
+    """Return how `mirror` would mirror the source at `connection`."""
     server = catalog.server(connection)
     found = Survey(server)
     found.findings += [Finding(REFUSED, problem) for problem in declaration.problems(mirror)]
@@ -118,7 +118,7 @@ def survey(connection: psycopg.Connection[Any], mirror: Mirror) -> Survey:
 def _tables(
     mirror: Mirror, relations: Mapping[tuple[str, str], Relation]
 ) -> list[tuple[Table, Relation, str]]:
-    """Return what is mirrored: the named tables first, then the rest of the schema; each with its warehouse name."""
+    """Return the mirrored tables with their names in the warehouse: named tables first, then the rest of the schema."""
     chosen = []
     named = set()
     for table in mirror.declared:
@@ -140,7 +140,7 @@ def _left_out(mirror: Mirror) -> set[tuple[str, str]]:
 
 
 def _collisions(mirror: Mirror, tables: Sequence[tuple[Table, Relation, str]]) -> list[Finding]:
-    """Return tables that would have one name in the warehouse, or one that is too long for it."""
+    """Return findings for tables whose names in the warehouse would be the same, or too long."""
     findings: list[Finding] = []
     seen: dict[str, str] = {}
     for _, relation, name in tables:
@@ -158,7 +158,7 @@ def _collisions(mirror: Mirror, tables: Sequence[tuple[Table, Relation, str]]) -
 def _missing(
     mirror: Mirror, relations: Mapping[tuple[str, str], Relation], known: Sequence[tuple[str, str, str]]
 ) -> list[Finding]:
-    """Return what is named and does not exist."""
+    """Return findings for named tables and schemas that do not exist."""
     findings = []
     schemas = {schema for schema, _, _ in known}
     if (whole := mirror.schema) is not None and not any(schema == whole.name for schema, _ in relations):
@@ -206,7 +206,7 @@ def _surveyed(
     attempt(lambda: spec.check_rows(table, relation))
     columns = attempt(lambda: spec.mirrored_columns(table, relation))
     way = None
-    if columns is not None:  # else the other two would find the same wrong name again
+    if columns is not None:  # otherwise the next two checks would report the same wrong name again
         surveyed.key = attempt(lambda: find_key(table, relation)) or ()
         way = attempt(lambda: find_way(table, relation))
         for column in columns:
@@ -238,7 +238,7 @@ def _estimate(surveyed: Surveyed, block: int) -> None:
 
 
 def _remarks(surveyed: Surveyed, index: str | None) -> list[Finding]:
-    """Return what is worth knowing about a table that is not refused for it."""
+    """Return warnings and notes about a table: findings for which it is not refused."""
     relation, label, remarks = surveyed.relation, surveyed.label, []
     if index is not None and surveyed.way == "window":
         remarks.append(Finding(WARNING, f"{label}: each window reads the whole table; run {index}", label))
@@ -255,7 +255,7 @@ def _remarks(surveyed: Surveyed, index: str | None) -> list[Finding]:
         remarks.append(
             Finding(
                 NOTE,
-                f"{label}: what is deleted stays until the next reconciliation, because {surveyed.deletes.reason}",
+                f"{label}: deleted rows stay until the next reconciliation, because {surveyed.deletes.reason}",
                 label,
             )
         )
@@ -284,7 +284,7 @@ def _is_known(column: Column) -> bool:
 
 
 def _of_server(found: Survey) -> list[Finding]:
-    """Return what the server or the role can't give, and what only reading the rows will show."""
+    """Return findings about the server and the role, and about what only reading the rows will show."""
     server, findings = found.server, []
     windows = [table.label for table in found.tables if table.way == "window"]
     if server.standby:
@@ -324,14 +324,14 @@ def _of_server(found: Survey) -> list[Finding]:
             Finding(
                 NOTE,
                 f"only reading the rows shows whether there are values that are refused ({values}); a run names the first "
-                f"and loads nothing, and declared as a String the column carries them too: {_some(columns)}",
+                f"one and loads nothing of the table; a column that is declared as a String holds all: {_some(columns)}",
             )
         )
     return findings
 
 
 def _not_named(mirror: Mirror, known: Sequence[tuple[str, str, str]]) -> list[Finding]:
-    """Return the schema's views and foreign tables that are mirrored only when they are named."""
+    """Return a note with the schema's views and foreign tables, which are mirrored only if they are named."""
     if (schema := mirror.schema) is None:
         return []
     named = {mirror.qualified(table) for table in mirror.declared} | _left_out(mirror)

@@ -1,7 +1,7 @@
-"""What the mirror tells of its work: spans and numbers, through OpenTelemetry's API.
+"""The mirror's spans and metrics, through OpenTelemetry's API.
 
-The API does nothing until the process sets up an SDK, so the engine needs no switch for it, and whoever runs it
-decides where all of this goes. The names, units and attributes are listed in docs/monitoring.md.
+The API does nothing until the process sets up an SDK. So the engine needs no switch for it, and whoever runs it decides
+where spans and metrics go. docs/monitoring.md lists names, units and attributes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _throughput = _meter.create_gauge(
     "Rows a second of the last window with rows: extracted, staged and verified",
 )
 _lag = _meter.create_gauge("mirror.lag", "s", "The source's clock less the end of what is covered")
-# A lag that is no longer reported stands still; a dashboard can go on subtracting this one from its own time.
+# A lag that is no longer reported keeps its last value. A dashboard can subtract this time from its own clock instead.
 _covered = _meter.create_gauge(
     "mirror.covered_until.timestamp", "s", "The end of what is covered, since 1970"
 )
@@ -46,7 +46,7 @@ _compared = _meter.create_gauge(
 
 @contextmanager
 def step(name: str, read: Work | None = None) -> Iterator[Span]:
-    """Be a span around one step of a pass, of one table where `read` is given; an error marks it as failed."""
+    """Open a span around one step of a pass, with the table's name if `read` is given. An error marks it as failed."""
     attributes = {} if read is None else _attributes(read)
     title = f"mirror.{name}" if read is None else f"mirror.{name} {read.tabela}"
     with _tracer.start_as_current_span(title, attributes=attributes) as span:
@@ -57,7 +57,7 @@ def step(name: str, read: Work | None = None) -> Iterator[Span]:
 
 
 def moved(mirror: str, read: Work, rows: int, seconds: float) -> None:
-    """Count what one read of a mirror moved, once its ledger row is written; `seconds` is what loading it took."""
+    """Count the rows of one read, after its ledger row is written. `seconds` is how long loading took."""
     attributes = {"mirror": mirror, **_attributes(read)}
     _reads.add(1, attributes)
     _rows.add(rows, attributes)
@@ -66,14 +66,14 @@ def moved(mirror: str, read: Work, rows: int, seconds: float) -> None:
 
 
 def covered(mirror: str, tabela: str, until: datetime, now: datetime) -> None:
-    """Tell up to which instant a table is in the warehouse, and how far that lies behind the source's clock."""
+    """Report up to which instant a table is covered, and its lag behind the source's clock."""
     attributes = {"mirror": mirror, "table": tabela}
     _covered.set(until.timestamp(), attributes)
     _lag.set((now - until).total_seconds(), attributes)
 
 
 def reconciled(mirror: str, report: Report) -> None:
-    """Tell what a comparison of a table with its source has found."""
+    """Report the result of a table's reconciliation."""
     attributes = {"mirror": mirror, "table": report.tabela}
     for found, rows in (
         ("wrong", report.wrong),

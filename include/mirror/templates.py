@@ -1,4 +1,4 @@
-"""The SQL texts of the mirror, `include/sql/mirror/`: Jinja fills in identifiers and expressions, never values."""
+"""Renders the mirror's SQL files in `include/sql/mirror/`. Jinja fills in identifiers and expressions, never values."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def _template(name: str) -> Template:
 
 
 def render(name: str, **values: Any) -> str:
-    """Return the text of `include/sql/mirror/{name}.sql`; a value that is missing raises."""
+    """Return the text of `include/sql/mirror/{name}.sql`. A missing value raises an error."""
     return _template(name).render(values)

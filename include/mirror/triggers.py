@@ -1,4 +1,4 @@
-"""Whether PostgreSQL itself gives a column the transaction's time: what defaults and triggers are believed to do."""
+"""Decides whether PostgreSQL itself sets a column to the transaction's time, from its default and triggers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 
 from include.mirror.relation import Trigger
 
-# The time of the transaction, or a later one before it commits, in the ways that PostgreSQL prints a default and people
-# write a trigger. Not AT TIME ZONE: that is another zone's wall clock than the one that windows are asked in.
+# The time of the transaction, or a later time before its commit, as PostgreSQL prints a default and as people write it in a
+# trigger. AT TIME ZONE is left out: it gives the local time of another zone than the one that windows are selected in.
 _NOW = (
     r"(?:pg_catalog\.)?(?:current_timestamp|localtimestamp|now\(\)|(?:transaction|statement|clock)_timestamp\(\))"
     r"(?:\(\d\))?"
@@ -15,11 +15,11 @@ _NOW = (
 _CAST = r"(?:::timestamp(?:\(\d\))?(?:with(?:out)?timezone)?|::timestamptz(?:\(\d\))?)*"
 _TRANSACTION_TIME = re.compile(rf"\(*{_NOW}\)*{_CAST}\)*{_CAST}", re.IGNORECASE)
 
-# A comment, or a literal that may look like the beginning of one.
+# A comment, or a literal, which may contain the beginning of a comment.
 _COMMENT = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
-# A whole IF that nothing returns from: what follows it is done in any case.
+# A whole IF without RETURN: the statements after it always run.
 _CLOSED_IF = re.compile(r"\bif\b(?:(?!\b(?:if|return)\b).)*?\bend\s+if\s*;", re.DOTALL | re.IGNORECASE)
-# An IF, without spaces, that holds back nothing that changes a row.
+# An IF, with spaces removed, that is true for every update that changes the row.
 _HARMLESS_IF = re.compile(
     r"if\(?(?:tg_op='update'|tg_op='insert'ortg_op='update'|tg_op='update'ortg_op='insert'"
     r"|tg_opin\('(?:insert','update|update','insert)'\)"
@@ -30,15 +30,15 @@ _CONDITION = re.compile(r"\b(?:if|elsif|else|case|loop|while|exception|return)\b
 
 
 def is_transaction_time(expression: str | None) -> bool:
-    """Whether an SQL expression is the time of the writing transaction, or a later one before its end."""
+    """Return whether an SQL expression is the time of the writing transaction, or a later time before its end."""
     return expression is not None and bool(_TRANSACTION_TIME.fullmatch(re.sub(r"\s+", "", expression)))
 
 
 def sets(trigger: Trigger, column: str, *, at_insert: bool = False) -> bool:
-    """Whether a trigger gives `column` the transaction's time at each update of a row, whatever the update changes.
+    """Return whether a trigger sets `column` to the transaction's time at every update that changes a row.
 
-    `at_insert` asks for inserts instead. A function is only believed where its text leaves no doubt: an assignment
-    behind an IF may be skipped, and a row that is skipped is a row that no window finds.
+    `at_insert` asks about inserts instead. The result is True only if the function's text leaves no doubt: an assignment
+    after an IF may be skipped, and then no window finds the row.
     """
     event = trigger.insert if at_insert else trigger.update
     if not (trigger.before and trigger.row and event) or trigger.conditional or trigger.columns:
@@ -47,7 +47,7 @@ def sets(trigger: Trigger, column: str, *, at_insert: bool = False) -> bool:
         return column in trigger.arguments[:1]
     body = _without_comments(trigger.body)
     assignments = assignments_to(trigger, column)
-    # A second one, or one of the whole row, might undo the first.
+    # A second assignment, or one to the whole row, might overwrite the first.
     if len(assignments) != 1 or _WHOLE_ROW.search(body):
         return False
     before = re.split(r"\bbegin\b", body[: assignments[0].start()], flags=re.IGNORECASE)
@@ -59,7 +59,7 @@ def sets(trigger: Trigger, column: str, *, at_insert: bool = False) -> bool:
 
 
 def may_set(trigger: Trigger, column: str) -> bool:
-    """Whether a trigger's function may set `column`."""
+    """Return whether a trigger's function may set `column`."""
     if _is_moddatetime(trigger):
         return column in trigger.arguments[:1]
     body = _without_comments(trigger.body)
@@ -68,7 +68,7 @@ def may_set(trigger: Trigger, column: str) -> bool:
 
 
 def assignments_to(trigger: Trigger, column: str) -> list[re.Match[str]]:
-    """Return where a trigger's function assigns to `column`; group 1 is the value."""
+    """Return the matches of a trigger function's assignments to `column`. Group 1 is the assigned expression."""
     pattern = rf"\bnew\s*\.\s*{_name(column)}\s*:?=([^;]*);"
     return [
         match
@@ -78,12 +78,12 @@ def assignments_to(trigger: Trigger, column: str) -> list[re.Match[str]]:
 
 
 def _is_moddatetime(trigger: Trigger) -> bool:
-    """Whether it is the extension's function, which is in C: its body is the name of a symbol."""
+    """Return whether the function is the extension's. It is written in C, so its body is the name of a symbol."""
     return trigger.function == "moddatetime" and trigger.body == "moddatetime"
 
 
 def _is_unconditional(text: str, *, at_insert: bool) -> bool:
-    """Whether what follows `text`, the beginning of a function, is always done, or only not where nothing changed."""
+    """Return whether the statement after `text`, the beginning of a function, runs for every write that changes the row."""
     while (shorter := _CLOSED_IF.sub(" ", text)) != text:
         text = shorter
     if not _CONDITION.search(text):
@@ -96,14 +96,14 @@ def _without_comments(body: str) -> str:
 
 
 def _name(column: str) -> str:
-    """Return a pattern of how a function may write `column`."""
+    """Return a pattern of the ways in which a function may write the name `column`."""
     quoted = re.escape(column.replace('"', '""'))
-    # Without quotes PostgreSQL folds it to lower case.
+    # PostgreSQL folds unquoted names to lower case.
     plain = re.fullmatch(r"[a-z_\x80-\U0010ffff][\w$]*", column) is not None and column == column.lower()
     return rf'(?:"{quoted}"|{re.escape(column)}\b)' if plain else f'(?:"{quoted}")'
 
 
 def _to_the_letter(assignment: str, column: str) -> bool:
-    """Whether a quoted name in `assignment` is `column`, upper and lower case included."""
+    """Return whether a quoted name in `assignment` is exactly `column`, in upper and lower case too."""
     quoted = re.match(r'new\s*\.\s*"((?:[^"]|"")*)"', assignment, re.IGNORECASE)
     return quoted is None or quoted[1].replace('""', '"') == column

@@ -1,9 +1,9 @@
-"""Whether what arrived is what was read: counts, sums, key-weighted sums, distinct keys, and whole rows by sample.
+"""Compares the rows that arrived with the rows that were read: counts, sums, key-weighted sums, and whole sampled rows.
 
-The same digest is taken of the Arrow batches that left PostgreSQL and, in SQL, of the rows in ClickHouse. Per column
-it holds the number of NULLs, the sum of the values' numbers, and the sum weighted by the key, both modulo 2^64: a
-changed cent or letter changes the sum, two values swapped between rows the weighted one. Sampled rows take another
-way (another driver, other expressions) and are compared as texts.
+The same digest is computed from the Arrow batches read from PostgreSQL and, in SQL, from the rows in ClickHouse. For each
+column it holds the number of NULLs, the sum of the values' numbers, and the same sum weighted by the key, both modulo 2^64.
+A changed cent or letter changes the sum. Two values swapped between rows change the weighted sum. Sampled rows are read a
+second time with another driver and other expressions, and compared as texts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MODULUS = 2**64
 SAMPLE_PER_BATCH = 32
 SAMPLE_ROWS = 256
 SAMPLE_TEXT = 16_384
-"""Keys of texts may be long, and travel to ClickHouse in an address: about so many bytes of them."""
+"""About how many bytes of sampled keys are sent. They travel to ClickHouse in a URL, and text keys may be long."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ColumnDigest:
 
 @dataclass(frozen=True)
 class Digest:
-    """What is compared of a set of rows; `columns` in the spec's order."""
+    """The digest of a set of rows. `columns` are in the spec's order."""
 
     rows: int
     columns: tuple[ColumnDigest, ...]
@@ -58,7 +58,7 @@ class Digest:
 
 @dataclass
 class Tally:
-    """Sums up a stream of batches: its digest, its exact sums of money, and a sample of its keys."""
+    """Accumulates a stream of batches: the digest, the exact sums of money, and a sample of the keys."""
 
     spec: TableSpec
     random: np.random.Generator = field(default_factory=np.random.default_rng)
@@ -72,7 +72,7 @@ class Tally:
         self._sums = [[0, 0, 0] for _ in self.spec.columns]
 
     def add(self, rows: Rows) -> None:
-        """Count one batch in."""
+        """Add one batch."""
         self.rows += len(rows)
         weights = rows.weights
         for column, array, numbers, sums in zip(
@@ -83,7 +83,7 @@ class Tally:
             sums[1] += int(unsigned.sum(dtype=np.uint64))
             sums[2] += int(np.dot(unsigned, weights))
             if column.carrier.scale is not None:
-                # In two halves, neither of which can wrap: a batch holds far fewer than 2^31 rows.
+                # Summed in two halves. Neither can overflow: a batch holds far fewer than 2^31 rows.
                 high, low = numbers >> 32, numbers & 0xFFFFFFFF
                 self._units[column.name] += (int(high.sum()) << 32) + int(low.sum())
         count = min(SAMPLE_PER_BATCH, len(rows))
@@ -94,7 +94,7 @@ class Tally:
 
     @property
     def sampled(self) -> list[Key]:
-        """Different keys of the sample, so many that an address holds them."""
+        """Distinct keys of the sample, as many as fit into a URL."""
         keys: list[Key] = []
         size = 0
         for key in dict.fromkeys(self.sample):
@@ -106,7 +106,7 @@ class Tally:
 
     @property
     def money(self) -> dict[str, Decimal]:
-        """The exact sum of each decimal column that is counted in its smallest units."""
+        """The exact sum of each decimal column whose values travel as a number of smallest units (cents)."""
         scales = {column.name: column.carrier.scale or 0 for column in self.spec.columns}
         return {name: Decimal(units).scaleb(-scales[name]) for name, units in self._units.items()}
 
@@ -123,7 +123,7 @@ class Tally:
 
 
 def digest_expressions(spec: TableSpec) -> list[str]:
-    """Return the ClickHouse expressions of a digest: the count, then three per column in the spec's order."""
+    """Return the ClickHouse expressions of a digest: the count, then three for each column in the spec's order."""
     weight = weight_expression(spec)
     expressions = ["count()"]
     for column in spec.columns:
@@ -134,7 +134,7 @@ def digest_expressions(spec: TableSpec) -> list[str]:
 
 
 def weight_expression(spec: TableSpec) -> str:
-    """Return the ClickHouse expression of `Rows.weights`: one number per row that is made of its key."""
+    """Return the ClickHouse expression of `Rows.weights`: a number for each row, computed from its key."""
     return " + ".join(
         f"{_number(column)} * {KEY_FACTORS[number % len(KEY_FACTORS)]}"
         for number, column in enumerate(spec.key_columns)
@@ -158,7 +158,7 @@ def read_digest(spec: TableSpec, row: Sequence[Any]) -> Digest:
 
 
 def compare(spec: TableSpec, read: Digest, arrived: Digest, place: str) -> None:
-    """Raise VerificationError naming the first thing that differs; `place` says where the rows arrived."""
+    """Raise VerificationError naming the first difference. `place` is where the rows arrived, for the message."""
     if read.rows != arrived.rows:
         raise VerificationError(f"{spec.label}: {read.rows} rows were read, {arrived.rows} are in {place}")
     for column, ours, theirs in zip(spec.columns, read.columns, arrived.columns, strict=True):
@@ -180,9 +180,9 @@ _MEANING = {
 def compare_rows(
     spec: TableSpec, sample: Sequence[Key], source: Mapping[Key, Key], arrived: Mapping[Key, Key], place: str
 ) -> None:
-    """Raise VerificationError naming key and column when a sampled row differs from the source's.
+    """Raise VerificationError naming key and column if a sampled row differs from the source's row.
 
-    Rows are texts, by the texts of their keys.
+    `source` and `arrived` map keys to rows; both are tuples of texts.
     """
     if len(source) != len(sample):
         raise VerificationError(

@@ -1,4 +1,4 @@
-"""How a table's changes are found, and why so: by window, by scan or by copy; see docs/architecture.md."""
+"""Chooses how a table's changes are found, with the reason: by window, by scan or by copy. See docs/architecture.md."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NAMING = (
     *("regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper", "regoperator"),
     *("regproc", "regprocedure", "regrole", "regtype", "aclitem"),
 )
-"""Types of pg_catalog that hold an oid and print a name: another one when what it stands for is renamed."""
+"""Types of pg_catalog that store an oid and print a name. They print another name once that object is renamed."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """How changes are found, and why so. `index` is the CREATE INDEX that would make windows possible, or cheap."""
+    """How changes are found, with the reason. `index` is the CREATE INDEX that would make windows possible or cheap."""
 
     way: str
     reason: str
@@ -36,7 +36,7 @@ class Way:
 
 
 def find_way(table: Table, relation: Relation) -> Way:
-    """Return how changes are found; raise SchemaError where the declaration asks for what can't be."""
+    """Return how changes are found. Raise SchemaError if the declared way is not possible for the table."""
     obstacle = _no_xmin(relation)
     wants_window = table.way == "window" or table.change_column is not None
     if obstacle is not None:
@@ -83,7 +83,7 @@ def find_way(table: Table, relation: Relation) -> Way:
 
 
 def index_on(relation: Relation, column: str) -> Index | None:
-    """Return a btree index over all rows that leads with `column`."""
+    """Return a btree index over all rows whose first column is `column`, None if there is none."""
     return next(
         (
             index
@@ -95,7 +95,7 @@ def index_on(relation: Relation, column: str) -> Index | None:
 
 
 def precision(name: str | None, relation: Relation) -> timedelta:
-    """Return the step that a change column's values are rounded to: by its type, by its default, or by its trigger."""
+    """Return the step to which a change column's values are rounded, by its type, its default or its trigger."""
     digits = [6]
     if name is not None:
         column = column_of(relation, name)
@@ -109,7 +109,7 @@ def precision(name: str | None, relation: Relation) -> timedelta:
 
 
 def _naming_column(table: Table, relation: Relation) -> SourceColumn | None:
-    """Return a mirrored column whose values print the names of other things, None where there is none."""
+    """Return a mirrored column whose values print names of other objects, None if there is none."""
     for column in relation.columns:
         kind = column.type.element or column.type
         if column.name not in table.leave_out and kind.schema == "pg_catalog" and kind.name in NAMING:
@@ -118,7 +118,7 @@ def _naming_column(table: Table, relation: Relation) -> SourceColumn | None:
 
 
 def _no_xmin(relation: Relation) -> str | None:
-    """Return why a row's `xmin` says nothing of when it changed, None where it does."""
+    """Return why a row's `xmin` does not show when it changed, None if it does."""
     if relation.kind in "vmf":
         return f"{KINDS[relation.kind]} does not show which rows changed"
     if relation.foreign_partitions:
@@ -170,9 +170,9 @@ def _found_window(kept: list[tuple[SourceColumn, Trigger]], relation: Relation) 
 
 
 def _kept_columns(table: Table, relation: Relation) -> list[tuple[SourceColumn, Trigger]]:
-    """Return the timestamps that the database itself sets whenever a row is written, each with the trigger.
+    """Return the timestamp columns that the database itself sets whenever a row is written, each with its trigger.
 
-    One that is likely meant for it comes first: that which an index leads with, then in the table's order.
+    Columns with an index come first; otherwise they are in the table's order.
     """
     found = []
     for column in relation.columns:
@@ -183,7 +183,7 @@ def _kept_columns(table: Table, relation: Relation) -> list[tuple[SourceColumn, 
             for trigger in relation.triggers
             if trigger.before and trigger.row and may_set(trigger, column.name)
         ]
-        # Of two that set it, the later one decides; which that is, is not worth being right about.
+        # If two triggers set the column, the later one decides. Such a column is not used.
         if len(writers) != 1 or not sets(writers[0], column.name):
             continue
         if is_transaction_time(column.default) or sets(writers[0], column.name, at_insert=True):
@@ -204,7 +204,7 @@ def _why_no_window(table: Table, relation: Relation) -> str:
     ]
     if not times:
         return "it has no timestamp that windows could select by"
-    # Nearest to being kept first, so that the sentence is about the column that a person has in mind.
+    # The sentence names the column that lacks least, because that is probably the one that a person has in mind.
     by_default = [column.name for column in times if is_transaction_time(column.default)]
     assigned = [
         column.name for column in times if any(may_set(trigger, column.name) for trigger in relation.triggers)
@@ -224,7 +224,7 @@ def _why_no_window(table: Table, relation: Relation) -> str:
 
 
 def _create_index(relation: Relation, column: str) -> str:
-    # A partitioned table takes no CONCURRENTLY.
+    # CONCURRENTLY is not possible for a partitioned table.
     concurrently = "CONCURRENTLY " if relation.kind == "r" else ""
     return f"CREATE INDEX {concurrently}ON {quoted(relation)} ({names.pg(column)})"
 

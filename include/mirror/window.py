@@ -1,7 +1,7 @@
-"""Windows of `updated_at`: what a run was asked to read, and what one read covers.
+"""Windows of `updated_at`: the interval that a run was asked to read, and the window that one read covers.
 
-All bounds are aware datetimes in UTC, half open: `[inicio, fim)`. The source's columns are timestamps
-*without* zone; `wall_bounds` says which wall-clock range has to be read so that a window misses nothing.
+All bounds are aware datetimes in UTC, half open: `[inicio, fim)`. The source's columns may be timestamps *without* zone;
+`wall_bounds` returns the range of local times that has to be read so that a window misses no row.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Window:
-    """What one read covers: a table, `[inicio, fim)` of its `updated_at`, and optionally a range of its key.
+    """What one read covers: a table, `[inicio, fim)` of its change column, and optionally a range of its key.
 
-    `key_from` (inclusive) and `key_to` (exclusive) are None where the range is open. They exist because one
-    transaction gives all of its rows the same `updated_at`, which time alone can't split.
+    `key_from` (inclusive) and `key_to` (exclusive) are None for an open end. Key ranges are needed because all rows of one
+    transaction have the same `updated_at`, so time alone can't split them.
     """
 
     tabela: str
@@ -73,9 +73,9 @@ class Window:
 class Request:
     """What a run was asked to mirror.
 
-    `tabelas` are the tables by name; empty where all are meant and their names are not known yet. `fill_gaps` is True
-    for runs of the schedule: they also read whatever before `interval.fim` the ledger does not cover. A run with its
-    own `inicio` and `fim` reads exactly that.
+    `tabelas` are the tables' names; empty for all tables while their names are not known yet. `fill_gaps` is True for runs
+    of the schedule: they also read every gap before `interval.fim` that the ledger does not cover. A run with its own
+    `inicio` and `fim` reads exactly that interval.
     """
 
     interval: Interval
@@ -90,9 +90,8 @@ def resolve(
 ) -> Request:
     """Turn a run's conf (or, without one, its data interval) into a Request.
 
-    There is no fallback to the present time: a run that names no interval and has none is refused, because
-    guessing one would leave rows behind without a trace. `tables` are the names that there are, None where only the
-    source knows them.
+    There is no fallback to the present time: a run without any interval is refused, because guessing one would leave rows
+    behind without a trace. `tables` are the known names, None if only the source knows them.
     """
     wanted = conf.get("tabelas")
     if wanted is not None and not (
@@ -113,9 +112,9 @@ def resolve(
 
 
 def rebuilds(conf: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the tables that a run shall build anew, empty where it was asked for something else.
+    """Return the names of the tables that a run has to rebuild, empty if conf has no `reconstruir`.
 
-    Such a run does nothing else, so no other key stands beside this one, and it needs no interval.
+    Such a run does nothing else. It needs no interval, and conf may have no other key.
     """
     if "reconstruir" not in conf:
         return ()
@@ -131,9 +130,9 @@ def rebuilds(conf: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def choose(wanted: Sequence[str] | None, tables: tuple[str, ...], key: str = "tabelas") -> tuple[str, ...]:
-    """Return those of `tables` that are wanted, all for none; raise RequestError for a name that is not among them.
+    """Return the `wanted` ones of `tables`, or all if none is wanted. Raise RequestError for an unknown name.
 
-    `key` is where in the conf they stand.
+    `key` is the key of conf that holds them, for the message.
     """
     if unknown := [name for name in wanted or () if name not in tables]:
         raise RequestError(
@@ -144,12 +143,12 @@ def choose(wanted: Sequence[str] | None, tables: tuple[str, ...], key: str = "ta
 
 
 def floor_time(value: datetime, unit: timedelta) -> datetime:
-    """Return `value` without what is less than `unit`, which divides a second."""
+    """Return `value` rounded down to a multiple of `unit`, which must divide a second."""
     return value - timedelta(microseconds=value.microsecond % max(unit // MICROSECOND, 1))
 
 
 def ceil_time(value: datetime, unit: timedelta) -> datetime:
-    """Return the first whole multiple of `unit`, which divides a second, that is not before `value`."""
+    """Return `value` rounded up to a multiple of `unit`, which must divide a second."""
     floor = floor_time(value, unit)
     return floor if floor == value else floor + unit
 
@@ -160,17 +159,17 @@ def earliest_instant(wall: datetime, zone: ZoneInfo) -> datetime:
 
 
 def wall_bounds(inicio: datetime, fim: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return the naive wall-clock range in `zone` that holds every instant of `[inicio, fim)`.
+    """Return the range of local times in `zone`, as naive datetimes, that contains every instant of `[inicio, fim)`.
 
-    Across a change of the zone's offset the converted bounds of a window can coincide or even swap, so both
-    are widened by the offsets that apply near them. Reading a row twice is harmless here; missing it is not.
+    When the zone's offset changes, a window's converted bounds can coincide or even swap. So both bounds are widened by the
+    offsets that are used near them. Reading a row twice does no harm; missing a row does.
     """
 
     def offset(instant: datetime) -> timedelta:
         return instant.astimezone(zone).utcoffset() or timedelta()
 
-    # Wall time only runs backwards at a transition, and by less than a day: offsets within a day of a bound
-    # are the only ones that can pull the range beyond it. Zones keep an offset for longer than the step.
+    # Local time runs backwards only when the offset changes, and by less than a day. So only offsets within a day of a bound
+    # can move the range beyond it. Zones keep each offset for longer than `step`.
     step, reach = timedelta(minutes=15), timedelta(hours=26)
     last = fim - MICROSECOND
     near_start, near_end = [inicio, min(last, inicio + reach)], [last, max(inicio, last - reach)]

@@ -1,11 +1,11 @@
-"""The mirror of the sales system: which tables, from where, to where."""
+"""The declaration of the sales mirror: its source, its warehouse and its tables."""
 
 from __future__ import annotations
 
 from include.mirror.declaration import Mirror, Table
 
-# Sales are selected by updated_at, which the source's default and triggers set (include/sql/source/create_schema.sql),
-# whether an index is there or not: without one a run warns.
+# Windows select by updated_at, which the source's defaults and triggers set (include/sql/source/create_schema.sql). It is
+# declared here, so windows are used even if an index is missing; then a run logs a warning.
 CHANGED = "updated_at"
 
 VENDAS = Mirror(

@@ -1,4 +1,4 @@
-"""What both servers' own catalogs say about the tables of a declaration."""
+"""Reads the tables of a declaration from both servers' catalogs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 Source = psycopg.Connection[Any]
-"""A connection whose placeholders are `$1`: a `%` in a name is then a `%`."""
+"""A connection with placeholders such as `$1`, so that a `%` in a name needs no escape."""
 
 
 @dataclass(frozen=True)
 class SourceType:
-    """The type of a PostgreSQL column, without the domains around it.
+    """A PostgreSQL column's type with its domains unwrapped.
 
-    `printed` is what `format_type` prints of the column. `name` is PostgreSQL's own short name, such as `int4`, and
-    empty for a type that is not PostgreSQL's own. `scale` is that of a numeric that has one. `element` is the type of
-    an array's elements.
+    `printed` is what `format_type` prints. `name` is PostgreSQL's short name, such as `int4`; it is empty for a type outside
+    of pg_catalog. `scale` is the scale of a numeric that has one. `element` is the type of an array's elements.
     """
 
     printed: str
@@ -38,9 +37,8 @@ class SourceType:
 class SourceTable:
     """A declared table in PostgreSQL.
 
-    `name` is what the warehouse calls it. `columns` are those that the declaration does not leave out; there are none
-    when the table is not `found`. `left_out` are the others. `keys` are the sets of columns that each tell rows apart,
-    the best one first.
+    `name` is its name in the warehouse. `columns` are the mirrored columns; there are none if the table was not `found`.
+    `left_out` are the other columns. `keys` are sets of columns that each identify a row, the best one first.
     """
 
     name: str
@@ -59,12 +57,12 @@ class SourceTable:
 
     @property
     def sql(self) -> str:
-        """What stands behind FROM."""
+        """The table in a FROM clause."""
         return f"{'ONLY ' if self.only else ''}{pg(self.schema, self.relation)}"
 
 
 def source_tables(source: Source, mirror: Mirror) -> list[SourceTable]:
-    """Return the tables of a declaration, in its order; those of a schema in the order of their names."""
+    """Return the tables of a declaration in its order, and those of a schema in the order of their names."""
     wanted = {mirror.qualified(table): table for table in mirror.declared}
     if (schema := mirror.schema) is not None:
         left_out = {_qualified(name, schema.name) for name in schema.leave_out} - set(wanted)
@@ -94,7 +92,7 @@ def source_tables(source: Source, mirror: Mirror) -> list[SourceTable]:
 
 
 def warehouse_columns(warehouse: Client, database: str) -> dict[str, dict[str, str]]:
-    """Return of each view in `database` its columns with their ClickHouse types."""
+    """Return, for each view in `database`, its columns with their ClickHouse types."""
     rows = warehouse.query(
         f"SELECT table, name, type FROM system.columns WHERE database = {ch_text(database)} ORDER BY table, position"  # noqa: S608
     ).result_rows
@@ -175,7 +173,7 @@ def _keys(source: Source, oids: Sequence[int]) -> defaultdict[int, list[tuple[st
 
 
 class _Types:
-    """All types of a database, and what is behind their domains and in their arrays."""
+    """All types of a database, with the base types of domains and the element types of arrays."""
 
     def __init__(self, source: Source) -> None:
         rows = source.execute(
@@ -193,7 +191,7 @@ class _Types:
         self._rows = {oid: rest for oid, *rest in rows}
 
     def resolve(self, oid: int, modifier: int) -> SourceType:
-        """Return the type with this oid and modifier; a domain's own modifier holds where the column has none."""
+        """Return the type with this oid and modifier. A domain's modifier is used if the column has none."""
         name, base, own_modifier, element, printed = self._rows[oid]
         if base is not None:
             return self.resolve(base, own_modifier if modifier == -1 else modifier)
@@ -206,5 +204,5 @@ class _Types:
 
 
 def _scale(modifier: int) -> int | None:
-    """Return the scale of a numeric from its modifier: 11 bits, with a sign since PostgreSQL 15."""
+    """Return the scale of a numeric from its modifier. It has 11 bits, and a sign since PostgreSQL 15."""
     return None if modifier == -1 else (((modifier - 4) & 0x7FF) ^ 0x400) - 0x400

@@ -1,7 +1,7 @@
-"""Compares the source and the warehouse of a deployment in a folder, whether it runs or not, and while people write.
+"""Compares the source and the warehouse of a deployment in a folder, even while people write and if nothing is running.
 
-What it shows is a reconciliation that only reports (`include/mirror/reconcile.py`): rows that are wrong, with some of their
-keys and both values, apart from rows that are merely on their way. Beside that, what only the views of the warehouse show.
+It runs a reconciliation that only reports (`include/mirror/reconcile.py`), and prints the wrong rows, with some keys and
+both values, and the rows that are still on their way. It also checks the warehouse's views.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ STYLES = {"equal": "green", "follows": "green", "unknown": "yellow", "differs": 
 
 
 class CheckError(Exception):
-    """Nothing can be compared; the message says why."""
+    """There is nothing to compare. The message says why."""
 
 
 def run(
@@ -52,12 +52,13 @@ def run(
     wait: float = 0,
     pause: Callable[[], None] = lambda: time.sleep(1),
 ) -> int:
-    """Print the comparison; return 0 when every row is equal or on its way, else 1.
+    """Print the comparison. Return 0 if every row is equal or on its way, else 1.
 
-    `mirror` is where the declaration is, as `module:NAME`, and `source` a connection string for its PostgreSQL, the
-    deployment's sales where it is None. Where the deployment runs, the mirror is waited for: so many seconds for all tables
-    together, passed by `pause`. Where it does not, the two databases are started, and stopped again. Raises SettingsError
-    when there is none in `folder`, CheckError and MirrorError when there is nothing to compare.
+    `mirror` is the place of the declaration, as `module:NAME`. `source` is a connection string of its PostgreSQL, None for
+    the deployment's sales. If the deployment runs, this waits for the mirror, at most `wait` seconds for all tables
+    together; `pause` sleeps in between. If it does not run, both databases are started, and stopped again at the end.
+
+    Raises SettingsError if `folder` holds no deployment, CheckError or MirrorError if there is nothing to compare.
     """
     if not (folder / FILE_NAME).exists():
         raise SettingsError(f"there is no deployment in {folder}: `make demo` or `make local` makes one")
@@ -71,15 +72,15 @@ def run(
 
 
 def load(text: str) -> Mirror:
-    """Return the declaration that `module:NAME` stands for; raise CheckError where it is none, or a wrong one."""
+    """Return the declaration at `module:NAME`. Raise CheckError if there is none, or if it is wrong."""
     module, _, name = text.partition(":")
     try:
         found = getattr(import_module(module), name)
     except (AttributeError, ImportError, ValueError) as error:
         raise CheckError(f"{text} can't be loaded: {error}; give module:NAME") from None
     except Exception as error:  # noqa: BLE001 - whatever it is, it goes into the message
-        # Whatever a file does that a person wrote: a keyword that Table does not have, a syntax error.
-        raise CheckError(f"{module} does not load: {type(error).__name__}: {error}; mend it") from None
+        # Any error of a file that a person wrote, such as a syntax error or a wrong keyword of Table.
+        raise CheckError(f"{module} does not load: {type(error).__name__}: {error}; correct it") from None
     if not isinstance(found, Mirror):
         raise CheckError(f"{text} is of type {type(found).__name__}, not a Mirror")
     if wrong := problems(found):
@@ -88,7 +89,7 @@ def load(text: str) -> Mirror:
 
 
 def _engine(settings: Settings, declaration: Mirror, source: str | None) -> Engine:
-    """Return the mirror as the deployment's own processes run it, but for the role that reads."""
+    """Return the mirror as the deployment's processes run it, except for the reading role."""
     known = environment(settings)
     of = variables.load(declaration.name, known)
     return Engine(
@@ -100,7 +101,7 @@ def _engine(settings: Settings, declaration: Mirror, source: str | None) -> Engi
 
 
 def _zone(declaration: Mirror, known: Mapping[str, str]) -> ZoneInfo:
-    """Return the zone of the source's timestamps without zone, where its connection stands in the environment."""
+    """Return the zone of the source's timestamps without zone, from its connection in the environment; else UTC."""
     connection = known.get(f"AIRFLOW_CONN_{declaration.source.upper()}", "")
     extra = json.loads(connection).get("extra") or {} if connection.startswith("{") else {}
     return ZoneInfo(extra.get("source_timezone", "UTC"))
@@ -132,7 +133,7 @@ def _compare(engine: Engine, console: Console, wait: float, pause: Callable[[], 
 
 
 def _set_aside(engine: Engine) -> dict[str, str]:
-    """Return which tables the mirror does not move at present, with the reasons."""
+    """Return the tables that the mirror does not move at present, with the reasons."""
     with engine.warehouse.client() as client:
         contents = contract.read(engine.warehouse, client)
         ledger = Ledger(engine.warehouse, client, built=contract.builds(contents))
@@ -140,7 +141,7 @@ def _set_aside(engine: Engine) -> dict[str, str]:
 
 
 def _of_views(engine: Engine, reports: Sequence[Report]) -> Iterator[Report]:
-    """Add what is wrong with the views: people query them, and not the tables that were compared."""
+    """Yield the reports, with problems of the views added: people query the views, and not the compared tables."""
     with engine.clients() as (source, client):
         contents = contract.read(engine.warehouse, client)
         tables, _ = engine.tables(source, client, [report.tabela for report in reports])
@@ -169,20 +170,20 @@ def _table(reports: Sequence[Report]) -> Table:
         "on the\nway",
         "not\nknown",
     ):
-        # On a narrow terminal a number goes on in the next line rather than lose its last digits.
+        # On a narrow terminal a number continues on the next line, and keeps its last digits.
         table.add_column(heading, justify="right", overflow="fold")
     table.add_column("result", no_wrap=True)
     for one in reports:
         counts = [f"{one.rows_source:,}", f"{one.rows_warehouse:,}"] if one.version else ["?", "?"]
         for count in (one.missing, one.extra + one.deleted, one.different, one.coming, one.undecided):
             counts.append(f"{count:,}" if count else "")
-        # A name may look like markup.
+        # Escaped, because a name may look like rich's markup.
         table.add_row(escape(one.tabela), *counts, Text(one.word, style=STYLES[one.word]))
     return table
 
 
 def _lines(reports: Sequence[Report]) -> Iterator[Text]:
-    """Yield a line for each key that is named, and for each reason."""
+    """Yield a line for each sample row and for each reason."""
     for one in reports:
         found = [*one.samples]
         if found and (rest := (one.wrong + one.deleted or one.undecided) - len(found)) > 0:
@@ -204,13 +205,13 @@ def _verdict(reports: Sequence[Report]) -> Text:
         texts.append(f"Differs: {bad} of {len(words)} tables, wrong rows: {wrong:,}.")
     if unknown or undecided:
         texts.append(
-            f"Not known: {unknown} of {len(words)} tables; rows of which only the next run can tell: {undecided:,}."
+            f"Not known: {unknown} of {len(words)} tables; rows that only the next run can decide: {undecided:,}."
         )
     if not texts:
         texts.append("Not one row that has been moved differs." if coming else "Not one row differs.")
     if coming:
         texts.append(
-            f"Rows on their way: {coming:,}, written after all that has been moved. That is lag, and no difference."
+            f"Rows on their way: {coming:,}, written after all that has been moved. That is lag, not a difference."
         )
     style = "differs" if bad else "unknown" if unknown else "equal"
     return Text(" ".join(texts), style=STYLES[style])

@@ -1,8 +1,8 @@
-"""Holds a whole source database against its warehouse: rows, sums of money, and every value of every row.
+"""Compares a whole source database with its warehouse: rows, sums of money, and every value of every row.
 
-It shares no code with the engine that it judges: it reads the declaration, and then both servers' own catalogs. Each
-server computes its own figures; a row's content is hashed with MD5, which both have, over the same bytes
-(`values`). Where the figures differ, it names keys (`keys`).
+It shares no code with the engine that it checks: it reads only the declaration and both servers' catalogs. Each server
+computes its own figures. Both hash a row's content with MD5 over the same bytes (`values`). If the figures differ, the
+result names keys (`keys`).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 KEYS = 5
-"""How many keys are named per table."""
+"""How many keys are named for each table."""
 
-# How values print that are compared as PostgreSQL's own text. With row_security off, a policy that would hide rows is an
-# error instead.
+# These settings decide how values are printed that are compared as PostgreSQL's own text. With row_security off, a policy
+# that would hide rows raises an error.
 _SETTINGS = {
     "TimeZone": "UTC",
     "DateStyle": "ISO, YMD",
@@ -43,26 +43,26 @@ _SETTINGS = {
     "bytea_output": "hex",
     "xmlbinary": "base64",
     "row_security": "off",
-    # What regclass and the like print has its schema in front, whatever the role's path.
+    # So regclass and similar types print the schema in front of a name, whatever the role's path is.
     "search_path": "pg_catalog",
 }
 # Decimal's own context keeps 28 digits.
 _EXACT = Context(prec=1000)
-# A Decimal of so many digits can be added up 10^20 times before the widest one is full.
+# Up to 10^20 Decimals of this many digits can be added up before the widest type overflows.
 _SAFE_DIGITS = 56
 _HALF = 38
 
 
 class CompareError(Exception):
-    """Nothing can be compared; the message says why."""
+    """There is nothing to compare. The message says why."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One server's figures of a table; `money` is the sum of its last decimal column, None without one.
+    """One server's figures of a table.
 
-    `content` is the sum over all rows of the first 64 bits of their MD5. `rows` is None where the server refused to
-    count them.
+    `rows` is the number of rows, None if the server refused to count them. `money` is the sum of the table's last decimal
+    column, None if it has none. `content` is the sum of the first 64 bits of all rows' MD5.
     """
 
     rows: int | None
@@ -74,8 +74,8 @@ class Figures:
 class TableDifference:
     """One table on both servers.
 
-    `problems` are what differs besides the figures, and what could not be compared, one sentence each. `keys` are some of
-    the rows that differ, and `more` is whether there are others.
+    `problems` are other differences, and what could not be compared, one sentence each. `keys` are some of the differing
+    rows. `more` is True if there are others.
     """
 
     table: str
@@ -87,41 +87,40 @@ class TableDifference:
 
     @property
     def rows(self) -> int | None:
-        """Rows that the warehouse has too many, or too few where negative; None where a server refused."""
+        """How many rows the warehouse has too many; negative for too few. None if a server refused to count."""
         if self.source.rows is None or self.warehouse.rows is None:
             return None
         return self.warehouse.rows - self.source.rows
 
     @property
     def money(self) -> Decimal | None:
-        """Money that the warehouse has too much, or too little where negative."""
+        """How much money the warehouse has too much; negative for too little. None if a server has no such sum."""
         if self.source.money is None or self.warehouse.money is None:
             return None
         return _EXACT.subtract(self.warehouse.money, self.source.money)
 
     @property
     def same(self) -> bool:
-        """True when not one value of one row differs, and all of them were compared."""
+        """True if all values of all rows were compared and are equal."""
         return self.source == self.warehouse and not self.problems
 
 
 def compare(
     source_dsn: str, warehouse: Client, mirror: Mirror, tables: Collection[str] | None = None
 ) -> list[TableDifference]:
-    """Return how each table of a declaration differs between PostgreSQL and the declaration's views.
+    """Return the differences of each table between PostgreSQL and the declaration's views.
 
-    `tables` are names in the warehouse; None stands for all. Means what it says only while nobody writes. Raises
-    psycopg.Error or clickhouse_connect's DatabaseError when a server can't be asked at all, and CompareError when there
-    is nothing to compare.
+    `tables` are names in the warehouse, None for all. The result is valid only while nobody writes. Raises psycopg.Error or
+    clickhouse_connect's DatabaseError if a server can't be reached, and CompareError if there is nothing to compare.
     """
     with psycopg.connect(
         source_dsn, client_encoding="UTF8", cursor_factory=psycopg.RawCursor, connect_timeout=10
     ) as source:
-        # All tables as of one moment, so that a writer that was forgotten shows as a difference, not as noise.
+        # Read all tables in one snapshot, so that the source's figures fit together even if somebody writes.
         source.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         source.read_only = True
         for name, value in _SETTINGS.items():
-            # For this transaction alone, which a pooler can't take apart.
+            # Set for this transaction only: a pooler can't move a transaction to another session.
             source.execute(b"SELECT set_config($1, $2, true)", (name, value))
         tables_found = _chosen(source_tables(source, mirror), mirror, tables)
         views = warehouse_columns(warehouse, mirror.views)
@@ -234,10 +233,10 @@ def _money(pairs: Sequence[Pair]) -> Pair | None:
 
 
 def _warehouse_sums(money: Pair) -> str:
-    """Return the ClickHouse expression for an array of texts: numbers that add up to the column's sum.
+    """Return the ClickHouse expression of an array of texts: numbers whose sum is the column's sum.
 
-    A sum of decimals wraps in silence, so they are widened before. Those that fill the widest type already are added up
-    in two halves.
+    A sum of Decimals overflows silently, so the values are widened first. Values that already fill the widest type are
+    added up in two halves.
     """
     precision, scale = money.digits or (0, 0)
     wide = f"toDecimal256({ch(money.name)}, {scale})"
@@ -252,7 +251,8 @@ def _warehouse_sums(money: Pair) -> str:
 
 
 def _amount(parts: Sequence[str | None], money: Pair | None) -> Decimal | None:
-    """Return the sum of texts with the decimals of their column, which a server may have left out at the end."""
+    """Return the sum of the numbers in `parts`, with the column's number of decimals, also if a server has left out zeros
+    at the end."""
     if money is None or money.digits is None:
         return None
     total = Decimal(0)

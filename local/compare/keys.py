@@ -1,6 +1,6 @@
-"""Which rows differ: found by descending from a table to parts of it, and from those to single rows.
+"""Finds the rows that differ: first the differing parts of a table, then the differing rows of these parts.
 
-Both servers add up the rows of each part by themselves, so that only the rows of a few parts are ever sent.
+Both servers compute the sums of the parts themselves, so only the rows of a few parts are sent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LONG = 50_000
 
 @dataclass(frozen=True)
 class KeyDifference:
-    """A row that differs: its key, how often each server has it, and the columns whose values differ."""
+    """A differing row: its key, how many rows each server has with it, and the columns whose values differ."""
 
     key: str
     source_rows: int
@@ -51,12 +51,12 @@ def _times(count: int) -> str:
 
 
 class RefusedError(Exception):
-    """A server refused to compare one table; the message is the server's."""
+    """A server refused a query of one table. The message is the server's."""
 
 
 @dataclass(frozen=True)
 class Both:
-    """A table on both servers, and how its columns are compared. `view` is its database and name in ClickHouse."""
+    """A table on both servers, and how its columns are compared. `view` is (database, name) in ClickHouse."""
 
     source: Source
     warehouse: Client
@@ -65,9 +65,9 @@ class Both:
     pairs: Sequence[Pair]
 
     def ask_source(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query without parameters; raise RefusedError when the server refuses it."""
+        """Return the rows of a query without parameters. Raise RefusedError if the server refuses it."""
         try:
-            # A statement that fails ends a transaction, unless it has a savepoint of its own.
+            # In a savepoint, so that a failing statement does not abort the whole transaction.
             with self.source.transaction():
                 return self.source.execute(query.encode()).fetchall()
         except psycopg.Error as error:
@@ -76,31 +76,31 @@ class Both:
             raise RefusedError(f"PostgreSQL: {error.diag.message_primary or error}") from None
 
     def ask_warehouse(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query without parameters; raise RefusedError when the server refuses it."""
-        # What ClickHouse takes by default is too little for a table of hundreds of columns.
+        """Return the rows of a query without parameters. Raise RefusedError if the server refuses it."""
+        # ClickHouse's default limits are too small for the queries of a table with hundreds of columns.
         settings = {"max_query_size": 1 << 24, "max_ast_elements": 1 << 20} if len(query) > _LONG else None
         try:
             return list(self.warehouse.query(query, settings=settings).result_rows)
         except OperationalError:
             raise
         except DatabaseError as error:
-            # Without what the client puts around the server's own words.
+            # The server's message, without the client's text around it.
             found = re.search(r"DB::Exception: (.*?)(?: \(version [^)]*\).*)?$", str(error).splitlines()[0])
             raise RefusedError(f"ClickHouse: {found[1] if found else error}") from None
 
 
 def source_record(pairs: Iterable[Pair]) -> str:
-    """Return the PostgreSQL expression for the bytes of these columns of one row."""
+    """Return the PostgreSQL expression of the bytes of a row's columns."""
     return f"record_send(ROW({', '.join(pair.source for pair in pairs)}))"
 
 
 def warehouse_record(pairs: Sequence[Pair]) -> str:
-    """Return the ClickHouse expression for the same bytes."""
+    """Return the ClickHouse expression of the same bytes."""
     return _concat([header(len(pairs)), *(pair.warehouse for pair in pairs)])
 
 
 def _concat(parts: Iterable[str]) -> str:
-    # An empty text more, because concat wants two.
+    # An empty text is added, because concat needs two arguments.
     return f"concat('', {', '.join(parts)})"
 
 
@@ -110,16 +110,16 @@ def source_content(pairs: Sequence[Pair]) -> str:
 
 
 def warehouse_content(pairs: Sequence[Pair]) -> str:
-    """Return the ClickHouse aggregate of the same."""
+    """Return the ClickHouse aggregate of `source_content`."""
     digits = f"reverse(substring(MD5({warehouse_record(pairs)}), 1, 8))"
     return f"toString(sum(toInt128(reinterpretAsInt64({digits}))))"
 
 
 def differing_keys(both: Both, key: Sequence[str], rows: int, limit: int) -> tuple[list[KeyDifference], bool]:
-    """Return up to `limit` rows that differ, and whether there are more.
+    """Return up to `limit` differing rows, and whether there are more.
 
-    `rows` is the number of rows of the greater side. Memory is bounded by the rows of `limit` parts, which are about
-    1,000 each, up to tables of 100 million rows.
+    `rows` is the number of rows of the larger side. Memory holds the rows of `limit` parts. A part has about 1,000 rows, in
+    tables of up to 100 million rows.
     """
     named = {pair.name: pair for pair in both.pairs}
     keys = [named[name] for name in key]
@@ -172,12 +172,12 @@ def _differences(
         values = our_key or their_key or ()
         text = ", ".join(f"{name}={_readable(value)}" for name, value in zip(key, values, strict=False))
         found.append(KeyDifference(text, our_rows, their_rows, tuple(columns)))
-    # Numbers in their order, as far as text has it.
+    # Shorter texts first, so that numbers are mostly in numeric order.
     return sorted(found, key=lambda one: (len(one.key), one.key))
 
 
 def _readable(value: str | None) -> str:
-    """Return a value in one line: as it is where that is plain, else in quotes, with what can't be seen escaped."""
+    """Return a value on one line: unchanged if it is simple, else in quotes with invisible characters escaped."""
     if value is None:
         return "NULL"
     if len(value) <= _LONGEST and re.fullmatch(r"[\w.:+-]+", value):
@@ -186,9 +186,9 @@ def _readable(value: str | None) -> str:
 
 
 def _source_columns(pairs: Sequence[Pair]) -> str:
-    """Return the PostgreSQL expression for the first digits of each column's MD5, one after the other."""
+    """Return the PostgreSQL expression of the first digits of each column's MD5, joined."""
     hashes = (f"left(md5({source_record([pair])}), {_HASH_DIGITS})" for pair in pairs)
-    # Not concat(), which takes 100 arguments at most.
+    # concat() takes at most 100 arguments.
     return f"array_to_string(ARRAY[{', '.join(hashes)}], '')"
 
 

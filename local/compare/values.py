@@ -1,11 +1,11 @@
-"""One value in the same bytes on both servers, whatever its two types are.
+"""Expressions that give the same bytes for a value on both servers, whatever its two types are.
 
-The bytes are those of PostgreSQL's own binary form: `record_send` writes a row's values one after the other, each behind
-the oid of its type and its length, NULL as length -1. So no two rows share their bytes, and PostgreSQL prints no number
-and no moment. ClickHouse puts the same bytes together by itself.
+The bytes are PostgreSQL's binary form. `record_send` writes a row's values one after the other, each after the oid of its
+type and its length; NULL has length -1. So two different rows never have the same bytes, and PostgreSQL need not print
+numbers and times as text. In ClickHouse, the expressions build the same bytes.
 
-How a value is written follows from the pair of its types. Where they stand for the same (`integer` and `UInt32`,
-`timestamp` and `DateTime64`), the value itself is compared; in any other pair its text is, as PostgreSQL prints it.
+The pair of types decides how a value is written. If both types have the same meaning (`integer` and `UInt32`, `timestamp`
+and `DateTime64`), the value itself is compared. Otherwise its text is compared, as PostgreSQL prints it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from local.compare.catalog import SourceType
 
 Sql = Callable[[str], str]
 
-# The PostgreSQL types that values are written as: oid, and length where it is always the same.
+# The PostgreSQL types in which values are written: oid, and length if it is fixed.
 _WIRE = {
     "bool": (16, 1),
     "bytea": (17, None),
@@ -37,7 +37,7 @@ _INTEGERS = ("int2", "int4", "int8", "oid")
 _FLOATS = ("float4", "float8")
 _EXACT_NUMBERS = (*_INTEGERS, "numeric", "money")
 _TIMES = ("timestamp", "timestamptz")
-# Those whose values are all among the values of Int64.
+# Types whose values all fit into Int64.
 _SMALL_INTEGERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32")
 _LARGE_INTEGERS = ("UInt64", "Int128", "UInt128", "Int256", "UInt256")
 _DAY = 86_400_000_000
@@ -48,10 +48,10 @@ _EPOCH = _EPOCH_DAYS * _DAY
 
 @dataclass(frozen=True)
 class _Form:
-    """How the values of one pair of types are written, NULL as NULL.
+    """How the values of one pair of types are written. NULL stays NULL.
 
-    `wire` is a key of _WIRE: `source` gives, of an expression for the value, an expression of that type; None where a
-    cast does. `warehouse` gives its bytes.
+    `wire`, a key of _WIRE, is the type in which they are written. `source` converts the PostgreSQL expression of a value to
+    that type; None if a cast is enough. `warehouse` converts the ClickHouse expression of a value to the type's bytes.
     """
 
     wire: str
@@ -67,9 +67,9 @@ class _Form:
 class Pair:
     """One column on both servers.
 
-    `source` is a PostgreSQL expression for one field of a ROW, `warehouse` a ClickHouse one for the bytes that
-    `record_send` makes of that field, never NULL. `source_shown` and `warehouse_shown` are its text for people.
-    Of an exact decimal, `source_money` is the number in PostgreSQL, and `digits` precision and scale in ClickHouse.
+    `source` is the PostgreSQL expression of one field of a ROW. `warehouse` is the ClickHouse expression of the bytes that
+    `record_send` writes for that field; it is never NULL. `source_shown` and `warehouse_shown` print the value for people.
+    For an exact decimal, `source_money` is the number in PostgreSQL, and `digits` are precision and scale in ClickHouse.
     """
 
     name: str
@@ -82,13 +82,13 @@ class Pair:
 
 
 def pair(name: str, source: SourceType, warehouse_type: str) -> Pair | None:
-    """Return how a column is compared; None where there is no rule for its two types."""
+    """Return how a column is compared, None if there is no rule for its two types."""
     plain, base, arguments = _parse(warehouse_type)
     form = _array(source, plain) if base == "Array" else _scalar(source, base, arguments)
     if form is None:
         return None
     column = pg(name)
-    # LowCardinality takes another way through functions, and may then keep NULL where a default was asked for.
+    # Functions handle LowCardinality differently, and may then return NULL instead of a requested default.
     value = f"CAST({ch(name)}, {ch_text(plain)})" if "LowCardinality(" in warehouse_type else ch(name)
     digits = _digits(arguments) if base == "Decimal" and source.name in _EXACT_NUMBERS else None
     return Pair(
@@ -105,12 +105,12 @@ def pair(name: str, source: SourceType, warehouse_type: str) -> Pair | None:
 
 
 def header(fields: int) -> str:
-    """Return the ClickHouse expression for what stands before the fields of a record."""
+    """Return the ClickHouse expression of the bytes before the fields of a record."""
     return f"unhex('{fields:08x}')"
 
 
 def _parse(warehouse_type: str) -> tuple[str, str, str]:
-    """Return a type without LowCardinality, and then also without Nullable: its name and what is in its brackets."""
+    """Return a type without LowCardinality, and then its name and its arguments without Nullable."""
     plain = _without_dictionary(warehouse_type)
     match = re.fullmatch(r"(?:Nullable\()?(\w+)(?:\((.*?)\))?\)?", plain, re.DOTALL)
     return (plain, match[1], match[2] or "") if match else (plain, plain, "")
@@ -132,9 +132,9 @@ def _digits(arguments: str) -> tuple[int, int]:
 
 
 def _scalar(source: SourceType, base: str, arguments: str) -> _Form | None:
-    """Return the form of a pair of types, the warehouse's being `base(arguments)`."""
+    """Return the form of a pair of types. The warehouse's type is `base(arguments)`."""
     if base == "String":
-        # As PostgreSQL prints it: a char(5) with its blanks, which a cast to text would drop.
+        # As PostgreSQL prints it. char(n) keeps its type, because a cast to text would drop its blanks.
         return _Form(source.name if source.name in ("bytea", "bpchar") else "text", _itself)
     if base in ("FixedString", "Enum8", "Enum16"):
         return _text("toString({})")
@@ -179,7 +179,7 @@ def _decimal(source: SourceType, scale: int) -> _Form:
 
 
 def _decimal_text(source: SourceType, scale: int) -> Sql:
-    """Return the text of a number with just so many decimals, and the number as it is where that would round it."""
+    """Return the text of a number with `scale` decimals, or unchanged if that would round it."""
 
     def text(value: str) -> str:
         number = f"{value}::text::numeric" if source.name in _FLOATS else f"{value}::numeric"
@@ -191,14 +191,14 @@ def _decimal_text(source: SourceType, scale: int) -> Sql:
 
 def _float(source: SourceType, base: str) -> _Form | None:
     def in_warehouse(value: str) -> str:
-        # Every NaN is the same value, whatever its bits are; 0 and -0 are two.
+        # All NaNs are the same value, whatever their bits are. 0 and -0 are different.
         wide = f"toFloat64({value})"
         return _bytes(f"if(isNaN({value}), reinterpretAsFloat64(unhex('000000000000f87f')), {wide})")
 
     def in_source(value: str) -> str:
         if source.name in _FLOATS:
             return f"CASE WHEN {value} = 'NaN' THEN 'NaN'::float8 ELSE {value}::float8 END"
-        # NULL, which differs from every number, where the float stands for another one.
+        # NULL, which differs from every number, if the number is not exactly the float.
         held = f"{value}::{'float4' if base == 'Float32' else 'float8'}"
         return f"CASE WHEN {held}::text::numeric = {value}::numeric THEN {held}::float8 END"
 
@@ -235,7 +235,7 @@ def _moment(source: SourceType, base: str, arguments: str) -> _Form | None:
 
 
 def _array(source: SourceType, plain: str) -> _Form | None:
-    """Return the form of an array: what `array_send` writes, and ClickHouse for one dimension that begins at 1."""
+    """Return the form of an array: the bytes of `array_send`. ClickHouse's arrays have one dimension that begins at 1."""
     inner = re.fullmatch(r"Array\((.*)\)", plain, re.DOTALL)
     if source.element is None or inner is None:
         return None
@@ -253,10 +253,10 @@ def _array(source: SourceType, plain: str) -> _Form | None:
             cast = (
                 f"CASE WHEN cardinality({value}) = 0 THEN '{{}}' "
                 f"WHEN array_ndims({value}) = 1 AND array_lower({value}, 1) = 1 THEN ARRAY({each}) "
-                # Any other shape differs from that of the warehouse, whatever is in it.
+                # An array of any other shape becomes {NULL}, which differs from the warehouse's array in any case.
                 f"WHEN {value} IS NOT NULL THEN '{{{{NULL}}}}' END::{element.wire}[]"
             )
-        # Whether NULLs are in it is written twice, and the first time it may say so of an array that had some once.
+        # Clear the array's flag for NULL elements: PostgreSQL may leave it set after the last NULL is gone.
         return f"overlay(array_send({cast}) PLACING '\\x00000000'::bytea FROM 5 FOR 4)"
 
     def in_warehouse(value: str) -> str:
@@ -272,7 +272,7 @@ def _array(source: SourceType, plain: str) -> _Form | None:
 
 
 def _field(form: _Form, value: str) -> str:
-    """Return the ClickHouse expression for a field of a record: oid, length and bytes."""
+    """Return the ClickHouse expression of a field of a record: oid, length and bytes."""
     oid, length = _WIRE[form.wire]
     written = form.warehouse(value)
     start = (
@@ -292,5 +292,5 @@ def _itself(value: str) -> str:
 
 
 def _bytes(number: str) -> str:
-    """Return the ClickHouse expression for the bytes of a number, the highest first."""
+    """Return the ClickHouse expression of a number's bytes, the highest first."""
     return f"reverse(reinterpretAsFixedString({number}))"

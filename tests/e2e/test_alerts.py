@@ -84,6 +84,6 @@ def test_a_task_that_is_killed_is_told_of_by_its_run(deployment, api, told):
     )
     [text] = about(webhook.texts(), "killed failed")
     assert f"Run: {killed}" in text
-    assert "Error: task grow ended without a word" in text
+    assert "Error: task grow ended without an error message" in text
     # Of the other run, which failed before, a task told already.
     assert about(webhook.texts(), "stubborn failed") == []

@@ -1,7 +1,7 @@
-"""Tables of every shape, and the statements that fill and change them: what a mixed schema and random tables are made of.
+"""Tables of every shape, and the statements that fill and change them. Mixed schemas and random tables are made of these.
 
-Rows are numbered. Every value is an SQL expression of its row's number and of a turn, so that PostgreSQL makes them, and
-so that a row that is changed gets other values.
+Rows are numbered. Every value is an SQL expression of its row's number and of a turn. So PostgreSQL computes the values, and
+a row that is changed in another turn gets other values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from include.mirror.declaration import Table
 from include.mirror.names import pg, pg_text
 
 Expression = Callable[[str], str]
-"""Makes an SQL expression of that of a row's number."""
+"""Returns the SQL expression of a value, given the expression of the row's number."""
 
 TYPES_OF_THEIR_OWN = """
 CREATE SCHEMA ext;
@@ -35,7 +35,7 @@ CREATE FUNCTION ext.coisain(cstring) RETURNS ext.coisa LANGUAGE internal IMMUTAB
 CREATE FUNCTION ext.coisaout(ext.coisa) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
 CREATE TYPE ext.coisa (INPUT = ext.coisain, OUTPUT = ext.coisaout, LIKE = int4);
 """
-"""What somebody created. PostgreSQL's own citext and hstore come with a package that the test's server does not have."""
+"""Types that somebody created. PostgreSQL's own citext and hstore are in a package that the tests' server lacks."""
 
 VALUES: dict[str, Sequence[str]] = {
     "smallint": ["-32768", "32767", "0"],
@@ -71,7 +71,7 @@ VALUES: dict[str, Sequence[str]] = {
     "json": ['{"b": 1,  "a": [1.10, null], "b": 2}', "null"],
     "jsonb": ['{"b": 1,  "a": [1.10, null], "b": 2}', "null"],
     "jsonpath": ['$."a"[*] ? (@ > 1)'],
-    # The test's server was built without libxml: it takes nothing but NULL.
+    # The tests' server was built without libxml: an xml column can hold only NULL.
     "xml": [],
     "inet": ["10.0.0.1", "::1/64"],
     "cidr": ["10.0.0.0/8"],
@@ -121,7 +121,7 @@ VALUES: dict[str, Sequence[str]] = {
     "ext.humor[]": ['{triste,NULL,""}'],
     "ext.moeda[]": ["{1.5,NULL}"],
 }
-"""Values of each type that is carried, as PostgreSQL reads them; NULL is one more where the type takes it."""
+"""Values of each type, as SQL that PostgreSQL reads. NULL is one more value for types that can be NULL."""
 
 
 def takes_null(declared: str) -> bool:
@@ -130,7 +130,7 @@ def takes_null(declared: str) -> bool:
 
 
 def value(declared: str, number: str, turn: int) -> str:
-    """Return one of the type's values for a row's number: another one with each turn, where there are several."""
+    """Return one of the type's values for a row's number. If there are several, it is another one in each turn."""
     literals = [pg_text(text) for text in VALUES[declared]]
     if takes_null(declared):
         literals.append("NULL")
@@ -140,10 +140,7 @@ def value(declared: str, number: str, turn: int) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """The columns of a key: the type of each, and its value, which no two rows share as a whole.
-
-    `names` are given to the columns; a key that another one's partitions are cut by has it first.
-    """
+    """The columns of a key: each column's type and value. As a whole, no two rows have the same values."""
 
     types: Sequence[str]
     values: Sequence[Expression] = field(repr=False)
@@ -212,7 +209,7 @@ KEYS = {
 
 
 def together(*kinds: str) -> Key:
-    """Return a key of the columns of several."""
+    """Return a key with the columns of several keys."""
     keys = [KEYS[kind] for kind in kinds]
     return Key([kind for key in keys for kind in key.types], [make for key in keys for make in key.values])
 
@@ -224,9 +221,9 @@ CHANGE_TYPES = ("timestamp", "timestamptz", "timestamp(0)", "timestamp(3)", "tim
 class Shape:
     """A table: its name, the names of its key's columns and the key, its other columns by name, and how it is mirrored.
 
-    `change` is name and type of a column that the database sets at each write, and that an index finds. `way` is
-    declared where the catalog would choose another one. A `partitioned` table is cut by the last column of its key, a
-    date. A `view` is a view of the table, with `_` behind its name, and what is mirrored.
+    `change` is the name and type of a column that the database sets at each write and that has an index. `way` is declared
+    if the catalog would lead to another one. A `partitioned` table is partitioned by the last column of its key, a date.
+    With `view`, the mirrored relation is a view; its table has the same name with `_` at the end.
     """
 
     name: str
@@ -242,12 +239,12 @@ class Shape:
 
     @property
     def sql(self) -> str:
-        """Its quoted name, and that which is written to."""
+        """The quoted name of the table that is written to; with `view`, that is not the mirrored view."""
         return pg(self.schema, self.name + "_" if self.view else self.name)
 
     @property
     def declared(self) -> Table:
-        """How it is declared."""
+        """The shape's declaration."""
         options = dict(self.options)
         if self.way is not None and not self.view:
             options["way"] = self.way
@@ -256,7 +253,7 @@ class Shape:
         return Table(f"{pg(self.schema)}.{pg(self.name)}", **options)  # type: ignore[arg-type]
 
     def create(self) -> list[str]:
-        """Return the statements that create it."""
+        """Return the statements that create the table."""
         columns = [
             f"{pg(name)} {kind} NOT NULL" for name, kind in zip(self.key_names, self.key.types, strict=True)
         ]
@@ -304,7 +301,7 @@ class Shape:
         )
 
     def update(self, numbers: Sequence[int], turn: int) -> list[str]:
-        """Return the statements that give the rows with these numbers the values of a turn."""
+        """Return the statements that set the rows with these numbers to the values of a turn."""
         statements = []
         for number in numbers:
             changes = [
@@ -321,11 +318,11 @@ class Shape:
         return f"DELETE FROM {self.sql} WHERE {' AND '.join(self._key(number))}"
 
     def change_key(self, number: int, to: int) -> str:
-        """Return the statement that gives the row with this number the key of another one, which is not there."""
+        """Return the statement that gives the row with this number the key of another number, which has no row."""
         return f"UPDATE {self.sql} SET {', '.join(self._key(to))} WHERE {' AND '.join(self._key(number))}"
 
     def _key(self, number: int) -> list[str]:
-        """Return the key of the row with this number as equations."""
+        """Return the condition for the row with this number, by its key."""
         return [
             f"{pg(name)} = CAST({make(str(number))} AS {kind})"
             for name, make, kind in zip(self.key_names, self.key.values, self.key.types, strict=True)
@@ -446,11 +443,11 @@ SHAPES = [
         {"texto": "text"},
     ),
 ]
-"""A mixed schema: every type, every way, many kinds of keys and the names that are hard to write."""
+"""A mixed schema: every type, every way, many kinds of keys, and names that are hard to quote."""
 
 
 def _rental_shop() -> str:
-    """Return the statements of a schema of sixteen tables, such as public sample databases have."""
+    """Return the statements of a schema of sixteen tables, like those of public sample databases."""
     lookups = {
         "pais": "pais text NOT NULL",
         "cidade": "cidade text NOT NULL, pais_id int NOT NULL",
@@ -503,7 +500,7 @@ def _rental_shop() -> str:
 
 
 RENTAL_SHOP = _rental_shop()
-"""A schema that the mirror finds as it is: no change column that windows could use, and shapes of all kinds."""
+"""A schema that was not made for the mirror: no change column for windows, and tables of all kinds."""
 
 RENTAL_SHOP_ROWS = """
 SET search_path = locadora;

@@ -1,7 +1,7 @@
-"""The processes that tests kill, by SIGKILL at a step that the mirror reports: they move a run, or reconcile a table.
+"""Processes that move a run or reconcile a table. Tests kill them with SIGKILL at a step that the mirror reports.
 
-`Movers` starts such processes for any declaration. They are forked from one that has imported everything, so that each
-costs what its run costs.
+`Movers` starts such processes for any declaration. They are forked from a process that has imported everything, so a process
+costs no more than its run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import IO, Any, Self
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
-# The engine imports some of these once there is something to move.
+# The engine imports some of these later, when there is something to move.
 import adbc_driver_postgresql.dbapi  # noqa: F401
 import clickhouse_connect
 
@@ -45,9 +45,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Death:
-    """When a process kills itself: as `table` gets to `step` for the nth time, in work of one `kind` if it is given.
+    """When a process kills itself: when `table` gets to `step` for the nth time, in reads of one `kind` if it is given.
 
-    One that reconciles gets to a step of its own, `waiting`, whenever it waits for the mirror.
+    A process that reconciles has one more step, `waiting`, each time it waits for the mirror.
     """
 
     step: str
@@ -60,7 +60,7 @@ NEVER = Death("none", "none")
 
 
 class _Dying:
-    """Counts how often the step was reached, and dies."""
+    """Counts how often the step was reached, and kills the process at the nth time."""
 
     def __init__(self, death: Death) -> None:
         self.death = death
@@ -76,9 +76,9 @@ class _Dying:
 
 @dataclass(frozen=True)
 class Job:
-    """What one process does: it moves what was planned, or plans a run that ends at `fim`; or it reconciles `tables`.
+    """The job of one process: move planned batches, or plan and move a run that ends at `fim`, or reconcile `tables`.
 
-    A reconciliation makes such runs by itself while it waits, with `schedule`. Its runs are called `label`.
+    With `schedule`, a reconciliation does such runs itself while it waits. `label` is the name of its runs.
     """
 
     declaration: Mirror
@@ -95,7 +95,7 @@ class Job:
     label: str = "killed"
 
     def run(self) -> None:
-        """Do it."""
+        """Do the job."""
         dying = _Dying(self.death)
         engine = Engine(
             self.declaration,
@@ -143,19 +143,19 @@ class Job:
 
 @dataclass
 class Running:
-    """A process at work."""
+    """A running process."""
 
     pid: int
     _codes: IO[bytes]
 
     def kill(self) -> None:
-        """Kill it, unless it has ended."""
+        """Kill the process, unless it has ended."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
     @property
     def has_ended(self) -> bool:
-        """Whether `wait` would return at once."""
+        """Return whether `wait` would return at once."""
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:
@@ -163,12 +163,12 @@ class Running:
         return False
 
     def wait(self) -> int:
-        """Return its exit code once it has ended, negative for a signal."""
+        """Wait for the process to end. Return its exit code, negative for a signal."""
         return int(self._codes.readline())
 
 
 class Movers:
-    """Processes that move or reconcile, one at a time; a context manager."""
+    """A context manager that starts processes which move or reconcile, one at a time."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -183,7 +183,7 @@ class Movers:
         self._process.communicate()
 
     def start(self, lab: Lab, death: Death = NEVER, **more: Any) -> Running:
-        """Start a process for a run that ends now, or for a reconciliation; `more` are fields of its Job."""
+        """Start a process for a run that ends now, or for a reconciliation. `more` are further fields of its Job."""
         clickhouse = lab.clickhouse
         job = Job(
             lab.declaration,
@@ -203,13 +203,13 @@ class Movers:
         return Running(int(self._process.stdout.readline()), self._process.stdout)
 
     def run(self, lab: Lab, step: str, table: str, planned: list[Batch] | None = None) -> int:
-        """Plan and move a run that ends now, or move what was planned, in a process that dies when `table` gets to `step`;
-        return its exit code."""
+        """In a process, plan and move a run that ends now, or move planned batches. The process kills itself when `table`
+        gets to `step`. Return its exit code."""
         return self.start(lab, Death(step, table), planned=planned).wait()
 
 
 def serve() -> None:
-    """Fork a process for each line of the standard input; print its id, and its exit code, negative for a signal."""
+    """Fork a process for each line of standard input. Print its id, and then its exit code, negative for a signal."""
     for line in sys.stdin.buffer:
         child = os.fork()
         if child == 0:
@@ -224,7 +224,7 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    # Under the name by which others know it, so that what they pickle is found.
+    # Imported by its full name, so that pickled objects of other processes can be loaded.
     from tests.integration import mover
 
     mover.serve()

@@ -1,4 +1,4 @@
-"""Random tables with random histories: whatever is written, deleted, read again and committed late, both sides end equal."""
+"""Random tables with random histories: whatever is written, deleted, read again or committed late, both sides end equal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.integration.mixed import CHANGE_TYPES, KEYS, TYPES_OF_THEIR_OWN, VALU
 from tests.lab import Lab
 
 BYTES = 63
-"""How long a name can be in PostgreSQL."""
+"""PostgreSQL's limit for names, in bytes."""
 
 OF_THE_SYSTEM = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
-"""Columns that every table of PostgreSQL has."""
+"""System columns, which every table of PostgreSQL has."""
 
 WORDS = [
     *("some", "select", "user", "order", "from", "table", "null", "case", "any", "all", "interval", "array", "end"),
@@ -32,7 +32,7 @@ WORDS = [
 NAMES = st.sampled_from(WORDS) | st.text(
     st.characters(exclude_characters="\0.", exclude_categories=["Cs"]), min_size=1, max_size=BYTES
 ).map(lambda text: text.encode()[:BYTES].decode(errors="ignore") or "x").filter(
-    # ClickHouse has no key of that name; test_inputs.
+    # ClickHouse can't have a key named `not`; see test_inputs.
     lambda name: name not in OF_THE_SYSTEM and name.lower() != "not"
 )
 TYPES = st.sampled_from(list(VALUES))
@@ -40,7 +40,7 @@ TYPES = st.sampled_from(list(VALUES))
 
 @st.composite
 def shapes(draw: st.DrawFn, name: str) -> Shape:
-    """A table of any key, columns, names and way."""
+    """A table with any key, columns, names and way."""
     kind = draw(st.sampled_from(list(KEYS)))
     way = draw(st.sampled_from(["window", "scan", "scan of a root", "copy", "copy of a view"]))
     if way == "scan of a root":
@@ -63,7 +63,7 @@ def shapes(draw: st.DrawFn, name: str) -> Shape:
 
 @dataclass(frozen=True)
 class Step:
-    """Something that happens: to the table with this number, to so many rows, with values of this turn."""
+    """One step of a history: on the table number `table`, on `rows` rows, with the values of `turn`."""
 
     what: str
     table: int
@@ -84,7 +84,7 @@ STEPS = st.builds(
 
 @dataclass(frozen=True)
 class History:
-    """Tables, and what happens to them."""
+    """Tables, and the steps that happen to them."""
 
     shapes: list[Shape]
     steps: list[Step]
@@ -92,14 +92,14 @@ class History:
 
 @st.composite
 def histories(draw: st.DrawFn) -> History:
-    """Some tables, each of another name, and what happens to them."""
+    """Some tables with different names, and steps."""
     names = draw(st.lists(NAMES, min_size=4, max_size=5, unique=True))
     return History([draw(shapes(name)) for name in names], draw(st.lists(STEPS, min_size=6, max_size=12)))
 
 
 @pytest.fixture(scope="module")
 def any_lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
-    """A lab whose tables each example makes anew."""
+    """A lab. Each example creates its own tables in it."""
     lab = Lab(new_source(postgres), clickhouse)
     lab.options = replace(lab.options, compare_keys=1_000)
     lab.execute(TYPES_OF_THEIR_OWN)
@@ -107,7 +107,7 @@ def any_lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
 
 
 class Tables:
-    """The tables of one history in a lab: how many rows each has, and a transaction that is still open."""
+    """The tables of one history in a lab: the number of rows of each, and a transaction that is still open."""
 
     def __init__(self, lab: Lab, shapes: list[Shape], stack: ExitStack) -> None:
         empty_warehouse(lab.clickhouse)
@@ -136,21 +136,21 @@ class Tables:
 
     def update(self, step: Step) -> None:
         at = step.table % len(self.shapes)
-        # The first row belongs to transactions that stay open: nobody should wait for them.
+        # The first row is only for the transactions that stay open, so that nobody waits for them.
         numbers = {2 + (step.turn + place) % (self.rows[at] - 1) for place in range(step.rows)}
         self.execute(*self.shapes[at].update(sorted(numbers), step.turn))
 
     def number(self, step: Step) -> int:
-        """Return the number of a row other than the first, whether it is there or not."""
+        """Return the number of a row other than the first. The row may have been deleted."""
         return 2 + step.turn % (self.rows[step.table % len(self.shapes)] - 1)
 
     def delete(self, step: Step) -> None:
         self.execute(self.shapes[step.table % len(self.shapes)].delete(self.number(step)))
 
     def back(self, step: Step) -> None:
-        """Insert a row again, if it was deleted."""
+        """Insert a row again if it was deleted."""
         at, number = step.table % len(self.shapes), self.number(step)
-        # What is not committed would be waited for.
+        # Not a row of the open transaction: the statement would wait for its commit.
         if (at, number) not in self.pending:
             again = self.shapes[at].insert(number, number, step.turn)
             self.execute(f"{again} ON CONFLICT DO NOTHING")
@@ -161,7 +161,7 @@ class Tables:
         self.execute(self.shapes[at].change_key(self.number(step), self.rows[at]))
 
     def begin(self, step: Step) -> None:
-        """Write in the transaction that stays open, which has begun before others write."""
+        """Write in the transaction that stays open. It begins before the others write."""
         self.insert(step, late=True)
         for shape in self.shapes:
             self.execute(*shape.update([1], step.turn), late=True)
@@ -192,7 +192,7 @@ class Tables:
             self.lab.run(conf=conf)
 
     def finish(self) -> None:
-        """Commit what is open, and read what is left: change columns of whole seconds may be ahead."""
+        """Commit the open transaction and read the rest. Change columns of whole seconds may be ahead of the clock."""
         self.commit()
         time.sleep(1 - self.lab.now().microsecond / 1_000_000)
         self.lab.run()

@@ -1,6 +1,6 @@
-"""The SQL for a ClickHouse cluster: rendered, parsed by the real engine, and in the order that replicas need.
+"""The SQL for a ClickHouse cluster: it is rendered, parsed by the real engine, and sent in the order that replicas need.
 
-There is no cluster here. What two replicas would do with these statements is argued in docs/scaling.md, not shown.
+There is no cluster here. docs/scaling.md explains what two replicas do with these statements; these tests don't show it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ OWN = ["migracoes"] + [
     for statement in migration.statements("vendas_raw", "vendas_dw")
     if statement.startswith("CREATE")
 ]
-"""What makes the mirror's own tables."""
+"""The files that create the mirror's own tables."""
 
 
 @pytest.fixture
 def created(lab: Lab) -> list[str]:
-    """What a first run creates, stages apart, as a single server is told."""
+    """The CREATE statements of a first run on a single server, without those of stages."""
     statements: list[str] = []
     connect = lambda: AsIfReplicated(lab.clickhouse.client(), statements, 0, (0, 0, 0))  # noqa: E731
     lab.run(engine=lab.engine(warehouse=Warehouse(connect, VENDAS.storage, VENDAS.views)))
@@ -59,7 +59,7 @@ def engine(clickhouse: Any) -> Iterator[Any]:
 
 
 def parsed(client: Any, statement: str) -> str:
-    """Return a statement as the engine's own parser writes it; what that can't read is an error."""
+    """Return a statement as the engine's parser prints it. Raises if the parser can't read it."""
     result = client.query(
         "SELECT formatQuerySingleLine({statement:String})", parameters={"statement": statement}
     )
@@ -98,7 +98,7 @@ def test_the_engine_accepts_the_replicated_tables_and_only_misses_a_keeper(
         )
         with pytest.raises(DatabaseError, match="Can't create replicated table without ZooKeeper"):
             engine.command(here)
-        # It has looked at the engine's arguments before it said so.
+        # ClickHouse checks the engine's arguments before it raises this error.
         if kind == "ReplacingMergeTree":
             with pytest.raises(DatabaseError, match="nowhere does not exist"):
                 engine.command(here.replace("`version`, `is_deleted`)", "version, nowhere)"))
@@ -138,9 +138,9 @@ def test_what_can_not_be_rendered_is_refused_rather_than_sent_to_one_replica(sta
 
 
 class AsIfReplicated:
-    """A client of one server that stands for a replica of the cluster.
+    """A client of one server that behaves like a replica of the cluster.
 
-    It keeps every statement that it is given, then takes what needs a cluster out of it. `replicas` are the rows of
+    It keeps every statement, and removes the parts that need a cluster before it sends it. `replicas` are the rows of
     `system.replicas`, without the table's name.
     """
 
@@ -178,7 +178,7 @@ class AsIfReplicated:
 
 @pytest.fixture
 def replica(lab: Lab) -> Callable[..., tuple[Engine, list[str]]]:
-    """Make a mirror into a pretended replica, and the list of the statements that it will have sent."""
+    """Return a function that gives a mirror on such a replica, and the list of statements that it sends."""
 
     def make(shards: int = 1, replicas: tuple[int, int, int] = (0, 2, 2)) -> tuple[Engine, list[str]]:
         statements: list[str] = []
@@ -215,7 +215,7 @@ def test_a_whole_run_sends_what_replicas_need(lab: Lab, replica: Callable[..., A
         if "FROM `vendas_raw`.`cargas`" in one and "VIEW" not in one:
             assert statements[place - 1].startswith("SYSTEM SYNC REPLICA `vendas_raw`.`cargas` LIGHTWEIGHT")
             reads += 1
-    assert reads >= 4  # coverage, debts, the newest version, what is done
+    assert reads >= 4  # coverage, owed rows, the newest version, done reads
 
 
 def test_the_next_run_creates_nothing_on_the_cluster(lab: Lab, replica: Callable[..., Any]) -> None:

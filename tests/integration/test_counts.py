@@ -1,4 +1,4 @@
-"""Keys that the warehouse lacks are found at the end of the run, and nothing else is taken for them."""
+"""Keys that the warehouse lacks are found at the end of a run, and other differences are not reported as such."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.lab import Lab
 
 
 def counted(lab: Lab) -> dict[str, Count]:
-    """Return what is counted at the end of a run."""
+    """Return the counts at the end of a run."""
     return state.note(lab.engine(), "run")
 
 
@@ -26,7 +26,7 @@ def told(lab: Lab, table: str) -> dict[str, Any]:
 
 
 def take_away(lab: Lab, keys: str) -> None:
-    """Hide these sales in the warehouse, as a wrong tombstone would."""
+    """Hide these sales in the warehouse with wrong tombstones."""
     client = lab.clickhouse.client()
     client.command(
         "INSERT INTO vendas_raw.venda SELECT * REPLACE (1 AS is_deleted) FROM vendas_raw.venda FINAL"
@@ -37,7 +37,7 @@ def take_away(lab: Lab, keys: str) -> None:
 
 @pytest.fixture
 def sold(lab: Lab) -> Lab:
-    """Three sales, moved."""
+    """Three sales that have been moved."""
     lab.options = replace(lab.options, compare_keys=1000)
     with lab.connect() as connection:
         for _ in range(3):
@@ -109,7 +109,7 @@ def test_a_row_that_came_with_an_old_time_is_told(sold: Lab) -> None:
 def test_tables_of_which_nothing_can_be_said(sold: Lab, how: str) -> None:
     lab = sold
     if how == "keep":
-        # The warehouse may have many more than the source: their number says nothing, and hides no error.
+        # The warehouse may have many more rows than the source. Then the counts show nothing, and hide no other error.
         lab.mirror_only(Table("venda", deletes="keep"))
         take_away(lab, "1")
         assert counted(lab)["venda"] == Count(3, 2)

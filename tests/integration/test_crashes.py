@@ -1,4 +1,4 @@
-"""Guarantee 4: a process killed at any step leaves nothing half-visible, and the next run converges."""
+"""Guarantee 4: after a process is killed at any step, readers see nothing partial, and the next run converges."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ STEPS = [
 
 @pytest.fixture(scope="module")
 def movers() -> Iterator[Movers]:
-    """What starts the moving processes."""
+    """Starts the processes that move."""
     with Movers() as movers:
         yield movers
 
 
 @contextmanager
 def reader(lab: Lab) -> Iterator[None]:
-    """Poll what people query while the block runs; fail for a doubled key or a count that shrinks."""
+    """Poll the views while the block runs. Fail if a key is there twice or a count gets smaller."""
     stop, wrong, polls = threading.Event(), [], 0
 
     def poll() -> None:
@@ -107,7 +107,7 @@ def test_the_stage_of_a_killed_process_is_dropped_once_it_is_old(lab: Lab, mover
     assert drop(timedelta(hours=1)) == []
     left = lab.query("SELECT name FROM system.tables WHERE name LIKE 'stage%' ORDER BY name")
     assert any(name.startswith("stage__venda__") for (name,) in left)
-    # Two seconds on: ClickHouse keeps the time in whole ones.
+    # Two seconds, because ClickHouse keeps this time in whole seconds.
     time.sleep(2.1)
     assert sorted(drop(timedelta(seconds=1))) == [name for (name,) in left]
     client.close()

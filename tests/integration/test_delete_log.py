@@ -1,4 +1,4 @@
-"""Deleted rows by a log that triggers of the source write."""
+"""Deleted rows are found by a log that triggers in the source write."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.lab import Lab
 
 
 def install(lab: Lab, *tables: str) -> None:
-    """Make logs of these tables, as the source's owner would; twice, which has to change nothing."""
+    """Create the logs of these tables as the source's owner, twice. The second time must change nothing."""
     text = lab.delete_log(*tables)
     for _ in range(2):
         lab.execute(text)
@@ -33,7 +33,7 @@ def install(lab: Lab, *tables: str) -> None:
 
 @pytest.fixture
 def filled(lab: Lab) -> Lab:
-    """A thousand rows in `coisa`, which has a log, and has been read."""
+    """A thousand rows in `coisa`. It has a log and has been read."""
     lab.execute("CREATE TABLE coisa (id int PRIMARY KEY, nome text)")
     lab.execute("INSERT INTO coisa SELECT n, 'nome ' || n FROM generate_series(1, 1000) n")
     install(lab, "coisa")
@@ -43,7 +43,7 @@ def filled(lab: Lab) -> Lab:
 
 
 def logged(lab: Lab) -> list[Any]:
-    """Return from where logs were read, run by run: how many tombstones, and whether all keys were compared next time."""
+    """Return, for each reading of a log, the number of tombstones, and whether the next run has to compare all keys."""
     return lab.query("SELECT rows, log = '' FROM vendas_raw.cargas WHERE kind = 'log' ORDER BY version")
 
 
@@ -68,7 +68,7 @@ def test_deleted_keys_changed_keys_and_truncate_in_the_next_run(filled: Lab) -> 
     for statement, gone in {
         "DELETE FROM coisa WHERE id <= 100": 100,
         "UPDATE coisa SET id = id + 10000 WHERE id BETWEEN 101 AND 110": 10,
-        # Two rows exchange their keys: both are there still.
+        # Two rows exchange their keys: both keys still exist.
         "UPDATE coisa SET id = CASE id WHEN 200 THEN 201 WHEN 201 THEN 200 ELSE id END + 0 WHERE id = 0": 0,
         "UPDATE coisa SET nome = 'other' WHERE id = 300": 0,
         "WITH x AS (DELETE FROM coisa WHERE id = 301 RETURNING *) SELECT 1 FROM x": 1,
@@ -83,7 +83,7 @@ def test_deleted_keys_changed_keys_and_truncate_in_the_next_run(filled: Lab) -> 
     lab.assert_equal()
     assert lab.query("SELECT count() FROM vendas_dw.coisa") == [(2,)]
     lab.run()
-    # Once a truncation was looked after, the log alone is read again.
+    # After the comparison that a TRUNCATE needs, only the log is read again.
     assert logged(lab)[-1] == (0, False)
 
 
@@ -174,7 +174,7 @@ def test_partitions(lab: Lab) -> None:
         "UPDATE medida SET dia = dia + 31 WHERE n BETWEEN 20 AND 30 AND dia < '2026-02-20'",
         "TRUNCATE medida_1",
         "ALTER TABLE medida DETACH PARTITION medida_3",
-        # One that has no trigger of its own for a TRUNCATE: the log can't be relied on any more.
+        # A partition without its own TRUNCATE trigger: the log may be incomplete from now on.
         "CREATE TABLE medida_4 PARTITION OF medida FOR VALUES FROM ('2026-04-01') TO ('2026-05-01')",
     ):
         lab.execute(statement)
@@ -241,7 +241,7 @@ def test_what_is_wrong_with_a_log_sets_its_table_aside_and_says_what_mends_it(fi
 
 
 def as_reader(lab: Lab, *grants: str) -> str:
-    """Let the mirror connect as a role that may read `coisa`, and what else these say; return the owner's DSN."""
+    """Let the mirror connect as a role that may read `coisa` and has these further grants. Return the owner's DSN."""
     owner, name = lab.dsn, f"leitor_{token_hex(4)}"
     password = token_urlsafe(12)
     lab.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
@@ -276,7 +276,7 @@ def test_what_an_older_snapshot_publishes_later_goes_too(filled: Lab, statement:
     def meanwhile(step: str, work: Work) -> None:
         if step == "verified" and work.kind == "scan" and not done:
             done.append(step)
-            # The row is staged, and not published yet. It is deleted, and another run sees that.
+            # The row is staged and not published yet. Now it is deleted, and another run sees that.
             lab.execute(statement)
             lab.run()
 
@@ -305,7 +305,7 @@ def test_every_kind_of_key(lab: Lab) -> None:
         for shape in shapes:
             connection.execute(shape.delete(3).encode())
             connection.execute(shape.change_key(5, 40).encode())
-    # A change column of whole seconds rounds up.
+    # A change column of whole seconds may be rounded up.
     lab.run(fim=lab.now() + timedelta(seconds=1))
     lab.assert_equal()
     by_log = dict(
@@ -333,10 +333,10 @@ def test_pruning_keeps_what_another_mirror_may_not_have_read(
     monkeypatch.setattr("include.mirror.run.KEPT", timedelta(0))
     lab.execute("DELETE FROM coisa WHERE id = 11")
     lab.run()
-    # The reading before this one has seen the first ten.
+    # The previous reading has seen the first ten rows.
     assert rows() == 1
     lab.assert_equal()
-    # Another one, that has not read the log for so long, compares all keys.
+    # Another mirror that has not read the log for this long compares all keys.
     monkeypatch.setattr("include.mirror.run.TRUSTED", timedelta(0))
     lab.execute("DELETE FROM coisa WHERE id = 12")
     lab.execute('DELETE FROM mirror."public.coisa"')

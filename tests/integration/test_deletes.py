@@ -1,4 +1,4 @@
-"""What is deleted in the source: by comparing all keys in each run, in any order of runs."""
+"""Deleted rows are found by comparing all keys in each run, in any order of runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TABLES = (
 
 @pytest.fixture
 def lab(lab: Lab) -> Lab:
-    """A lab that mirrors tables with every way and keys of every kind, and compares keys."""
+    """A lab that mirrors tables of every way with keys of every kind, and compares their keys."""
     lab.options = replace(lab.options, compare_keys=1000)
     with lab.connect() as connection:
         connection.execute(SHAPES)
@@ -57,7 +57,7 @@ def kept(lab: Lab) -> int:
 
 
 def everything_but_what_is_kept(lab: Lab) -> None:
-    """Compare all values of all tables whose deletions are mirrored."""
+    """Compare all values of all tables, except those that keep deleted rows."""
     declared = lab.declaration
     lab.declaration = replace(declared, tables=[one for one in declared.declared if one.deletes != "keep"])
     lab.assert_equal()
@@ -82,7 +82,7 @@ def test_deleted_rows_changed_keys_and_truncated_tables(lab: Lab) -> None:
     )
     assert deleted == [("entrega", 20), ("etiqueta", 19), ("pedido", 6), ("venda", 10)]
     with lab.connect() as connection:
-        # What comes back is there again, whichever way it is found.
+        # Rows that come back are mirrored again, in every way.
         connection.execute("INSERT INTO pedido SELECT 7, n, 'again' FROM generate_series(0, 2) AS n")
         connection.execute("INSERT INTO etiqueta SELECT 'rótulo ' || n, n FROM generate_series(5, 9) AS n")
         connection.execute("DELETE FROM etiqueta WHERE nome = 'rótulo 3'")
@@ -104,7 +104,7 @@ def pedidos(lab: Lab) -> Iterator[Lab]:
 
 
 def test_runs_that_end_in_another_order_than_they_read(pedidos: Lab) -> None:
-    """A key is deleted, comes back, and is deleted again; each state is read by one run, and the last ends first."""
+    """A key is deleted, comes back, and is deleted again. Each state is read by one run, and the last run ends first."""
     statements = [
         "DELETE FROM pedido WHERE pedido_id = 1",
         "INSERT INTO pedido SELECT 1, n, 'back' FROM generate_series(0, 2) AS n",
@@ -112,7 +112,7 @@ def test_runs_that_end_in_another_order_than_they_read(pedidos: Lab) -> None:
     ]
 
     def run_within(left: list[str]) -> None:
-        """Make a change and a run that stops before it publishes, until all later ones have ended."""
+        """Make a change, and start a run that stops before publishing until all later runs have ended."""
         pedidos.execute(left[0])
         stopped = []
 
@@ -159,9 +159,9 @@ def test_keys_that_look_alike(lab: Lab) -> None:
     lab.mirror_only("medida", "par", "vazia", "serie")
     lab.run()
     with lab.connect() as connection:
-        # One key for both servers' order, and another one for who looks at its bits.
+        # For both servers' order, 0.0 and -0.0 are one key; their bits differ.
         connection.execute("UPDATE medida SET k = 0.0, v = 5 WHERE k = 0")
-        # As many keys, with the same sums and products.
+        # Other keys, but the same number of keys, sums and products.
         connection.execute("DELETE FROM par")
         connection.execute("INSERT INTO par VALUES (1, 1), (2, 3), (3, 2)")
         connection.execute("TRUNCATE vazia")
@@ -175,7 +175,7 @@ def test_keys_that_look_alike(lab: Lab) -> None:
 
 
 def test_a_key_that_another_run_has_brought_meanwhile_stays(pedidos: Lab) -> None:
-    """The older snapshot lacks the row, and its tombstones would be published after it."""
+    """The older snapshot lacks the row, and its tombstones are published after the row."""
     pedidos.execute("DELETE FROM pedido WHERE pedido_id = 2")
 
     def insert(step: str, work: Work) -> None:
@@ -220,7 +220,7 @@ def test_which_tables_are_compared(lab: Lab) -> None:
 def test_a_table_that_is_truncated_and_filled_meanwhile_is_moved(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    """Its files are others and all of its rows new, as after an ALTER TABLE, but none has a time that no window finds."""
+    """The table has other files and only new rows, as after an ALTER TABLE. But windows find the times of all rows."""
     lab.mirror_only(*VENDAS.names)
     lab.options = replace(lab.options, compare_keys=1000)
     with lab.connect() as connection:
@@ -239,7 +239,7 @@ def test_a_table_that_is_truncated_and_filled_meanwhile_is_moved(
     lab.run()
     fim = lab.now()
     if when == "while it is planned":
-        # After the catalog was read; the transaction is over before the open ones are asked for.
+        # After the catalog is read. The transaction ends before the open transactions are listed.
         with monkeypatch.context() as patch:
             patch.setattr("include.mirror.run.check_server", truncate)
             planned = lab.plan((lab.reached, fim))

@@ -1,4 +1,4 @@
-"""A source that was restored from an older state is noticed: on real servers, whose data folders are copied."""
+"""A source that was restored from an older state is detected. The tests copy the data folders of real servers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ BACK = "the source has gone back in time: database vendas_"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Postgres]:
-    """A server of the test's own, which may be stopped and killed.
+    """The test's own server, which may be stopped and killed.
 
-    The log is not synced, as no machine goes down; it is written by who commits, and hardly ever by the server itself.
+    The log is not synced, because no machine goes down. It is written at commits, and hardly ever in the background.
     """
     settings = {"fsync": "off", "wal_writer_delay": "10s"}
     with Postgres(tmp_path / "data", free_port(), "a password", tmp_path / "log", settings) as server:
@@ -37,7 +37,7 @@ def server(tmp_path: Path) -> Iterator[Postgres]:
 
 @pytest.fixture
 def own(server: Postgres, clickhouse: ClickHouse) -> Lab:
-    """A table with windows, and one that is scanned."""
+    """A lab with a table that is read by window, and one that is scanned."""
     empty_warehouse(clickhouse)
     lab = Lab(new_source(server), clickhouse)
     lab.execute("CREATE TABLE conta (conta_id int PRIMARY KEY, saldo int)")
@@ -49,7 +49,7 @@ def own(server: Postgres, clickhouse: ClickHouse) -> Lab:
 
 
 def write(lab: Lab, times: int = 1) -> None:
-    """Write a sale, and change an account."""
+    """Insert a sale, and change an account."""
     with lab.connect() as connection:
         for number in range(times):
             connection.execute("INSERT INTO venda (valor_total) VALUES (%s)", (number,))
@@ -57,7 +57,7 @@ def write(lab: Lab, times: int = 1) -> None:
 
 
 def copy(folder: Path, to: Path) -> None:
-    """Copy a data folder as it is, its owner with it."""
+    """Copy a data folder, keeping its owner."""
     shutil.copytree(folder, to)
     own_by(folder, to)
 
@@ -69,7 +69,7 @@ def own_by(folder: Path, copied: Path) -> None:
 
 
 def back_up(server: Postgres, to: Path) -> None:
-    """Copy the data folder of a server that runs, so that it can be started as it was."""
+    """Copy the data folder of a running server, so that its state of now can be started later."""
     subprocess.run(
         [
             *(BINARIES / "pg_basebackup", "--checkpoint=fast", "--no-sync"),
@@ -89,7 +89,7 @@ def flushed(lab: Lab) -> int:
 
 
 def refused(lab: Lab, why: str) -> None:
-    """Hold that neither a run, nor a rebuild, nor a reconciliation changes anything."""
+    """Check that a run, a rebuild and a reconciliation are refused and change nothing."""
     before = lab.query("SELECT count(), max(version) FROM vendas_raw.cargas")
     for conf in (None, {"reconstruir": ["conta"]}):
         with pytest.raises(SourceError, match=BACK) as raised:
@@ -102,7 +102,7 @@ def refused(lab: Lab, why: str) -> None:
 
 
 def accepted(lab: Lab) -> None:
-    """Hold that all is well once somebody has accepted the source, and stays so."""
+    """Check that both sides are equal once the source has been accepted, and stay equal."""
     lab.run(accept=True)
     lab.assert_equal()
     write(lab, 3)
@@ -111,7 +111,7 @@ def accepted(lab: Lab) -> None:
 
 
 def restore(server: Postgres, older: Path) -> None:
-    """Start a server with an older state of its files."""
+    """Start a server with an older copy of its files."""
     server.stop()
     shutil.rmtree(server.data)
     copy(older, server.data)
@@ -138,7 +138,7 @@ def test_a_copy_of_the_files_of_before_is_refused_until_somebody_accepts_it(
 def test_a_backup_that_has_been_written_on_since_is_refused(
     server: Postgres, own: Lab, tmp_path: Path
 ) -> None:
-    """It is further on in its log by now: where its recovery ended is what tells."""
+    """The server is further in its log by now. Only the position at which its recovery ended shows that it went back."""
     back_up(server, tmp_path / "older")
     write(own, 20)
     own.run()
@@ -167,7 +167,7 @@ def test_fewer_transactions_in_a_longer_log_are_noticed(server: Postgres, own: L
 
 
 def test_a_database_that_was_restored_beside_the_old_one_is_another(server: Postgres, own: Lab) -> None:
-    """A copy of a database in its own cluster keeps the oids of tables, and a name may be given again."""
+    """A copy of a database in the same cluster keeps the tables' oids, and may get the old database's name."""
     name = own.dsn.rsplit("/", 1)[1]
     admin = replace(own, dsn=server.dsn())
     admin.execute(f"CREATE DATABASE older TEMPLATE {name}")
@@ -181,7 +181,7 @@ def test_a_database_that_was_restored_beside_the_old_one_is_another(server: Post
 
 
 def test_a_server_that_crashes_does_not_go_back(server: Postgres, own: Lab) -> None:
-    """Ids of transactions that were rolled back are given again after a crash: nothing is lost with them."""
+    """After a crash, ids of transactions that were rolled back are given again. Nothing is lost with them."""
     write(own, 5)
     with own.connect() as connection:
         for _ in range(50):
@@ -213,7 +213,7 @@ def next_xid(lab: Lab) -> int:
 
 def test_a_standby_that_lacks_what_was_read_is_refused(server: Postgres, own: Lab, tmp_path: Path) -> None:
     back_up(server, tmp_path / "standby")
-    # It follows nobody.
+    # A standby without a primary.
     (tmp_path / "standby" / "standby.signal").touch()
     own_by(server.data, tmp_path / "standby")
     write(own, 20)
@@ -225,7 +225,7 @@ def test_a_standby_that_lacks_what_was_read_is_refused(server: Postgres, own: La
         write(other, 2)
         refused(other, " of timeline 2 now")
         other.run(accept=True)
-        # Somebody lets the old primary in again.
+        # Somebody starts the old primary again.
         write(own, 2)
         with pytest.raises(SourceError, match=f"{BACK}.*, and it is on timeline 1 now"):
             own.run()

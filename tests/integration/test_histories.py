@@ -1,9 +1,8 @@
 """Random histories with deletes: after each run of the schedule, and at the end, both sides are equal.
 
-What happens, happens to a table of every way and of every way of finding what is deleted: rows are written, deleted, given
-other keys, truncated, at once, late, prepared, undone to a savepoint; runs are repeated, replayed by range, broken off, or
-have other runs in them; and now and then the clocks of the application are put forward or back, as in a night in March or
-October.
+Every step happens to tables of every way, with every way of finding deleted rows. Rows are written, deleted, given other
+keys and truncated: at once, late, in prepared transactions, or undone to a savepoint. Runs are repeated, replayed by range,
+broken off, or overlap. Sometimes the application's clocks are put forward or back, as at the change to or from summer time.
 """
 
 from __future__ import annotations
@@ -39,31 +38,31 @@ from tests.integration.test_crashes import STEPS as MOVING
 from tests.lab import Lab
 
 KEYS = 6
-"""How many keys there are in each table: few, so that each comes and goes often."""
+"""The number of keys in each table. It is small, so that each key is deleted and inserted often."""
 
 BLOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.UniqueViolation)
-"""What an application meets that writes what another one is writing: it does not, then."""
+"""The errors of an application that writes a row which another transaction is writing. It gives up then."""
 
 STEPS = ("planned", *MOVING)
 
 
 class Clock(ZoneInfo):
-    """A zone whose clocks are those of UTC until `turn`, and are put forward by `shift` then."""
+    """A time zone that is equal to UTC until `turn`, and whose clocks are then put forward by `shift`."""
 
     turn: datetime | None = None
     shift: timedelta = timedelta()
 
     def set(self, turn: datetime, shift: timedelta) -> None:
-        """Say when clocks are put forward, and by how much; back where that is negative."""
+        """Set when clocks are put forward and by how much; a negative value puts them back."""
         self.turn, self.shift = turn.replace(tzinfo=None), shift
 
     def offset_at(self, instant: datetime) -> timedelta:
-        """Return by how much clocks are ahead of UTC."""
+        """Return how far clocks are ahead of UTC at an instant."""
         turned = self.turn is not None and instant.replace(tzinfo=None) >= self.turn
         return self.shift if turned else timedelta()
 
     def utcoffset(self, dt: datetime | None, /) -> timedelta:
-        """Return the same for what a clock shows, twice or not at all where it is put back or forward."""
+        """Return how far clocks are ahead of UTC at a local time. Some local times come twice, others never."""
         assert dt is not None
         if self.turn is None:
             return timedelta()
@@ -73,7 +72,7 @@ class Clock(ZoneInfo):
         return self.shift if turned else timedelta()
 
     def fromutc(self, dt: datetime, /) -> datetime:
-        """Return what a clock shows."""
+        """Return the local time of an instant."""
         wall = dt.replace(tzinfo=None) + self.offset_at(dt)
         again = self.turn is not None and dt.replace(tzinfo=None) >= self.turn > wall
         return wall.replace(tzinfo=self, fold=int(again))
@@ -81,7 +80,7 @@ class Clock(ZoneInfo):
 
 @dataclass(frozen=True)
 class Kind:
-    """A table that is read in this way, and by what deleted rows of it are found."""
+    """A table: the way in which it is read, and how its deleted rows are found."""
 
     way: str
     deletes: str
@@ -92,7 +91,7 @@ class Kind:
 
     @property
     def key(self) -> str:
-        # Of windows, that of one column, by which they can be split.
+        # For windows, a key of one column, by which they can be split.
         return "n" if self.way == "window" else "n, c"
 
     @property
@@ -105,7 +104,7 @@ class Kind:
         )
 
     def create(self) -> str:
-        # A column with a zone knows nothing of clocks that are put back.
+        # Clocks that are put back have no effect on a column with a zone.
         time = "timestamptz" if self.name == "window_nightly" else "timestamp"
         text = (
             f"CREATE TABLE {self.name} (n int, c text, v int,"
@@ -133,13 +132,15 @@ CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
 """
 CREATE += "".join(kind.create() for kind in KINDS)
 CREATE += f"ANALYZE {', '.join(kind.name for kind in KINDS)};"
-"""Of small tables, all are read in one snapshot."""
+"""Small tables are all read in one snapshot."""
 
 
 @dataclass(frozen=True)
 class Write:
-    """What is done to rows `n` and `m`, by the transaction in this place, 0 for one of its own; with `undone`, in a
-    savepoint that is rolled back."""
+    """A write to rows `n` and `m`, in the open transaction number `place`, or in its own transaction for 0.
+
+    With `undone`, it is done in a savepoint that is rolled back.
+    """
 
     what: str
     n: int
@@ -148,7 +149,7 @@ class Write:
     undone: bool
 
     def statement(self, kind: Kind, value: int) -> str:
-        """Return it for one table."""
+        """Return the statement for one table."""
         t, n, m = kind.name, self.n, self.m
         put = (
             f"INSERT INTO {t} (n, c, v) VALUES ({n}, 'k{n}', {value})"
@@ -197,7 +198,7 @@ class EndPrepared:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the schedule; at one of its steps, at the given table, something else happens."""
+    """A run of the schedule. At one of its steps, at the given table, something else happens."""
 
     at: tuple[str, int] | None = None
     meanwhile: tuple[Write | End, ...] = ()
@@ -207,7 +208,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Again:
-    """A run of the schedule that was is repeated, or a range of what was read is replayed; `a` and `b` are from 0 to 99."""
+    """Repeats an earlier run of the schedule, or replays a range that was read. `a` and `b` are from 0 to 99."""
 
     a: int
     b: int
@@ -221,7 +222,7 @@ class Reconcile:
 
 @dataclass(frozen=True)
 class Turn:
-    """Clocks are put forward by so many seconds, or back."""
+    """Clocks are put forward by this many seconds, or back for a negative number."""
 
     seconds: int
 
@@ -264,11 +265,11 @@ HISTORIES = st.tuples(
 
 
 class Died(ConnectionError):
-    """A worker goes away."""
+    """Raised to simulate a worker that is killed."""
 
 
 class World:
-    """The tables of one history, the transactions that are open, and the runs that were."""
+    """The tables of one history, the open transactions, and the earlier runs."""
 
     def __init__(self, lab: Lab, logs: str, stack: ExitStack, kinds: Sequence[Kind] = KINDS) -> None:
         self.lab, self.stack, self.kinds = lab, stack, kinds
@@ -297,18 +298,18 @@ class World:
     # The application.
 
     def begin(self, place: int) -> psycopg.Connection[Any]:
-        """Return a session that is in a transaction, with the clock of when that began."""
+        """Return a session in a new transaction, with the zone's offset at its beginning."""
         connection = self.places[place]
         if connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
             offset = self.clock.offset_at(self.lab.now())
-            # POSIX counts westward.
+            # POSIX offsets count westward.
             connection.execute(f"SET TimeZone TO '<x>{_posix(-offset)}'".encode())
         return connection
 
     def write(self, write: Write) -> None:
         self.value += 1
         if "truncate" in write.what and any(self.is_open(place) for place in (1, 2)):
-            # Who has read or written nothing yet is in nobody's way; a run waits for who holds a table.
+            # A run would wait for a transaction that holds a table; one without any statement yet holds none.
             self.do(End(write.place or 1, "commit"))
         connection = self.begin(write.place)
         try:
@@ -344,7 +345,7 @@ class World:
     # The mirror.
 
     def run(self, run: Run) -> None:
-        """See a run of the schedule through; if nothing came in between, both sides are equal after it."""
+        """Do a run of the schedule. If nothing else happened during it, both sides must be equal afterwards."""
         inicio, fim = self.lab.reached, self.lab.now()
         inicio = inicio or self.moments[0]
         self.lab.reached = fim
@@ -358,7 +359,7 @@ class World:
             for one in run.meanwhile:
                 self.do(one)
             if run.another:
-                # A second copy of a table would wait for this one.
+                # A second copy of the table would wait for this one.
                 end = self.lab.now()
                 self.lab.move(self.lab.plan((fim, end), {"tabelas": NOT_COPIED}))
             if run.dies:
@@ -372,7 +373,7 @@ class World:
         except Died:
             return
         except RefusedError as error:
-            # A table that was truncated and filled since the run was planned may be the next one's business.
+            # A table that was truncated and filled since the planning may be left to the next run.
             if not happened:
                 raise AssertionError("nothing came in between") from error
         if not happened:
@@ -389,7 +390,7 @@ class World:
         self.lab.move(self.lab.plan(interval))
 
     def reconcile(self, kind: Kind) -> Report:
-        """Reconcile one table without waiting for a run; whatever it finds is no row that the mirror has lost."""
+        """Reconcile one table without waiting for a run. It must not find a row that the mirror has lost."""
         attempt = Attempt(uuid4(), "reconcile", 1)
         limits = Limits(share=1, patience=timedelta())
         report = reconcile(self.lab.engine(), kind.name, Asked(confirmed=True), attempt, limits)
@@ -419,7 +420,7 @@ class World:
         self.moments.append(self.lab.now())
 
     def check(self, kinds: list[Kind], *, deleted: bool = True) -> None:
-        """Compare all rows of these tables; without `deleted`, the warehouse may have keys that the source has not."""
+        """Compare all rows of these tables. Without `deleted`, the warehouse may have keys that are not in the source."""
         if not kinds:
             return
         ours, found = both_sides(self.lab, [kind.name for kind in kinds], "n, c, v")
@@ -433,7 +434,7 @@ class World:
         assert not more, f"only in the warehouse: {sorted(more)}"
 
     def finish(self) -> None:
-        """Commit what is open; then one run and one reconciliation make all of it equal."""
+        """Commit all open transactions. Then one run and one reconciliation must make both sides equal."""
         for place in (1, 2):
             self.end(End(place, "commit"))
         while self.prepared:
@@ -471,7 +472,7 @@ def ends_equal(lab: Lab, logs: str, history: tuple[list[Step], tuple[int, int] |
 
 @pytest.fixture(scope="module")
 def source(postgres: Postgres, clickhouse: ClickHouse) -> tuple[Lab, str]:
-    """A lab whose tables each history makes anew, and what makes their logs of deleted keys."""
+    """A lab in which each history creates its tables, and the statements that create their delete logs."""
     lab = Lab(new_source(postgres), clickhouse)
     lab.execute(CREATE)
     return lab, lab.delete_log(*(f"public.{kind.name}" for kind in KINDS if kind.deletes == "log"))
@@ -495,7 +496,7 @@ def test_many_histories_end_equal(source: tuple[Lab, str]) -> None:
 
 
 def test_a_key_that_goes_comes_and_goes_again_whichever_run_ends_first(source: tuple[Lab, str]) -> None:
-    """Three runs hold a snapshot each, of one more state, and publish in every order; then their ranges are replayed."""
+    """Three runs each hold a snapshot of another state, and publish in every order. Then their ranges are replayed."""
     lab, logs = source
     by_log = [kind for kind in KINDS if kind.deletes == "log"]
     kinds = [kind for kind in KINDS if kind.deletes in ("log", "keys")]
@@ -515,7 +516,7 @@ def test_a_key_that_goes_comes_and_goes_again_whichever_run_ends_first(source: t
                 runs.append(Held(lab, intervals[-1], [kind.name for kind in kinds], pool))
             for number in order:
                 runs[number].let_go()
-            # What an older snapshot publishes last loses against the tombstones of a log.
+            # Rows of an older snapshot that are published last lose against the log's tombstones.
             world.check(by_log)
         world.run(Run())
         random.Random(13).shuffle(intervals)
@@ -525,7 +526,7 @@ def test_a_key_that_goes_comes_and_goes_again_whichever_run_ends_first(source: t
 
 
 class Held:
-    """A run of the schedule that has its snapshot, and waits until it is let go."""
+    """A run of the schedule that has taken its snapshot and waits until it is released."""
 
     def __init__(
         self,
@@ -552,7 +553,7 @@ class Held:
 
 @pytest.mark.parametrize("turn", ["2025-11-02T06:00:00Z", "2025-03-09T07:00:00Z"], ids=["back", "forward"])
 def test_deletes_in_the_nights_when_clocks_change(lab: Lab, turn: str) -> None:
-    """Rows are written, deleted and written again in an hour that clocks show twice, and around one that they leave out."""
+    """Rows are written, deleted and written again in an hour that clocks show twice, and around an hour that they skip."""
     lab.zone, at, half = ZoneInfo("America/New_York"), datetime.fromisoformat(turn), timedelta(minutes=30)
     tables = ("noite_log", "noite_keys")
     for table in tables:
@@ -564,7 +565,8 @@ def test_deletes_in_the_nights_when_clocks_change(lab: Lab, turn: str) -> None:
         for n, (inicio, fim) in enumerate(intervals):
             wall = (inicio + half / 2).astimezone(lab.zone).replace(tzinfo=None)
             for table in tables:
-                # The row of an hour ago shows the same time when clocks are put back; it goes, and comes back in an hour.
+                # After clocks are put back, a row of an hour ago has the same local time. It is deleted, and inserted an
+                # hour later.
                 for key in (n, n + 100, n + 200, n - 4):
                     put = f"INSERT INTO {table} VALUES (%s, %s, %s) ON CONFLICT (n) DO UPDATE SET v = 1, em = excluded.em"
                     now.execute(put.encode(), (key, n, wall))

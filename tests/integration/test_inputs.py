@@ -1,7 +1,7 @@
-"""Inputs of the kinds that once were lost, doubled, altered or answered with a driver's error.
+"""Inputs that are easily lost, doubled, altered or answered with a driver's error.
 
-All of them stand in one database and travel in one run: what can't be carried is refused, by table, column, value and
-key, and everything else arrives.
+All of them are in one database and are moved in one run. A value that can't be held is refused, with table, column, value
+and key in the message, and everything else arrives.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from local.servers.postgres import Postgres
 from tests.conftest import empty_warehouse, new_source
 from tests.lab import Lab
 
-# What is declared, the statements that make the table, and what the refusal says.
+# The declaration, the statements that create the table, and the message of the refusal.
 REFUSED: dict[str, tuple[Table, str, str]] = {
     "decimais": (
         Table("decimais", columns={"valor": "Decimal(10, 2)"}),
@@ -211,7 +211,7 @@ CARRIED: dict[str, tuple[list[Table], str]] = {
 
 @pytest.fixture(scope="module")
 def reasons(postgres: Postgres, clickhouse: ClickHouse) -> tuple[Lab, Mapping[str, str]]:
-    """A lab in which all of it has been moved in one run, and why which tables were set aside."""
+    """A lab in which all tables have been moved in one run, and the reasons for which tables were set aside."""
     empty_warehouse(clickhouse)
     lab = Lab(new_source(postgres), clickhouse)
     lab.mirror_only(

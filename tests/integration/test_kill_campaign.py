@@ -1,9 +1,9 @@
-"""Reconciliation, and runs that look for deleted rows, are killed at each step; a reader watches, the next ones converge.
+"""Reconciliations, and runs that look for deleted rows, are killed at each step, while a reader watches the views.
 
-Three tables: one by windows whose keys each run compares, in several partitions; one that is scanned and has a log of
-deleted keys; one whose deleted rows only reconciliation finds. Between kills the source inserts, updates, deletes, changes
-keys and truncates, and the warehouse is damaged by hand. After it a run and a reconciliation of each table have to report
-exactly what a comparison of both sides finds that shares no code with them, and repair it.
+There are three tables: one with windows and several partitions, whose keys each run compares; one that is scanned and has
+a delete log; and one whose deleted rows only reconciliation finds. Between kills, the source inserts, updates, deletes,
+changes keys and truncates, and the warehouse is damaged by hand. Afterwards, a run and a reconciliation of each table must
+report and repair exactly the differences that a comparison finds which shares no code with them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OWN = ("waiting", "compared", "looked", "judged", "proved", "reported")
 
 @dataclass(frozen=True)
 class Kind:
-    """A table of these tests: `key_of` returns the key of its nth row, `finds` by what its deleted rows are found."""
+    """A table of these tests. `key_of` returns the key of its nth row. `finds` is how its deleted rows are found."""
 
     name: str
     columns: Mapping[str, str]
@@ -78,13 +78,13 @@ class Kind:
         return " AND ".join(f"{name} = %s" for name in self.key)
 
     def among(self, keys: list[Key]) -> str:
-        """Return ClickHouse's condition of rows that have one of these keys."""
+        """Return the ClickHouse condition for rows with one of these keys."""
         wanted = ["(" + ", ".join(map(literal, key)) + ")" for key in keys]
         return f"({', '.join(self.key)}) IN ({', '.join(wanted)})"
 
 
 def literal(value: object) -> str:
-    """Return a part of a key in ClickHouse's SQL."""
+    """Return a part of a key as a ClickHouse literal."""
     return ch_text(value) if isinstance(value, str) else str(value)
 
 
@@ -120,7 +120,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Difference:
-    """Keys of a table by what is wrong with them in the warehouse."""
+    """The wrong keys of a table in the warehouse, by kind of error."""
 
     missing: set[Key]
     extra: set[Key]
@@ -133,7 +133,7 @@ class Difference:
 
 @dataclass
 class Campaign:
-    """The tables, who changes both sides of them, and what has happened so far."""
+    """The tables, the changes of both sides, and what has happened so far."""
 
     lab: Lab
     kinds: list[Kind]
@@ -147,7 +147,7 @@ class Campaign:
     def __post_init__(self) -> None:
         self._numbers = count(ROWS)
 
-    # What both sides have, by their own means.
+    # The rows of both sides, read without the mirror's code.
 
     def source(self, kind: Kind) -> dict[Key, Row]:
         with self.lab.connect() as connection:
@@ -169,16 +169,16 @@ class Campaign:
         )
 
     def fresh(self, kind: Kind, many: int) -> list[Key]:
-        """Return keys that no row has ever had."""
+        """Return keys that have never been used."""
         return [kind.key_of(next(self._numbers)) for _ in range(many)]
 
     def some(self, keys: list[Key], many: int) -> list[Key]:
         return self.rng.sample(sorted(keys), min(many, len(keys)))
 
-    # What the source does.
+    # Changes in the source.
 
     def change(self, kind: Kind, *, truncates: bool = False) -> None:
-        """Insert, update, delete and change keys; the reader is told first what may go."""
+        """Insert, update, delete and change keys. The watcher gets the keys that may disappear before that."""
         table, there = pg(kind.name), list(self.source(kind))
         chosen = self.some(there, 16)
         new = self.fresh(kind, 6)
@@ -215,13 +215,13 @@ class Campaign:
         with self.lab.connect(autocommit=False) as connection:
             self._insert(connection, kind, [kind.key_of(n) for n in range(ROWS)])
 
-    # What somebody does to the warehouse by hand.
+    # Damage to the warehouse by hand.
 
     def command(self, statement: str) -> None:
         self.client.command(statement, settings={"mutations_sync": 2})
 
     def damage(self, kind: Kind, many: int = 3) -> None:
-        """Alter, remove, add and move rows, all under the versions that they had."""
+        """Alter, remove, add and move rows, all with their old versions."""
         there = sorted(self.warehouse(kind).keys() & self.source(kind).keys())
         assert len(there) > 3 * many
         chosen, new = self.some(there, 3 * many), self.fresh(kind, 2 * many)
@@ -238,7 +238,7 @@ class Campaign:
         put(f"{key}, 'damaged', {rest}, 0", altered)
         put(f"{key}, texto, {rest}, 1", [*removed, *moved])
         for old, other in zip(moved or altered, new[: len(moved)], strict=False):
-            # Of a row that is there still: its own was just hidden.
+            # A copy of a row that still exists: the row of this key was just hidden.
             model = next(one for one in there if one not in chosen)
             put(f"{', '.join(map(literal, other))}, {ch_text(str(old))}, {rest}, 0", [model])
         for other in new[len(moved) :]:
@@ -246,7 +246,7 @@ class Campaign:
         self.did["rows altered, removed, added and moved by hand"] += 1
 
     def empty(self, kind: Kind) -> None:
-        """Drop a partition by hand; a run notices that."""
+        """Drop a partition by hand. A run detects that."""
         self.watcher.touch(kind.name, self.warehouse(kind))
         ids = self.lab.query(f"SELECT DISTINCT _partition_id FROM {kind.storage} ORDER BY 1")
         if ids:
@@ -255,7 +255,7 @@ class Campaign:
             self.did["partitions emptied by hand"] += 1
 
     def mutate(self, kind: Kind) -> None:
-        """Delete rows by hand with a mutation; a run notices that as well."""
+        """Delete rows by hand with a mutation. A run detects that as well."""
         keys = self.some(list(self.warehouse(kind)), 4)
         if not keys:
             return
@@ -263,12 +263,12 @@ class Campaign:
         self.command(f"ALTER TABLE {kind.storage} DELETE WHERE {kind.among(keys)}")
         self.did["rows deleted by hand"] += 1
 
-    # Kills, and what comes after.
+    # Kills, and the runs after them.
 
     def kill(
         self, what: str, kind: Kind, step: str, *, nth: int = 1, work: str | None = None, must: bool = True
     ) -> bool:
-        """Start a process that dies as `kind` gets to `step`; return whether it did."""
+        """Start a process that kills itself when `kind` gets to `step`. Return whether it got there."""
         label = f"killed__{sum(self.kills.values())}__{uuid4().hex[:8]}"
         tables = (kind.name,) if what == "reconciliation" else ()
         code = self.movers.start(
@@ -277,7 +277,7 @@ class Campaign:
         return self._was_killed(code, what, kind, f"{step} {nth}" if nth > 1 else step, label, must)
 
     def kill_at_random(self, what: str, kind: Kind, within: float) -> bool:
-        """Kill a process at any moment; return whether it had not ended before."""
+        """Kill a process at a random moment. Return False if it had ended before."""
         label = f"killed__{uuid4().hex}"
         running = self.movers.start(
             self.lab, tables=(kind.name,) if what == "reconciliation" else (), label=label
@@ -294,7 +294,7 @@ class Campaign:
             return False
         self.kills[what, kind.finds, step] += 1
         if step != "any moment":
-            # What died before its end says nothing; what had said that all is repaired was right.
+            # A process that is killed before its end has no report. If it is killed after its report, the report is true.
             reports = self.lab.query(
                 "SELECT word FROM vendas_dw.reconciliacoes WHERE run_id = {label:String}", label=label
             )
@@ -306,7 +306,7 @@ class Campaign:
         return True
 
     def converge(self) -> None:
-        """See a run and a reconciliation of each table through: the reports are exact, and both sides are equal."""
+        """Do a run and a reconciliation of each table. The reports must be exact, and both sides equal afterwards."""
         self.lab.run()
         for kind in self.kinds:
             self.reconcile(kind)
@@ -331,7 +331,7 @@ class Campaign:
         self.did["rows found wrong and repaired"] += expected.total
 
     def look(self, kind: Kind, expected: Difference, **asked: bool) -> Report:
-        """Reconcile a table, and hold the report against what is expected."""
+        """Reconcile a table, and compare the report with the expected differences."""
         report = reconcile(
             self.lab.engine(),
             kind.name,
@@ -360,7 +360,7 @@ class Campaign:
 
 @contextmanager
 def campaign(lab: Lab, *finds: str) -> Iterator[Campaign]:
-    """Tables of these kinds that both sides have, a reader, and a process that starts those to be killed."""
+    """A campaign with tables of these kinds, equal on both sides, a reader, and a starter of processes to kill."""
     kinds = [KINDS[one] for one in finds or KINDS]
     lab.execute("CREATE SEQUENCE relogio")
     for kind in kinds:
@@ -414,7 +414,10 @@ def test_a_run_that_looks_for_deleted_rows_killed_at_each_step_converges(lab: La
 
 
 def moments(kinds: list[Kind]) -> list[tuple[str, Kind, str, int, str | None]]:
-    """Return what is killed in which work of which table at which step, the nth time; no step for any moment."""
+    """Return the moments of kills: what is killed, the table, the step, its nth time, and the kind of read.
+
+    An empty step is a random moment.
+    """
     found: list[tuple[str, Kind, str, int, str | None]] = []
     for kind in kinds:
         found += [("reconciliation", kind, step, 1, "repair") for step in STEPS]
@@ -433,7 +436,7 @@ def moments(kinds: list[Kind]) -> list[tuple[str, Kind, str, int, str | None]]:
 def test_a_hundred_kills_lose_and_double_nothing(lab: Lab) -> None:
     with campaign(lab) as one:
         rng, left, unsettled = one.rng, list[tuple[str, Kind, str, int, str | None]](), 0
-        # What was emptied or truncated may leave nothing to do at a step, until both sides are equal again.
+        # After a table was emptied or truncated, a step may not be reached until both sides are equal again.
         unsure = set[str]()
         while sum(one.kills.values()) < KILLS:
             if not left:

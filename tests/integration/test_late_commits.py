@@ -1,7 +1,7 @@
 """Guarantee 2: rows of transactions that commit after their window was read. Guarantee 3: commit order wins.
 
-Each test writes in transactions that are still open while windows are read, and each is run once more with
-re-reads switched off, where it has to lose rows: else it would show nothing.
+Each test writes in transactions that are still open while windows are read. Each test also runs with re-reads switched off.
+Then rows must be lost; otherwise the test would prove nothing.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def with_savepoints_and_rollbacks(lab: Lab) -> None:
 
 
 def two_transactions_of_one_message(lab: Lab) -> None:
-    """The second carries the start of the message, and is open while the window of its first is read."""
+    """The second transaction has the message's start time, and is open while the window of the first is read."""
 
     def write() -> None:
         with psycopg.connect(lab.dsn, autocommit=True) as writer:
@@ -104,7 +104,7 @@ def wait_for_sessions(lab: Lab, count: int) -> None:
 
 
 def the_last_writer_began_first(lab: Lab) -> None:
-    """Its `updated_at` goes backwards, on the newer state of the row."""
+    """The row's newer state has an earlier `updated_at`."""
     lab.run()
     with lab.connect(autocommit=False) as early:
         early.execute("SELECT 1")
@@ -128,7 +128,7 @@ SCENARIOS = [
 
 @pytest.fixture
 def lab(lab: Lab) -> Lab:
-    """A lab in which every table has been read: no gap before the first row can bring late rows by chance."""
+    """A lab in which every table has been read, so that no gap before the first row brings late rows by chance."""
     with lab.connect() as connection:
         lab.sell(connection)
     lab.run()
@@ -166,7 +166,7 @@ def test_a_reread_moves_only_what_became_visible(lab: Lab) -> None:
         with lab.connect() as connection:
             for _ in range(50):
                 lab.sell(connection)
-        lab.sell(writer)  # only now it gets a transaction id, above those of the 50
+        lab.sell(writer)  # it gets its transaction id only now, above those of the 50
         lab.run()
         writer.commit()
     lab.run()
@@ -205,7 +205,7 @@ def test_many_writers_at_once_lose_nothing(busy_lab: Lab) -> None:
         lab.run()
     stop.set()
     writing.join()
-    for _ in range(3):  # the interval of the last write, and the re-reads that it and its re-read owe
+    for _ in range(3):  # the last write's interval, its re-read, and the re-read of that re-read
         lab.run()
     assert written[0].late_commits + written[0].read_first_commits + written[0].prepared_commits > 0
     lab.assert_equal()

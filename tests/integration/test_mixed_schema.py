@@ -1,4 +1,4 @@
-"""The guarantees on a schema of every type, key, way and awkward name: `mixed.SHAPES`, all tables in each run."""
+"""The guarantees on a schema with every type, key and way and with awkward names: `mixed.SHAPES`, all tables in each run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Connection = psycopg.Connection[Any]
 
 @pytest.fixture(scope="module")
 def mixed_lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
-    """A lab of the mixed schema, which has been read once. Each test ends with both sides equal."""
+    """A lab with the mixed schema, which has been read once. Each test ends with both sides equal."""
     empty_warehouse(clickhouse)
     lab = Lab(new_source(postgres), clickhouse)
     lab.mirror_only(*(shape.declared for shape in mixed.SHAPES))
@@ -48,7 +48,7 @@ def mixed_lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
         connection.execute(mixed.TYPES_OF_THEIR_OWN.encode())
         for shape in mixed.SHAPES:
             execute(connection, *shape.create(), shape.insert(1, ROWS))
-        # What is known to be small travels in one snapshot.
+        # After ANALYZE, the tables are known to be small, so they share one snapshot.
         connection.execute("ANALYZE")
     assert set(run(lab).values()) == {ROWS}
     lab.assert_equal()
@@ -61,13 +61,13 @@ def execute(connection: Connection, *statements: str) -> None:
 
 
 def write(connection: Connection, new: int, changed: Iterable[int] = (), turn: int = 1) -> None:
-    """Insert row number `new` into each table, and give the `changed` rows other values."""
+    """Insert row number `new` into each table, and change the values of the `changed` rows."""
     for shape in mixed.SHAPES:
         execute(connection, shape.insert(new, new, turn), *shape.update(list(changed), turn))
 
 
 def run(lab: Lab) -> dict[str, int]:
-    """See a run through that ends after all that was written, as change columns of whole seconds round it."""
+    """Do a run that ends after all written times, also after those that change columns of whole seconds round up."""
     time.sleep(1 - lab.now().microsecond / 1_000_000)
     return lab.run()
 
@@ -84,13 +84,13 @@ def lacking(lab: Lab) -> set[str]:
 
 
 def by_way(lab: Lab) -> dict[str, list[str]]:
-    """Return the tables' names in the warehouse by way."""
+    """Return the tables' names in the warehouse, by way."""
     specs = [lab.spec(name) for name in lab.tables]
     return {way: [spec.name for spec in specs if spec.way == way] for way in WAYS}
 
 
 def test_the_schema_is_mixed(mixed_lab: Lab) -> None:
-    """It has every type that the registry knows, and every way."""
+    """The schema has every type of the registry, and every way."""
     known = {
         "int2": "smallint",
         "int4": "integer",
@@ -106,7 +106,7 @@ def test_the_schema_is_mixed(mixed_lab: Lab) -> None:
 
 
 Scenario = Callable[[Lab, int], Iterator[None]]
-"""Writes and commits; the mirror runs wherever it yields. The number is that of the row that is its own."""
+"""Writes and commits. The mirror runs at each `yield`. The number is that of the row that it may write."""
 
 
 def written_early(lab: Lab, own: int) -> Iterator[None]:
@@ -194,7 +194,7 @@ def wait_for_lock(connection: Connection, lock: int) -> None:
 
 
 def the_last_writer_began_first(lab: Lab, own: int) -> Iterator[None]:
-    """Its change columns go backwards, on the newer state of the rows."""
+    """The rows' newer states have earlier times in the change columns."""
     with lab.connect(autocommit=False) as early:
         early.execute("SELECT 1")
         with lab.connect() as connection:
@@ -242,19 +242,19 @@ def test_without_what_is_owed_rows_are_lost_and_a_range_brings_them(
         assert next(late, "committed") == "committed"
         run(lab)
     tables = by_way(lab)
-    # A change column that rounds up to the next run's window may be found by chance.
+    # A time that is rounded up into the next run's window may be found by chance.
     coarse = {name for name in tables["window"] if lab.spec(name).precision > timedelta(milliseconds=1)}
     assert lacking(lab) | coarse == {*tables["window"], *tables["scan"]}
     fim = lab.now()
     conf = {"inicio": inicio.isoformat(), "fim": fim.isoformat()}
     moved = lab.run(conf=conf)
-    # Of change columns with whole seconds also what lies in the same second.
+    # For change columns of whole seconds, also other rows of the same second.
     assert min(moved[name] for name in (*tables["window"], *tables["scan"])) == 2
     lab.assert_equal()
 
 
 def forget_what_is_owed(lab: Lab, broken: pytest.MonkeyPatch) -> None:
-    """Read nothing again that a window has missed, and scan from the first id that was not given yet."""
+    """Switch off the safety: no re-reads, and scans begin at the first transaction id that was not given yet."""
     state, scan = Ledger.state, mirror_run.scan
 
     def without_pending(ledger: Ledger, *before: Any) -> LedgerState:
@@ -290,7 +290,7 @@ def test_any_interval_again_and_in_any_order_gives_the_same_warehouse(mixed_lab:
     conf = {"inicio": intervals[0][0].isoformat(), "fim": intervals[1][1].isoformat()}
     for _ in range(2):
         moved = lab.run(conf=conf)
-        # The last interval has changed rows 1 and 11 again: what is left are the two that were inserted.
+        # The last interval has changed rows 1 and 11 again. What remains are the two inserted rows.
         assert min(moved[name] for name in by_way(lab)["window"]) == 2
     lab.assert_equal()
 
@@ -305,11 +305,11 @@ KILLED = {
     "confirmed": "scan",
     "recorded": "copy",
 }
-"""At which step the process is killed, when a table of which way gets there."""
+"""The step at which the process is killed, and the way of the table that gets there."""
 
 
 def test_killed_at_every_step_the_next_run_converges(mixed_lab: Lab) -> None:
-    """Each time other rows are written, so that nothing that a kill left undone is done by chance."""
+    """Each time, other rows are written, so that work which a kill left undone is not done by chance."""
     lab, tables = mixed_lab, by_way(mixed_lab)
     assert list(KILLED) == STEPS
     with Movers() as movers:
@@ -317,7 +317,7 @@ def test_killed_at_every_step_the_next_run_converges(mixed_lab: Lab) -> None:
             with lab.connect() as connection:
                 write(connection, 40 + number, [number], turn=3)
             assert movers.run(lab, step, tables[way][1]) == -signal.SIGKILL, step
-        # Of a copy, the last moment at which only some is published.
+        # The last moment of a copy at which only some partitions are published.
         with lab.connect() as connection:
             write(connection, 49, [9], turn=3)
         assert movers.run(lab, "published", tables["copy"][-1]) == -signal.SIGKILL
@@ -333,7 +333,7 @@ def test_reconciliation_finds_and_repairs_a_row_of_each_table(mixed_lab: Lab) ->
         with lab.connect() as connection:
             write(connection, new)
         run(lab)
-        # A time of whole seconds may be rounded into the next window.
+        # A time in whole seconds may be rounded up into the next window.
         run(lab)
     newest = dict(
         lab.query("SELECT tabela, max(version) FROM vendas_raw.cargas WHERE rows = 1 GROUP BY tabela")
@@ -341,7 +341,7 @@ def test_reconciliation_finds_and_repairs_a_row_of_each_table(mixed_lab: Lab) ->
     for name, shape in zip(names, mixed.SHAPES, strict=True):
         table = ch("vendas_raw", name)
         own = bookkeeping(lab.spec(name))
-        # A tombstone that nothing has asked for takes a row out of sight, and the ledger can't know.
+        # A tombstone by hand hides a row. The ledger can't know of it.
         client.command(
             f"INSERT INTO {table} SELECT * REPLACE (1 AS {ch(own.deleted)}) FROM {table} FINAL"
             f" WHERE {ch(own.version)} = {newest[name]} LIMIT 1"
@@ -353,7 +353,7 @@ def test_reconciliation_finds_and_repairs_a_row_of_each_table(mixed_lab: Lab) ->
     copied = {name for name in names if lab.spec(name).way == "copy"}
     run(lab)
     found = reconciled(lab, names)
-    # A copy has compared all rows, and put its own right.
+    # The copy has compared all rows and repaired its table.
     assert {
         name: str(one) for name, one in found.items() if one.word != "repaired" and name not in copied
     } == {}
@@ -390,7 +390,7 @@ def reconciled(lab: Lab, names: Iterable[str]) -> dict[str, Report]:
 
 
 def test_clickhouse_can_read_the_definitions_again(mixed_lab: Lab) -> None:
-    """As it has to when it starts: it keeps them as text, in which it quotes names only where it thinks that it has to."""
+    """ClickHouse reads them when it starts. It stores them as text, and quotes only the names that seem to need it."""
     for database in ("vendas_raw", "vendas_dw"):
         for name in mixed_lab.declaration.names:
             for statement in ("DETACH TABLE", "ATTACH TABLE"):
@@ -399,8 +399,8 @@ def test_clickhouse_can_read_the_definitions_again(mixed_lab: Lab) -> None:
 
 
 def test_a_published_schema_is_mirrored_as_it_is(lab: Lab) -> None:
-    """All of its sixteen tables, by its name alone, and nothing is created or altered in it."""
-    # The last test of this file: `lab` has emptied the warehouse that `mixed_lab` had filled.
+    """All of its sixteen tables are mirrored by the schema's name alone, and nothing is created or altered in it."""
+    # This is the last test of the file, because `lab` has emptied the warehouse that `mixed_lab` had filled.
     lab.mirror_only(Schema("locadora"))
     with lab.connect() as connection:
         execute(connection, mixed.RENTAL_SHOP, mixed.RENTAL_SHOP_ROWS)
@@ -423,7 +423,7 @@ def test_a_published_schema_is_mirrored_as_it_is(lab: Lab) -> None:
 
 
 def objects(lab: Lab) -> list[tuple[Any, ...]]:
-    """Return what there is in the source, with the transactions that made or altered it."""
+    """Return all objects of the source, with the transactions that created or altered them."""
     with lab.connect() as connection:
         return connection.execute(
             "SELECT relname::text, xmin::text FROM pg_class UNION ALL SELECT proname, xmin::text FROM pg_proc"

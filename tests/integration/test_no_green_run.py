@@ -1,4 +1,4 @@
-"""No run is green while the two sides differ: what happens behind the mirror's back is noticed, and mended or named."""
+"""No run succeeds while the two sides differ: changes from outside of the mirror are detected, and repaired or reported."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def in_warehouse(lab: Lab, statement: str) -> None:
         client.command(statement, settings={"mutations_sync": 2})
 
 
-# The warehouse, behind the ledger's back.
+# Changes of the warehouse that the ledger doesn't know of.
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_limits_of_the_server_do_not_end_the_mirrors_sessions(lab: Lab, setting:
 
     lab.execute("INSERT INTO venda (valor_total) VALUES (99)")
     database = conninfo_to_dict(lab.dsn)["dbname"]
-    # Asked before, because a session of the test's own has a millisecond only.
+    # Asked before, because the test's sessions get only a millisecond for a statement.
     until = lab.now()
     lab.execute(f"ALTER DATABASE {database} SET {setting}")
     try:
@@ -211,7 +211,7 @@ def test_limits_of_the_server_do_not_end_the_mirrors_sessions(lab: Lab, setting:
     lab.assert_equal()
 
 
-# One bad table stops no other.
+# A table with an error stops no other table.
 
 
 def test_a_table_that_is_gone_does_not_stop_the_one_that_was_asked_for(lab: Lab) -> None:
@@ -305,7 +305,7 @@ def test_a_declaration_that_changes_while_the_run_is_under_way(lab: Lab) -> None
     ):
         assert sentence in str(refused.value)
     assert "item_venda" not in str(refused.value)
-    # By what it says now.
+    # The run goes by the declaration of now.
     with pytest.raises(RefusedError) as refused:
         lab.run()
     assert str(refused.value).startswith("3 of the tables were set aside, all others were moved.")
@@ -386,7 +386,7 @@ CACHE = {
 
 
 def profiled(lab: Lab, settings: Mapping[str, object]) -> Callable[[], object]:
-    """Return what connects as a user whose profile has these settings."""
+    """Return a function that connects as a user whose profile has these settings."""
 
     def connect() -> object:
         session = f"profile-{next(_sessions)}"
@@ -394,7 +394,7 @@ def profiled(lab: Lab, settings: Mapping[str, object]) -> Callable[[], object]:
             values = (f"{name} = {names.ch_text(str(value))}" for name, value in settings.items())
             client.command(f"SET {', '.join(values)}")
         client = lab.clickhouse.client(session_id=session)
-        # A client reads them when it connects, outside of the session, which stands for the profile here.
+        # Here, settings of the session stand for the profile. A client reads its settings outside of the session.
         found = client.query("SELECT name, value, readonly FROM system.settings").result_rows
         client.server_settings = {row[0]: SettingDef(*row) for row in found}
         return client
@@ -409,7 +409,7 @@ def test_results_do_not_depend_on_the_users_profile(lab: Lab) -> None:
     assert HOSTILE.keys() >= PINNED.keys()
     in_warehouse(lab, "DROP DATABASE vendas_dw SYNC")
     in_warehouse(lab, "DROP DATABASE vendas_raw SYNC")
-    # A filter of the results would empty the very list of settings that the client reads, and a cache takes no limits.
+    # Left out: a result filter would empty the list of settings that the client reads, and a query cache refuses limits.
     apart = ("additional_result_filter", "use_query_cache")
     hostile = {name: value for name, value in HOSTILE.items() if name not in apart}
 

@@ -1,4 +1,4 @@
-"""Runs that overlap: each leaves to another what that one is reading, and nobody relies on a run that is no more."""
+"""Runs that overlap: a run leaves other runs' reads to them, but not the reads of a run that has ended."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Conf = Mapping[str, Any]
 
 
 class Runs:
-    """Runs of one mirror, by name; those in `live` have not ended."""
+    """Runs of one mirror, by name. The runs in `live` have not ended."""
 
     def __init__(self, lab: Lab, **options: Any) -> None:
         self.lab = lab
@@ -35,7 +35,7 @@ class Runs:
         self.reached = lab.now() - timedelta(seconds=1)
 
     def plan(self, run: str, conf: Conf | None = None) -> list[Batch]:
-        """Plan a run, of the schedule unless it has a conf; it lives from then on."""
+        """Plan a run: of the schedule, unless it has a conf. From then on it is live."""
         interval = (self.reached, self.lab.now())
         if conf is None:
             self.reached = interval[1]
@@ -49,7 +49,7 @@ class Runs:
         return run in self.live
 
     def move(self, run: str, planned: list[Batch]) -> None:
-        """See a run through."""
+        """Move all batches of a run, and check it."""
         self.lab.move(planned)
         self.live.remove(run)
 
@@ -86,7 +86,7 @@ def test_what_is_new_arrives_while_a_year_is_being_read(lab: Lab) -> None:
     assert {read.kind for read in reads(first)} == {"window", "sweep", "keys"}
     sell(lab)
     second = runs.plan("second")
-    # What was deleted since is not left to a run that may take hours.
+    # Looking for deleted rows is not left to a run that may take hours.
     assert {read.kind for read in reads(second)} == {"window", "keys"}
     assert min(window.inicio for window in windows(second)) == max(window.fim for window in windows(first))
     runs.move("second", second)
@@ -130,7 +130,7 @@ def test_a_late_commit_is_read_by_one_run_of_the_schedule(lab: Lab, by: str) -> 
     again = [read for read in reads(first) if isinstance(read, Read) and read.reread]
     assert {read.tabela for read in again} >= {"venda", "item_venda"}
     second = [read for read in reads(runs.plan("second")) if isinstance(read, Read) and read.reread]
-    # A range may take hours, and these rows are late already.
+    # A run of a range may take hours, and these rows are late already.
     assert second == ([] if by == "schedule" else again)
 
 
@@ -159,7 +159,7 @@ def test_what_a_run_that_has_ended_did_not_read_is_read_by_the_next(lab: Lab) ->
     runs.live.remove("first")
     runs.move("second", runs.plan("second"))
     lab.assert_equal()
-    # And if it goes on after all, since somebody has cleared its tasks.
+    # The run may still go on, because somebody has cleared its tasks.
     runs.live.add("first")
     runs.move("first", first)
     lab.assert_equal()
@@ -265,7 +265,7 @@ def test_any_interleaving_of_runs_that_die_ends_equal(lab: Lab) -> None:
             move_batch(lab.engine(), batch, some, 1)
             done.append(batch)
         elif choice == "k" and some:
-            # Dead, or through with all that it had planned.
+            # The run was killed, or has done all that it had planned.
             runs.live.discard(some)
             del left[some]
         else:

@@ -1,4 +1,4 @@
-"""A real connection pooler between the mirror and its source: one that keeps sessions works, any other is refused."""
+"""A real connection pooler between the mirror and its source: session pooling works, any other mode is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.local.store_fixtures import DEBIAN
 
 @pytest.fixture(scope="module")
 def lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
-    """A lab of this module, in which half of the sales are hidden from the role `limitada`."""
+    """A lab for this module. A policy hides half of the sales from the role `limitada`."""
     empty_warehouse(clickhouse)
     lab = Lab(new_source(postgres), clickhouse)
     lab.execute(BASE_DATA)
@@ -38,7 +38,7 @@ def lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
 
 @pytest.fixture(scope="module")
 def through(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Engine]]:
-    """The mirror through a pooler that drops startup options, by the name of one of its databases."""
+    """Returns the mirror through a pooler that drops startup options, given the name of one of the pooler's databases."""
     folder: Path = tmp_path_factory.mktemp("pgbouncer")
     modes = {"sessao": "session", "transacao": "transaction", "comando": "statement", "metade": "session"}
     dsns = dict.fromkeys(modes, lab.dsn) | {"metade": make_conninfo(lab.dsn, user="limitada", password="x")}
@@ -65,6 +65,6 @@ def test_a_policy_that_hides_rows_is_refused_and_nothing_is_half_read(
 
 
 def test_a_pooler_of_whole_sessions_does(lab: Lab, through: Callable[[str], Engine]) -> None:
-    """Startup options are dropped: everything is set once the session is open, and read back in the snapshot."""
+    """It drops startup options, so the mirror sets everything in the open session, and reads it back in the snapshot."""
     lab.run(engine=through("sessao"))
     lab.assert_equal()

@@ -1,4 +1,4 @@
-"""`{"reconstruir": […]}`: a table is built anew beside the old one, and both are exchanged."""
+"""`{"reconstruir": […]}`: a new table is built beside the old one, and both are exchanged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STEPS = ["staged", "recorded", "bridged", "exchanged", "shown"]
 
 @pytest.fixture
 def lab(lab: Lab) -> Lab:
-    """A lab with a table of each way; of the first two, rows were deleted since they were read."""
+    """A lab with a table of each way. In the first two, rows were deleted since they were read."""
     lab.execute("CREATE TABLE nota (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), texto text)")
     lab.execute("INSERT INTO nota (texto) SELECT n::text FROM generate_series(1, 20) AS n")
     lab.execute(
@@ -58,7 +58,7 @@ def temporary(lab: Lab) -> list[str]:
 
 @contextmanager
 def reader(lab: Lab, table: str, expected: tuple[Any, ...]) -> Iterator[list[int]]:
-    """Poll what people query while the block runs; fail for any error, and for an answer that is not the expected one."""
+    """Poll the views while the block runs. Fail for any error, and for any result other than the expected one."""
     stop, wrong, polls = threading.Event(), [], [0]
 
     def poll() -> None:
@@ -100,7 +100,7 @@ def test_a_table_of_each_way_is_built_anew_and_goes_on_from_there(lab: Lab) -> N
     assert rebuild(lab, "nota", "venda", "resumo") == {"venda": 28, "nota": 19, "resumo": 10}
     lab.assert_equal()
     assert temporary(lab) == []
-    # The scan would go on from what the old table had; what it was to bring is there.
+    # The scan would go on from a scan of the old table. The rebuild has already read its rows.
     assert lab.move(planned) == {"venda": 0, "resumo": 0}
     lab.assert_equal()
     assert lab.run() == {"venda": 0, "nota": 0, "resumo": 0}
@@ -110,7 +110,7 @@ def test_a_table_of_each_way_is_built_anew_and_goes_on_from_there(lab: Lab) -> N
     assert rebuild(lab, "venda") == {"venda": 29}
     lab.run()
     lab.assert_equal()
-    # Nothing has been taken for a loss, and everything that was read is covered.
+    # No loss was detected by mistake, and everything that was read is covered.
     assert lab.query("SELECT DISTINCT tabela FROM vendas_dw.cargas WHERE kind = 'forget' AND built > 0") == []
     assert lab.query(
         "SELECT tabela, count(), uniqExact(built) FROM vendas_dw.cargas WHERE kind = 'rebuild' GROUP BY 1 ORDER BY 1"
@@ -136,7 +136,7 @@ def test_what_was_planned_after_the_rebuilds_snapshot_is_not_taken_for_done(lab:
 
     rebuild(lab, table, engine=lab.engine(observe=at("staged", table, plan)))
     if table == "nota":
-        # A scan of the new table has to go on from another snapshot.
+        # A scan of the new table has to go on from a later snapshot.
         with pytest.raises(
             RefusedError, match="nota was built anew in the warehouse since the run was planned"
         ):
@@ -164,7 +164,7 @@ def test_readers_see_no_gap_while_columns_change_under_them(lab: Lab) -> None:
 
 
 def test_killed_at_a_step_a_retry_and_the_next_run_converge(lab: Lab) -> None:
-    """Each time the type of a column has changed, so that the table is refused until it has been built anew."""
+    """Each time, a column's type has changed, so that the table is refused until it has been rebuilt."""
     rows = "SELECT count() FROM vendas_dw.venda"
     lab.mirror_only(VENDA)
     rebuild(lab, "venda")
@@ -174,7 +174,7 @@ def test_killed_at_a_step_a_retry_and_the_next_run_converge(lab: Lab) -> None:
             lab.execute(f"ALTER TABLE venda ALTER COLUMN cliente_id TYPE {kind}")
             planned = lab.plan(conf={"reconstruir": ["venda"]})
             assert movers.run(lab, step, "venda", planned) == -signal.SIGKILL, step
-            # Even what is dropped because it is old is nothing that anybody reads from.
+            # Even old stages are not dropped while a view reads from them.
             client = lab.clickhouse.client()
             warehouse = lab.engine().warehouse
             contract.drop_old_stages(
@@ -199,7 +199,7 @@ def test_killed_at_a_step_a_retry_and_the_next_run_converge(lab: Lab) -> None:
 
 
 def at(step: str, table: str, act: Callable[[], object]) -> Callable[[str, Work], None]:
-    """Return what acts once, when a table gets to a step."""
+    """Return an observer that acts once, when a table gets to a step."""
     done: list[str] = []
 
     def observe(reached: str, work: Work) -> None:
@@ -211,7 +211,7 @@ def at(step: str, table: str, act: Callable[[], object]) -> Callable[[str, Work]
 
 
 def test_a_killed_rebuild_of_a_table_that_fits_is_no_loss_either(lab: Lab) -> None:
-    """The view shows the stage, with other types than the old table has, until the next run has moved what is owed."""
+    """The view reads from the stage, which has other types than the old table, until the next run has moved what is owed."""
     lab.declaration = replace(
         lab.declaration,
         tables=[Table("venda", change_column="updated_at", columns={"entregue": "Nullable(String)"})],
@@ -292,7 +292,7 @@ INTERLEAVED = [
     ("rebuild", "verified", "venda"),
     ("rebuild", "confirmed", "nota"),
 ]
-"""What happens in the middle of the other, and when."""
+"""Which of the two happens within the other, and at which step."""
 
 
 def test_where_locks_are_lost_a_run_and_a_rebuild_in_each_other_lose_nothing(
@@ -325,7 +325,7 @@ def test_where_locks_are_lost_a_run_and_a_rebuild_in_each_other_lose_nothing(
 def test_without_knowing_which_table_a_row_is_for_a_row_is_lost(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A window is published into the old table, and recorded, a moment before that is exchanged."""
+    """A window is published into the old table and recorded, a moment before the exchange."""
     monkeypatch.setattr(contract, "built", lambda _comment: 0)
 
     def write_and_run() -> None:

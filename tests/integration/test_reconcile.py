@@ -1,4 +1,4 @@
-"""Reconciliation: what differs is found, told from what is on its way, put right, and proved equal."""
+"""Reconciliation: wrong rows are found, distinguished from rows on their way, repaired, and proved equal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def attempt() -> Attempt:
 
 
 def look(lab: Lab, table: str, limits: Limits = LIMITS, **asked: bool) -> Report:
-    """Reconcile one table; the schedule goes on whenever it waits."""
+    """Reconcile one table. The schedule goes on while it waits."""
     return reconcile(lab.engine(), table, Asked(**asked), attempt(), limits, wait=lambda: _run(lab))
 
 
@@ -46,7 +46,7 @@ def _run(lab: Lab) -> None:
 
 @pytest.fixture
 def filled(lab: Lab) -> Lab:
-    """Two thousand rows in `coisa`, whose deleted rows only reconciliation finds."""
+    """Two thousand rows in `coisa`. Only reconciliation finds its deleted rows."""
     lab.execute("CREATE TABLE coisa (id bigint PRIMARY KEY, nome text, valor numeric(10, 2), em timestamptz)")
     lab.execute(
         "INSERT INTO coisa SELECT n - 1000, 'nome ' || n, n / 7.0, '2026-01-01 00:00Z'::timestamptz + n * interval '1 s'"
@@ -66,7 +66,7 @@ def damage(lab: Lab, statement: str) -> None:
 def test_equal_sides_are_told_from_sums_alone(filled: Lab) -> None:
     found = look(filled, "coisa")
     assert (found.word, found.rows_source, found.rows_warehouse) == ("equal", 2000, 2000)
-    # Buckets of both sides, also those of negative keys, and not one row.
+    # The buckets of both sides, also those of negative keys, and no row.
     assert found.moved == 2 * 255
     assert found.samples == ()
     assert filled.query("SELECT kind FROM vendas_raw.cargas WHERE kind = 'repair'") == []
@@ -95,7 +95,7 @@ DAMAGE = {
 def test_damage_is_found_repaired_and_named(filled: Lab, name: str) -> None:
     statement, rows = DAMAGE[name]
     damage(filled, statement)
-    # The ledger can't know of it, and a run is green.
+    # The ledger can't know of it, and a run succeeds.
     filled.run()
     reported = look(filled, "coisa", only_report=True)
     assert (reported.word, reported.wrong + reported.deleted, reported.repaired) == ("differs", rows, 0)
@@ -104,7 +104,7 @@ def test_damage_is_found_repaired_and_named(filled: Lab, name: str) -> None:
     assert len(found.samples) == min(rows, 5)
     filled.assert_equal()
     assert look(filled, "coisa").word == "equal"
-    # Neither the order of runs nor an old interval again brings it back.
+    # Neither another order of runs nor reading an old interval again brings it back.
     filled.run()
     filled.assert_equal()
 
@@ -195,7 +195,7 @@ def test_what_is_wrong_is_not_hidden_by_what_is_on_its_way(
         f"{changed} id, 'other', valor, em, updated_at, version, 0 FROM vendas_raw.coisa WHERE id IN (-1, -2)",
     )
     filled.run()
-    # No run comes any more, and people go on writing.
+    # No more runs, while people go on writing.
     filled.execute("UPDATE coisa SET nome = 'new', updated_at = now() WHERE id BETWEEN -500 AND -100")
     filled.execute("INSERT INTO coisa SELECT n, 'new' FROM generate_series(5001, 5124) AS n")
     found = look(filled, "coisa", IMPATIENT, only_report=True)
@@ -213,7 +213,7 @@ def test_what_is_wrong_is_not_hidden_by_what_is_on_its_way(
 
 
 def test_what_only_the_next_run_can_tell_is_not_told(filled: Lab) -> None:
-    """Deleted by now or removed by hand: where runs compare all keys, the next one knows."""
+    """A row may have been deleted by now, or removed by hand. If runs compare all keys, the next run decides."""
     filled.options = KEYS
     filled.run()
     filled.execute("DELETE FROM coisa WHERE id = 1")
@@ -255,7 +255,7 @@ def test_a_late_commit_is_on_its_way(lab: Lab) -> None:
 
 @pytest.mark.parametrize("prepared", [False, True])
 def test_a_source_that_is_never_quiet_is_compared_all_the_same(lab: Lab, prepared: bool) -> None:
-    """Each run finds transactions open that are gone when it has ended, so something is always to be read again."""
+    """In each run, transactions are open that are gone when it has ended. So there is always something to read again."""
     lab.run()
     with lab.connect() as connection:
         for _ in range(5):
@@ -296,7 +296,7 @@ def test_deleted_rows_that_nothing_else_finds(filled: Lab) -> None:
     assert (found.word, found.wrong, found.deleted, found.repaired) == ("repaired", 0, 101, 101)
     conclude([found], only_report=False)
     filled.assert_equal()
-    # What was deleted and comes back is there again, in whatever order.
+    # A deleted row that is inserted again is mirrored again, in any order of runs.
     filled.execute("INSERT INTO coisa VALUES (1, 'again', 1, now())")
     filled.run()
     filled.assert_equal()
@@ -350,19 +350,19 @@ def test_a_version_that_no_clock_has_reached_is_refused_with_what_to_do(filled: 
 )
 def test_what_the_next_run_reads_again_is_waited_for(filled: Lab, statement: str) -> None:
     damage(filled, statement)
-    assert look(filled, "coisa", IMPATIENT).reason.startswith("it can't be told yet")
+    assert look(filled, "coisa", IMPATIENT).reason.startswith("it is not known yet")
     found = look(filled, "coisa")
     assert (found.word, found.wrong) == ("equal", 0)
     filled.assert_equal()
 
 
 def test_what_later_transactions_owe_is_not_waited_for(lab: Lab) -> None:
-    """Where every window has a transaction that commits late, something is always owed; not of this snapshot."""
+    """If every window has a transaction that commits late, something is always owed, but not for this snapshot."""
     lab.run()
     late = lab.connect(autocommit=False)
 
     def wait() -> None:
-        # What was open has committed, and is owed; another transaction begins, and the next window notes it.
+        # The open transaction has committed, and its re-read is owed. Another one begins, and the next window notes it.
         nonlocal late
         late.commit()
         late.close()

@@ -1,4 +1,4 @@
-"""Tables without a change column: what was written since the last snapshot is found by transaction ids."""
+"""Tables without a change column: rows that were written since the last snapshot are found by transaction ids."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_range_reads_what_was_written_since_the_scan_before_it(lab: Lab) -> No
 
 
 def test_ids_of_another_cluster_are_not_compared(lab: Lab) -> None:
-    """After a dump and restore they begin low again: a scan would find nothing."""
+    """After a dump and restore, transaction ids begin low again: a scan would find nothing."""
     client = lab.clickhouse.client()
     client.command(
         "ALTER TABLE vendas_raw.cargas UPDATE source_system = 1, snapshot_xmin = snapshot_xmin + 50000000 WHERE 1",
@@ -123,7 +123,7 @@ def test_vacuum_freeze_and_full_lose_nothing(lab: Lab) -> None:
 def test_without_the_lowest_running_id_a_late_commit_is_lost(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ids that were given before the snapshot, and not those that had ended, are where a scan must begin."""
+    """A scan must begin at the lowest id that was still running, not at the first id that was not given yet."""
     import include.mirror.run as run
 
     scan = run.scan

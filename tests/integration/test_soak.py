@@ -1,9 +1,9 @@
-"""The long campaign, `make soak`: writers never pause, and whatever moves their rows is killed at random.
+"""The long campaign, `make soak`: writers never pause, and the processes that move their rows are killed at random.
 
-The simulator sells, delivers, cancels and gives items other keys. Runs of the schedule and reconciliations go on side by
-side, and somebody damages the warehouse by hand. The processes of both, PostgreSQL and ClickHouse are killed or restarted.
-Deleted sales are found by a log; deleted items by comparing keys, and in the second half only by reconciliation. A reader
-polls all the time.
+The simulator sells, delivers, cancels, and gives items other keys. Runs of the schedule and reconciliations go on at the
+same time, and somebody damages the warehouse by hand. The processes of both are killed; PostgreSQL and ClickHouse are killed
+or restarted. Deleted sales are found by a log. Deleted items are found by comparing keys, and in the second half only by
+reconciliation. A reader polls all the time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SELECT 1 + n % 100, date '2026-01-01', 'S', n FROM generate_series(1, 600) AS n;
 INSERT INTO item_venda (venda_id, produto_id, valor_unitario, quantidade, valor_total)
 SELECT venda_id, 1 + venda_id % 20, 1, 1, venda_id FROM venda, generate_series(1, 2);
 """
-"""Delivered sales: nobody in the source touches them ever after."""
+"""Delivered sales. Nobody in the source changes them again."""
 
 KEYS = {"venda": "venda_id", "item_venda": "item_id", "cliente": "cliente_id"}
 COLUMNS = {
@@ -66,7 +66,7 @@ TRAFFIC = Traffic(
 
 @dataclass
 class Damage:
-    """What somebody has done to a table of the warehouse by hand, and no reconciliation has been through since."""
+    """Damage of a warehouse table by hand that no complete reconciliation has repaired yet."""
 
     keys: set[Key] = field(default_factory=set)
     lost: bool = False
@@ -75,7 +75,7 @@ class Damage:
 
 @dataclass
 class Soak:
-    """One long campaign: who does what, and what is known of it."""
+    """One long campaign: its writers and processes, and the state that the tests know."""
 
     lab: Lab
     history: Mapping[str, Mapping[Key, int]]
@@ -83,11 +83,11 @@ class Soak:
     watcher: Watcher = field(init=False)
     damage: dict[str, Damage] = field(default_factory=lambda: {table: Damage() for table in KEYS})
     repaired: dict[str, Damage] = field(default_factory=dict)
-    """What the reconciliation that is under way will have been through."""
+    """The damage that the reconciliation under way has to repair."""
     happened: Counter[str] = field(default_factory=Counter)
     found: Counter[str] = field(default_factory=Counter)
     may_fail: bool = False
-    """Whether a server went away while a reconciliation was under way, or a part of a table."""
+    """Whether a server was restarted, or a part of a table dropped, during the reconciliation under way."""
     label: str = ""
     turn: int = 0
 
@@ -100,7 +100,7 @@ class Soak:
         self.watcher = Watcher(self.lab.clickhouse, queries, self.vanished, pause=0.2)
 
     def vanished(self, table: str, keys: set[Key]) -> set[Key]:
-        """Return which of these keys the source has, of those that nobody has damaged: a row goes when it is deleted."""
+        """Return the keys among these that are still in the source and were not damaged: only deleted rows may disappear."""
         if self.damage[table].lost or (table in self.repaired and self.repaired[table].lost):
             return set()
         query = f"SELECT {KEYS[table]} FROM {table} WHERE {KEYS[table]} = ANY(%s)"
@@ -111,7 +111,7 @@ class Soak:
                     there = set(connection.execute(query.encode(), [[key for (key,) in keys]]).fetchall())
                 break
             except psycopg.OperationalError:
-                # It is being restarted.
+                # The server is being restarted.
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
@@ -120,13 +120,13 @@ class Soak:
 
     @property
     def in_peace(self) -> bool:
-        """Whether the reconciliation under way may come to its end: every other one is neither killed, nor a server."""
+        """Return whether the reconciliation under way may end: during every other one, no process or server is killed."""
         return self.turn % 2 == 1
 
-    # Somebody's hands.
+    # Damage by hand.
 
     def damage_rows(self, table: str) -> None:
-        """Alter, remove and add rows under the versions that they had."""
+        """Alter, remove and add rows with their old versions."""
         columns, name = COLUMNS[table], KEYS[table]
         chosen = self.rng.sample(sorted(self.history[table]), 4)
         added = [(900_000_000 + self.rng.randrange(10_000_000),) for _ in range(2)]
@@ -158,7 +158,7 @@ class Soak:
     # Reconciliation.
 
     def start(self, movers: Movers) -> Running:
-        """Start to reconcile the table whose turn it is; what was damaged until now is then repaired."""
+        """Start a reconciliation of the next table. It has to repair all damage done until now."""
         self.turn += 1
         table = list(KEYS)[self.turn % len(KEYS)]
         if self.in_peace and table in COLUMNS:
@@ -168,7 +168,7 @@ class Soak:
         return movers.start(self.lab, tables=(table,), schedule=False, label=self.label)
 
     def end(self, code: int, *, killed: bool) -> None:
-        """Take in how it ended: reports that say more than there is are false alarms."""
+        """Check how the reconciliation ended. A report of more wrong rows than there are is a false alarm."""
         assert code in ((0, -9) if killed else (0, 1) if self.may_fail else (0,)), f"exit code {code}"
         self.happened[{0: "reconciled", 1: "reconciliation failed", -9: "reconciliation killed"}[code]] += 1
         reports = self.lab.query(
@@ -205,7 +205,7 @@ class Soak:
 
 
 def prepare(lab: Lab) -> Mapping[str, Mapping[Key, int]]:
-    """Fill the source with delivered sales, give sales a log, and load everything; return what nobody touches."""
+    """Fill the source with delivered sales, give sales a log, and load everything. Return the rows that never change."""
     lab.execute(HISTORY)
     lab.execute(lab.delete_log("public.venda"))
     declare(lab, items="keys")
@@ -225,7 +225,7 @@ def prepare(lab: Lab) -> Mapping[str, Mapping[Key, int]]:
 
 
 def declare(lab: Lab, items: str | None) -> None:
-    """Mirror the sales system; `items` is by what deleted items are found, None for reconciliation."""
+    """Mirror the sales system. `items` is how deleted items are found, None for reconciliation."""
     deletes = {"venda": "log", "item_venda": items}
     lab.declaration = replace(
         lab.declaration,

@@ -1,4 +1,4 @@
-"""What the guarantees rest on is checked where it can be: roles, settings, clocks, indexes, connections."""
+"""The conditions of the guarantees are checked where possible: roles, settings, clocks, indexes, connections."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def test_a_session_that_hides_its_transactions_is_an_error(lab: Lab) -> None:
 
 
 def test_a_standby_is_refused_and_its_promotion_noticed(lab: Lab, postgres: Postgres, tmp_path: Path) -> None:
-    """It lacks what was committed last, which nobody has read, and gives the same transaction ids again: those are not
-    compared."""
+    """The standby lacks the last commits, which nobody has read, and gives their transaction ids again. These ids must not
+    be compared."""
     lab.execute("CREATE TABLE conta (conta_id int PRIMARY KEY, saldo int)")
     lab.execute("INSERT INTO conta VALUES (1, 1)")
     lab.mirror_only(*lab.declaration.declared, Table("conta", way="scan"))
@@ -83,7 +83,7 @@ def test_a_standby_is_refused_and_its_promotion_noticed(lab: Lab, postgres: Post
         env={**os.environ, "PGPASSWORD": postgres.password},
         check=True,
     )
-    # It follows nobody: what the primary commits from here on is lost.
+    # A standby without a primary: commits of the primary from here on are lost.
     (copy / "standby.signal").touch()
     owner = postgres.data.stat()
     for path in [tmp_path, *tmp_path.rglob("*")]:
@@ -92,7 +92,7 @@ def test_a_standby_is_refused_and_its_promotion_noticed(lab: Lab, postgres: Post
         for _ in range(20):
             connection.execute("UPDATE conta SET saldo = saldo + 1")
     planned = lab.plan((lab.reached, lab.now()))
-    # Another test may have left a tablespace in the session's server that is a folder and no link.
+    # Another test may have left a tablespace in the server that is a folder instead of a link.
     settings = {"fsync": "off", "allow_in_place_tablespaces": "on"}
     with Postgres(copy, free_port(), postgres.password, tmp_path / "log", settings) as standby:
         other = replace(lab, dsn=make_conninfo(lab.dsn, port=standby.port))
@@ -121,7 +121,7 @@ def test_a_table_fed_by_a_subscription_is_warned_about(lab: Lab, caplog: pytest.
         "CREATE SUBSCRIPTION fed CONNECTION 'host=127.0.0.1 dbname=nowhere' PUBLICATION everything WITH (connect = false)"
     )
     try:
-        # Without a connection to the publisher nobody fills the list of tables; the catalogue is what is read.
+        # Without a connection to the publisher, the list of tables stays empty. So the test writes to the catalog.
         lab.execute(
             "INSERT INTO pg_subscription_rel SELECT oid, 'pais'::regclass, 'r', NULL FROM pg_subscription"
             " WHERE subname = 'fed'"
@@ -223,7 +223,7 @@ def test_a_window_uses_the_index(lab: Lab) -> None:
 
 
 def test_local_timestamps_are_read_with_the_zone_that_is_stated(lab: Lab) -> None:
-    """The application's sessions write São Paulo's wall clock; a window of this minute must find the rows."""
+    """The application's sessions write São Paulo's local time. A window of this minute must find the rows."""
     lab.execute("TRUNCATE pais, cidade, cliente, produto, venda, item_venda")  # written by a session in UTC
     lab.zone = ZoneInfo("America/Sao_Paulo")
     lab.run()
@@ -276,7 +276,7 @@ def test_a_writer_that_took_the_mirrors_name_is_noted_all_the_same(lab: Lab, rol
 
 
 def test_a_table_that_is_rewritten_is_waited_for_and_read_whole(lab: Lab) -> None:
-    """A rewrite is not transactional for snapshots taken before it: to them the table is empty."""
+    """A rewrite is not transactional: for snapshots taken before it, the table is empty."""
     lab.run()
     with lab.connect() as connection:
         lab.sell(connection)
@@ -318,7 +318,7 @@ def test_a_table_that_stays_locked_is_an_error(lab: Lab, monkeypatch: pytest.Mon
 
 
 def test_transaction_ids_of_another_cluster_are_not_compared(lab: Lab) -> None:
-    """After a dump and restore they begin low again: the filter of a re-read would leave out every row."""
+    """After a dump and restore, transaction ids begin low again: the filter of a re-read would leave out every row."""
     with lab.connect() as connection:
         lab.sell(connection)
     lab.run()

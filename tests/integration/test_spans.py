@@ -1,4 +1,4 @@
-"""The spans of a run, where an SDK listens: one per step and table, failed where the step failed."""
+"""The spans of a run, if an SDK is set up: one for each step and table, marked as failed if the step failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from include.mirror.plan import Work
 
 @pytest.fixture
 def exporter(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    """Where the mirror's spans arrive, of this test alone."""
+    """An exporter that gets the mirror's spans of this test only."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))

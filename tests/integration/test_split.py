@@ -1,4 +1,4 @@
-"""Large windows: cut by rows, by key where one transaction is larger than a piece, and taken up where they stopped."""
+"""Large windows: split by rows, or by key if one transaction is larger than a piece. The next run reads missing pieces."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_one_transaction_of_a_million_rows_is_split_and_resumes(lab: Lab) -> Non
         lab.move(planned, lab.engine(observe=stop_half_way))
     there = lab.query("SELECT count() FROM vendas_dw.venda")[0][0]
     assert 0 < there < 1_000_000
-    # That run is given up; the next one reads what is missing, not the whole.
+    # That run is given up. The next one reads only the missing pieces.
     end = lab.now()
     moved = lab.run(end - timedelta(microseconds=1), end)
     assert moved["venda"] == 1_000_000 - there
@@ -84,7 +84,7 @@ def test_a_small_rest_stays_with_the_piece_before_it(lab: Lab) -> None:
 
 
 def test_rows_around_the_end_of_summer_time_are_split_by_time_not_by_microseconds(lab: Lab) -> None:
-    """Near it the range read on the wall clock begins an hour before the window."""
+    """Near the change of the clocks, the range of local times begins an hour before the window."""
     lab.zone = ZoneInfo("America/Sao_Paulo")
     lab.execute("TRUNCATE pais, cidade, cliente, produto, venda, item_venda")
     lab.options = replace(lab.options, max_rows=20)

@@ -1,4 +1,4 @@
-"""The state of each table in one word, as the view `estado` says it."""
+"""The state of each table in one word, from the view `estado`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["filled"]
 
 
 def told(lab: Lab, table: str = "coisa") -> dict[str, Any]:
-    """Return what is said of one table at the end of a run."""
+    """Return the state of one table at the end of a run."""
     state.note(lab.engine(), "run")
     (found,) = [row for row in state.read(lab.engine()) if row["tabela"] == table]
     return found

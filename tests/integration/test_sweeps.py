@@ -13,7 +13,7 @@ from tests.lab import Lab
 
 @pytest.fixture
 def lab(lab: Lab) -> Lab:
-    """A lab that sweeps with each run, and has done so once."""
+    """A lab that sweeps in each run, and has done so once."""
     lab.options = replace(lab.options, sweep=timedelta())
     with lab.connect() as connection:
         lab.sell(connection)
@@ -67,7 +67,7 @@ def test_times_that_are_ahead(lab: Lab, caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_source_timezone_that_is_wrong(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
-    """The sessions write UTC, and the connection says São Paulo: everything seems to come from the future."""
+    """The sessions write UTC, but the connection says São Paulo: all rows seem to come from the future."""
     lab.zone = ZoneInfo("America/Sao_Paulo")
     with lab.connect() as connection:
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Guarantees 6 and 7: every type at its extremes arrives exact or raises; a changed schema raises first."""
+"""Guarantees 6 and 7: every type's extreme values arrive exactly or raise; a changed schema raises before that."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_what_a_type_can_not_hold_sets_its_table_aside_and_no_other(lab: Lab, wh
     assert str(raised.value).startswith("1 of the tables were set aside, all others were moved. ")
     assert message in str(raised.value)
     wrong = "item_venda" if "item_venda." in message else "venda"
-    # Where planning finds it, nothing is created for it.
+    # If planning refuses the table, nothing is created for it.
     if lab.query(f"EXISTS TABLE vendas_raw.{wrong}") == [(1,)]:
         assert lab.query(f"SELECT count() FROM vendas_raw.{wrong}") == [(0,)]
     lab.declaration = without(lab.declaration, wrong)
@@ -309,7 +309,7 @@ def test_a_view_that_lags_behind_its_spec_is_replaced(lab: Lab) -> None:
 
 
 def test_small_decimals_arrive_exact(lab: Lab) -> None:
-    """Up to nine digits ClickHouse keeps them in 32 bits, negative ones too."""
+    """ClickHouse stores Decimals of up to nine digits in 32 bits, also negative ones."""
     lab.execute(
         "CREATE TABLE taxa (taxa_id int PRIMARY KEY, valor numeric(5,2), updated_at timestamp DEFAULT now())"
     )

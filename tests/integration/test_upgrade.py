@@ -1,4 +1,4 @@
-"""A warehouse that the first version of the mirror made goes on with everything that is in it."""
+"""A warehouse of the mirror's first version is used as it is, with all its rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def upgraded(lab: Lab) -> Lab:
-    """The source's base data and one sale stand in a warehouse of the first version, with its ledger rows."""
+    """A warehouse of the first version with the source's base data, one sale, and their ledger rows."""
     with lab.connect() as connection:
         lab.sell(connection)
     client, now = lab.clickhouse.client(), lab.now()
@@ -122,7 +122,7 @@ def test_a_migration_that_was_broken_off_is_applied_by_the_next_run(upgraded: La
     lab = upgraded
     lab.run()
     before = lab.query("SELECT name, type, comment FROM system.columns WHERE table = 'cargas' ORDER BY name")
-    # As one leaves it that died between two statements: the last but one is noted.
+    # As after a crash between two migrations: only the last one is not noted.
     last = migrations.known()[-1].number
     with lab.engine().warehouse.client() as client:
         client.command("TRUNCATE TABLE vendas_raw.migracoes")

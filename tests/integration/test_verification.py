@@ -1,4 +1,4 @@
-"""Verification is real: damage done between the steps raises, names what differs, and is never published."""
+"""Verification works: damage between two steps raises an error, which names the difference, and is never published."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRODUCTS = (
 
 
 def damage(lab: Lab, statement: str, table: str, step: str) -> Callable[[str, Work], None]:
-    """Return an observer that runs `statement` on the table's stage (or the published table) at `step`."""
+    """Return an observer that runs `statement` on the table's stage, or on the published table, at `step`."""
 
     def observe(reached: str, window: Work) -> None:
         if reached != step or window.tabela != table:
@@ -107,7 +107,7 @@ def test_damage_in_what_was_published_raises_and_the_next_run_mends_it(lab: Lab)
 
 
 def test_rows_superseded_meanwhile_are_no_damage(lab: Lab) -> None:
-    """A run that read later publishes the same keys, and a merge drops ours before they are read back."""
+    """A run with a newer snapshot publishes the same keys, and a merge drops our rows before they are read back."""
     lab.run()
     lab.execute(SALES)
     entered: list[str] = []

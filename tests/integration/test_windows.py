@@ -95,7 +95,7 @@ def test_what_a_run_that_failed_for_good_left_behind_arrives_with_the_next(lab: 
     lab.run()
     with lab.connect() as connection:
         lab.sell(connection)
-    lab.plan((lab.now() - timedelta(seconds=1), lab.now()))  # planned, never moved
+    lab.plan((lab.now() - timedelta(seconds=1), lab.now()))  # planned and never moved
     with lab.connect() as connection:
         lab.sell(connection)
     end = lab.now()

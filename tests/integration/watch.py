@@ -1,13 +1,13 @@
-"""A reader that polls the warehouse's views while a test breaks things, and holds each answer against the truth.
+"""A reader that polls the warehouse's views while a test breaks things, and compares each result with the truth.
 
-The truth of a table is what every answer has to be consistent with:
+The truth of a table is a set of rules for every result:
 
-- no key is there twice;
-- each key of `must` is there. They are the keys that both sides were proved to have, less those that the source has
-  deleted since, and those that somebody has damaged by hand. A key is taken off the list before that happens, and comes back
-  to it when both sides are proved equal again;
-- no key is there that is not in `may`, where that is known: what both sides had then, and what has been added since;
-- the value of a key of `must` never goes down: each write in the source takes the next number.
+- No key is there twice.
+- Each key of `must` is there. These are the keys that both sides were proved to have, without the keys that the source has
+  deleted since, and without the keys that somebody has damaged by hand. A key is removed from `must` before that happens,
+  and added again when both sides are proved equal again.
+- If `may` is known, no other key is there. These are the keys that both sides had then, and the keys added since.
+- The value of a key of `must` never gets smaller: each write in the source uses the next number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Truth:
-    """What answers about one table have to hold. `since` counts how often keys have come back to `must`."""
+    """The truth of one table. `since` counts how often keys have been added to `must` again."""
 
     since: int = 0
     must: Mapping[Key, int] = field(default_factory=dict)
@@ -35,11 +35,11 @@ class Truth:
 
 @dataclass
 class Watcher:
-    """Polls while the block runs, and fails at its end for an answer that no truth allows.
+    """Polls while the block runs, and fails at its end if a result broke a rule.
 
-    `queries` are, per table, what returns the columns of the key and the value. `vanished` is told which keys an answer
-    lacks that the one before had, and returns those that should still be there. A query that fails is a failure, too,
-    unless `excused` is set: then a server is away.
+    `queries` return, for each table, the columns of the key and the value. `vanished` gets the keys that are missing in a
+    result and were in the one before; it returns those that should still be there. A query that raises is a failure too,
+    unless `excused` is set: then a server is down.
     """
 
     clickhouse: ClickHouse
@@ -63,17 +63,17 @@ class Watcher:
     def __exit__(self, kind: object, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        # Above an error that ends the block there is nothing to add.
+        # If an error ends the block, it is raised, and nothing is added to it.
         if kind is None:
             self.check()
             assert self.polls > 0
 
     def check(self) -> None:
-        """Fail if an answer was wrong so far."""
+        """Fail if a result was wrong so far."""
         assert not self.wrong, "\n".join(self.wrong[:10])
 
     def touch(self, table: str, keys: Iterable[Key], new: Iterable[Key] = ()) -> None:
-        """Say that these keys may go from now on, and the new ones may come."""
+        """Allow that these keys disappear from now on, and that the new ones appear."""
         with self._lock:
             truth, gone = self._truths[table], set(keys)
             must = {key: value for key, value in truth.must.items() if key not in gone}
@@ -81,13 +81,13 @@ class Watcher:
             self._truths[table] = replace(truth, must=must, may=may)
 
     def settle(self, table: str, rows: Mapping[Key, int], *, all_known: bool = True) -> None:
-        """Say that both sides are equal and these rows are there; with `all_known`, no others."""
+        """Set the truth: both sides are equal and have these rows; with `all_known`, no others."""
         with self._lock:
             truth = self._truths[table]
             self._truths[table] = Truth(truth.since + 1, dict(rows), frozenset(rows) if all_known else None)
 
     def restore(self, table: str, rows: Mapping[Key, int]) -> None:
-        """Say that these rows, which may have gone, are there again."""
+        """Add rows to the truth again that may have been missing."""
         with self._lock:
             truth = self._truths[table]
             self._truths[table] = replace(truth, since=truth.since + 1, must={**truth.must, **rows})
@@ -128,7 +128,7 @@ class Watcher:
         if self.vanished is not None and (lost := last.keys() - now.keys()):
             self._tell(table, "gone", self.vanished(table, lost))
         if before.since != after.since:
-            # Both sides were proved equal in the middle of it.
+            # Both sides were proved equal during this query.
             return
         must = before.must.keys() & after.must.keys()
         self._tell(table, "missing", must - now.keys())

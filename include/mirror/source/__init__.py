@@ -1,4 +1,4 @@
-"""The PostgreSQL side: sessions, what is checked of a server, open transactions, snapshots, the stream of rows.
+"""The PostgreSQL side: sessions, checks of the server, open transactions, snapshots, and the stream of rows.
 
-Time here is the database's own. The worker's clock decides nothing, and a session's settings are set, not inherited.
+All times are the database's: the worker's clock decides nothing. Sessions set every setting that matters and inherit none.
 """

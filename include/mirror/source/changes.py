@@ -1,7 +1,7 @@
-"""Which rows a read asks PostgreSQL for: the predicate, and the values that it refers to.
+"""The conditions that select a read's rows in PostgreSQL, and the values that they refer to.
 
-The values are settings of the session, bound where they are set: COPY itself takes no parameters. PostgreSQL plans
-with the settings' values, so an index on the change column is used.
+COPY takes no parameters, so the conditions read their values from settings of the session, which are set with bound
+parameters. PostgreSQL plans with the settings' values, so it uses an index on the change column.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Values = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Changes:
-    """A condition on one table's rows, and the session's settings that it reads."""
+    """A condition on one table's rows, and the values of the session's settings that it reads."""
 
     condition: str
     values: Values = ()
@@ -40,11 +40,11 @@ class Changes:
 EVERYTHING = Changes("TRUE")
 
 XID = "xmin::text::bigint"
-"""The low half of the id of the transaction that wrote a row."""
+"""The lower 32 bits of the id of the transaction that wrote a row."""
 
 
 def in_window(spec: TableSpec, window: Window, zone: ZoneInfo) -> Changes:
-    """Return what selects the rows of a window by the change column, and by key where the window has a range of it."""
+    """Return the condition for the rows of a window: by the change column, and by key if the window has a range of it."""
     wall = wall_range(spec, window.inicio, window.fim, zone)
     return between(spec, wall, window.key_from, window.key_to)
 
@@ -55,7 +55,7 @@ def between(
     key_from: int | None = None,
     key_to: int | None = None,
 ) -> Changes:
-    """Return what selects the rows whose change column lies in `[wall[0], wall[1])`, as the column shows time."""
+    """Return the condition for rows whose change column is in `[wall[0], wall[1])`, in the column's own values."""
     column, kind = names.pg(spec.change_column or ""), "timestamptz" if spec.zoned else "timestamp"
     condition = (
         f"{column} >= current_setting('mirror.inicio')::{kind}"
@@ -74,12 +74,13 @@ def between(
 
 
 def since(xmin: int, seen: Sequence[int] = ()) -> Changes:
-    """Return what selects the rows written by transactions from `xmin` on: every one that a snapshot did not see.
+    """Return the condition for rows written by transactions from `xmin` on.
 
-    `xmin` is that snapshot's lowest transaction id that was still running. A row's own `xmin` is the low half of its
-    writer's id: compared modulo 2^32, as PostgreSQL itself does. Rows of the transactions in `seen` are left out.
+    If `xmin` is the lowest transaction id that was running in an earlier snapshot, these are all rows which that snapshot
+    did not see, and perhaps more. A row's own `xmin` is the lower 32 bits of its writer's id, so it is compared modulo 2^32,
+    as PostgreSQL itself does. Rows of the transactions in `seen` are left out.
     """
-    # In a subquery, the setting is read once and not for each row.
+    # A subquery, so that the setting is read once and not for each row.
     condition = f"(({XID} - (SELECT current_setting('mirror.since')::bigint)) & 4294967295) < 2147483648"
     values = [("since", str(xmin))]
     if seen:
@@ -89,7 +90,7 @@ def since(xmin: int, seen: Sequence[int] = ()) -> Changes:
 
 
 def at_least(xids: npt.NDArray[np.int64], xmin: int) -> npt.NDArray[np.bool_]:
-    """Return which of these low halves of transaction ids are `xmin` or later."""
+    """Return a mask of the ids, given as their lower 32 bits, that are `xmin` or later."""
     later: npt.NDArray[np.bool_] = ((xids - xmin) & 0xFFFFFFFF) < 2**31
     return later
 
@@ -97,7 +98,8 @@ def at_least(xids: npt.NDArray[np.int64], xmin: int) -> npt.NDArray[np.bool_]:
 def outside(
     spec: TableSpec, now: datetime, zone: ZoneInfo, behind: datetime, written: Changes | None
 ) -> Changes:
-    """Return what selects the rows that no window up to `now` finds: ahead of it, or `written` and before `behind`."""
+    """Return the condition for rows that no window up to `now` finds: after `now`, or `written` with a time before
+    `behind`."""
     kind = "timestamptz" if spec.zoned else "timestamp"
     column = names.pg(spec.change_column or "")
     ahead = wall_range(spec, now, now + MICROSECOND, zone)[1]
@@ -113,7 +115,8 @@ def outside(
 
 
 def with_keys(spec: TableSpec, keys: Sequence[Sequence[str]]) -> Changes:
-    """Return what selects the rows with these keys: the texts of their columns, as both servers print them to compare."""
+    """Return the condition for rows with these keys. A key is the texts of its columns, as both servers print them for
+    comparison."""
     arrays = [f"(SELECT current_setting('mirror.k{number}')::text[])" for number in range(len(spec.key))]
     values = [
         (f"k{number}", "{" + ",".join(map(_element, part)) + "}")
@@ -125,12 +128,12 @@ def with_keys(spec: TableSpec, keys: Sequence[Sequence[str]]) -> Changes:
 def having_keys(
     spec: TableSpec, arrays: Sequence[str], text: Callable[[Column], str | None] | None = None
 ) -> str:
-    """Return what is true of rows whose keys stand in these arrays of texts, one per column of the key.
+    """Return the condition for rows whose keys are in these arrays of texts, one array for each column of the key.
 
-    `text` gives the expression that a column of the key is compared by, None where its value is: that an index finds. By
-    default the texts are those that both servers print to compare, and a column that prints so anyway is compared as a
-    value. That takes values for equal which print differently, such as 1.0 and 1.00 or, by their collation, a and A: a few
-    rows more than were meant.
+    `text` returns the expression by which a column of the key is compared, or None to compare it by value, which can use an
+    index. By default, a column is compared by the text that both servers print for comparison. If that is PostgreSQL's
+    ordinary text, it is compared by value. Then values that are equal but print differently are found too, such as 1.0 and
+    1.00, or `a` and `A` in some collations: a few more rows than were asked for.
     """
     texts = [(text or _printed)(column) for column in spec.key_columns]
     own = [one or names.pg(column.name) for column, one in zip(spec.key_columns, texts, strict=True)]
@@ -149,33 +152,33 @@ def _printed(column: Column) -> str | None:
 
 
 def _element(text: str) -> str:
-    """Return a text as it stands in an array that PostgreSQL reads."""
+    """Return a text as a quoted element of a PostgreSQL array literal."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def both(first: Changes, second: Changes) -> Changes:
-    """Return what selects the rows that both select."""
+    """Return the condition for rows that both conditions select."""
     return Changes(f"{first.condition} AND {second.condition}", [*first.values, *second.values])
 
 
 def binding(values: Values) -> tuple[str, list[str]]:
-    """Return the statement that gives the session these values, and its parameters."""
+    """Return the statement that sets these values in the session, and its parameters."""
     return assign({f"mirror.{name}": value for name, value in values})
 
 
 def wall_range(spec: TableSpec, inicio: datetime, fim: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return the range of the change column's own values that holds every instant of `[inicio, fim)`.
+    """Return the range of the change column's own values that contains every instant of `[inicio, fim)`.
 
-    Of a column that keeps fewer digits than microseconds, values are rounded: the range is widened to whole units, so
-    that a value is on the same side of a bound as the instant that it was made from.
+    If the column keeps fewer digits than microseconds, its values are rounded. The range is then widened to whole units, so
+    that a value is on the same side of a bound as the instant before rounding.
     """
     lower, upper = (inicio, fim) if spec.zoned else wall_bounds(inicio, fim, zone)
     return floor_time(lower, spec.precision), ceil_time(upper, spec.precision)
 
 
 def as_instant(spec: TableSpec, value: datetime, zone: ZoneInfo) -> datetime:
-    """Return the first instant at which the change column could be `value`, in UTC."""
+    """Return the first instant that the change column's `value` can stand for, in UTC."""
     if spec.zoned:
         return value.astimezone(UTC)
     return earliest_instant(value, zone)

@@ -1,4 +1,4 @@
-"""The database's own time."""
+"""The source's clock: reading it, and waiting for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.mirror.source.session import Connection, one
 
 
 def clock(connection: Connection) -> datetime:
-    """Return the database's own time, in UTC."""
+    """Return the database's time, in UTC."""
     now: datetime = one(connection, "SELECT clock_timestamp()")[0]
     return now.astimezone(UTC)
 
@@ -24,7 +24,7 @@ def wait_until(
     limit: timedelta = timedelta(minutes=2),
     sleep: Callable[[float], None] = time.sleep,
 ) -> datetime:
-    """Wait until the database's clock has passed `instant`, and return what it shows then.
+    """Wait until the database's clock has reached `instant`, and return its time then.
 
     Raises SourceAwayError if that takes more than `limit`.
     """
@@ -43,7 +43,7 @@ def wait_until(
 
 
 def refuse_future(now: datetime, fim: datetime) -> None:
-    """Raise RequestError when `fim` has not passed yet by the database's clock, which shows `now`."""
+    """Raise RequestError if `fim` is after `now`, the time of the database's clock."""
     if fim > now:
         raise RequestError(
             f"fim {fim.isoformat()} is in the future (the source's clock shows {now.isoformat()}); "

@@ -1,9 +1,10 @@
-"""Deleting from a log of deleted keys what every mirror that reads it has read.
+"""Prunes delete logs: deletes the rows that every mirror has read.
 
-A row may go once a snapshot of long ago has seen it: one that a mirror has read the log in, and whose lowest running
-transaction came after the row's. Every later snapshot sees it too. So a mirror that has read the log since then has read
-the row, and one that has not compares all keys (`delete_log.TRUSTED` is shorter than `KEPT`). Nobody has to know how many
-mirrors there are. What is deleted twice, or not at all, does no harm: a key is looked up in its table each time.
+A row is deleted once a snapshot that is older than `delete_log.KEPT` has seen it: a mirror has read the log in it, and its
+lowest running transaction id is higher than the row's. Every later snapshot sees the row too. So a mirror that has read the
+log since then has read the row. A mirror that has not compares all keys, because `delete_log.TRUSTED` is shorter than
+`KEPT`. So the number of mirrors doesn't matter. Reading a row twice does no harm either: each time, its key is looked up in
+the table.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from include.mirror.spec import TableSpec
 log = logging.getLogger(__name__)
 
 AT_ONCE = 10_000
-"""How many rows one transaction deletes."""
+"""How many rows one transaction deletes at most."""
 
 
 def prune(connection: Connection, spec: TableSpec, last: Logged) -> int:
-    """Delete what transactions before those of `last` have written; return how many rows.
+    """Delete the log rows that were written before the lowest transaction id of `last`. Return how many.
 
-    What can't be deleted is told in the log, and stays.
+    If the role may not delete them or the log is locked, they stay, and a warning is logged.
     """
     place = names.pg(spec.of_log.schema, spec.of_log.relation)
     now, system = one(
@@ -43,7 +44,7 @@ def prune(connection: Connection, spec: TableSpec, last: Logged) -> int:
     try:
         run(connection, *changes.binding(written.values))
         while True:
-            # The role of the mirror may read only, unless it says otherwise.
+            # The role's transactions may be read-only by default.
             with connection.transaction():
                 run(connection, "SET TRANSACTION READ WRITE")
                 run(connection, "SET LOCAL lock_timeout = '1s'")
@@ -57,7 +58,7 @@ def prune(connection: Connection, spec: TableSpec, last: Logged) -> int:
                 return deleted
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable) as error:
         log.warning(
-            "the log of deleted keys of %s grows, as nothing can be deleted from it: %s (GRANT DELETE ON %s TO %s)",
+            "the log of deleted keys of %s grows, because nothing can be deleted from it: %s (GRANT DELETE ON %s TO %s)",
             spec.label,
             " ".join(str(error).split()),
             place,

@@ -1,4 +1,4 @@
-"""What only the rows themselves tell: of a partition that came with some, and of a table whose rows were written anew."""
+"""Looks for old rows that no read would find: in partitions that were attached with rows, and in rewritten tables."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from include.mirror.window import MICROSECOND
 
 
 def attached_with_rows(connection: Connection, partitions: Iterable[int]) -> list[str]:
-    """Return the names of those partitions, by oid, that hold rows which are older than their being partitions.
+    """Return the names of the partitions, given by oid, with rows that are older than the ATTACH PARTITION.
 
-    Such rows lie in time that is covered already, and their transactions before the last snapshot. Rows that a partition
-    got since are found like any others.
+    Such rows have times that are covered already, and were written before the last snapshot. Rows that a partition has got
+    since are found like any others.
     """
     leaves = run(
         connection,
@@ -36,9 +36,9 @@ def attached_with_rows(connection: Connection, partitions: Iterable[int]) -> lis
 def written_anew(
     connection: Connection, spec: TableSpec, since: int, behind: datetime | None, zone: ZoneInfo
 ) -> bool:
-    """Return whether a table has rows, and transactions from the id `since` on have written all of them.
+    """Return whether a table has rows, and all of them were written by transactions from the id `since` on.
 
-    With `behind`, one of them has to have a time before it. `zone` is that of times without zone.
+    With `behind`, at least one of them must have a time before it. `zone` is the zone of times without zone.
     """
     written = changes.since(since)
     run(connection, *changes.binding(written.values))

@@ -1,4 +1,4 @@
-"""One REPEATABLE READ view of the source, its order among all snapshots, and the stream of rows in it."""
+"""Snapshots: REPEATABLE READ views of the source, their order, and the stream of rows in them."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LOCK_KEY = 0x657476656E646173
-"""Key of the advisory lock under which snapshots are taken: one at a time per database."""
+"""Key of the advisory lock under which snapshots are taken, one at a time for each database."""
 
 XID_WRAP_MARGIN = 2**31 - 2**24
-"""Beyond this many transaction ids, comparing a row's 32-bit `xmin` with an older one means nothing."""
+"""If two transaction ids are further apart than this, comparing their lower 32 bits may give the wrong order."""
 
 DDL_PATIENCE = timedelta(seconds=10)
-"""How long a snapshot waits for a table that somebody is altering; others wait for their snapshots meanwhile."""
+"""How long a snapshot waits for a table that somebody is altering. Other snapshots have to wait meanwhile."""
 
 BATCH_BYTES = 8 << 20
 
 PLACES = len(fields(Position))
 
 _LOCKABLE = "rpv"
-"""The kinds of relations that LOCK TABLE takes."""
+"""The kinds of relations that LOCK TABLE accepts."""
 
 
 class Reading:
-    """The session of the Arrow driver that reads in a snapshot: `cursor` runs one statement at a time."""
+    """A session of the Arrow driver that reads in a snapshot. `cursor` runs one statement at a time."""
 
     def __init__(self, source: Source, version: int, opening: Sequence[str]) -> None:
         from adbc_driver_postgresql import dbapi
@@ -61,7 +61,7 @@ class Reading:
             raise
 
     def enter(self, name: str) -> None:
-        """Read in the snapshot that was exported under this name; raise SourceError where settings were lost."""
+        """Enter the snapshot that was exported under this name. Raise SourceError if the session has lost its settings."""
         self.cursor.execute(f"SET TRANSACTION SNAPSHOT '{name}'")
         settings = self.source.settings(self.version)
         check(self.source, self.version, self.token, self.pid, self._row(f"SELECT {read_back(settings)}"))
@@ -76,14 +76,14 @@ class Reading:
 
 
 def check(source: Source, version: int, token: str, pid: int, found: Sequence[Any]) -> None:
-    """Raise SourceError unless a session is still the one that was set up, and set as it was."""
+    """Raise SourceError unless this is still the session that was set up, with the same settings."""
     if not token or found[0] != token or found[1] != pid:
         raise SourceError(
             f"a session at {source.address} (connection {source.name}) was moved to another one between two "
             "transactions, as a connection pooler in transaction mode does: connect to the server itself, or to a pool "
             "of whole sessions"
         )
-    # The lock's own limit is another one within a snapshot.
+    # lock_timeout is not compared: within a snapshot it has another value.
     settings = source.settings(version)
     values = [
         settings["lock_timeout"] if name == "lock_timeout" else value
@@ -94,12 +94,14 @@ def check(source: Source, version: int, token: str, pid: int, found: Sequence[An
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One REPEATABLE READ view of the source: its order among all snapshots, and what can be read in it.
+    """One REPEATABLE READ view of the source.
 
-    `version` is the database's time when it was taken, in microseconds since 1970, unique and rising per database;
-    `xmin` is the lowest transaction id that was still running then, `xmax` the first not yet given, and `system` the
-    cluster that these ids belong to, which had come to `position` by then. `control` holds the snapshot open, `reading` is a
-    session of the Arrow driver in the same one, which is called `name`.
+    - `version`: the database's time when it was taken, in microseconds since 1970. It is unique and rising in a database,
+      and so orders snapshots.
+    - `xmin`: the lowest transaction id that was still running. `xmax`: the first id that was not yet given.
+    - `system`: the cluster that these ids belong to. `position`: its position in its log.
+    - `control`: the session that holds the snapshot open. `name`: the name under which it is exported to the session of the
+      Arrow driver that reads. `opening`: the statements that begin a transaction in such a session.
     """
 
     source: Source
@@ -119,24 +121,28 @@ class Snapshot:
         return self._readings[-1].cursor
 
     def renew(self) -> None:
-        """Read on in a new session of the same snapshot: one that was broken off in the middle takes no statement."""
+        """Go on in a new session of the same snapshot. A session whose stream was broken off runs no more statements."""
         self._readings.pop().close()
         reading = Reading(self.source, self.control.info.server_version, self.opening)
         self._readings.append(reading)
         reading.enter(self.name)
 
     def table(self, spec: TableSpec) -> SourceTable:
-        """Return a table as this snapshot sees it."""
+        """Return a table, read in this snapshot."""
         return SourceTable(self.control, spec, self.source.zone)
 
     def comparable(self, xmin: int, system: int) -> bool:
-        """Return whether a row's `xmin` can be held against that of an older snapshot of cluster `system`."""
+        """Return whether rows' `xmin` can be compared with the `xmin` of an older snapshot of cluster `system`."""
         return system == self.system and 0 <= self.xmax - xmin <= XID_WRAP_MARGIN
 
     def stream(
         self, table: SourceTable, wanted: Changes, *, with_writers: bool = False
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows of a table that `wanted` selects in Arrow batches of about 8 MB, in no particular order."""
+        """Yield the rows that `wanted` selects, in Arrow batches of about 8 MB, in no particular order.
+
+        `with_writers` adds the writers' transaction ids as the last column. Raises SourceError if reading fails,
+        SourceAwayError if trying again may help.
+        """
         import adbc_driver_manager
 
         try:
@@ -147,7 +153,10 @@ class Snapshot:
                 self.arrow.execute(*changes.binding(wanted.values))
             self.arrow.execute(table.extraction(wanted, with_writers=with_writers))
             yield from self.arrow.fetch_record_batch()
-        except (adbc_driver_manager.Error, OSError) as error:  # OSError: Arrow's, once rows are flowing
+        except (
+            adbc_driver_manager.Error,
+            OSError,
+        ) as error:  # Arrow raises OSError in the middle of a stream
             state = getattr(error, "sqlstate", None)
             kind = SourceAwayError if state_heals(state) else SourceError
             raise kind(f"reading {table.spec.label} failed: {str(error).splitlines()[0]}") from error
@@ -160,14 +169,14 @@ def snapshot(
     specs: Iterable[TableSpec],
     newest_version: Callable[[], int],
 ) -> Iterator[Snapshot]:
-    """Open a snapshot of these tables on `connection` (in autocommit mode) and keep it until the block ends.
+    """Open a snapshot of these tables on `connection` (in autocommit mode) and hold it until the block ends.
 
-    It is taken, and the database's clock read right after it, under one advisory lock, so that versions order
-    snapshots. `newest_version` returns the ledger's highest: a version that is not above it would lose against
-    older rows, and raises VersionError.
+    An advisory lock is held while the snapshot is taken and the database's clock is read, so versions have the order of
+    their snapshots. `newest_version` returns the ledger's highest version. Raises VersionError if the new version is not
+    higher, because its rows would lose against older ones.
 
-    Both sessions lock the tables first, as any reader does: an ALTER TABLE that rewrites one would leave it
-    empty for a snapshot taken before. One that holds a table longer than `DDL_PATIENCE` raises SourceError.
+    Both sessions first lock the tables in ACCESS SHARE mode: for a snapshot from before an ALTER TABLE that rewrites a
+    table, the table would be empty. Raises SourceAwayError if somebody holds a table locked for longer than DDL_PATIENCE.
     """
     import adbc_driver_manager
 
@@ -204,7 +213,7 @@ def snapshot(
             one(connection, "SELECT pg_advisory_unlock($1)", (LOCK_KEY,))
             readings[-1].enter(name)
         except BaseException as error:
-            # The session's end frees the advisory lock too; a failed transaction would refuse to.
+            # Ending the session also releases the advisory lock, which a failed transaction could not do.
             connection.close()
             if isinstance(error, psycopg.errors.LockNotAvailable | adbc_driver_manager.Error):
                 reason = str(error).splitlines()[0]
@@ -222,7 +231,7 @@ def snapshot(
             connection.close()
             raise VersionError(
                 f"the source's clock gives version {version}, which is not above the ledger's newest {highest}: it "
-                "stepped back, or the source failed over. Wait until it has passed, or mend the clock"
+                "stepped back, or the source failed over. Wait until it has passed, or correct the clock"
             )
         try:
             yield Snapshot(source, version, xmin, xmax, system, position, connection, name, opening, readings)

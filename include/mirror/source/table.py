@@ -1,4 +1,4 @@
-"""One table of the source, on one session."""
+"""One table of the source, read in one session."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from include.mirror.window import Window
 log = logging.getLogger(__name__)
 
 Key = tuple[str, ...]
-"""A key as PostgreSQL reads it: the text of each of its columns."""
+"""A key: the text of each of its columns, in a form that PostgreSQL reads."""
 
 _NAMED = 5
-"""How many keys an error names."""
+"""How many keys an error message names."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class SourceTable:
 
     @property
     def relation(self) -> str:
-        """What stands behind FROM."""
+        """The table in a FROM clause."""
         return f"ONLY {self.spec.source_name}" if self.spec.only else self.spec.source_name
 
     def gone(self, log: TableSpec) -> str:
-        """Return what is true of a row of the log whose key this table does not have.
+        """Return the condition for rows of the log whose key this table does not have.
 
-        Keys are one where ClickHouse takes them for one: with the same text, or as floats with the same value. They are
-        compared as values as well where an index of the table finds that.
+        Keys are equal if ClickHouse takes them for equal: if their texts are the same, or for floats their values. They are
+        compared by value as well if that can use an index of the table.
         """
         conditions = []
         for column in self.spec.key_columns:
@@ -61,12 +61,15 @@ class SourceTable:
         return f"NOT EXISTS (SELECT FROM {self.relation} AS here WHERE {' AND '.join(conditions)})"
 
     def in_window(self, window: Window) -> Changes:
-        """Return what selects the rows of a window."""
+        """Return the condition for the rows of a window."""
         return changes.in_window(self.spec, window, self.zone)
 
     def extraction(self, wanted: Changes, *, with_writers: bool = False) -> str:
-        """Return the SELECT that reads these rows: the columns in the spec's order, then one flag per column that can
-        have values which would not arrive as they are, and last, if asked for, the id of each row's writer."""
+        """Return the SELECT that reads these rows.
+
+        Its columns are those of the spec, in order; then a flag for each column that can have values which would arrive
+        changed without an error; and last, `with_writers`, the id of each row's writer.
+        """
         columns = self.spec.columns
         return render(
             "extract",
@@ -80,12 +83,14 @@ class SourceTable:
         )
 
     def split(self, window: Window, max_rows: int) -> list[Window]:
-        """Cut `window` into windows of about `max_rows` rows, by time, and by an integer key where one instant holds more.
+        """Split `window` into windows of about `max_rows` rows: by time, and by an integer key if one instant has more rows.
 
-        Each cut is one index-only scan forward from the last, and a look an eighth further: a rest of so few rows stays
-        with the piece before it. So the whole costs little more than one pass over the window's index entries. A
-        window that is small enough comes back alone. The search goes along the change column's own values, which only
-        rise; where the zone repeats an hour, some cuts have no instant of their own and are left out.
+        Each cut is found by one index-only scan from the last cut, and one scan of an eighth of `max_rows` beyond it: if
+        fewer rows than that remain, they stay with the last piece. So a split costs little more than one pass over the
+        window's index entries. A window that is small enough is returned as it is.
+
+        The search follows the change column's own values, which only rise. If the zone repeats an hour, some cuts do not
+        have an instant of their own, and are left out.
         """
         pieces: list[Window] = []
         start, unit = window.inicio, changes.unit(self.spec)
@@ -111,7 +116,7 @@ class SourceTable:
         return [*pieces, _with_time(window, start, window.fim)] if start < window.fim else pieces
 
     def _nth_value(self, window: Window, wall: tuple[datetime, datetime], n: int) -> datetime | None:
-        """Return the change column of row number `n` (from 0) in the range, None beyond the last."""
+        """Return the change column's value of row number `n` (from 0) in the range, None beyond the last row."""
         column = names.pg(self.spec.change_column or "")
         wanted = self._bind(changes.between(self.spec, wall, window.key_from, window.key_to))
         row = run(
@@ -122,7 +127,7 @@ class SourceTable:
         return None if row is None else row[0]
 
     def _key_cuts(self, window: Window, wall: tuple[datetime, datetime], n: int) -> list[int]:
-        """Return the keys that begin a new piece when rows of one instant are counted off by `n`, in order of key."""
+        """Return the keys at which to split the rows of one instant into pieces of `n` rows."""
         if self.spec.integer_key is None:
             return []
         key = names.pg(self.spec.integer_key)
@@ -141,9 +146,9 @@ class SourceTable:
         return wanted.condition
 
     def warn_of_sequential_scan(self, wanted: Changes) -> None:
-        """Warn of a window that scans the whole table because nothing indexes the change column."""
+        """Log a warning if a window scans the whole table because the change column has no index."""
         if self.spec.indexed:
-            # PostgreSQL scans a table that is small, or of which the window holds most.
+            # PostgreSQL still scans a table whole if that is cheaper: it is small, or the window has most of its rows.
             return
         self._bind(wanted)
         plan = "\n".join(line for (line,) in run(self.connection, f"EXPLAIN {self.extraction(wanted)}"))
@@ -166,10 +171,9 @@ class SourceTable:
         return "NULL" if rows[0][0] is None else str(rows[0][0])
 
     def texts(self, keys: Sequence[Key]) -> dict[Key, Key]:
-        """Return the rows with these keys: by the texts of their key columns, the text of each column.
+        """Return the rows with these keys: by the texts of their key columns, the texts of all columns.
 
-        This goes through another driver and other expressions than the extraction, so that the two can be held
-        against each other.
+        This uses another driver and other expressions than the extraction, so that comparing the two finds errors of both.
         """
         texts = [column.carrier.source_text(names.pg(column.name)) for column in self.spec.columns]
         places = self.spec.key_places
@@ -186,8 +190,10 @@ class SourceTable:
 
 
 def _text(column: Column) -> str | None:
-    """Return the expression by which a key's column is looked up, None for its value: operators of a type that somebody
-    created, such as ltree, are not in the session's search_path."""
+    """Return the text by which a key's column is compared, None to compare it by value.
+
+    Operators of types outside of pg_catalog, such as ltree, are not in the session's search_path.
+    """
     kind = column.source
     created = kind.schema != "pg_catalog" and kind.kind == "b" and kind.element is None
     return f"{names.pg(column.name)}::text" if created else None
@@ -196,10 +202,10 @@ def _text(column: Column) -> str | None:
 def oldest_changes(
     connection: Connection, specs: Iterable[TableSpec], zone: ZoneInfo
 ) -> tuple[dict[str, datetime], dict[str, str]]:
-    """Return the instant of the oldest row of each of these tables that has rows, and what is wrong with others.
+    """Return the instant of the oldest row of each table that has rows, and messages for tables with wrong rows.
 
-    All of them are asked in one statement. A table is wrong that has rows with a change column which no window can
-    match: NULL, infinity, or a year that the warehouse's timestamps can't hold. The text has their count, and keys.
+    All tables are asked in one statement. A row is wrong if no window can find it: its change column is NULL, infinity, or a
+    year that the warehouse's timestamps can't hold. The message has the number of such rows, and some keys.
     """
     windows = [spec for spec in specs if spec.change_column is not None]
     try:
@@ -207,7 +213,7 @@ def oldest_changes(
     except psycopg.Error as error:
         if postgres_heals(error) or len(windows) == 1:
             return {}, _reason(windows, error)
-        # One of them is at fault: each by itself, and the others go on.
+        # One of the tables caused the error. Ask each table alone, so that the others go on.
         oldest: dict[str, datetime] = {}
         wrong: dict[str, str] = {}
         for spec in windows:
@@ -237,7 +243,7 @@ def _reason(windows: Iterable[TableSpec], error: psycopg.Error) -> dict[str, str
 
 
 def _ask_changes(connection: Connection, windows: Sequence[TableSpec]) -> list[tuple[Any, int, list[str]]]:
-    """Return, per table, the oldest value of its change column, and the number and keys of rows without a usable one."""
+    """Return, for each table, the oldest value of its change column, and the number and some keys of its wrong rows."""
     if not windows:
         return []
     tables = [

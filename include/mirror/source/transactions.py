@@ -1,4 +1,4 @@
-"""Which transactions are open, and whether this server and role can show all of them."""
+"""Lists open transactions, and checks that this server and role can show all of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Identity:
-    """Which database of which cluster a source is; a standby that is promoted keeps both.
+    """Which database of which cluster a source is. A standby that is promoted keeps both.
 
-    `oid` is the database's, 0 where it was not noted: one that was restored beside the old one, and renamed, has another.
-    `position` is how far the cluster had come.
+    `oid` is the database's oid, 0 if it was not noted. A database that was restored beside the old one and then renamed has
+    another oid. `position` is the cluster's position in its log.
     """
 
     system: int
@@ -32,14 +32,15 @@ class Identity:
 
     @property
     def timeline(self) -> int:
-        """Promotions and restores to a point in time: transaction ids before one may be given again after it."""
+        """The cluster's timeline. A promotion or a restore to a point in time starts a new one, which may give the same
+        transaction ids again."""
         return self.position.timeline
 
     def __str__(self) -> str:
         return f"database {self.database} (oid {self.oid or 'not noted'}) of cluster {self.system}"
 
     def is_of(self, before: Identity) -> bool:
-        """Return whether this is the source that was read before; what was not noted of that one does not count."""
+        """Return whether this is the source that was read `before`. Fields that were not noted of that one are ignored."""
         return (
             self.system == before.system
             and before.database in ("", self.database)
@@ -48,11 +49,10 @@ class Identity:
 
 
 def check_server(connection: Connection, *, sessions: bool) -> Identity:
-    """Return which source this is; raise SourceError unless server and role can give what the guarantees rest on.
+    """Return the source's identity. Raise SourceError unless server and role can show what the guarantees need.
 
-    A standby knows nothing of its primary's transactions, and a role without pg_read_all_stats sees the sessions of
-    others as NULLs: with either, rows of a window that are committed late would be lost in silence. Only windows need
-    to see `sessions`.
+    A standby does not show its primary's transactions. A role without pg_read_all_stats sees NULLs instead of other
+    sessions' data. In both cases, rows that are committed late would be lost silently. Only windows need to see `sessions`.
     """
     standby, sees_sessions, role, system, database, oid, *position = one(
         connection,
@@ -73,12 +73,12 @@ def check_server(connection: Connection, *, sessions: bool) -> Identity:
 
 
 def position(connection: Connection) -> Position:
-    """Return how far the source has come by now."""
+    """Return the source's position in its log now."""
     return Position(*one(connection, f"SELECT {EXPRESSIONS}"))
 
 
 def warn_of_subscriptions(specs: Iterable[TableSpec]) -> None:
-    """Warn of tables whose change column another server sets: its open transactions don't show here."""
+    """Log a warning for tables whose change column another server sets, because its open transactions don't show here."""
     if fed := [spec.label for spec in specs if spec.fed and spec.way == "window"]:
         log.warning(
             "fed by a subscription: %s. Their change columns were set on another server, so rows that commit late are "
@@ -98,8 +98,10 @@ _SESSIONS = b"""
 
 
 def oldest_begin(connection: Connection) -> datetime | None:
-    """Return since when a transaction of this database may be open that any session shows, at most now; None where one is
-    prepared, as nobody knows that of it."""
+    """Return when the oldest open transaction of this database began, at most now.
+
+    None if a transaction is prepared, because PostgreSQL does not show when it began.
+    """
     row = connection.execute(
         b"SELECT least(clock_timestamp(), (SELECT min(coalesce(xact_start, query_start))" + _SESSIONS + b"))"
         b" WHERE NOT EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())",
@@ -111,8 +113,8 @@ def oldest_begin(connection: Connection) -> datetime | None:
 def open_transactions(connection: Connection) -> OpenTransactions:
     """Return every transaction of this database that may still commit rows.
 
-    Sessions are read before prepared transactions, each in a transaction of its own: the other order would miss one
-    that prepares in between.
+    Sessions are read before prepared transactions, each in its own transaction. The other order would miss a transaction
+    that is prepared in between.
     """
     sessions = connection.execute(
         b"SELECT pid, backend_start, coalesce(xact_start, query_start), state, usename::text, application_name"
@@ -129,7 +131,7 @@ def open_transactions(connection: Connection) -> OpenTransactions:
                 f"session {pid} of user {user} ({application or 'no application name'}) hides its transactions: "
                 "track_activities is off there; turn it on (it is by default)"
             )
-        # Without a start there is neither a transaction nor a statement: a worker between two of them.
+        # Without a start, there is neither a transaction nor a statement: it is a background worker that is idle.
         if start is not None:
             found.add(Session(pid, connected_at, start))
     return OpenTransactions(frozenset(found), frozenset(Prepared(xid, gid) for xid, gid in prepared))

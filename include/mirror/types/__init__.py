@@ -16,8 +16,8 @@ __all__ = ["Carrier", "carrier", "is_known"]
 def carrier(source: SourceType, *, not_null: bool, key: bool = False, wanted: str | None = None) -> Carrier:
     """Return how a column of this type travels.
 
-    `key` is whether the column is part of the table's key. `wanted` is the ClickHouse type that was declared, or that
-    an existing table has; SchemaError names what would do where values could not arrive in it exactly.
+    `key` is True if the column is part of the table's key. `wanted` is the ClickHouse type that was declared, or that an
+    existing table has. Raises SchemaError, with the possible types, if values can't arrive in it exactly.
     """
     if wanted is None:
         form, low_cardinality = registry.default(source, key=key)

@@ -1,7 +1,7 @@
-"""Arrays of one dimension: lists of Arrow, arrays of ClickHouse.
+"""Arrays of one dimension: PostgreSQL arrays travel as Arrow lists and become ClickHouse arrays.
 
-Neither a list of Arrow as the driver gives it nor an array of ClickHouse has a second dimension or another first index than
-1, and no array of ClickHouse is NULL: these are refused. A NULL among the elements arrives.
+The driver's lists and ClickHouse's arrays can't hold a second dimension or a first index other than 1, and a ClickHouse
+array can't be NULL. Such values are refused. NULL elements arrive.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from include.mirror.types.forms import Form, Sql, valid
 from include.mirror.types.target import Target
 
 ELEMENT = "e"
-"""What an element is called in the lambdas of ClickHouse."""
+"""The name of an element in ClickHouse's lambdas."""
 
 _NO_NUMBERS: Numbers = np.zeros(0, dtype=np.int64)
 _REFUSES = "NULL, a second dimension, a first index other than 1"
 
 
 def array(form: Form, nullable: bool, low_cardinality: bool = False) -> Form:
-    """Return the form of an array of values that travel in `form`, which must have `elements`.
+    """Return the form of an array whose elements travel in `form`, which must have `elements`.
 
-    `nullable` is whether the array of the warehouse can hold NULLs; without it, an array with one is refused.
+    `nullable` is True if the warehouse's array can hold NULLs. Otherwise an array with a NULL element is refused.
     """
     element = Target(form.base, nullable, low_cardinality)
 
@@ -41,7 +41,7 @@ def array(form: Form, nullable: bool, low_cardinality: bool = False) -> Form:
         return sequence(form.numbers(values), nulls, _offsets(lists))
 
     def counts(values: pa.Array) -> Numbers:
-        # What counts by its text is neither held against a range nor converted by its digest.
+        # Values with a digest of their text need no numbers: they have no range, and are not converted from numbers.
         return _NO_NUMBERS if form.numbers is content else form.numbers(values)
 
     def not_held(lists: pa.Array, _numbers: Numbers) -> Mask | None:
@@ -67,7 +67,7 @@ def array(form: Form, nullable: bool, low_cardinality: bool = False) -> Form:
     return Form(
         f"Array({element})",
         f"`c::{form.elements}[]`",
-        # The driver gives up at another first index than 0 or 1, without telling the row.
+        # The driver fails at a first index other than 0 or 1, without naming the row. So such arrays are read as NULL.
         lambda name: f"CASE WHEN {_is_altered(name)} THEN NULL ELSE {name}::{form.elements}[] END",
         _source_text(form),
         _warehouse_text(form, nullable),
@@ -88,7 +88,7 @@ def _is_altered(name: str) -> str:
 
 
 def _offsets(lists: pa.Array) -> npt.NDArray[np.int64]:
-    """Return where each list begins among the flattened values, and where the last ends; a NULL list is empty."""
+    """Return where each list begins in the flattened values, and where the last one ends. A NULL list is empty."""
     offsets = np.zeros(len(lists) + 1, dtype=np.int64)
     lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
     np.cumsum(lengths, out=offsets[1:])
@@ -98,8 +98,8 @@ def _offsets(lists: pa.Array) -> npt.NDArray[np.int64]:
 def _source_text(form: Form) -> Sql:
     if form.element_text is not None:
         return lambda name: f"{name}::{form.elements}[]::text"
-    # From the elements' type on: before it stands whether there is a NULL, and PostgreSQL may say so of an array that
-    # has none any more.
+    # Without the bytes before the elements' type: they hold a flag for NULL elements, which PostgreSQL may leave set for an
+    # array that has none any more.
     return lambda name: f"substr(encode(array_send({name}::{form.elements}[]), 'hex'), 17)"
 
 
@@ -133,7 +133,7 @@ def _unless_null(expression: str, otherwise: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return the ClickHouse expression of a text as PostgreSQL prints it among an array's elements."""
+    """Return the ClickHouse expression of a text quoted as PostgreSQL prints it in an array."""
     escaped = f"replaceAll(replaceAll({text}, '\\\\', '\\\\\\\\'), '\"', '\\\\\"')"
     special = f"match({text}, '[{{}},\"\\\\\\\\\\\\s\\\\x0b]')"
     return f"if({text} = '' OR lower({text}) = 'null' OR {special}, concat('\"', {escaped}, '\"'), {text})"

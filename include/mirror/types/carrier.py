@@ -1,4 +1,4 @@
-"""What one PostgreSQL type has to answer so that its values arrive exactly, and so that anyone can check that."""
+"""The interface of a type: how a column's values are read, checked, converted and compared, so that they arrive exactly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 Numbers = npt.NDArray[np.int64]
-"""One 64-bit integer per value, 0 for NULL: what range checks and digests are made of."""
+"""One 64-bit integer for each value, 0 for NULL. Range checks and digests are computed from them."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -21,25 +21,25 @@ class Carrier:
     """How the values of one column travel.
 
     `warehouse_type` is the column's ClickHouse type as `system.columns` prints it, such as `Nullable(Decimal(10, 2))`.
-    The SQL of both servers is made from an identifier that is already quoted:
+    These functions take a quoted identifier and return SQL:
 
-    * `read`: the PostgreSQL expression that the extraction selects;
-    * `altered`: a PostgreSQL condition that is true for a value that the way to the warehouse would change without an
-      error, such as an array of two dimensions; None where there is none;
-    * `digest`: a ClickHouse expression that gives, per value, the number that `numbers` gives of the Arrow batch,
-      modulo 2^64, and 0 for NULL;
-    * `source_text` and `warehouse_text`: the same text of a value on both sides, NULL for NULL. They take another way
-      than `read` and `digest`.
+    * `read`: the PostgreSQL expression that the extraction selects.
+    * `altered`: a PostgreSQL condition, true for values that would arrive changed without an error, such as an array of two
+      dimensions. None if there are no such values.
+    * `digest`: a ClickHouse expression. For each value, it gives the same number as `numbers` gives for the Arrow batch,
+      modulo 2^64, and 0 for NULL.
+    * `source_text` and `warehouse_text`: expressions that print the same text of a value on both sides, NULL for NULL. They
+      are independent of `read` and `digest`.
 
-    And of the Arrow arrays that the extraction gives:
+    These functions take the Arrow arrays of the extraction:
 
-    * `accepts`: whether an Arrow type is what `read` was meant to give;
-    * `numbers`: one integer per value;
-    * `not_held`: which values the ClickHouse type can't hold (out of its range, NaN, …), None where none is; NULLs are
-      not its business;
-    * `convert`: the array as ClickHouse takes it.
+    * `accepts`: whether an Arrow type is the one that `read` should give.
+    * `numbers`: one integer for each value.
+    * `not_held`: a mask of the values that the ClickHouse type can't hold (out of range, NaN, …), None if there are none.
+      NULLs are checked elsewhere.
+    * `convert`: the array for ClickHouse.
 
-    `scale` is the number of decimals where `numbers` counts the smallest units of a decimal; None for anything else.
+    `scale` is the number of decimals if `numbers` counts a decimal's smallest units, else None.
     """
 
     warehouse_type: str

@@ -1,12 +1,12 @@
-"""A 64-bit digest of a text's content that numpy computes of an Arrow batch, and ClickHouse of a stored column.
+"""A 64-bit digest of a text's content: numpy computes it from an Arrow batch, and ClickHouse from a stored column.
 
-It is MurmurHash64A (Austin Appleby, public domain) with seed 0, which ClickHouse calls murmurHash2_64. For each word of 8
-bytes, little-endian: hash = (hash ^ scrambled word) * M, beginning with the length times M; then the up to seven bytes that
-are left, unless there are none; at last two shifts. An empty value is 0. numpy does that for thousands of values at once,
-first word by first word, then second by second, without a loop over values.
+It is MurmurHash64A (Austin Appleby, public domain) with seed 0, in ClickHouse murmurHash2_64. It starts with the length
+times M. For each little-endian word of 8 bytes: hash = (hash ^ scrambled word) * M. Then come the remaining up to seven
+bytes, if there are any, and two shifts. The digest of an empty value is 0. numpy computes thousands of values at once: the
+first word of all values, then the second word of all, without a loop over values.
 
-For a value of more than SHORT bytes that gains nothing. It counts by its CRC-32 and its length: several times as fast on
-both sides, and one change in 2^32 is missed.
+For values of more than SHORT bytes that is not faster. Their digest is made of their CRC-32 and their length: several times
+as fast on both sides, but one change in 2^32 is missed.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Bytes = npt.NDArray[np.uint8]
 
 M = 0xC6A4A7935BD1E995
 SHORT = 512
-"""From here on a call per value of crc32 costs numpy's side less than another round over all values."""
+"""In bytes. For longer values, a call of crc32 for each value costs numpy's side less than another round over all values."""
 STEP = 0xD6E8FEB86659FD92
 LENGTH = 0x9E3779B97F4A7C15
 SEED = 0x4CF2D2BAAE6DA887
-"""What ClickHouse's intHash64 xors in."""
+"""The constant that ClickHouse's intHash64 combines with its input by XOR."""
 
 _VALUES = 16_384
-"""How many values are worked on at once: their words fit into the processor's second cache."""
+"""How many values are computed at once, so that their words fit into the processor's L2 cache."""
 
 _KEPT = np.array([(1 << 8 * size) - 1 for size in range(8)], dtype=np.uint64)
-"""What is kept of a word of which this many bytes belong to the value."""
+"""By number of bytes, the mask of a word of which only so many bytes belong to the value."""
 
 
 def content(array: pa.Array) -> Numbers:
@@ -43,7 +43,7 @@ def content(array: pa.Array) -> Numbers:
     offsets, data = buffers(array)
     starts, lengths = offsets[:-1], np.diff(offsets)
     if array.null_count:
-        # Nothing says that a NULL has no bytes.
+        # A NULL may have bytes in the buffer.
         lengths[array.is_null().to_numpy(zero_copy_only=False)] = 0
     digests = np.zeros(len(lengths), dtype=np.uint64)
     if int(lengths.max(initial=0)) > SHORT:
@@ -60,7 +60,7 @@ def content(array: pa.Array) -> Numbers:
 
 
 def content_sql(text: str) -> str:
-    """Return the same of a ClickHouse expression of type String, also in a LowCardinality; NULL for NULL."""
+    """Return the ClickHouse expression of `content` for a String, also in a LowCardinality. It is NULL for NULL."""
     checksum = f"toUInt64(CRC32({text})) * {STEP} + length({text})"
     return f"if(length({text}) > {SHORT}, {checksum}, murmurHash2_64({text}))"
 
@@ -68,8 +68,8 @@ def content_sql(text: str) -> str:
 def sequence(numbers: Numbers, nulls: Mask | None, offsets: Places) -> Numbers:
     """Return the digest of each list of numbers; list n is `numbers[offsets[n]:offsets[n + 1]]`.
 
-    `nulls` are the elements that are NULL, None where none is. A NULL element differs from any number, an empty list
-    is 0.
+    `nulls` is a mask of the NULL elements, None if there are none. A NULL element is different from any number. The digest
+    of an empty list is 0.
     """
     lengths = np.diff(offsets)
     digests = lengths.view(np.uint64) * np.uint64(LENGTH)
@@ -87,7 +87,7 @@ def sequence(numbers: Numbers, nulls: Mask | None, offsets: Places) -> Numbers:
 
 
 def mixed(words: Words) -> Words:
-    """Return what ClickHouse's intHash64 makes of each word: MurmurHash3's finalizer."""
+    """Return ClickHouse's intHash64 of each word: MurmurHash3's finalizer."""
     words = words ^ np.uint64(SEED)
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         words ^= words >> np.uint64(33)
@@ -100,14 +100,14 @@ _NULL_ELEMENT = 0xA0761D6478BD642F
 
 
 def sequence_sql(array: str, variable: str, element: str, nullable: bool) -> str:
-    """Return the same of a ClickHouse array; `element` is the digest of the element that is called `variable`."""
+    """Return the ClickHouse expression of `sequence` for an array. `element` is the digest of the element `variable`."""
     word = f"if(isNull({variable}), {_NULL_ELEMENT}, {element})" if nullable else element
     mixed = f"arrayMap(({variable}, n) -> intHash64({word} + n * {STEP}), {array}, arrayEnumerate({array}))"
     return f"(arraySum({mixed}) + length({array}) * {LENGTH})"
 
 
 def buffers(array: pa.Array) -> tuple[Places, Bytes]:
-    """Return where each value begins, and the end of the last; and the bytes."""
+    """Return the offsets of the values, with the end of the last one, and the bytes."""
     large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     _, places, data = array.buffers()
     if not len(array) or places is None:
@@ -118,9 +118,10 @@ def buffers(array: pa.Array) -> tuple[Places, Bytes]:
 
 
 def _murmur(starts: Places, lengths: Places, data: Bytes) -> Words:
-    """Return the MurmurHash64A of values of which at least one is not empty."""
+    """Return the MurmurHash64A of each value. At least one value must not be empty."""
     factor, shift = np.uint64(M), np.uint64(47)
-    # A word that begins anywhere is put together of two words of a copy, which is cheaper than reading it there.
+    # A value's word may begin at any byte. It is combined from two aligned words of a copy, which is faster than reading it
+    # unaligned.
     origin, end = int(starts[0]), int((starts + lengths).max())
     copy = np.empty((end - origin) // 8 + 2, dtype=np.uint64)
     copy.view(np.uint8)[: end - origin] = data[origin:end]
@@ -133,7 +134,7 @@ def _murmur(starts: Places, lengths: Places, data: Bytes) -> Words:
     mine, state = None, hashes
     while count := int(np.count_nonzero(whole := left >= 8)):
         if count < len(left) // 2:
-            # From here on only with those that have whole words.
+            # From here on, compute only the values that still have whole words.
             kept = np.flatnonzero(whole)
             if mine is not None:
                 hashes[mine] = state
@@ -176,9 +177,9 @@ def _murmur(starts: Places, lengths: Places, data: Bytes) -> Words:
 
 
 def _shifts(starts: Places) -> tuple[Words, Words]:
-    """Return by how many bits the lower and the upper word are shifted for the word that begins at a byte.
+    """Return by how many bits to shift the lower and the upper word, to combine the word that begins at a byte.
 
-    By 64 bits where that is a whole word: of the upper one nothing is left then.
+    If the word is aligned, the upper word is shifted by 64 bits, so that nothing of it is used.
     """
     down = (starts & 7).view(np.uint64) * np.uint64(8)
     return down, np.uint64(64) - down

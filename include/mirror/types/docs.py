@@ -1,4 +1,4 @@
-"""docs/types.md, made from the registry."""
+"""Writes docs/types.md from the registry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRINTED = {
     "varbit": "bit varying(n)",
     "bit": "bit(n)",
 }
-"""What people call types, where that is not their name in pg_type."""
+"""The common names of types whose names in pg_type differ."""
 
 NUMERICS = (
     ("numeric(10,2)", (10, 2), "Up to 18 digits."),
@@ -30,7 +30,7 @@ NUMERICS = (
     ("numeric(100,2)", (100, 2), "More than 76 digits."),
     ("numeric", None, "The text keeps the zeros at the end, which PostgreSQL keeps too."),
 )
-"""Examples of what a `numeric` may be, with precision and scale, and a note."""
+"""Examples of `numeric`: the declaration, its precision and scale, and a note."""
 
 HEAD = """\
 # Types
@@ -91,7 +91,7 @@ one to the other, ClickHouse gets a row with a new key, and the old row counts a
 
 
 def page() -> str:
-    """Return the whole page."""
+    """Return the text of docs/types.md."""
     rows = "".join(f"| {' | '.join(row)} |\n" for row in _rows())
     as_text = [f"`{_printed(name)}`" for name in registry.ENTRIES if not _has_arrays(name)]
     texts = f"Arrays of {_listed(as_text)} and of types without an entry become a `String`.\n"

@@ -1,6 +1,7 @@
-"""The ways in which values travel: one function per kind of ClickHouse type, NULL and LowCardinality apart.
+"""The forms in which values travel: one function for each kind of ClickHouse type, without NULL and LowCardinality.
 
-`numbers`, `not_held` and `convert` work on whole Arrow arrays and copy little: a view where the bits stay the same.
+`numbers`, `not_held` and `convert` work on whole Arrow arrays and copy little: if the bits stay the same, the result is a
+view.
 """
 
 from __future__ import annotations
@@ -18,37 +19,37 @@ from include.mirror.types.carrier import Mask, Numbers
 from include.mirror.types.digest import buffers, content, content_sql
 
 Sql = Callable[[str], str]
-"""Makes an expression of another, mostly of a quoted name."""
+"""Returns an SQL expression for another one, mostly a quoted name."""
 
 LOWEST = -(2**63)
-"""What `units` gives for a text that is no number; no decimal of 18 digits is that."""
+"""The result of `units` for a text that is not a number. No decimal of 18 digits has this value."""
 
 REFUSED = "refused"
-"""What is read instead of a number that a Decimal of the warehouse would round or can't hold."""
+"""The text that is read instead of a number that the warehouse's Decimal would round or can't hold."""
 
 
 def as_is(name: str) -> str:
-    """Return the value itself: as the driver reads it, as ClickHouse stores it."""
+    """Return the expression unchanged: the value as the driver reads it or as ClickHouse stores it."""
     return name
 
 
 def as_text(name: str) -> str:
-    """Return the value as PostgreSQL prints it."""
+    """Return the expression of the text that PostgreSQL prints."""
     return f"{name}::text"
 
 
 @dataclass(frozen=True)
 class Form:
-    """A Carrier before it is known whether the column takes NULL, which `digest` is told as its second argument.
+    """A Carrier for columns with and without NULL. The second argument of `digest` is whether the column is nullable.
 
-    `base` is the ClickHouse type without Nullable and LowCardinality; `nullable` and `low_cardinality` are whether it can
-    have them. `how`, `refuses` and `why` are for people: how values are read, which are refused, and what else would
-    become of these.
+    `base` is the ClickHouse type without Nullable and LowCardinality. `nullable` and `low_cardinality` are True if it can
+    have them. `how`, `refuses` and `why` are texts for people: how values are read, which values are refused, and what would
+    happen to these otherwise.
 
-    An array of such values is read after a cast to an array of `elements`; None where arrays travel as text.
-    `element_text` is an element of ClickHouse as PostgreSQL prints it in an array, before it is quoted; None where both
-    sides print it differently. Then `element_bytes` gives it as PostgreSQL sends it, in hexadecimal, and
-    `element_type` and `element_size` are the type's oid and length.
+    The other fields are for arrays of such values. An array is cast to an array of `elements` before it is read; None if
+    arrays travel as text. `element_text` is the ClickHouse expression of an element as PostgreSQL prints it in an array,
+    before quoting; None if both sides print it differently. Then `element_bytes` is the expression of the element as
+    PostgreSQL sends it, in hexadecimal, and `element_type` and `element_size` are the type's oid and length in bytes.
     """
 
     base: str
@@ -75,13 +76,13 @@ class Form:
 
 
 def valid(array: pa.Array) -> Mask:
-    """Return which values are not NULL."""
+    """Return a mask of the values that are not NULL."""
     mask: Mask = array.is_valid().to_numpy(zero_copy_only=False)
     return mask
 
 
 def integers(array: pa.Array) -> Numbers:
-    """Return an array of up to 64 bits as integers: days, microseconds, 0 and 1 for booleans, bits for floats."""
+    """Return values of up to 64 bits as integers: days, microseconds, 0 and 1 for booleans, bits for floats."""
     kind = array.type
     if pa.types.is_boolean(kind):
         array = array.cast(pa.uint8())
@@ -98,14 +99,14 @@ def _unchanged(array: pa.Array, _numbers: Numbers) -> pa.Array:
 
 
 def _number_sql(expression: Sql) -> Callable[[str, bool], str]:
-    """Return the digest of what is a number in ClickHouse; NULL goes through its functions and ends as 0."""
+    """Return the digest of a value that is a number in ClickHouse. NULL becomes 0."""
     return lambda name, nullable: (
         f"ifNull(toUInt64({expression(name)}), 0)" if nullable else f"toUInt64({expression(name)})"
     )
 
 
 def _text_sql(text: Sql) -> Callable[[str, bool], str]:
-    """Return the digest of what counts by its text; that of NULL is NULL before it is 0."""
+    """Return the digest of a value by its text. NULL becomes 0."""
     return lambda name, nullable: (
         f"ifNull({content_sql(text(name))}, 0)" if nullable else content_sql(text(name))
     )
@@ -130,13 +131,13 @@ INTEGERS = {
     for sign in ("", "U")
     for bits in (8, 16, 32, 64)
 }
-"""What ClickHouse's integers hold. It would wrap what is outside."""
+"""The lowest and highest values of ClickHouse's integers. ClickHouse would wrap values outside of them."""
 
 
 def integer(base: str, source: str, cast: str | None = None) -> Form:
-    """Return the form of PostgreSQL's integer `source` in ClickHouse's `base`, whichever is wider.
+    """Return the form of PostgreSQL's integer type `source` in ClickHouse's `base`, which may be wider or narrower.
 
-    `cast` is the type that the driver reads right, where `source` is none.
+    `cast` is a type that the driver reads correctly, if it doesn't for `source`.
     """
     target = getattr(pa, base.lower())()
     lowest, highest = INTEGERS[base]
@@ -147,7 +148,7 @@ def integer(base: str, source: str, cast: str | None = None) -> Form:
     def convert(array: pa.Array, _numbers: Numbers) -> pa.Array:
         if array.type.bit_width == target.bit_width:
             return array.view(target)
-        # Checked before; what stands under a NULL may be anything.
+        # Unchecked: values were checked before, and the bits under a NULL may be anything.
         return array.cast(target, safe=False)
 
     def printed(name: str) -> str:
@@ -175,9 +176,9 @@ BOOLEAN = Form(
     "Bool",
     "as it is",
     as_is,
-    # A session may have other words for true and false.
+    # As an integer: a session may have other words for true and false.
     lambda name: f"{name}::int::text",
-    # By its index, ClickHouse takes what toUInt8 makes of a key for a Bool still, and finds neither 0 nor 1.
+    # toInt16 and not toUInt8: ClickHouse's index still takes toUInt8 of a key for a Bool, and then finds neither 0 nor 1.
     lambda name: f"toString(toInt16({name}))",
     _number_sql(as_is),
     pa.types.is_boolean,
@@ -189,7 +190,7 @@ BOOLEAN = Form(
 
 
 def floating(bits: int) -> Form:
-    """Return the form of a float of 32 or 64 bits: by its bits, as the two servers print it differently."""
+    """Return the form of a float of 32 or 64 bits. It is compared by its bits, because both servers print it differently."""
     number = "int" if bits == 32 else "bigint"
     unsigned = "reinterpretAsUInt32" if bits == 32 else "reinterpretAsUInt64"
     return Form(
@@ -209,21 +210,24 @@ def floating(bits: int) -> Form:
     )
 
 
-# Decimals. PostgreSQL prints a number of a million rows in 0.12 s, and takes 0.17 s to make an integer of it; and a
-# cast of NaN to an integer would end the COPY without telling the row.
+# Decimals travel as text. For a million rows, PostgreSQL needs 0.12 s to print a number, and 0.17 s to cast it to an
+# integer. A cast of NaN to an integer would also end the COPY without naming the row.
 
 
 def decimal(precision: int, scale: int, target: tuple[int, int]) -> Form:
-    """Return the form of a `numeric` of up to 76 digits, `scale` of them decimals, in a Decimal of the same scale."""
+    """Return the form of a `numeric(precision, scale)` of up to 76 digits in a Decimal of the same scale.
+
+    `target` is the Decimal's precision and scale.
+    """
     return _decimal(
         precision, scale, target, as_text, as_text, "`c::text`", "NaN", "ClickHouse would store NULL"
     )
 
 
 def decimal_of_any(target: tuple[int, int], value: Sql = as_is, how: str = "c") -> Form:
-    """Return the form of numbers of any size in a Decimal: what that would round or can't hold is refused.
+    """Return the form of numbers of any size in a Decimal. Values that it would round or can't hold are refused.
 
-    `value` makes a `numeric` of the column.
+    `target` is the Decimal's precision and scale. `value` returns the column's expression as a `numeric`.
     """
     precision, scale = target
 
@@ -232,7 +236,7 @@ def decimal_of_any(target: tuple[int, int], value: Sql = as_is, how: str = "c") 
 
     def read(name: str) -> str:
         given = value(name)
-        # False for NaN and the infinities, too.
+        # Also False for NaN and the infinities.
         held = f"abs({given}) < {10 ** (precision - scale)} AND {given} = round({given}, {scale})"
         return f"CASE WHEN {held} THEN {printed(name)} WHEN {given} IS NOT NULL THEN '{REFUSED}' END"
 
@@ -246,7 +250,7 @@ def decimal_of_any(target: tuple[int, int], value: Sql = as_is, how: str = "c") 
         f"NaN, infinities, more than {scale} decimals or {precision} digits",
         "ClickHouse would store NULL, or cut decimals off",
     )
-    # There is no rounding element by element.
+    # Arrays travel as text: this expression can't round each element of an array.
     return replace(form, elements=None)
 
 
@@ -307,14 +311,14 @@ def _bits(precision: int) -> int:
 
 
 def units(array: pa.Array) -> Numbers:
-    """Return counts of smallest units from texts that all have the same number of decimals, `LOWEST` for other texts.
+    """Return numbers of smallest units from texts of at most 18 digits, all with the same number of decimals.
 
-    At most 18 digits; 0 for NULL.
+    0 for NULL, `LOWEST` for texts that are not numbers.
     """
     try:
         return integers(_without_points(array).cast(pa.int64()))
     except pa.ArrowInvalid:
-        # Among them is NaN, or something that was refused.
+        # Some text is NaN or REFUSED.
         wrong = _ends_with_letter(array)
         numbers = integers(_without_points(pc.if_else(pa.array(~wrong), array, None)).cast(pa.int64()))
         numbers = numbers.copy()
@@ -323,7 +327,7 @@ def units(array: pa.Array) -> Numbers:
 
 
 def _without_points(array: pa.Array) -> pa.Array:
-    """Return the texts without their decimal point; three times as fast as replace_substring of Arrow."""
+    """Return the texts without their decimal points, three times as fast as Arrow's replace_substring."""
     offsets, data = buffers(array)
     data = data[offsets[0] : offsets[-1]]
     point = data == ord(".")
@@ -348,7 +352,7 @@ def _without_points(array: pa.Array) -> pa.Array:
 
 
 def decimals(array: pa.Array, numbers: Numbers, precision: int, scale: int) -> pa.Array:
-    """Return counts of smallest units as decimals: little-endian words, of which all but the first are the sign."""
+    """Return numbers of smallest units as decimals: little-endian words. All words but the first hold the sign."""
     words = np.empty((len(numbers), 2 if precision <= 38 else 4), dtype=np.int64)
     words[:, 0] = numbers
     words[:, 1:] = (numbers >> 63)[:, np.newaxis]
@@ -360,13 +364,13 @@ def decimals(array: pa.Array, numbers: Numbers, precision: int, scale: int) -> p
 
 
 def _ends_with_letter(array: pa.Array) -> Mask:
-    """Return which texts are no numbers: NaN, Infinity, and what stands for a refused one."""
+    """Return a mask of the texts that are not numbers: NaN, Infinity and REFUSED."""
     mask: Mask = pc.match_substring_regex(array, "[a-zA-Z]$").fill_null(False).to_numpy(zero_copy_only=False)
     return mask
 
 
 def _not_a_number(array: pa.Array, _numbers: Numbers) -> Mask | None:
-    # The cheap question first: no number has a letter, and nearly all batches hold nothing else.
+    # A quick check first: nearly all batches hold only numbers, and no number has a letter.
     offsets, data = buffers(array)
     if not (data[offsets[0] : offsets[-1]] > ord("9")).any():
         return None
@@ -399,7 +403,7 @@ DATE = Form(
     pa.types.is_date32,
     integers,
     _unchanged,
-    # ClickHouse clamps what lies outside. Infinity and years before Christ arrive as numbers outside, too.
+    # ClickHouse clamps values outside of this range. Infinity and years before Christ are outside too.
     _outside(_days(date(1900, 1, 1)), _days(date(2299, 12, 31))),
     refuses=_YEARS,
     why=_CLAMPED,
@@ -409,12 +413,12 @@ DATE = Form(
 
 
 def timestamp(source: str) -> Form:
-    """Return the form of `timestamp`, a wall clock's time stored under the label UTC, and of `timestamptz`."""
+    """Return the form of `timestamptz`, or of `timestamp`, whose local time is stored with the label UTC."""
     zone = "+00" if source == "timestamptz" else ""
     target = pa.timestamp("us", "UTC")
 
     def printed(name: str) -> str:
-        # PostgreSQL leaves out the zeros at the end. toString may do so too, by a setting, which this ignores.
+        # PostgreSQL leaves out zeros at the end. toString does so depending on a setting; formatDateTime ignores it.
         text = f"trimRight(trimRight(formatDateTime({name}, '%F %T.%f'), '0'), '.')"
         return f"concat({text}, '{zone}')" if zone else text
 
@@ -464,7 +468,7 @@ TIME = Form(
 
 
 def text(read: Sql = as_text, source_text: Sql = as_text, elements: str = "text") -> Form:
-    """Return the form of a text, stored byte by byte."""
+    """Return the form of a text. Its UTF-8 bytes are stored unchanged."""
     return Form(
         "String",
         "as it is" if read is as_is else "`c::text`",

@@ -1,4 +1,4 @@
-"""One entry per PostgreSQL type: what it becomes in ClickHouse, and what else it may become."""
+"""The registry of PostgreSQL types: for each, the default ClickHouse type and the other possible ones."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from include.mirror.types.forms import Form
 from include.mirror.types.target import Target
 
 MOST_DIGITS = 76
-"""What a Decimal of ClickHouse holds."""
+"""The highest precision of a ClickHouse Decimal, in digits."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One PostgreSQL type, or several that travel alike.
+    """One PostgreSQL type, or several that travel in the same way.
 
-    `form` gives the default; `into` the form for another ClickHouse type that is asked for, None where there is none;
-    `others` names those. With `low_cardinality` the default is a LowCardinality. `notes` are for people.
+    `form` returns the default form. `into` returns the form for another ClickHouse type, None if that is not possible.
+    `others` names the possible other types. With `low_cardinality` the default is a LowCardinality. `notes` are for docs.
     """
 
     form: Callable[[SourceType], Form]
@@ -48,7 +48,7 @@ def modifier(precision: int, scale: int) -> int:
 
 
 def digits(source: SourceType) -> tuple[int, int] | None:
-    """Return precision and scale that a Decimal needs for a `numeric`, None for one without precision."""
+    """Return the precision and scale that a Decimal needs for a `numeric`, None for a `numeric` without precision."""
     if source.modifier < 4:
         return None
     packed = source.modifier - 4
@@ -136,14 +136,14 @@ TEXTS = (
 """Types of pg_catalog that travel as PostgreSQL prints them."""
 
 EXTENSIONS = ("citext", "hstore")
-"""The same of types of extensions, in whatever schema they are."""
+"""Types of extensions that travel as PostgreSQL prints them, in any schema."""
 
 TEXT = _only(forms.text())
 ENUM = Entry(TEXT.form, low_cardinality=True)
 
 
 def entry(source: SourceType) -> Entry | None:
-    """Return the entry of a type that is no array; None where there is none."""
+    """Return the entry of a type that is not an array, None if it has none."""
     if source.kind == "e":
         return ENUM
     if source.kind in ("c", "r", "m"):
@@ -154,14 +154,14 @@ def entry(source: SourceType) -> Entry | None:
 
 
 def is_known(source: SourceType) -> bool:
-    """Return whether a type has an entry, an array: whether its elements have; others travel as text."""
+    """Return whether a type, or an array's element type, has an entry. Types without an entry travel as text."""
     return entry(source.element or source) is not None
 
 
 def default(source: SourceType, *, key: bool) -> tuple[Form, bool]:
-    """Return how a type travels unless something else is asked for, and whether as LowCardinality.
+    """Return a type's default form, and whether it is a LowCardinality.
 
-    Arrays in a key travel as text: a sorting key is none of arrays.
+    Arrays in a key travel as text, because both servers sort arrays differently.
     """
     if source.element is None:
         found = entry(source) or TEXT
@@ -170,7 +170,7 @@ def default(source: SourceType, *, key: bool) -> tuple[Form, bool]:
 
 
 def into(source: SourceType, target: Target) -> Form | None:
-    """Return how a type travels into a ClickHouse type that is asked for, None where it can't."""
+    """Return the form of a type for a requested ClickHouse type, None if that is not possible."""
     if target.element is not None:
         return _array(source, target.element)
     if source.element is None:
@@ -184,7 +184,7 @@ def into(source: SourceType, target: Target) -> Form | None:
 
 
 def offers(source: SourceType) -> list[str]:
-    """Return what `into` takes, in words; Nullable and LowCardinality apart."""
+    """Return the ClickHouse types that `into` accepts, as texts for people, without Nullable and LowCardinality."""
     if source.element is None:
         found = entry(source) or TEXT
         return list(dict.fromkeys(filter(None, [found.form(source).base, found.others(source), "String"])))
@@ -193,7 +193,10 @@ def offers(source: SourceType) -> list[str]:
 
 
 def _array(source: SourceType, target: Target | None) -> Form | None:
-    """Return how an array travels as one, None where it can't; `target` is the type of the warehouse's elements."""
+    """Return the form of an array as a ClickHouse array, None if that is not possible.
+
+    `target` is the requested type of the elements, None for the default.
+    """
     if source.element is None:
         return None
     element = source.element

@@ -1,4 +1,4 @@
-"""ClickHouse types as text, taken apart and put together again as `system.columns` prints them."""
+"""Parses the text of a ClickHouse type, and prints it as `system.columns` does."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _TIME = re.compile(r"Time64\s*\(\s*(\d)\s*\)")
 
 @dataclass(frozen=True)
 class Target:
-    """A ClickHouse type: `base` such as `Int32`, `Decimal(10, 2)` or `Array`, and what stands around it.
+    """A ClickHouse type: `base`, such as `Int32`, `Decimal(10, 2)` or `Array`, and its wrappers.
 
-    `decimal` is precision and scale of a Decimal. `element` is the type of an array's elements.
+    `decimal` is the precision and scale of a Decimal. `element` is the type of an array's elements.
     """
 
     base: str
@@ -32,7 +32,7 @@ class Target:
 
 
 def parse(text: str) -> Target:
-    """Return what a type's text means. What it is not made for comes back as `base`, spaces and all."""
+    """Return the type that a text stands for. A text that is not understood is returned as `base`, unchanged."""
     text = text.strip()
     match = _WRAPPED.fullmatch(text)
     if match is None:

@@ -1,6 +1,6 @@
 """The ClickHouse side: stage, publish by partition, read back.
 
-Rows are never inserted where people read. They go into a plain MergeTree stage of the same shape; what has been
-verified there is attached to the table partition by partition, which is one atomic metadata operation each. Readers
-see current rows through views with FINAL, so that rows that stand there twice, with two versions, count once.
+Rows are never inserted into a table that people read. They go into a stage: a plain MergeTree table with the same columns.
+After they are verified, the stage is attached to the table partition by partition; each is one atomic metadata operation.
+People read through views with FINAL, so a row that is there in two versions counts once.
 """

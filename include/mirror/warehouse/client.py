@@ -1,4 +1,4 @@
-"""Where the warehouse is, and what is set for each statement that writes to it."""
+"""The connection to the warehouse, and the ClickHouse settings of the mirror's statements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 WIDE = {
-    # A table of hundreds of columns has a longer query than ClickHouse takes by default. 0 stands for any length.
+    # Queries of a table with hundreds of columns are longer than ClickHouse allows by default. 0 allows any length.
     "max_query_size": 0,
     "max_ast_elements": 10_000_000,
     "max_expanded_ast_elements": 10_000_000,
@@ -23,7 +23,7 @@ WIDE = {
 
 SETTINGS = {
     **WIDE,
-    # An insert answers when its rows are in a part, not when they are in a queue.
+    # An insert returns when its rows are in a part, not when they are in a queue.
     "async_insert": 0,
     # NULL for a column that can't hold it is an error, not the type's default.
     "input_format_null_as_default": 0,
@@ -34,12 +34,12 @@ SETTINGS = {
 }
 
 FINAL = {
-    # All versions of a row stand in one partition.
+    # All versions of a row are in the same partition.
     "do_not_merge_across_partitions_select_final": 1,
 }
 
 DROP = {
-    # The limit protects people from dropping what they meant to keep.
+    # The limit is meant for people's mistakes; the mirror drops only what it has made. 0 is no limit.
     "max_table_size_to_drop": 0,
 }
 
@@ -74,16 +74,16 @@ PINNED = {
     "use_query_cache": 0,
     "force_primary_key": 0,
     "force_index_by_date": 0,
-    # A limit of the profile is an error, and never a shorter answer.
+    # A query that reaches a limit of the profile fails; it never returns fewer rows.
     **dict.fromkeys(_LIMITS, "throw"),
-    # How values print and are read.
+    # How values are printed and parsed.
     "session_timezone": "",
     "output_format_decimal_trailing_zeros": 0,
     "bool_true_representation": "true",
     "bool_false_representation": "false",
     "date_time_output_format": "simple",
     "date_time_64_output_format_cut_trailing_zeros_align_to_groups_of_thousands": 0,
-    # What an insert does with the columns that it is given, and with those that it is not.
+    # What an insert does with given columns and with missing ones.
     "input_format_defaults_for_omitted_fields": 1,
     "input_format_arrow_allow_missing_columns": 1,
     "input_format_arrow_case_insensitive_column_matching": 0,
@@ -94,19 +94,19 @@ PINNED = {
     "flatten_nested": 1,
     "alter_sync": 1,
 }
-"""Settings of a user's profile that would change what the mirror reads or writes, as it needs them: their defaults."""
+"""Settings that a user's profile may change, and that would change what the mirror reads or writes: pinned to defaults."""
 
 _FORBIDDEN = (164, 452)
-"""ClickHouse's codes for a setting that a user may not change, and for one that may not have this value."""
+"""ClickHouse's error codes: a setting that the user may not change, and a value that a constraint forbids."""
 
 
 @dataclass(frozen=True)
 class Warehouse:
-    """A ClickHouse server (or an engine inside this process), the database that holds the tables, and that of the
-    views that people query.
+    """A ClickHouse server, or an engine inside this process.
 
-    `connect` returns a new client at each call: a client's session runs one query at a time. With a `cluster`, all of
-    them reach the same replica: a stage is on that one alone.
+    `storage` is the database with the tables, `views` the one with the views that people query. `connect` returns a new
+    client at each call, because a client's session runs one query at a time. With a `cluster`, all clients must reach the
+    same replica, because a stage exists on one replica only.
     """
 
     connect: Callable[[], Client]
@@ -116,9 +116,9 @@ class Warehouse:
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        """Open a client whose answers don't depend on its user's profile, and close it when the block ends.
+        """Open a client whose results don't depend on its user's profile, and close it when the block ends.
 
-        Raises WarehouseError for a setting that the user has and may not change.
+        Raises WarehouseError if the user has a setting that the mirror needs otherwise and may not change it.
         """
         client = self.connect()
         try:
@@ -128,7 +128,7 @@ class Warehouse:
             client.close()
 
     def insert(self, client: Client, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add rows, all or none of them, to one of the mirror's own tables; all name the same columns."""
+        """Add rows, all of them or none, to one of the mirror's own tables. All rows must have the same columns."""
         client.insert(
             table,
             [list(row.values()) for row in rows],
@@ -138,23 +138,23 @@ class Warehouse:
         )
 
     def create(self, client: Client, statement: str) -> None:
-        """Run one CREATE statement, on every replica of the cluster if there is one."""
+        """Run one CREATE statement; with a cluster, on all of its replicas."""
         client.command(
             statement if self.cluster is None else self.cluster.render(statement), settings=SETTINGS
         )
 
 
 def utc(value: datetime) -> datetime:
-    """Return a time that a client gave, with its zone: those of columns in UTC may come without, as it is configured."""
+    """Return a time from a client in UTC. Depending on its configuration, a client returns UTC columns without a zone."""
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _pin(client: Client) -> None:
-    """Give a client the settings that the mirror needs, where its user has others."""
+    """Set on a client the settings that the mirror needs and its user's profile has otherwise."""
     from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
     for name in ("limit", "offset"):
-        # The client has asked for the list of settings under the profile: it may lack others as well.
+        # The client reads its list of settings by a query. A limit or offset cuts that list too, so others may be missing.
         if name not in client.server_settings or client.server_settings[name].value != "0":
             raise WarehouseError(
                 f"ClickHouse's user has a {name} for all queries, which cuts every answer short: take it out of the user's "
@@ -163,13 +163,13 @@ def _pin(client: Client) -> None:
     other = {}
     for name, wanted in {**SETTINGS, **PINNED}.items():
         known, value = client.server_settings.get(name), str(wanted)
-        # An older server does not know all of them.
+        # An older server does not know all settings.
         if known is None or (known.value == value and client.get_client_setting(name) in (None, value)):
             continue
         if known.readonly:
             raise WarehouseError(
                 f"ClickHouse's user has {name} = {known.value!r} and may not change it, and the mirror needs {value!r}: "
-                "change it in the user's profile, or take the constraint on it away"
+                "change it in the user's profile, or remove the constraint on it"
             )
         if name in PINNED:
             other[name] = value
@@ -183,6 +183,6 @@ def _pin(client: Client) -> None:
         if error.code not in _FORBIDDEN:
             raise
         raise WarehouseError(
-            f"ClickHouse's user may not have the settings that the mirror needs ({', '.join(other)}): take the constraints "
-            f"on them away. ClickHouse says: {' '.join(str(error).split())}"
+            f"ClickHouse's user may not have the settings that the mirror needs ({', '.join(other)}): remove the "
+            f"constraints on them. ClickHouse says: {' '.join(str(error).split())}"
         ) from None

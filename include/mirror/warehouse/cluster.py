@@ -1,8 +1,8 @@
 """A ClickHouse cluster as the mirror needs it: one shard, any number of replicas, every table on each of them.
 
-The SQL files hold what a single server understands. For a cluster each statement is rendered: `ON CLUSTER` behind
-the name of what it creates, and the replicated kind of its engine. Paths in Keeper hold names and no UUID, so that a
-replica that is added later finds the same path.
+The SQL files are written for a single server. For a cluster, each CREATE statement is rewritten: `ON CLUSTER` follows the
+name, and the engine becomes the replicated one. Paths in Keeper hold names and no UUID, so that a replica that is added
+later finds the same path.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 PUBLISH_SETTINGS = {
-    # An ATTACH answers when every replica has the rows, and fails when one has not. So a ledger row, which is
-    # written after it, is never on a replica without what it stands for.
+    # An ATTACH returns when every replica has the rows, and fails if one has not. The ledger row is written after it, so
+    # no replica has the ledger row without the rows.
     "alter_sync": 2,
 }
 
@@ -36,9 +36,9 @@ _KEEPER = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'"
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster by its name in the servers' `remote_servers`, whose servers define the macros `shard` and `replica`.
+    """A cluster, by its name in the servers' `remote_servers`. Its servers must define the macros `shard` and `replica`.
 
-    Raises ValueError for a name that is not letters, digits, `_` and `-`: it becomes part of statements.
+    Raises ValueError for a name with other characters than letters, digits, `_` and `-`: it becomes part of statements.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Cluster:
             )
 
     def render(self, statement: str) -> str:
-        """Return a CREATE statement as every replica shall run it.
+        """Return a CREATE statement rewritten for the cluster.
 
-        Raises ValueError for a statement that is not one of a database, a table of the MergeTree family or a view.
+        Raises ValueError if it does not create a database, a table of the MergeTree family or a view.
         """
         created, engines = list(_CREATE.finditer(statement)), list(_ENGINE.finditer(statement))
         if len(created) != 1 or len(engines) != (created[0]["kind"] == "TABLE"):
@@ -74,14 +74,14 @@ class Cluster:
         if shards[self.name] != 1:
             raise WarehouseError(
                 f"cluster {self.name} has {shards[self.name]} shards; the mirror needs one shard, with any number of "
-                "replicas: rows of another shard would be missing for whoever asks this one"
+                "replicas: queries on one shard would miss the rows of the others"
             )
 
     def check_replicas(self, client: Client, database: str, tables: Iterable[str]) -> None:
-        """Raise before anything is loaded where publishing could not succeed.
+        """Raise, before anything is loaded, if publishing could not succeed.
 
-        SchemaError names a table that is not replicated, WarehouseError one that has a replica down or this one
-        read-only.
+        SchemaError names a table that is not replicated. WarehouseAwayError names a table with a replica that is down, or
+        that is read-only on this replica.
         """
         found = {
             name: rest

@@ -1,4 +1,4 @@
-"""The statements that make a mirrored table and its view, from its spec."""
+"""The statements that create a mirrored table and its view from a spec, and the comments that note their source."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from include.mirror.templates import render
 
 @dataclass(frozen=True)
 class Bookkeeping:
-    """The two columns that every mirrored table has beside its own: the row's version, and whether it is gone."""
+    """The names of the two columns that the mirror adds to every table: the row's version, and whether it is deleted."""
 
     version: str = "version"
     deleted: str = "is_deleted"
 
 
 def bookkeeping(spec: TableSpec) -> Bookkeeping:
-    """Return names for a new table's bookkeeping that none of its own columns has."""
+    """Return names for a new table's bookkeeping columns that none of the source's columns has."""
     taken = {column.name for column in spec.columns}
     prefix = ""
     while {prefix + name for name in ("version", "is_deleted")} & taken:
@@ -29,7 +29,7 @@ def bookkeeping(spec: TableSpec) -> Bookkeeping:
 
 
 def storage_ddl(spec: TableSpec, storage: str, version: int = 0) -> str:
-    """Return the CREATE TABLE of the table's storage; `version` is the snapshot that it is built anew from, 0 for none."""
+    """Return the CREATE TABLE of a mirrored table. `version` is that of the snapshot it is rebuilt from, 0 for none."""
     own = bookkeeping(spec)
     return render(
         "create_storage",
@@ -51,14 +51,14 @@ def storage_ddl(spec: TableSpec, storage: str, version: int = 0) -> str:
 
 
 def partition(spec: TableSpec) -> str:
-    """Return the partition's expression, empty where there is a single one."""
+    """Return the partition expression, empty for a table with a single partition."""
     if not spec.partition_width or spec.integer_key is None:
         return ""
     return f"intDiv({names.ch(spec.integer_key)}, {spec.partition_width})"
 
 
 def view_ddl(spec: TableSpec, storage: str, views: str, stage: str | None = None) -> str:
-    """Return the CREATE VIEW of the table's current rows, or of those of a stage of it, in which each key is once."""
+    """Return the CREATE VIEW of the table's current rows, or of all rows of `stage`, in which each key is there once."""
     table = names.ch(storage, stage or spec.name)
     return render(
         "create_view",
@@ -81,10 +81,13 @@ _TABLE_COMMENT = re.compile(
 
 @dataclass(frozen=True)
 class TableIdentity:
-    """Which table of the source a table was made for: its oid, the highest attribute number and the oids of the
-    partitions that were known. `files` are those of a table with windows, as they were at the transaction id `since`;
-    `change` is the attribute number of the column that its windows select by, 0 where it has none.
-    `detached` are the oids of partitions that are gone, whose rows may still be there."""
+    """Which table of the source a warehouse table mirrors, as noted in its comment.
+
+    `oid`, the highest number in `attributes`, and the oids of the known `partitions`. `detached` are the oids of partitions
+    that are gone; their rows may still be in the warehouse. For a table with windows, `files` identifies its files as they
+    were at the transaction id `since`; it is empty otherwise. `change` is the attribute number of the change column, 0 for
+    none.
+    """
 
     oid: int
     attributes: int
@@ -96,7 +99,7 @@ class TableIdentity:
 
 
 def table_comment(spec: TableSpec) -> str:
-    """Return what is noted at a table of the warehouse: which table of the source it mirrors."""
+    """Return the comment of a warehouse table: which table of the source it mirrors."""
     attributes = max(spec.attributes, *(column.number for column in spec.columns))
     partitions = f", partitions {' '.join(map(str, spec.partitions))}" if spec.partitions else ""
     detached = f", detached {' '.join(map(str, spec.detached))}" if spec.detached else ""
@@ -105,7 +108,7 @@ def table_comment(spec: TableSpec) -> str:
 
 
 def read_table_comment(text: str) -> TableIdentity | None:
-    """Return the identity from a table's comment, None where it says nothing of one."""
+    """Return the identity from a table's comment, None if the comment is not the mirror's."""
     match = _TABLE_COMMENT.fullmatch(found["comment"] if (found := _BUILT.fullmatch(text)) else text)
     if match is None:
         return None
@@ -125,18 +128,18 @@ _BUILT = re.compile(r"(?P<comment>.*\)), built (?P<version>\d+)", re.DOTALL)
 
 
 def built(text: str) -> int:
-    """Return the version of the snapshot that a table with this comment was built anew from, 0 for none."""
+    """Return the version of the snapshot that a table with this comment was rebuilt from, 0 for none."""
     match = _BUILT.fullmatch(text)
     return int(match["version"]) if match else 0
 
 
 def with_built(text: str, version: int) -> str:
-    """Return a table's comment with the snapshot that it was built anew from, as it is for 0."""
+    """Return a table's comment with the version of the snapshot it was rebuilt from added; unchanged for 0."""
     return f"{text}, built {version}" if version else text
 
 
 def is_mirrored_table(text: str) -> bool:
-    """Return whether a table with this comment was made by the mirror."""
+    """Return whether the mirror has created the table with this comment."""
     return read_table_comment(text) is not None
 
 
@@ -147,9 +150,9 @@ _COMMENT = re.compile(
 
 
 class ColumnIdentity(NamedTuple):
-    """Which column of the source a column was made for; one that is `left_out` now gets no values any more.
+    """Which column of the source a warehouse column mirrors, as noted in its comment.
 
-    `meaning` is the text of its Meaning, None where none was noted.
+    A column that is `left_out` gets no more values. `meaning` is the text of its Meaning, None if none was noted.
     """
 
     type: str
@@ -159,24 +162,24 @@ class ColumnIdentity(NamedTuple):
 
 
 def comment(column: Column) -> str:
-    """Return what is noted at a column of the warehouse: which column of the source it is, and of which type."""
+    """Return the comment of a warehouse column: the source column's type and attribute number."""
     meaning = f", printed as {text}" if (text := column.meaning.text) else ""
     return f"{column.source.declared} (attribute {column.number}{meaning})"
 
 
 def left_out_comment(identity: ColumnIdentity) -> str:
-    """Return what is noted at a column that the declaration leaves out now."""
+    """Return the comment of a column that the declaration leaves out now."""
     return f"{identity.type} (attribute {identity.number}, left out)"
 
 
 def is_mirrored(text: str) -> bool:
-    """Return whether a column with this comment gets values of the source."""
+    """Return whether a column with this comment gets values from the source."""
     identity = read_comment(text)
     return identity is not None and not identity.left_out
 
 
 def read_comment(text: str) -> ColumnIdentity | None:
-    """Return the identity from a column's comment, None where it says nothing of one."""
+    """Return the identity from a column's comment, None if the comment is not the mirror's."""
     match = _COMMENT.fullmatch(text)
     if match is None:
         return None

@@ -1,8 +1,8 @@
-"""Whether a table still has every part that the mirror has given it, unchanged.
+"""Detects whether somebody has removed or changed rows of a warehouse table since the mirror published them.
 
-ClickHouse numbers the blocks of rows that it adds to a table, and a merge keeps the numbers of what it has merged. So
-blocks that were there once are there for ever, in some part, unless somebody has emptied or dropped the table or a
-partition, detached a part, or restored a backup. DELETE and UPDATE leave the number of their mutation.
+ClickHouse numbers the blocks of rows that it adds to a table. A merged part keeps the range of its blocks' numbers. So a
+block that was there once stays in some part for ever, unless somebody has emptied or dropped the table or a partition,
+detached a part, or restored a backup. DELETE and UPDATE leave the number of their mutation in the part.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """Blocks of one partition, from `low` to `high`, last changed by `mutation`, 0 for none."""
+    """A part: the blocks `low` to `high` of one partition. `mutation` is the number of the last mutation, 0 for none."""
 
     partition: str
     low: int
@@ -39,7 +39,7 @@ def read(warehouse: Warehouse, client: Client, tables: Collection[str]) -> dict[
 
 
 def lost(noted: Iterable[Part], now: Iterable[Part]) -> str | None:
-    """Return what is wrong with a table that had the noted parts and has these now, None where nothing is."""
+    """Return what is wrong with a table that had the `noted` parts and has the parts `now`, None if nothing is."""
     by_partition: dict[str, list[Part]] = {}
     for part in now:
         by_partition.setdefault(part.partition, []).append(part)

@@ -1,4 +1,4 @@
-"""One mirrored table of the warehouse, on one client: its digest, and its stages."""
+"""One mirrored table of the warehouse, and its stages: load, verify, publish, and check what was published."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def temporary_name(table: str, label: str) -> str:
-    """Return a name, another one at each call, for what an attempt that is called `label` keeps of a table."""
+    """Return a new name at each call for a temporary table of the attempt `label`."""
     parts = [re.sub(r"[^0-9A-Za-z]+", "_", part) for part in (table, label)]
     return f"{STAGE_PREFIX}{parts[0][:60]}__{parts[1][:80]}__{token_hex(4)}"
 
@@ -41,10 +41,11 @@ def _compared(column: Column) -> str:
 
 @dataclass(frozen=True)
 class WarehouseTable:
-    """A mirrored table as it stands in the warehouse, and the client that asks about it.
+    """A mirrored table of the warehouse, and the client that queries it.
 
-    `partition_key` and `sorting_key` are what `system.tables` prints of it. `built` is the version of the snapshot that
-    it was built anew from, 0 for none. `rows` is how many it had, all versions counted, when this was read.
+    `own` are the names of its bookkeeping columns. `partition_key` and `sorting_key` are as in `system.tables`. `built` is
+    the version of the snapshot that it was rebuilt from, 0 for none. `rows` is its number of rows, all versions counted,
+    when the warehouse's catalog was read.
     """
 
     warehouse: Warehouse
@@ -58,31 +59,32 @@ class WarehouseTable:
 
     @property
     def name(self) -> str:
-        """Its quoted name."""
+        """The table's quoted name."""
         return names.ch(self.warehouse.storage, self.spec.name)
 
     @property
     def columns(self) -> str:
-        """Its quoted columns, without the bookkeeping."""
+        """The quoted names of its columns, without bookkeeping columns."""
         return ", ".join(names.ch(column.name) for column in self.spec.columns)
 
     @property
     def key(self) -> str:
-        """Its quoted key columns, in brackets."""
+        """The quoted names of its key columns, in brackets."""
         return f"({', '.join(names.ch(name) for name in self.spec.key)})"
 
     @property
     def compared_key(self) -> str:
-        """Its key, in brackets, so that IN takes for equal what its order does: ClickHouse looks at the bits of a float."""
+        """Its key in brackets, for IN. ClickHouse's IN compares the bits of floats; here 0.0 and -0.0 are equal, as in
+        ORDER BY."""
         return f"({', '.join(map(_compared, self.spec.key_columns))})"
 
     @property
     def of_keys(self) -> WarehouseTable:
-        """The same table, of which only the key counts."""
+        """The same table with a spec of its key columns only."""
         return replace(self, spec=self.spec.of_keys)
 
     def digest(self, version: int) -> Digest:
-        """Return the digest of the rows with one version, tombstones left out."""
+        """Return the digest of the rows with one version, without tombstones."""
         condition = f"{names.ch(self.own.version)} = {{version:UInt64}} AND NOT {names.ch(self.own.deleted)}"
         row = self.client.query(
             f"SELECT {', '.join(digest_expressions(self.spec))} FROM {self.name} WHERE {condition}",  # noqa: S608
@@ -101,7 +103,7 @@ class WarehouseTable:
         return read_digest(self.spec, row[:-1]), int(row[-1])
 
     def key_sum(self) -> tuple[int, int]:
-        """Return how many current rows there are, and the sum of their keys' mixed weights, modulo 2^64."""
+        """Return the number of current rows, and the sum of their keys' hashed weights modulo 2^64."""
         row = self.client.query(
             f"SELECT count(), sum(intHash64({weight_expression(self.spec)})) FROM {self.name} FINAL",  # noqa: S608
             settings=WIDE | FINAL,
@@ -109,7 +111,7 @@ class WarehouseTable:
         return int(row[0]), int(row[1])
 
     def lacks(self, loaded: Stage, version: int) -> int:
-        """Return of how many current rows, up to a version, `loaded` lacks the keys."""
+        """Return the number of current rows, up to a version, whose keys `loaded` lacks."""
         found = self.client.query(
             f"SELECT count() {self.lacking(loaded, version)}",
             settings=WIDE | FINAL,
@@ -126,14 +128,14 @@ class WarehouseTable:
     def stage(self, label: str, resources: ExitStack) -> Stage:
         """Create a stage of this table, and drop it when `resources` end.
 
-        `label` tells whose it is: the run and the try. A random suffix keeps two attempts apart in any case.
+        `label` names the run and the try, for people. A random suffix makes the name unique in any case.
 
-        On a cluster it is on one replica and is not replicated: attaching takes what the replica that runs it has of
-        the stage at that moment, which of a replicated one may be a part.
+        On a cluster, the stage is on one replica and not replicated. An ATTACH takes the rows that its replica has of the
+        stage at that moment; of a replicated stage, a replica may have only some of them.
         """
         name = temporary_name(self.spec.name, label)
         quoted = names.ch(self.warehouse.storage, name)
-        # To attach from it, both have to have the very same partition key, or none.
+        # ATTACH needs exactly the same partition key on both tables, or none on both.
         partition = f" PARTITION BY {self.partition_key}" if self.partition_key else ""
         self.client.command(
             f"CREATE TABLE {quoted} AS {self.name} ENGINE = MergeTree{partition} ORDER BY ({self.sorting_key})",
@@ -144,7 +146,7 @@ class WarehouseTable:
 
     def drop_stage(self, quoted: str) -> None:
         """Drop a stage, by its quoted name."""
-        # SYNC: the disk space is free when the block ends. A stage whose dropping fails is found later.
+        # SYNC frees the disk space at once. If the drop fails, a later run drops the stage.
         try:
             self.client.command(f"DROP TABLE IF EXISTS {quoted} SYNC")
         except Exception:
@@ -153,18 +155,18 @@ class WarehouseTable:
 
 @dataclass(frozen=True)
 class Stage:
-    """One attempt's private copy of a table's shape, not visible to readers."""
+    """A temporary table of one attempt, with the same columns as the mirrored table. Readers don't see it."""
 
     table: WarehouseTable
     stage: str
 
     @property
     def name(self) -> str:
-        """Its quoted name."""
+        """The stage's quoted name."""
         return names.ch(self.table.warehouse.storage, self.stage)
 
     def insert(self, client: Client, batch: pa.RecordBatch) -> None:
-        """Insert one Arrow batch, as one request."""
+        """Insert one Arrow batch in one request."""
         import pyarrow as pa
 
         compression = client.write_compression if client.write_compression in ("zstd", "lz4") else None
@@ -172,11 +174,11 @@ class Stage:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
             writer.write_batch(batch)
-        # Without names of columns: those of the batch are taken as they are, whatever stands in them.
+        # No column list: ClickHouse takes the batch's own column names, which then need no quoting.
         client.raw_insert(self.name, insert_block=sink.getvalue(), settings=SETTINGS, fmt="Arrow")
 
     def verify(self) -> tuple[Digest, int]:
-        """Return the digest of the staged rows, and how many different keys they have."""
+        """Return the digest of the staged rows, and the number of distinct keys."""
         spec = self.table.spec
         keys = f"uniqExact({', '.join(names.ch(name) for name in spec.key)})"
         row = self.table.client.query(
@@ -195,7 +197,7 @@ class Stage:
         return [tuple(row) for row in rows]
 
     def texts(self, keys: Sequence[Key]) -> dict[Key, Key]:
-        """Return the staged rows with these keys, all as texts: by those of their key columns, that of each column."""
+        """Return the staged rows with these keys: by the texts of their key columns, the texts of all columns."""
         spec = self.table.spec
         texts = [column.carrier.warehouse_text(names.ch(column.name)) for column in spec.columns]
         key = ", ".join(texts[place] for place in spec.key_places)
@@ -218,7 +220,7 @@ class Stage:
         return [row[0] for row in rows]
 
     def publish(self, partition: str) -> None:
-        """Attach one staged partition to the table that people read: atomic, and nothing is copied."""
+        """Attach one staged partition to the table that people read. This is atomic and copies no data."""
         if not re.fullmatch(r"[0-9A-Za-z_-]+", partition):
             raise SchemaError(
                 f"partition id {partition!r} of {self.table.spec.name} is not one that ClickHouse makes"
@@ -230,9 +232,10 @@ class Stage:
         )
 
     def keep_changes(self, loaded: Stage, version: int) -> int:
-        """Fill this stage with what differs between `loaded`, a whole table, and the current rows; return how many.
+        """Fill this stage with the differences between `loaded`, a whole source table, and the current rows.
 
-        Rows that the table has no longer become tombstones of this version. Compared by a 128-bit hash of all columns.
+        Rows are compared by a 128-bit hash of all columns. A current row whose key `loaded` lacks becomes a tombstone of
+        this version. Returns the number of rows in the stage.
         """
         table, own = self.table, self.table.own
         row = f"sipHash128(tuple({table.columns}))"
@@ -245,10 +248,10 @@ class Stage:
         return self.keep_missing(loaded, version)
 
     def keep_missing(self, loaded: Stage, version: int, condition: str = "1") -> int:
-        """Add a tombstone of this version for each current row whose key `loaded` lacks; return how many rows there are.
+        """Add a tombstone of this version for each current row whose key `loaded` lacks; return the number of rows staged.
 
-        `loaded` holds all keys that the source had in that version's snapshot, of the rows of which `condition` is true. Of
-        rows that a newer one has brought it says nothing.
+        `loaded` must hold all keys that the source had in that version's snapshot, among the rows for which `condition` is
+        true. Rows of newer versions get no tombstone.
         """
         table, own = self.table, self.table.own
         columns = f"{table.columns}, {names.ch(own.version)}, {names.ch(own.deleted)}"
@@ -260,9 +263,9 @@ class Stage:
         return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
 
     def keep_keys(self, loaded: Stage, version: int) -> int:
-        """Fill this stage with a tombstone of this version for each key of `loaded`; return how many there are.
+        """Fill this stage with a tombstone of this version for each key of `loaded`; return their number.
 
-        Also for keys that the table has not: an older snapshot may be about to bring one.
+        Keys that the table lacks get one too: a pass with an older snapshot may be about to publish such a row.
         """
         table, own = self.table, self.table.own
         keys = table.key[1:-1]
@@ -274,7 +277,7 @@ class Stage:
         return int(table.client.query(f"SELECT count() FROM {self.name}").result_rows[0][0])  # noqa: S608
 
     def check_deleted(self, version: int) -> None:
-        """Raise VerificationError unless every staged tombstone is published, or its key has a newer version."""
+        """Raise VerificationError unless each staged tombstone is published or its key has a newer version."""
         table = self.table
         missing = table.client.query(
             f"SELECT count() FROM {self.name} WHERE {table.compared_key} NOT IN"  # noqa: S608
@@ -287,14 +290,14 @@ class Stage:
             raise VerificationError(f"{table.spec.label}: {missing} deletions are not in the published table")
 
     def check_published(self, version: int, expected: Digest) -> None:
-        """Raise VerificationError unless every staged row is published, or superseded by a newer version.
+        """Raise VerificationError unless each staged row is published or its key has a newer version.
 
-        `expected` is the digest of all that should stand in the table with this version.
+        `expected` is the digest of all rows that the table should have with this version.
         """
         table = self.table
         if table.digest(version) == expected:
             return
-        # A run that read later may have published the same keys meanwhile, and a merge have dropped ours.
+        # A run with a newer snapshot may have published the same keys meanwhile, and a merge may have dropped our rows.
         row, column = f"cityHash64(tuple({table.columns}))", names.ch(table.own.version)
         missing = table.client.query(
             f"SELECT count(), min({table.key}) FROM {self.name}"  # noqa: S608

@@ -1,6 +1,6 @@
--- The due job that was tried the longest ago, locked until the transaction ends; one that another process holds is
--- passed over. `next_run_at` is empty for a job that has not been planned yet. One that could not be started comes behind
--- all others, and not before its reason has had time to pass. Uses the index jobs_due.
+-- The due job that was tried the longest ago. It is locked until the transaction ends; jobs that another process has locked
+-- are skipped. `next_run_at` is NULL for a job that has not been planned yet. A job that could not be started comes after all
+-- others, and is tried again ten minutes later at the earliest. Uses the index jobs_due.
 SELECT * FROM jobs
 WHERE enabled
     AND (next_run_at <= %(now)s OR next_run_at IS NULL)

@@ -1,2 +1,2 @@
--- Leaves out what is due before this time.
+-- Skips all due times before the new one.
 UPDATE jobs SET next_run_at = %(then)s WHERE id = %(id)s

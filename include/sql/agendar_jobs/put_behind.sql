@@ -1,2 +1,2 @@
--- Nobody knows whether the run was started: the job stays due, behind the other jobs.
+-- It is not known whether the run was started. So the job stays due, and comes after the other due jobs.
 UPDATE jobs SET tried_at = clock_timestamp() WHERE id = %(id)s

@@ -1,4 +1,4 @@
--- Jobs whose last run may have moved on since somebody looked. In any order, so that none is always left for later.
+-- Jobs whose last run may have another state by now. In random order, so that no job is always left out by the limit.
 SELECT * FROM jobs
 WHERE last_state IN ('queued', 'running')
 ORDER BY random()

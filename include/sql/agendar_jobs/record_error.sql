@@ -1,5 +1,5 @@
--- The job is tried again later. What it owes by then is decided by its policy for missed times. The same error again is
--- no news.
+-- The job is tried again later. Its policy for missed times decides what it owes by then. An error that is the same as the
+-- last one is not reported again.
 UPDATE jobs
 SET last_error = %(error)s, tried_at = clock_timestamp(),
     told_by = CASE WHEN last_error = %(error)s THEN told_by END

@@ -1,4 +1,4 @@
--- Whoever changes a job has looked at its error.
+-- A person who changes a job has seen its error, so the error is cleared.
 UPDATE jobs
 SET task = %(task)s, args = %(args)s, kwargs = %(kwargs)s, cron = %(cron)s, timezone = %(timezone)s,
     queue = %(queue)s, enabled = %(enabled)s, missed = %(missed)s, next_run_at = %(next_run_at)s,

@@ -1,4 +1,4 @@
--- In the warehouse, Redshift or PostgreSQL. taxa is NULL where nothing was there to succeed.
+-- In the warehouse, which is Redshift or PostgreSQL. taxa is NULL if total is 0.
 CREATE TABLE IF NOT EXISTS metricas_filas (
     execucao VARCHAR(300) NOT NULL,
     fila VARCHAR(40) NOT NULL,

@@ -1,4 +1,4 @@
--- By the indexes por_execucao.
+-- Uses the indexes por_execucao.
 SELECT
     (SELECT COUNT(*) FROM mensagens WHERE execucao = %(execucao)s AND fila = %(fila)s) AS sucessos,
     (SELECT CAST(COALESCE(SUM(mortes), 0) AS UNSIGNED) FROM mensagens_falhas

@@ -1,4 +1,4 @@
--- Those that this run has put back count as failed: its retry asks again.
+-- Products that this run has already reset count as failed, because a retry of the run asks for them again.
 SELECT pendente_id FROM produtos_pendentes
 WHERE pendente_id IN %(ids)s AND (
     estado = 'falhou' OR pendente_id IN (

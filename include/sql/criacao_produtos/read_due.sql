@@ -1,4 +1,5 @@
--- By por_estado. What another run still claims is taken over: it died, or will find its claim gone.
+-- Uses the index por_estado. Products that another run still claims are taken over: that run has died, or will notice that
+-- its claim is gone.
 SELECT pendente_id FROM produtos_pendentes
 WHERE estado IN ('pendente', 'processado', 'validado') AND (proxima_em <= CURRENT_TIMESTAMP(6) OR reserva = %(run)s)
 ORDER BY pendente_id

@@ -1,5 +1,5 @@
--- The warehouse's tables, for Redshift and PostgreSQL alike. Redshift counts a VARCHAR's length in bytes: four times the
--- source's. It keeps primary keys as hints and does not enforce them. May run any number of times.
+-- The warehouse's tables, for Redshift and PostgreSQL. Redshift counts a VARCHAR's length in bytes, so lengths are four times
+-- the source's. It uses primary keys as hints and does not enforce them. It is safe to run it again.
 
 CREATE TABLE IF NOT EXISTS produtos (
     produto_id BIGINT NOT NULL PRIMARY KEY,
@@ -24,13 +24,13 @@ CREATE TABLE IF NOT EXISTS pedidos (
     data TIMESTAMP NOT NULL,
     valor_total NUMERIC(14, 2) NOT NULL,
     status VARCHAR(160) NOT NULL,
-    -- The source's clock at the snapshot that the row was read in.
+    -- The source's clock at the snapshot in which the row was read.
     versao TIMESTAMP NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS pedidos_rejeitados (
     linha BIGINT NOT NULL PRIMARY KEY,
-    -- None where it is larger than the type; conteudo has it.
+    -- NULL if the number is too large for the type; conteudo has it.
     pedido_id BIGINT,
     valor_total NUMERIC(14, 2),
     conteudo VARCHAR(8000) NOT NULL,
@@ -38,14 +38,14 @@ CREATE TABLE IF NOT EXISTS pedidos_rejeitados (
     versao TIMESTAMP NOT NULL
 );
 
--- The ledger: what each load brought. Written in the load's own transaction.
+-- The ledger: the result of each load. A row is written in the load's own transaction.
 CREATE TABLE IF NOT EXISTS cargas (
     ordem BIGINT NOT NULL,
     carga VARCHAR(300) NOT NULL,
     tabela VARCHAR(60) NOT NULL,
     desde TIMESTAMP,
     ate TIMESTAMP,
-    -- The source's clock at the last snapshot that was read for it.
+    -- The source's clock at the load's last snapshot.
     versao TIMESTAMP NOT NULL,
     completa BOOLEAN NOT NULL,
     linhas BIGINT NOT NULL,

@@ -1,4 +1,4 @@
--- What the warehouse has from a later snapshot stays: loads may come in any order.
+-- Rows that the warehouse has from a later snapshot stay, because loads may end in any order.
 DELETE FROM estagio_pedidos USING pedidos
 WHERE pedidos.linha = estagio_pedidos.linha AND pedidos.versao > estagio_pedidos.versao;
 DELETE FROM estagio_pedidos USING pedidos_rejeitados

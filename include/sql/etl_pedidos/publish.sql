@@ -1,10 +1,10 @@
--- In one transaction. The lines that are loaded leave first, so that `pedidos` holds only others.
+-- Runs in one transaction. First it deletes the loaded lines, so that `pedidos` holds only the other lines.
 DELETE FROM pedidos USING estagio_pedidos WHERE pedidos.linha = estagio_pedidos.linha;
 DELETE FROM pedidos USING estagio_pedidos_rejeitados WHERE pedidos.linha = estagio_pedidos_rejeitados.linha;
 DELETE FROM pedidos_rejeitados USING estagio_pedidos WHERE pedidos_rejeitados.linha = estagio_pedidos.linha;
 DELETE FROM pedidos_rejeitados USING estagio_pedidos_rejeitados
 WHERE pedidos_rejeitados.linha = estagio_pedidos_rejeitados.linha;
--- Of each order that comes or is there, the line that was written last.
+-- The last line of each loaded order, from the stage and from `pedidos`.
 CREATE TEMP TABLE ultimas AS
 SELECT pedido_id, MAX(linha) AS linha
 FROM (
@@ -33,7 +33,7 @@ JOIN candidatas AS nova ON nova.linha = ultimas.linha;
 DELETE FROM pedidos USING estagio_pedidos_rejeitados WHERE pedidos.linha = estagio_pedidos_rejeitados.linha;
 INSERT INTO pedidos (linha, pedido_id, cliente_id, data, valor_total, status, versao)
 SELECT linha, pedido_id, cliente_id, data, valor_total, status, versao FROM estagio_pedidos
--- Not NOT IN: PostgreSQL would look through all of the set-aside lines for each one, once they are many.
+-- NOT EXISTS and not NOT IN: with many set-aside lines, PostgreSQL would read all of them for each line.
 WHERE NOT EXISTS (
     SELECT 1 FROM estagio_pedidos_rejeitados WHERE estagio_pedidos_rejeitados.linha = estagio_pedidos.linha
 );

@@ -1,4 +1,4 @@
--- In one transaction. DELETE, not TRUNCATE: Redshift's TRUNCATE commits.
+-- Runs in one transaction. DELETE and not TRUNCATE, because Redshift's TRUNCATE commits.
 DELETE FROM produtos;
 INSERT INTO produtos (produto_id, nome, categoria, categoria_id, preco, estoque, valor_estoque)
 SELECT produto_id, nome, categoria, categoria_id, preco, estoque, valor_estoque FROM estagio_produtos;

@@ -1,4 +1,4 @@
--- Products by the pieces sold; two products may have the same name, so the key stands beside it.
+-- Products by the number of pieces sold. Two products may have the same name, so the key is shown too.
 SELECT
     item.produto_id AS produto_id,
     any(produto.nome) AS produto,

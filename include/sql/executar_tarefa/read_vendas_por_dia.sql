@@ -1,4 +1,4 @@
--- Every day that has sales, the oldest first. The filters: a range of days, the state that the client lives in.
+-- All days with sales, the oldest first. The filters are a range of days and the state in which the client lives.
 SELECT
     venda.data AS data,
     count() AS vendas,

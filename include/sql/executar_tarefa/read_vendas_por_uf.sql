@@ -1,4 +1,4 @@
--- The states that clients live in, the one that bought for most first; no state is a line of its own.
+-- Sales by the state in which clients live, the highest amount first. Clients without a state have their own line.
 SELECT
     cidade.cidade_uf AS uf,
     count() AS vendas,

@@ -1,4 +1,4 @@
--- The store's database (MariaDB 10.6 or newer, MySQL 8 or newer: SKIP LOCKED). Times are UTC. May run any number of times.
+-- The store's database (MariaDB 10.6 or newer, MySQL 8 or newer: SKIP LOCKED). Times are UTC. It is safe to run it again.
 
 CREATE TABLE IF NOT EXISTS produtos (
     produto_id INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS produtos (
     atualizado_em TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)
 ) DEFAULT CHARSET = utf8mb4;
 
--- A legacy table: nothing keeps pedido_id unique, a date from being wrong, or a status from being anything.
+-- A legacy table: pedido_id may not be unique, a date may be wrong, and a status may be any text.
 CREATE TABLE IF NOT EXISTS pedidos (
     linha BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     pedido_id BIGINT UNSIGNED NOT NULL,
@@ -19,21 +19,22 @@ CREATE TABLE IF NOT EXISTS pedidos (
     status VARCHAR(40) NULL,
     atualizado_em TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
     KEY por_pedido (pedido_id),
-    -- etl_pedidos reads by it.
+    -- etl_pedidos uses this index.
     KEY por_atualizacao (atualizado_em)
 ) DEFAULT CHARSET = utf8mb4;
 
--- What criacao_produtos works on; include/loja/products/creation.py holds the states. Nullable where people may leave it open.
+-- The input of criacao_produtos. include/loja/products/creation.py explains the states. Columns that people may leave empty
+-- are nullable.
 CREATE TABLE IF NOT EXISTS produtos_pendentes (
     pendente_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    -- Of a product that is there already; a new one gets its id when it enters the catalogue.
+    -- Set for a product that already exists. A new one gets its id when it enters the catalogue.
     produto_id INT UNSIGNED NULL,
     nome VARCHAR(200) NULL,
     categoria VARCHAR(60) NULL,
     preco DECIMAL(14, 4) NULL,
     estoque INT NULL,
     estado ENUM('pendente', 'processado', 'validado', 'catalogado', 'falhou') NOT NULL DEFAULT 'pendente',
-    -- Tries of the step that comes next which have failed.
+    -- Failed tries of the next step.
     tentativas TINYINT UNSIGNED NOT NULL DEFAULT 0,
     motivo VARCHAR(500) NULL,
     proxima_em TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
@@ -43,7 +44,7 @@ CREATE TABLE IF NOT EXISTS produtos_pendentes (
     KEY por_reserva (reserva)
 ) DEFAULT CHARSET = utf8mb4;
 
--- Every step of every pending product, the failed ones with their reason.
+-- All steps of all pending products. Failed steps have a reason.
 CREATE TABLE IF NOT EXISTS produtos_eventos (
     evento_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     pendente_id BIGINT UNSIGNED NOT NULL,
@@ -56,7 +57,7 @@ CREATE TABLE IF NOT EXISTS produtos_eventos (
     KEY por_execucao (execucao)
 ) DEFAULT CHARSET = utf8mb4;
 
--- What downstream has to be told, written with the step that it tells of (a transactional outbox).
+-- Notices for downstream systems. Each is written in the transaction of its step (a transactional outbox).
 CREATE TABLE IF NOT EXISTS avisos (
     aviso_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     pendente_id BIGINT UNSIGNED NOT NULL,
@@ -65,10 +66,10 @@ CREATE TABLE IF NOT EXISTS avisos (
     enviado_em TIMESTAMP(6) NULL,
     UNIQUE KEY um_por_produto (pendente_id),
     KEY por_envio (enviado_em)
--- The number is the message's id. Other publishers to the same queue number from 1.
+-- aviso_id is the message's id. Other publishers to the same queue count from 1.
 ) AUTO_INCREMENT = 1000000001 DEFAULT CHARSET = utf8mb4;
 
--- A price list of a supplier, once per run, and what became of each of its lines.
+-- A supplier's price list, one row for each run; precos_propostos has the result of each of its lines.
 CREATE TABLE IF NOT EXISTS listas_precos (
     lista VARCHAR(250) NOT NULL PRIMARY KEY,
     origem VARCHAR(500) NOT NULL,
@@ -96,7 +97,7 @@ CREATE TABLE IF NOT EXISTS precos_historico (
     preco_antigo DECIMAL(12, 2) NOT NULL,
     preco_novo DECIMAL(12, 2) NOT NULL,
     lista VARCHAR(250) NOT NULL,
-    -- Who approved it, where it needed somebody.
+    -- Who approved it, if it needed approval.
     aprovado_por VARCHAR(250) NULL,
     em TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6),
     UNIQUE KEY um_por_lista (lista, produto_id),

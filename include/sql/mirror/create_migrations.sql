@@ -1,4 +1,4 @@
-{# Which migrations of the mirror's own tables have been applied. #}
+{# The applied migrations of the mirror's own tables. #}
 CREATE TABLE IF NOT EXISTS {{ table }}
 (
     `number` UInt32,

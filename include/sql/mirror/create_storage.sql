@@ -1,5 +1,5 @@
-{# The versions of a table's rows. Where it is partitioned, then by a range of the key: a row can never move to another
-   partition, so FINAL within partitions is right. The comments of the columns are what the source agreed to. #}
+{# All versions of a table's rows. A table is partitioned only by a range of its key: then a row never moves to another
+   partition, and FINAL within each partition is correct. The columns' comments note their source columns. #}
 CREATE TABLE IF NOT EXISTS {{ table }}
 (
 {% for column in columns %}

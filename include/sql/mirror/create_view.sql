@@ -1,5 +1,4 @@
-{# The current rows: FINAL drops superseded versions and deleted rows, within each partition by itself. A stage has
-   neither. #}
+{# The current rows. FINAL drops old versions and deleted rows, in each partition separately. A stage has neither. #}
 CREATE OR REPLACE VIEW {{ view }} AS
 SELECT {{ columns | join(", ") }}
 {% if final %}

@@ -1,7 +1,6 @@
-{# What a table's extraction reads: its columns by position, then one flag per column that can have values which would
-   not arrive as they are, then the id of each row's writer. `changed` refers to settings of the session
-   (include/mirror/source/changes.py). A window uses the index on the table's change column; a scan and a copy read the
-   table in sequence. #}
+{# The extraction of a table: its columns by position; then a flag for each column that can have values which would arrive
+   changed; then the id of each row's writer. `changed` is a condition that reads settings of the session
+   (include/mirror/source/changes.py). A window uses the index on the change column; a scan and a copy read the whole table. #}
 SELECT
 {% for expression in columns %}
     {{ expression }} AS c{{ loop.index0 }}{{ "," if not loop.last or flags or writer }}

@@ -1,5 +1,5 @@
-{# One row of a partition that was written before the partition, or one above it, was attached: the ids of both
-   transactions are compared modulo 2^32, as PostgreSQL does it. #}
+{# One row that was written before its partition, or a partition above it, was attached. The ids of both transactions are
+   compared modulo 2^32, as PostgreSQL does. #}
 SELECT 1
 FROM ONLY {{ partition }} AS stored
 WHERE EXISTS (

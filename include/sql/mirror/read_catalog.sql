@@ -1,11 +1,11 @@
-{# Everything that the catalog says about the tables named ($1: schemas, $2: their names, side by side) and about all
-   ordinary and partitioned tables of the schema $3 (NULL for none). One row with one JSON document: `types` by oid, as
-   many tables share them, and `relations`.
+{# The catalog's entries of the named tables ($1: schemas, $2: names, in the same order) and of all ordinary and partitioned
+   tables of the schema $3 (NULL for none). The result is one row with one JSON document: `types` by oid, because tables
+   share types, and `relations`.
 
-   Takes no lock on any table, so that it does not wait for one that somebody is altering. That is why the text of a
-   default is asked for with relation 0 (a default names no column), and why sizes are the planner's. #}
+   It takes no lock on any table, so it does not wait for a table that somebody is altering. For that reason, defaults are
+   printed with relation 0 (a default names no column), and sizes are the planner's estimates. #}
 WITH RECURSIVE target AS MATERIALIZED (
-    -- By pg_class_relname_nsp_index: `name = text` does not cut a text off at 63 bytes, as a cast to name would.
+    -- Uses pg_class_relname_nsp_index. `name = text` does not cut the text off at 63 bytes; a cast to name would.
     SELECT
         c.oid, n.oid AS namespace, n.nspname, c.relname, c.relkind, c.relispartition, c.reltuples, c.relpages, c.relfilenode
     FROM unnest($1::text[], $2::text[]) AS wanted (nspname, relname)
@@ -18,7 +18,7 @@ WITH RECURSIVE target AS MATERIALIZED (
     JOIN pg_class c ON c.relnamespace = n.oid
     WHERE n.nspname = $3::text AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
 ),
--- Partitions and inheritance children at any depth. UNION, as a table may inherit from two that share a parent.
+-- Partitions and inheritance children at any depth. UNION, because a table may inherit from two tables with the same parent.
 descendant AS (
     SELECT target.oid AS root, i.inhrelid AS oid
     FROM target JOIN pg_inherits i ON i.inhparent = target.oid AND NOT i.inhdetachpending
@@ -41,7 +41,7 @@ family AS (
     JOIN pg_namespace n ON n.oid = c.relnamespace
     GROUP BY d.root
 ),
--- What only the partitions of a partitioned table know of it, as it stores no rows itself.
+-- A partitioned table stores no rows itself, so only its partitions have this flag.
 late_column AS (
     SELECT DISTINCT d.root, a.attname
     FROM descendant d JOIN pg_attribute a ON a.attrelid = d.oid AND a.atthasmissing AND NOT a.attisdropped
@@ -50,7 +50,7 @@ disabled_trigger AS (
     SELECT DISTINCT d.root, t.tgname
     FROM descendant d JOIN pg_trigger t ON t.tgrelid = d.oid AND t.tgenabled NOT IN ('O', 'A')
 ),
--- Of generated columns, as it is stored: its text would take a lock. Partitions may have expressions of their own.
+-- The stored expressions of generated columns, because printing them would take a lock. Partitions may have their own.
 expression AS (
     SELECT e.root, a.attname, string_agg(DISTINCT md5(d.adbin::text), ' ' ORDER BY md5(d.adbin::text)) AS digest
     FROM (SELECT oid AS root, oid FROM target UNION SELECT root, oid FROM descendant) AS e
@@ -72,13 +72,13 @@ columns AS (
             'type', a.atttypid::bigint,
             'modifier', a.atttypmod,
             'declared', format_type(a.atttypid, a.atttypmod),
-            -- Since PostgreSQL 18 attnotnull is also set by a constraint that old rows were never checked against. A
+            -- Since PostgreSQL 18, a NOT VALID constraint also sets attnotnull, although old rows were not checked. A
             -- domain's NOT NULL does not count: a column of such a domain can hold NULL (CREATE DOMAIN, Notes).
             'not_null', a.attnotnull AND NOT EXISTS (
                 SELECT FROM pg_constraint k
                 WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum] AND NOT k.convalidated
             ),
-            -- A domain's own default counts where the column has none; the expression of a generated column is none.
+            -- A domain's default is used if the column has none. The expression of a generated column is not a default.
             'default', CASE WHEN a.attgenerated = '' THEN pg_get_expr(coalesce(d.adbin, t.typdefaultbin), 0) END,
             'generated', a.attgenerated,
             'expression', expression.digest,
@@ -98,7 +98,7 @@ indexes AS (
         i.indrelid,
         json_agg(json_build_object(
             'name', c.relname,
-            -- The key columns, without those of INCLUDE; an expression has number 0 and no name.
+            -- The key columns, without INCLUDE columns. An expression has number 0 and no name.
             'columns', (
                 SELECT json_agg(a.attname ORDER BY k.place)
                 FROM unnest(i.indkey) WITH ORDINALITY AS k (number, place)
@@ -122,7 +122,7 @@ triggers AS (
         json_agg(json_build_object(
             'name', t.tgname,
             'type', t.tgtype,
-            -- A WHEN that only holds back updates that change nothing lets no change pass.
+            -- A WHEN that only skips updates which change nothing is not a condition: no change goes past the trigger.
             'conditional', t.tgqual IS NOT NULL
                 AND position('WHEN ((old.* IS DISTINCT FROM new.*)) EXECUTE' IN pg_get_triggerdef(t.oid)) = 0,
             'columns', (
@@ -136,12 +136,12 @@ triggers AS (
     FROM target
     JOIN pg_trigger t ON t.tgrelid = target.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
     JOIN pg_proc p ON p.oid = t.tgfoid
-    -- A partitioned table's row trigger is copied to each partition, and may be disabled there.
+    -- A row trigger of a partitioned table is copied to each partition, and may be disabled there.
     WHERE (t.tgrelid, t.tgname) NOT IN (SELECT root, tgname FROM disabled_trigger)
     GROUP BY t.tgrelid
 ),
--- Where the triggers that the mirror's own command has made write deleted keys to, and what tells that nothing of it was
--- changed: xmin shows that a row of the catalog was written anew.
+-- The delete log to which the mirror's triggers write. `identity` changes if somebody changes the log, its function or its
+-- triggers: their catalog rows get another xmin then.
 delete_log AS (
     SELECT
         member.root,
@@ -158,7 +158,7 @@ delete_log AS (
     GROUP BY member.root
     HAVING count(DISTINCT c.oid) = 1
 ),
--- The columns' types and what they are made of: what is behind domains and in arrays, ranges and composite types.
+-- The columns' types and the types that they are made of: of domains, arrays, ranges and composite types.
 used_type AS (
     SELECT DISTINCT a.atttypid AS oid
     FROM target JOIN pg_attribute a ON a.attrelid = target.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -185,9 +185,9 @@ SELECT json_build_object(
             'kind', t.typtype,
             'base', t.typbasetype::bigint,
             'modifier', t.typtypmod,
-            -- int2vector and the like have elements too, and are no arrays.
+            -- int2vector and similar types have elements too, but are not arrays.
             'element', (SELECT e.oid::bigint FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid),
-            -- In their order, each with the number that it keeps when it is renamed; later ones have higher numbers.
+            -- In the enum's order. A label keeps its number when it is renamed; labels that are added later have higher ones.
             'labels', (
                 SELECT json_agg(json_build_array(e.oid::bigint, e.enumlabel) ORDER BY e.enumsortorder)
                 FROM pg_enum e WHERE e.enumtypid = t.oid
@@ -201,7 +201,7 @@ SELECT json_build_object(
                 SELECT json_agg(json_build_array(a.attnum, a.atttypid::bigint, a.atttypmod) ORDER BY a.attnum)
                 FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
             ),
-            -- What makes its text where that can change: an output function, a cast, and of money the locale.
+            -- What decides the type's text and can change: an output function, a cast, and for money the locale.
             'prints', concat_ws(' ',
                 CASE WHEN t.typtype = 'b' AND t.typelem = 0 AND n.nspname <> 'pg_catalog' THEN t.typoutput::oid::text END,
                 (
@@ -230,8 +230,8 @@ SELECT json_build_object(
             'partitions', family.partitions,
             'foreign_partitions', coalesce(family.foreign_partitions, false),
             'children', family.children,
-            -- Of the whole table: rights on columns suffice neither for LOCK TABLE nor for xmin. NULL: it was dropped
-            -- meanwhile.
+            -- SELECT on the whole table: privileges on columns are not enough for LOCK TABLE and xmin. NULL if the table
+            -- was dropped meanwhile.
             'readable', coalesce(has_table_privilege(t.oid, 'SELECT'), false),
             'reachable', coalesce(has_schema_privilege(t.namespace, 'USAGE'), false),
             'row_security', coalesce(row_security_active(t.oid), false),

@@ -1,5 +1,5 @@
-{# Per table with windows, by the index on its change column: the oldest value, and how many rows no window can match,
-   with the keys of some. #}
+{# For each table with windows: the oldest value of its change column, and the number of rows that no window can find, with
+   some of their keys. Uses the index on the change column. #}
 {% for table in tables %}
 SELECT
     {{ table.number }},

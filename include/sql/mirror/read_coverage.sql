@@ -1,5 +1,6 @@
-{# What is covered: windows of whole tables joined where they touch, and windows of key ranges one by one. Here and in
-   other questions, a row counts while its table is the one that was built from the same snapshot (0: from none). #}
+{# The covered windows: adjacent windows over all keys are joined; windows of key ranges are returned one by one. Here and in
+   the other queries, a ledger row counts only if the table that has the name now was rebuilt from the same snapshot
+   (0: never rebuilt). #}
 WITH valid AS
 (
     SELECT tabela, inicio, fim, key_from, key_to

@@ -1,4 +1,4 @@
-{# Tables that became other ones since they were compared with the source as a whole. #}
+{# Tables that were exchanged since their last copy or rebuild. #}
 SELECT tabela
 FROM {{ ledger }}
 WHERE kind = 'exchanged'

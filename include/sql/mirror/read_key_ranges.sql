@@ -1,6 +1,6 @@
-{# The lowest and highest value of integer keys, a row per table that `number` tells apart. Each is the first entry of
-   the key's own unique index, from one end or the other. Where nobody ever counted the rows, also about how many there
-   are: as many as if they were as far apart as the first or the last thousand of them, whichever are farther. #}
+{# The lowest and highest value of integer keys: one row for each table, identified by `number`. Both are read from the ends
+   of the key's unique index. If a table's rows were never counted, their number is estimated: the range divided by the mean
+   distance of the first or the last thousand keys, whichever is larger. #}
 {% macro distance(table, direction) %}
 (
             SELECT (max(key)::numeric - min(key)) / nullif(count(*) - 1, 0)

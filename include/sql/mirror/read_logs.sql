@@ -1,4 +1,4 @@
-{# Per table, the newest reading of its log of deleted keys that was taken before a moment. #}
+{# For each table, the newest reading of its delete log before a moment. #}
 SELECT
     tabela, max(version), argMax(snapshot_xmin, version),
     argMax(if(source_timeline IN (0, {timeline:UInt32}), source_system, 0), version), argMax(log, version)

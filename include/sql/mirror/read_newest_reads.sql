@@ -1,4 +1,4 @@
-{# The newest snapshot of each kind of read that looks at a whole table, per table. #}
+{# For each table and each kind of read that looks at a whole table, the version of the newest one. #}
 SELECT tabela, kind, max(version)
 FROM {{ ledger }} AS carga
 LEFT JOIN (SELECT tabela, max(version) AS until FROM {{ ledger }} WHERE kind = 'forget' GROUP BY tabela) AS forgotten

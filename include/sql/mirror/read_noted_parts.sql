@@ -1,4 +1,4 @@
-{# Per table, the parts that it had when rows of it were published last. #}
+{# For each table, the parts that were noted when rows of it were last published. #}
 SELECT tabela, argMax(parts, version)
 FROM {{ ledger }} AS carga
 LEFT JOIN (SELECT tabela, max(version) AS until FROM {{ ledger }} WHERE kind = 'forget' GROUP BY tabela) AS forgotten

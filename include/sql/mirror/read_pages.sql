@@ -1,4 +1,5 @@
-{# How many pages the largest of a table and, unless it is read alone, of those that belong to it has. $1: its oid; $2: whether it is read alone. #}
+{# The largest number of pages of a table ($1: its oid) and of its partitions and inheriting tables. $2: true to look at the
+   table alone. #}
 WITH RECURSIVE relations AS
 (
     SELECT $1::oid AS oid

@@ -1,4 +1,4 @@
--- The active parts of tables: which blocks each holds, and the mutation that changed it last, 0 for none.
+-- The active parts of tables: the blocks of each part, and the number of its last mutation, 0 for none.
 SELECT
     table, partition_id, min_block_number, max_block_number,
     if(data_version > max_block_number, data_version, 0)

@@ -1,6 +1,6 @@
-{# Per table, the newest scan that was taken before a moment: what its snapshot saw. It counts as far as it goes back to
-   a scan of everything (inicio is the epoch): one that was planned before its table was forgotten is worth nothing,
-   whenever it was moved. #}
+{# For each table, the newest scan before a moment. A scan counts only if it read all rows (inicio is the epoch) or goes on
+   from a scan after the last `forget`. So a scan that was planned before the `forget` does not count, even if it was moved
+   after it. #}
 SELECT
     tabela, max(fim), argMax(snapshot_xmin, version),
     argMax(if(source_timeline IN (0, {timeline:UInt32}), source_system, 0), version), argMax(seen, version)

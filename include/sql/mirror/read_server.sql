@@ -1,4 +1,4 @@
-{# What a survey has to know of the server and of the role. #}
+{# The properties of the server and the role that a survey needs. #}
 SELECT
     current_setting('server_version_num')::integer / 10000,
     current_user::text,

@@ -1,4 +1,4 @@
-{# Tables that were set aside after anything was read of them for the last time, and why. #}
+{# Tables that were set aside after their last read, with the reason. #}
 SELECT tabela, argMaxIf(reason, started_at, kind = 'refused')
 FROM {{ ledger }}
 GROUP BY tabela

@@ -1,4 +1,4 @@
-{# The source that was read, or accepted, last; zeros where there was none. #}
+{# The source that was read or accepted last. Fields that were not noted are empty or 0. #}
 SELECT
     source_system, source_database, source_oid, source_flushed, source_timeline, source_next_xid, source_recovered
 FROM {{ ledger }}

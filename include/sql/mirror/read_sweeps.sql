@@ -1,4 +1,4 @@
-{# Per table, its newest sweep: what its snapshot saw, and when the oldest transaction that it did not see had begun. #}
+{# For each table, its newest sweep; `inicio` is when the oldest transaction that its snapshot did not see had begun. #}
 SELECT tabela, max(fim), argMax(inicio, version), argMax(snapshot_xmin, version),
     argMax(if(source_timeline IN (0, {timeline:UInt32}), source_system, 0), version)
 FROM {{ ledger }} AS carga

@@ -1,4 +1,4 @@
--- Every table and view of the mirror's two databases, and how many seconds ago its definition changed.
+-- All tables and views of the mirror's two databases, and how many seconds ago each definition changed.
 SELECT
     database, name, engine, engine_full, partition_key, sorting_key, as_select, comment, ifNull(total_rows, 0),
     toUInt32(greatest(0, dateDiff('second', metadata_modification_time, now())))

@@ -1,5 +1,5 @@
--- The ledger: a run is collected when its row is here. Everything else counts only through it. A second row of one run
--- (an attempt that was given up and ended all the same) is dropped by its insert_deduplication_token, the run's id.
+-- The ledger: a run is collected when its row is here. Rows of other tables count only if their run is here. The
+-- insert_deduplication_token, the run's id, drops a second row of a run, from an attempt that was given up and still ended.
 CREATE TABLE IF NOT EXISTS coleta
 (
     `coleta` UUID COMMENT 'one attempt to collect',

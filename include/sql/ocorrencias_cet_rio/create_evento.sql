@@ -1,4 +1,4 @@
--- Single events as each collection found them. Replacing: an INSERT that arrived twice counts once.
+-- Single events, as each collection found them. The engine is Replacing, so an INSERT that arrives twice counts once.
 CREATE TABLE IF NOT EXISTS evento
 (
     `momento` DateTime64(6, 'UTC'),

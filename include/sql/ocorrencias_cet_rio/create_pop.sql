@@ -1,4 +1,4 @@
--- What the service answered about a POP, the newest answer of each.
+-- The service's newest answer about each POP.
 CREATE TABLE IF NOT EXISTS pop
 (
     `pop_id` UInt64,

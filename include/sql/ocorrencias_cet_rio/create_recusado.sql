@@ -1,4 +1,4 @@
--- Events that were set aside, in the order in which the answer had them.
+-- Events that were set aside, in the order of the service's answer.
 CREATE TABLE IF NOT EXISTS recusado
 (
     `momento` DateTime64(6, 'UTC'),

@@ -1,4 +1,4 @@
--- The runs that were collected, one row each.
+-- The collected runs, one row each.
 CREATE VIEW IF NOT EXISTS coletas AS
 SELECT * FROM coleta
 ORDER BY coletado_em, coleta

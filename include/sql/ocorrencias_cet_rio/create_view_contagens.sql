@@ -1,4 +1,4 @@
--- What the CSV holds, in its columns, with the run.
+-- The rows of the CSV, with its columns and the run.
 CREATE VIEW IF NOT EXISTS contagens AS
 SELECT
     momento, c.execucao AS execucao, toTimeZone(momento, 'America/Sao_Paulo') AS datetime,

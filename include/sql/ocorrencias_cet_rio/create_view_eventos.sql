@@ -1,4 +1,4 @@
--- Every event as each run found it.
+-- All events, as each run found them.
 CREATE VIEW IF NOT EXISTS eventos AS
 SELECT
     momento, c.execucao AS execucao, evento_id, pop_id, tipo_ocorrencia, status, titulo, tipo, bairro, gravidade,

@@ -1,4 +1,4 @@
--- The history: each event once, as it was last seen, by bairro and by the hour of São Paulo in which it began.
+-- The history: each event once, as it was last seen, by bairro and by the hour (São Paulo time) in which it began.
 CREATE VIEW IF NOT EXISTS por_bairro_e_hora AS
 SELECT
     bairro, toStartOfHour(inicio) AS hora, tipo_ocorrencia,

@@ -1,7 +1,7 @@
 -- Logs of deleted keys, made by: python -m include.mirror delete-log
--- Triggers write into them what a DELETE, a TRUNCATE or a changed key leaves behind, and each run of the mirror reads them.
--- Run this in the source database as the tables' owner or a superuser; again is safe. After a table gets a partition or
--- another key, have it printed anew.
+-- Triggers write the keys that a DELETE, a TRUNCATE or a changed key removes; each run of the mirror reads them.
+-- Run this in the source database as the tables' owner or a superuser. It is safe to run it again. After a table gets a
+-- partition or another key, print it again and run it.
 CREATE SCHEMA IF NOT EXISTS mirror;
 GRANT USAGE ON SCHEMA mirror TO "mirror_reader";
 

@@ -65,8 +65,8 @@ CREATE INDEX IF NOT EXISTS venda_data_idx ON venda ("data");
 CREATE INDEX IF NOT EXISTS item_venda_venda_id_idx ON item_venda (venda_id);
 CREATE INDEX IF NOT EXISTS item_venda_produto_id_idx ON item_venda (produto_id);
 
--- CURRENT_TIMESTAMP is the start of the writing transaction, not the moment of the write: a row may become
--- visible long after its updated_at, and a later write may carry an earlier one.
+-- CURRENT_TIMESTAMP is the start of the writing transaction, not the moment of the write. So a row may become visible long
+-- after its updated_at, and a later write may have an earlier updated_at.
 CREATE OR REPLACE FUNCTION set_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.updated_at = CURRENT_TIMESTAMP;

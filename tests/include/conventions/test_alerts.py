@@ -196,7 +196,7 @@ def test_without_the_broker_an_alert_is_told_rather_than_lost(webhook, monkeypat
     monkeypatch.setenv("AIRFLOW__CELERY__BROKER_URL", f"redis://127.0.0.1:{free_port()}/0")
     alerts.on_failure(failed("boom"))
     assert len(webhook.posts) == 1
-    assert "the broker does not say what was told already" in caplog.text
+    assert "the broker does not say which alerts were sent already" in caplog.text
 
 
 @pytest.mark.parametrize("variable", ["ALERTAS_JANELA_SEGUNDOS", "ALERTAS_PACIENCIA_SEGUNDOS"])
@@ -213,7 +213,7 @@ def test_settings_that_make_no_sense_are_logged_and_fail_nothing(
 def test_an_e_mail_to_nobody_is_logged(turns, mailbox, monkeypatch, caplog):
     monkeypatch.setenv("ALERTAS_EMAIL_PARA", " , ")
     alerts.on_failure(failed("boom"))
-    assert "connection smtp_alertas is there, but ALERTAS_EMAIL_PARA names nobody" in caplog.text
+    assert "connection smtp_alertas is defined, but ALERTAS_EMAIL_PARA is empty" in caplog.text
     assert mailbox.messages == []
 
 
@@ -245,7 +245,7 @@ def test_a_run_tells_only_what_no_task_of_its_told(turns, webhook):
     alerts.on_run_failure(failed_run("run 2"))
     [text] = webhook.texts()
     assert text.splitlines()[:3] == ["*etl_vendas failed*", "DAG: etl_vendas", "Run: run 1"]
-    assert "Error: a task ended without a word (task_failure)" in text
+    assert "Error: a task ended without an error message (task_failure)" in text
     assert "/dags/etl_vendas/runs/run%201" in text
     turns.flushdb()
     alerts.on_retry(failed("boom"))

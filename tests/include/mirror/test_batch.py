@@ -1,4 +1,4 @@
-"""Which reads travel together."""
+"""How reads are grouped into passes and batches."""
 
 from __future__ import annotations
 

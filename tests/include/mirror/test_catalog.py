@@ -14,7 +14,7 @@ from include.mirror.relation import Index, Relation
 from local.servers.postgres import Postgres
 
 LONG = "ç" * 31 + "x"
-"""63 bytes, the longest name there is."""
+"""63 bytes, PostgreSQL's longest name."""
 
 ODD = ["Pedido", "pedido", "margem_%", "código", "com espaço", "as'pas\"duplas", "crase`", "select", LONG]
 
@@ -262,10 +262,10 @@ def test_partitions_at_any_depth(connection, public):
     assert medida.pages >= 2
     assert not medida.foreign_partitions
     assert medida.children == ()
-    # One that is disabled on a partition misses the partition's rows.
+    # A trigger that is disabled on a partition misses the partition's rows.
     assert [trigger.name for trigger in medida.triggers] == ["marca"]
     assert [index.columns for index in medida.indexes] == [("id", "dia")]
-    # What the partitions' rows lack is known of them only.
+    # Only the partitions know which of their rows lack a value.
     assert column_of(medida, "nota").missing_value
     assert not column_of(medida, "vazia").missing_value
     assert public["mista"].foreign_partitions
@@ -297,7 +297,7 @@ def test_a_role_without_rights_gets_the_whole_catalog(postgres, connection, dsn,
         found = read(limited, [("FilialSul", "pedido")], "public")
         assert found["public", "tipos"].columns == public["tipos"].columns
         assert not found["public", "tipos"].readable
-        # A column alone is not enough: the mirror locks tables and reads xmin.
+        # SELECT on one column is not enough: the mirror locks tables and reads xmin.
         assert not found["public", "gatilhos"].readable
         assert found["public", "gatilhos"].triggers == public["gatilhos"].triggers
         assert found["public", "chaves"].readable
@@ -316,7 +316,7 @@ def test_tables_that_a_subscription_feeds(connection, dsn):
         b" WITH (connect = false, enabled = false, slot_name = NONE)"
     )
     try:
-        # Refreshing it would do this, and needs a publisher.
+        # Refreshing the subscription would write this row, but that needs a publisher.
         connection.execute(b"SET allow_system_table_mods = on")
         connection.execute(
             b"INSERT INTO pg_subscription_rel SELECT s.oid, c.oid, 'r', NULL FROM pg_subscription s, pg_class c"
@@ -361,7 +361,7 @@ def test_key_ranges_in_one_statement(connection, monkeypatch):
     found = key_ranges(connection, [(by_name[name], key) for name, key in keys])
     assert found == {
         ("public", "Chave %"): (-3, 12, 2),
-        # Its own rows only, which its index knows.
+        # Only the table's own rows: its index has no others.
         ("public", "pai"): (5, 5, 1),
         ("public", "medida"): (1, 500, 500),
     }
@@ -386,7 +386,7 @@ def test_sixty_tables_take_one_statement_and_well_under_a_second(connection):
     connection.execute("".join(f"CREATE TABLE muitas.t{n} ({columns});" for n in range(60)).encode())
     begin = time.perf_counter()
     found = read(connection, None, "muitas")
-    # 0.03 s on a quiet machine; the bound is for one that is not.
+    # It takes 0.03 s on a quiet machine. The limit is for a busy one.
     assert time.perf_counter() - begin < 0.5
     assert len(found) == 60
     connection.execute(b"DROP SCHEMA muitas CASCADE")

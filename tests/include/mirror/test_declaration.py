@@ -1,4 +1,4 @@
-"""What is wrong with a declaration by itself: told in a sentence each, and never raised while a DAG file loads."""
+"""Problems of a declaration by itself: each is one sentence, and none is raised while a DAG file loads."""
 
 from __future__ import annotations
 

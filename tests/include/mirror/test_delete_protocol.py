@@ -1,7 +1,7 @@
-"""No key that the source has deleted stays in the warehouse: planning against a model of a log, of scans and of versions.
+"""No key that was deleted in the source stays in the warehouse: planning against a model of a log, scans and versions.
 
-The model holds what move.py does at each step, and the planning functions are the real ones. Without either of
-the two things that make it safe, a key stays.
+The model does what move.py does at each step, with the real planning functions. If one of the two safety measures is left
+out, a key stays.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Reading = TypeVar("Reading", Scanned, Logged)
 TABLE, SYSTEM = "coisa", 7
 TRUSTED, KEPT = timedelta(seconds=20), timedelta(seconds=40)
 TRUNCATED = 0
-"""Stands in the log for a TRUNCATE."""
+"""The log's entry for a TRUNCATE."""
 
 
 def instant(tick: int) -> datetime:
@@ -32,14 +32,14 @@ def instant(tick: int) -> datetime:
 class Transaction:
     xid: int
     writes: dict[int, bool] = field(default_factory=dict)
-    """Whether each key that it has written is there after it."""
+    """For each key that it has written, whether the key is there afterwards."""
     left: list[int] = field(default_factory=list)
-    """The keys that it has deleted meanwhile."""
+    """The keys that it has deleted, for the log."""
 
 
 @dataclass
 class Pass:
-    """Reads that share a snapshot, between their steps: snapshot taken, staged, published, recorded."""
+    """Reads that share a snapshot, between two steps: snapshot taken, staged, published, recorded."""
 
     works: tuple[Scan | Log, ...]
     version: int = 0
@@ -56,9 +56,9 @@ class Pass:
 class Model:
     """The source's transactions, its log, and the mirror's passes, moved one step at a time.
 
-    `rows` are keys with their writers, `log` deleted keys with theirs; `versions` are what the warehouse has of each key: by
-    version, whether it is there. With `careful`, who compares all keys asks for other passes; with `always`, a deleted key
-    gets its tombstone whether the warehouse has it or not.
+    `rows` are the source's keys with their writers, `log` the deleted keys with theirs. `versions` are the warehouse's rows
+    of each key: by version, whether the key is there. The safety measures: with `careful`, a pass that compares all keys
+    looks for other passes; with `always`, a deleted key gets its tombstone even if the warehouse lacks the key.
     """
 
     careful: bool = True
@@ -83,7 +83,7 @@ class Model:
 
     def write(self, one: Transaction, key: int, *, there: bool) -> None:
         if any(key in other.writes for other in self.open if other is not one):
-            return  # it would wait
+            return  # the writer would have to wait
         if not there and one.writes.get(key, key in self.rows):
             one.left.append(key)
         one.writes[key] = there
@@ -98,7 +98,7 @@ class Model:
         self.log += [(key, one.xid) for key in one.left]
 
     def truncate(self) -> None:
-        """Leave nothing of the table, which nobody holds at that moment."""
+        """Delete all rows of the table. Nobody may hold it at that moment."""
         if any(one.writes for one in self.open) or any(one.version for one in self.passes):
             return
         self.rows.clear()
@@ -106,7 +106,7 @@ class Model:
         self.open.pop()
 
     def lose_log(self) -> None:
-        """Empty the log by hand, which gives it another identity."""
+        """Empty the log by hand. That gives it another identity."""
         self.log.clear()
         self.identity += 1
 
@@ -125,7 +125,7 @@ class Model:
         self.passes += [Pass(works)] if together else [Pass((work,)) for work in works]
 
     def replay(self, before: int) -> None:
-        """Read a range again that begins there: from the newest scan before it on."""
+        """Read a range again that begins there: everything since the newest scan before it."""
         self.passes.append(Pass((scan(LedgerState(scans=self._newest(self.scans, instant(before))), TABLE),)))
 
     @staticmethod
@@ -180,7 +180,7 @@ class Model:
         }
 
     def current(self, key: int) -> bool:
-        """Return whether the warehouse shows a key."""
+        """Return whether the warehouse's view shows a key."""
         versions = self.versions.get(key)
         return versions is not None and versions[max(versions)]
 
@@ -189,7 +189,7 @@ class Model:
             self.step(self.passes[0])
 
     def run(self) -> None:
-        """See a run of the schedule through, whatever else is under way."""
+        """Do a whole run of the schedule, while other passes may be under way."""
         self.plan(together=True)
         one = self.passes[-1]
         while one in self.passes:
@@ -200,7 +200,7 @@ class Model:
         assert shown == self.rows.keys(), "keys differ"
 
     def assert_converges(self) -> None:
-        """Let what is under way end; then the next run of the schedule makes both sides equal."""
+        """End all passes that are under way. Then the next run of the schedule must make both sides equal."""
         self.finish()
         while self.open:
             self.commit(self.open[0])
@@ -278,7 +278,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule()
     def run(self) -> None:
-        """See a run through; if nothing else is under way, it finds everything that was committed."""
+        """Do a whole run. If nothing else is under way, it must find everything that was committed."""
         alone = not self.model.passes
         self.model.run()
         if alone:

@@ -1,4 +1,4 @@
-"""By what deleted rows of a table are found, and why."""
+"""How deleted rows of a table are found, with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What coverage leaves open, held against a brute-force answer on a small grid."""
+"""The gaps of a coverage, compared with a brute-force result on a small grid."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def windows(draw: st.DrawFn) -> Window:
 
 
 def cells(pieces: list[Window]) -> list[tuple[int, int]]:
-    """Return every cell of the grid that the windows hold, once per window that holds it."""
+    """Return the cells of the grid that are in the windows, once for each window."""
     return [
         (tick, key)
         for window in pieces

@@ -1,4 +1,4 @@
-"""What is noted of how a column's values print, and when that is still so."""
+"""The noted meaning of a column's values, and when it still holds."""
 
 from __future__ import annotations
 

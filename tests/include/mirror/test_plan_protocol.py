@@ -1,9 +1,9 @@
-"""The protocol against a model: transactions of every kind, runs that die, reads that interleave.
+"""The protocol against a model: transactions of every kind, runs that are killed, reads that interleave.
 
-The model knows nothing of PostgreSQL but what the protocol rests on: a row carries the start of its
-transaction, becomes visible when that commits, and an open transaction shows in one of two lists. Whatever
-order hypothesis finds, once all transactions have ended and runs have caught up, every committed row must
-have been read. Tables are built anew in the middle, and nobody holds a lock.
+The model has only the properties of PostgreSQL that the protocol needs: a row has the start of its transaction as
+`updated_at`; it becomes visible when the transaction commits; an open transaction is in one of two lists. In every order
+that hypothesis finds, every committed row must have been read once all transactions have ended and runs have caught up.
+Tables are rebuilt in between, without any lock.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Transaction:
     pid: int
     start: int
     statement: int
-    """When its last message arrived: what a second transaction of that message would carry."""
+    """When its last message arrived. A second transaction of that message would have this start."""
     xid: int | None = None
     gid: str | None = None
 
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass
 class Running:
-    """A read between its steps: noted, snapshot taken, published; planned for the table that was `built` from a snapshot."""
+    """A read between two steps: noted, snapshot taken, published. `built` is the table for which it was planned."""
 
     read: Read
     built: int = 0
@@ -59,7 +59,7 @@ class Running:
 
 @dataclass
 class Building:
-    """A table that is built anew, between its steps: noted, snapshot taken, recorded."""
+    """A rebuild between two steps: noted, snapshot taken, recorded."""
 
     read: Read
     notes: Notes | None = None
@@ -83,7 +83,7 @@ class Ledger:
             self.pending[row.id] = (built, row)
 
     def state(self, place: int | None) -> LedgerState:
-        """What counts for the table that was built from the snapshot `place`; everything for None."""
+        """The ledger rows that count for the table that was built from the snapshot `place`; all rows for None."""
         owed = [
             row
             for key, (built, row) in self.pending.items()
@@ -135,7 +135,7 @@ class Model:
             self.rows.append(Row(transaction.start, transaction.xid))
 
     def begin_in_same_message(self, previous: Transaction) -> Transaction:
-        """Begin the second transaction of one message: it carries the message's time, not the present."""
+        """Begin the second transaction of one message. Its start is the message's time, not the present."""
         following = Transaction(previous.pid, previous.statement, previous.statement)
         self.open.append(following)
         following.xid = self.next_xid
@@ -221,12 +221,12 @@ class Model:
             self.build(self.building[0])
 
     def run(self, back: int = 1) -> None:
-        """Plan a scheduled run and see it through."""
+        """Plan a scheduled run and do all of its reads."""
         self.plan_run(back=back)
         self.finish()
 
     def assert_converges(self) -> None:
-        """End every transaction, let two runs and what they still owe pass, and look for lost rows."""
+        """End all transactions, do two runs and what they still owe, and look for lost rows."""
         self.finish()
         while self.open:
             self.commit(self.open[-1])
@@ -301,7 +301,7 @@ class Protocol(RuleBasedStateMachine):
     @precondition(lambda self: self.model.building)
     @rule(data=st.data(), steps=st.integers(0, 4))
     def build(self, data: st.DataObject, steps: int) -> None:
-        """Go on with a rebuild by some steps; by none, it dies."""
+        """Do some more steps of a rebuild. With no step, it is killed."""
         one = data.draw(st.sampled_from(self.model.building))
         if not steps:
             self.model.building.remove(one)
@@ -353,7 +353,7 @@ def lost_in_the_middle_of_a_rebuild(model: Model) -> list[Row]:
     return [row for row in model.rows if row.xid not in model.tables[model.place]]
 
 
-# Orders that random search meets too rarely.
+# Orders that a random search finds too rarely.
 
 
 def test_a_noted_session_that_prepares_before_its_reread_is_read_once_it_commits() -> None:

@@ -1,4 +1,4 @@
-"""When a source has gone back behind where it was read."""
+"""When a source has gone back to a position before the one that was read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ BEFORE = Position(flushed=0x1_0000_0300, timeline=2, next_xid=900, recovered=0x1
     [
         (BEFORE, None),
         (Position(0x1_0000_0301, 2, 901, BEFORE.recovered), None),
-        # Started again: without a recovery, or with one that reached all that was on disk.
+        # Restarted: without a recovery, or with one that reached everything on disk.
         (Position(0x1_0000_0400, 2, 900, 0), None),
         (Position(0x1_0000_0400, 2, 900, 0x1_0000_0300), None),
-        # Promoted with everything.
+        # Promoted after it had received everything.
         (Position(0x1_0000_0400, 3, 900, 0x1_0000_0310), None),
         (Position(0x1_0000_02FF, 2, 900, 0), "it is at 1/2FF of timeline 2 now"),
         (Position(0x1_0000_0200, 3, 900, 0x1_0000_0200), "it is at 1/200 of timeline 3 now"),

@@ -95,7 +95,7 @@ def connection(dsn: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def of(connection: psycopg.Connection) -> Callable[..., TableSpec]:
-    """Resolve a table of the database by its name and what else is declared of it."""
+    """Resolve a table of the database by its name and its declaration."""
 
     def resolve_by_name(name: str, **options) -> TableSpec:
         table = Table(name, **options)
@@ -111,13 +111,13 @@ def integer(name: str, number: int = 1, **options) -> SourceColumn:
 
 
 def keyed(*columns: SourceColumn, **options) -> Relation:
-    """A table with these columns, the first of which is its key."""
+    """A table with these columns. The first one is its key."""
     primary = Index("pkey", (columns[0].name,), unique=True, primary=True, partial=False)
     options = {"indexes": (primary,), "kind": "r", **options}
     return Relation(oid=1, schema="public", name="t", columns=columns, **options)
 
 
-# What it all comes to
+# Whole specs
 
 
 def test_a_table_with_everything_set_by_the_database_is_read_in_windows(of):
@@ -180,7 +180,7 @@ def test_types_that_are_declared(of):
 
 def test_columns_in_which_older_rows_may_hold_a_value(of):
     late = {column.name: column.late for column in of("nova").columns}
-    # The table was rewritten for the drawn one, which leaves no trace in attmissingval.
+    # PostgreSQL rewrote the table for `sorteada`, which leaves no trace in attmissingval.
     assert late == {"id": True, "vazia": False, "fixa": True, "sorteada": True, "de_dominio": False}
     assert {column.name for column in of("gerada").columns if column.late} == {"id", "dobro", "triplo"}
 
@@ -191,7 +191,7 @@ def test_columns_in_which_older_rows_may_hold_a_value(of):
 def test_the_smallest_unique_index_over_columns_that_are_never_null(of):
     assert of("varias").key == ("c", "b")
     assert of("varias", key=["c", "a", "b"]).key == ("c", "a", "b")
-    # Another one remains.
+    # A second key remains.
     assert of("venda", key="venda_id").key == ("venda_id",)
 
 
@@ -260,7 +260,7 @@ def test_a_key_on_trust_where_no_index_can_vouch(of):
     for name, key in (("vista", "venda_id"), ("resumo", "nome"), ("externa", "id"), ("mista", "id")):
         found = of(name, key=key)
         assert (found.way, found.key) == ("copy", (key,))
-        # It is never NULL by declaration; the copy that reads one raises.
+        # The declared key counts as NOT NULL; a copy that reads a NULL raises.
         assert found.key_columns[0].not_null
         assert not found.key_columns[0].carrier.nullable
         assert found.partition_width == 0
@@ -467,7 +467,7 @@ def test_a_default_and_a_trigger_are_both_needed():
     assert way_of(moment("at"), always).reason == "at is set by trigger t, and index i finds it"
     doubtful = trigger("BEGIN IF NEW.x = 1 THEN NEW.at = now(); END IF; RETURN NEW; END")
     assert "may let an update pass" in way_of(moment("at", default="now()"), doubtful).reason
-    # Which of two has the last word is not guessed.
+    # The code does not guess which of two triggers decides.
     assert way_of(moment("at", default="now()"), marks, replace(marks, name="u")).way == "scan"
 
 
@@ -495,7 +495,7 @@ def test_indexes_that_find_no_window(index):
         (0, "now()", "now()", timedelta(seconds=1)),
         (3, "now()", "now()", timedelta(milliseconds=1)),
         (6, "now()", "now()", timedelta(microseconds=1)),
-        # The column could hold more than what is put into it.
+        # The column could hold more digits than its default gives.
         (-1, "CURRENT_TIMESTAMP(3)", "now()", timedelta(milliseconds=1)),
         (3, "now()", "now()::timestamp(0)", timedelta(seconds=1)),
     ],
@@ -571,19 +571,19 @@ def test_a_role_without_rights_is_told_what_to_grant(postgres, connection, dsn):
     [
         (1_000_000, (1, 1_000_000), "int4", 10_000_000),
         (1_000_000, (-500_000, 500_000), "int8", 10_000_000),
-        # Every second key is gone, or nine of ten.
+        # Every second key is missing, or nine of ten.
         (1_000_000, (0, 1_999_999), "int4", 10_000_000),
         (1_000_000, (0, 9_999_999), "int4", 100_000_000),
         (1_000_000, (0, 10_000_000), "int4", 100_000_000),
-        # In steps of four billion.
+        # Keys in steps of four billion.
         (6_000, (0, 6_000 * 4 * 10**9), "int8", 10**17),
         (10, (-(2**63), 2**63 - 1), "int8", 0),
         (1_000, (0, 1_000_000_000), "int4", 0),
         (100, (1, 100), "int2", 0),
-        # Nobody counted: five, as the index says.
+        # Rows were never counted: the index gives about five.
         (None, (1, 5), "int8", 10_000_000),
         (None, (0, 5 * 4 * 10**9), "int8", 10**17),
-        # Empty: by what draws its keys.
+        # An empty table: the sequence of its keys decides.
         (0, None, "int8", 0),
     ],
 )
@@ -591,7 +591,7 @@ def test_the_width_follows_from_how_dense_the_key_is(rows, key_range, kind, widt
     column = replace(integer("id"), type=SourceType(kind, kind))
     key_range = key_range and KeyRange(*key_range, rows or 5)
     assert resolve(Table("t"), keyed(column, rows=rows), "t", key_range).partition_width == width
-    # A width that is declared is never second-guessed.
+    # A declared width is always used.
     declared = Table("t", partition_width=5)
     assert resolve(declared, keyed(column, rows=rows), "t", key_range).partition_width == 5
 

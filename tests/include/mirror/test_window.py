@@ -1,4 +1,4 @@
-"""What a run was asked for: refused where it makes no sense, and read in the source's wall clock without a gap."""
+"""A run's request: refused if it makes no sense, and converted to the source's local time without a gap."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_the_mirror_is_waited_for(folder: Path, lab: Lab) -> None:
     assert code == 1
     assert row(printed, "item_venda") == ["item_venda", "2", "3", "1", "unknown"]
     assert "item_venda: item_id = '1': not in the source" in printed
-    assert "Not known: 1 of 6 tables; rows of which only the next run can tell: 1." in printed
+    assert "Not known: 1 of 6 tables; rows that only the next run can decide: 1." in printed
     code, printed = checked(folder, lab, wait=60)
     assert code == 0
     assert row(printed, "item_venda") == ["item_venda", "2", "3", "equal"]
@@ -222,7 +222,7 @@ def test_a_declaration_that_does_not_load_is_one_line(
     name = f"declaracao_{len(text)}"
     (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(CheckError, match=f"^{name} does not load: {error}.*; mend it$") as raised:
+    with pytest.raises(CheckError, match=f"^{name} does not load: {error}.*; correct it$") as raised:
         check.load(f"{name}:X")
     assert "\n" not in str(raised.value)
 

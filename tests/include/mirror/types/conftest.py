@@ -1,4 +1,4 @@
-"""Both servers with a database of these tests' own."""
+"""Both servers, with their own database for these tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER_SETTINGS = {
     "date_time_64_output_format_cut_trailing_zeros_align_to_groups_of_thousands": 1,
     "output_format_decimal_trailing_zeros": 1,
 }
-"""What a user's profile may set, and must not matter."""
+"""Settings that a user's profile may have, and that must not change any result."""
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Arrays of one dimension arrive element by element; what an array of ClickHouse can't be is refused."""
+"""Arrays of one dimension arrive element by element. Arrays that ClickHouse can't hold are refused."""
 
 from __future__ import annotations
 

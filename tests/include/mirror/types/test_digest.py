@@ -1,4 +1,4 @@
-"""The digest of texts: the same on both sides, and another one for another content."""
+"""The digest of texts: the same on both sides, and different for different contents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = (0, 1, 7, 8, 9, 15, 16, 17, 100, 255, 256, 257, 504, 505, 511, 512, 513,
 
 
 def by_the_book(value: bytes | None) -> int:
-    """The definition, word by word."""
+    """The hash's definition, computed word by word."""
     if not value:
         return 0
     if len(value) > SHORT:
@@ -35,7 +35,7 @@ def by_the_book(value: bytes | None) -> int:
 
 
 def some_values() -> list[bytes | None]:
-    """NULLs, and values of all sizes at which the way of working changes, in any order."""
+    """NULLs and values of all sizes at which the algorithm changes, in any order."""
     source = random.Random(7)
     values = [source.randbytes(source.choice(SIZES)) if source.random() < 0.9 else None for _ in range(3000)]
     return [*values, source.randbytes(700_001), b"", source.randbytes(300_000), b"x" * 8]

@@ -1,4 +1,4 @@
-"""docs/types.md is what the registry gives, and has every type in it."""
+"""docs/types.md is equal to the page from the registry, and has every type."""
 
 from __future__ import annotations
 

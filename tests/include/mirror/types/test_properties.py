@@ -23,23 +23,23 @@ WORDS = st.text(CHARACTERS, max_size=300) | st.sampled_from(
 
 
 def decimals(digits: int, places: int) -> st.SearchStrategy[str]:
-    """Numbers of up to so many digits, so many of them decimals."""
+    """Numbers of up to `digits` digits, `places` of them decimals."""
     highest = 10**digits - 1
     return st.integers(-highest, highest).map(lambda units: f"{Decimal(units).scaleb(-places):f}")
 
 
 def floats(width: int) -> st.SearchStrategy[str]:
-    """Floats of any kind, as PostgreSQL reads them."""
+    """Floats of every kind, as texts that PostgreSQL reads."""
     return st.floats(width=width).map(repr)  # type: ignore[arg-type]
 
 
 def integers(bits: int) -> st.SearchStrategy[str]:
-    """Integers of so many bits, mostly small or extreme."""
+    """Integers of `bits` bits, mostly small or extreme."""
     return st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1).map(str)
 
 
 def array(elements: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Arrays of one dimension with NULLs, as PostgreSQL reads them."""
+    """Arrays of one dimension with NULLs, as texts that PostgreSQL reads."""
 
     def write(items: list[str | None]) -> str:
         quoted = (
@@ -91,7 +91,7 @@ REFUSED: dict[str, Callable[[str], bool]] = {
         not "1900" <= item[1:5] <= "2299" for item in value[1:-1].split(",") if item not in ("NULL", "")
     ),
 }
-"""Which values a type's default can't hold."""
+"""The values that a type's default ClickHouse type can't hold."""
 
 
 @pytest.mark.parametrize("declared", VALUES)
@@ -112,7 +112,7 @@ def test_any_value_arrives_or_is_refused(way: Way, declared: str) -> None:
 
 
 def fits(value: Decimal, digits: int, places: int) -> bool:
-    """Whether a Decimal of the warehouse holds a number without rounding it."""
+    """Return whether a Decimal of the warehouse holds a number without rounding."""
     units = Fraction(value) * 10**places
     return units.denominator == 1 and abs(units) < 10**digits
 

@@ -1,4 +1,4 @@
-"""Which ClickHouse type a column gets, which it may have, and what it can't."""
+"""The ClickHouse type that a column gets, the types that it may have, and the types that are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.include.mirror.types.way import Way
 
 
 def numeric(precision: int | None = None, scale: int = 0) -> SourceType:
-    """A `numeric` as the catalog has it."""
+    """A `numeric`, as the catalog describes it."""
     if precision is None:
         return SourceType("numeric", "numeric")
     return SourceType(f"numeric({precision},{scale})", "numeric", modifier=modifier(precision, scale))
@@ -186,7 +186,7 @@ def test_a_type_without_an_entry_is_not_known() -> None:
     unknown = SourceType("coisa", "coisa", "public")
     assert not is_known(unknown)
     assert not is_known(SourceType("coisa[]", "_coisa", "public", element=unknown))
-    # Somebody's own type, whatever it is called.
+    # A type that somebody created is unknown, whatever its name is.
     assert not is_known(SourceType("filial.text", "text", "filial"))
     for source in (INTEGER, ENUM, TEXTS, numeric(), SourceType("citext", "citext", "public")):
         assert is_known(source)

@@ -1,4 +1,4 @@
-"""One column's way from PostgreSQL to ClickHouse by what its Carrier says, on real servers."""
+"""Moves one column from PostgreSQL to ClickHouse with its Carrier, on real servers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTIONS = " ".join(
         "bytea_output": "hex",
     }.items()
 )
-"""What the mirror's sessions pin."""
+"""The settings that the mirror's sessions pin."""
 
 SETTINGS = {
     "async_insert": 0,
@@ -37,16 +37,16 @@ SETTINGS = {
 }
 
 NASTY = 'i "w" `x` {a:String} %(b)s $1 \\ \''
-"""A column's name that breaks whatever quotes by hand."""
+"""A column's name that breaks SQL which is not quoted correctly."""
 
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """What became of the rows of one column. `refused` are the places of those that did not travel.
+    """The result of moving one column. `refused` are the places of the rows that were refused.
 
-    The others are lists in the order of the rows that did.
+    The other fields are lists in the order of the rows that arrived.
     """
 
     carrier: Carrier
@@ -74,12 +74,12 @@ class Way:
         return name
 
     def source_type(self, table: str) -> SourceType:
-        """Return what the catalog says of the table's column."""
+        """Return the type of the table's column from the catalog."""
         relation = catalog.read(self.postgres, [("public", table)])["public", table]
         return relation.columns[1].type
 
     def read(self, table: str, how: Carrier) -> tuple[pa.Array, list[bool]]:
-        """Return the column as the extraction gives it, and which values are altered on the way."""
+        """Return the column as the extraction reads it, and a mask of the values that would arrive changed."""
         name = pg(NASTY)
         altered = f"({how.altered(name)}) IS TRUE" if how.altered else "false"
         with self.adbc.cursor() as cursor:
@@ -90,7 +90,7 @@ class Way:
         return array, found["a"].to_pylist()
 
     def carry(self, declared: str, values: Sequence[str], **wanted: Any) -> Arrived:
-        """Carry values, which are SQL expressions, and check the digests; what is refused stays behind."""
+        """Move values, which are SQL expressions, and check the digests. Refused values are left out."""
         table = self.table(declared, values)
         how = carrier(self.source_type(table), **{"not_null": False, **wanted})
         array, altered = self.read(table, how)
