@@ -422,7 +422,7 @@ def test_a_user_who_does_not_see_other_transactions_is_told_which_grant_is_missi
     plain = mysql.connect(
         {"host": "127.0.0.1", "port": store.port, "user": "plain", "password": "p", "database": loja}
     )
-    with pytest.raises(SourceError, match=r"GRANT PROCESS ON \*\.\* TO it"):
+    with pytest.raises(SourceError, match=r"GRANT PROCESS ON \*\.\* TO this user"):
         export.orders_changed(plain, bucket, "t", (EVER, clock(store)), GRACE)
     plain.close()
     execute(store, "DROP USER 'plain'@'127.0.0.1'")
