@@ -69,7 +69,7 @@ def test_a_dag_that_is_listed_before_its_definition_is_stored_is_waited_for(airf
 
 def test_a_dag_whose_definition_never_comes_is_not_called_ready(airflow, api):
     airflow.details = [404]
-    with pytest.raises(ApiError, match="DAG vendas is not there after 0 s; no import errors"):
+    with pytest.raises(ApiError, match="DAG vendas can't be found after 0 s; no import errors"):
         api.unpause("vendas", timeout=0)
     assert UNPAUSE not in airflow.requests
 

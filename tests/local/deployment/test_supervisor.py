@@ -175,7 +175,7 @@ def test_what_a_killed_supervisor_left_is_ended_by_the_next(tmp_path):
     said: list[str] = []
     with Supervisor(tmp_path, said.append):
         assert not any(map(is_alive, family))
-    assert said == [f"left (process {pid}) was left by an earlier start: stopping it"]
+    assert said == [f"left (process {pid}) is left from an earlier start: stopping it"]
 
 
 def test_process_that_took_over_a_recorded_id_is_left_alone(tmp_path):

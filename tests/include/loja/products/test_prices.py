@@ -47,7 +47,7 @@ def test_a_price_never_passes_through_a_float() -> None:
     ("content", "form", "reason"),
     [
         (b"", "csv", "it lacks produto_id and preco"),
-        (b"produto_id,price\n1,2\n", "csv", "the list has 'produto_id', 'price'; it lacks preco"),
+        (b"produto_id,price\n1,2\n", "csv", "the list has the columns 'produto_id', 'price'; it lacks preco"),
         (b"produto_id,preco\n", "csv", "the list has no prices"),
         (b'produto_id,preco\n1,"2\n', "csv", "is not CSV: unexpected end of data"),
         (b"produto_id,preco\n1,\xe7\n", "csv", "not UTF-8: byte 19 is 0xe7"),

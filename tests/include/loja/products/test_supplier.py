@@ -86,7 +86,7 @@ def test_what_gives_access_in_an_address_is_not_told(address: str, place: str) -
 
 def test_more_than_is_taken(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supplier, "MAX_BYTES", 10)
-    with pytest.raises(ListError, match="gives more than 10 bytes"):
+    with pytest.raises(ListError, match="sends more than 10 bytes"):
         supplier.read(f"{address}/list.csv", "", None)
     path = tmp_path / "list.csv"
     path.write_bytes(CONTENT)
