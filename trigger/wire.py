@@ -1,4 +1,4 @@
-"""One request and its answer: tries again, renews tokens, and makes errors that people can read."""
+"""One request and its answer: with retries, renewed tokens, and readable errors."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Origin(NamedTuple):
 
 
 def _within(seconds: float, work: Callable[[], Result]) -> Result:
-    """Return what the work returns. Raises TimeoutError after so long, and leaves it to itself.
+    """Return the result of `work`. Raises TimeoutError after `seconds`; `work` then continues in its thread.
 
-    Looking up a name knows no timeout and no Ctrl-C, and the timeout of a socket begins anew with each byte.
+    A DNS query has no timeout and ignores Ctrl-C, and a socket's timeout starts again with each byte.
     """
     outcome: Future[Result] = Future()
 
@@ -63,7 +63,7 @@ def _backoff(longest: float) -> Callable[[tenacity.RetryCallState], float]:
 
 
 class Wire:
-    """The way to one API server: a session, who asks there, and how long a server that is down is tried.
+    """A connection to one API server: a session, a login, and the time limit for retries.
 
     The first arguments are those of AirflowClient. `attempts` tries each request so many times, for `connect_timeout`
     seconds each, instead of for so long in all. `session` is one that its maker configured, for TLS or a proxy.
@@ -90,14 +90,14 @@ class Wire:
         self.url = check_url(url)
         self.username = username
         self._password = password
-        # A file's last line end comes along easily.
+        # A token from a file may end with a line break.
         self._token = token.strip() if token is not None else None
         if self._token is not None and not re.fullmatch(r"[!-~]+", self._token):
             raise RequestRefused("the token is empty, or holds characters that no token has")
         self._own_token = token is not None
         self._ask_password = ask_password
         self._patience = connect_timeout
-        self._deadline: float | None = None  # of a wait, by the monotonic clock
+        self._deadline: float | None = None  # the end of a wait, by the monotonic clock
         self._trace = trace
         self._cache = TokenCache() if cache else None
         self._attempts = attempts
@@ -124,7 +124,7 @@ class Wire:
         interval: float,
         warn: Callable[[str], None],
     ) -> Result:
-        """Ask again and again until there is a result; an API that is down for a while is no reason to end."""
+        """Call `ended` until it returns a result. Tolerates an API that is down for up to `OUTAGE` seconds."""
         start = time.monotonic()
         self._deadline = None if timeout is None else start + timeout
         answered = start
@@ -166,7 +166,7 @@ class Wire:
                 "GET", path, read_page, query={**query, "limit": PAGE, "offset": offset}
             )
             yield from entries
-            # A server may give shorter pages than it was asked for.
+            # A server may return shorter pages than requested.
             offset += len(entries)
             if not entries or offset >= total:
                 return
@@ -207,7 +207,7 @@ class Wire:
         body: Any = None,
         once: bool = False,
     ) -> requests.Response:
-        """Return the answer to whoever has logged in, as `send` does; the path is the whole one."""
+        """Return the answer to a request with a token, as `send` does. `path` is the complete path."""
 
         def ask(token: str) -> requests.Response:
             return self.send(method, f"{self.url}{path}", query=query, body=body, token=token, once=once)
@@ -225,7 +225,7 @@ class Wire:
         token: str | None = None,
         once: bool = False,
     ) -> requests.Response:
-        """Return the answer, whatever its status but for those that time heals. Raises ApiUnavailable."""
+        """Return the answer with any status, except temporary errors, which are retried. Raises ApiUnavailable."""
         patience = self._patience
         if self._deadline is not None:
             patience = max(0.1, min(patience, self._deadline - time.monotonic()))
@@ -300,7 +300,7 @@ class Wire:
         )(attempt)
 
     def token(self) -> str:
-        """Return the token of who asks; logs in where there is none yet."""
+        """Return the token; log in if there is none yet."""
         if self._token is None:
             cached = self._cache and self._cache.load(self.url, self.username, self._password)
             self._token = cached or self._login()
@@ -317,7 +317,7 @@ class Wire:
     def _login(self) -> str:
         url = f"{self.url}/auth/token"
         if self.username is None:
-            # The Simple auth manager may be set to let in everyone as its admin.
+            # Airflow's simple auth manager may be configured to make everyone an admin.
             response = self.send("GET", url)
             if response.status_code != 201:
                 raise NotAllowed(
@@ -332,7 +332,7 @@ class Wire:
                 )
             credentials = {"username": self.username, "password": self._password}
             response = self.send("POST", url, body=credentials)
-            # Its text is not repeated: a validation error quotes what was sent, the password too.
+            # The answer's text is not shown: a validation error quotes the request with the password.
             if response.status_code in (400, 401, 403, 422):
                 raise NotAllowed(f"{self.url} does not know {self.username!r} with this password")
         try:

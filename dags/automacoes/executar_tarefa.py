@@ -8,8 +8,8 @@ the function and its arguments:
 {"tarefa": "mail.send_email", "kwargs": {"email": "ana@example.com", "message": "Hello"}, "queue": "high"}
 ```
 
-Instead of `tarefa`, `module` and `function` are accepted: `{"module": "mail", "function": "send_email"}`. `args` is a list of
-positional arguments. The run stores the call in one form: `tarefa`, `args`, `kwargs` and `queue`. An invalid call is
+Instead of `tarefa`, `module` and `function` are accepted: `{"module": "mail", "function": "send_email"}`. `args` is a list
+of positional arguments. The run stores the call in one form: `tarefa`, `args`, `kwargs` and `queue`. An invalid call is
 refused before a run is created.
 
 The function's return value is the task's XCom `return_value`; its printed lines are in the log. If the function raises an
