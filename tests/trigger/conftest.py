@@ -18,7 +18,7 @@ from trigger.single import single
 
 @pytest.fixture(scope="package")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Script:
-    """The script as one file, by itself in a folder, with an environment that knows nobody."""
+    """The script as one file, alone in a folder, without a login in its environment."""
     folder = tmp_path_factory.mktemp("trigger")
     (folder / "home").mkdir()
     (folder / "trigger_script.py").write_text(single(), encoding="utf-8")
@@ -72,7 +72,7 @@ def faulty(airflow: Airflow) -> Iterator[Faulty]:
 
 @pytest.fixture(scope="package")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate that nobody trusts by default, and its key."""
+    """A certificate that is not trusted by default, and its key."""
     return certificate.create(tmp_path_factory.mktemp("certificate"))
 
 

@@ -23,7 +23,7 @@ def planned(script: Script) -> dict[str, dict[str, object]]:
     call = ("enqueue", HELLO)
     calls = dict(
         string=(*call, TEXT, *PLANNED),
-        # As a shell without quotes around the object hands it over, with what looks like options in it.
+        # As a shell splits an object without quotes, with words that look like options.
         tokens=(*call, *TEXT.split(), *PLANNED),
         tokens_last=("enqueue", *PLANNED, HELLO, *TEXT.split()),
         tokens_between=("enqueue", *PLANNED, HELLO, "--note", "{x", *TEXT.split(), "--queue", "low"),

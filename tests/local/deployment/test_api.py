@@ -1,4 +1,4 @@
-"""The client of Airflow's API against answers that a real server gives only for a moment."""
+"""The client of Airflow's API, with answers that a real server gives only for a moment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNPAUSE = ("PATCH", "/api/v2/dags/vendas")
 
 
 class Airflow:
-    """A server that lists the DAG `vendas`; the statuses of its definition are `details`, the last one for good."""
+    """A server that lists the DAG `vendas`. `details` are the statuses of requests for its definition; the last repeats."""
 
     def __init__(self) -> None:
         self.details = [200]
@@ -40,7 +40,7 @@ class Airflow:
             do_GET = do_POST = do_PATCH = answer
 
             def log_message(self, *_: object) -> None:
-                """Keep quiet."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 

@@ -1,4 +1,4 @@
-"""What `make test-docker` brings along, as far as it can be seen without an engine."""
+"""Those parts of `make test-docker` that can be tested without an engine."""
 
 from __future__ import annotations
 
