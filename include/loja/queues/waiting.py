@@ -4,8 +4,8 @@ The Amazon provider's own trigger is not used. It receives the messages and writ
 database. If they stay in the queue, each check counts as a delivery, and fires an event again.
 
 This trigger fires an event when messages begin to wait, and again at every `AGAIN`-th check while some still wait. So
-after a run that failed, or that was slower than new messages arrived, another run starts. Several events during a run
-start one run after it: Airflow queues one event per asset until the DAG may run.
+another run starts after a run that failed, or that could not keep up with new messages. Several events during a run start
+only one run after it: Airflow queues one event per asset until the DAG may run.
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ def work(
 def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None) -> dict[str, dict[str, Any]]:
     """Return a run's numbers per queue, and write them to database, warehouse and metrics.
 
-    `failed` is the number of consumers that failed for good, or None if `planejar` failed. Raises UnfinishedError if it
-    is not 0, after the numbers are written: `medir` is the last task, so only it can end the run as failed.
+    `failed` is the number of consumers that failed for good, or None if `planejar` failed. Raises UnfinishedError at once
+    for None, and after writing the numbers if it is not 0: `medir` is the last task, so only it can end the run as failed.
     """
     if failed is None:
         raise UnfinishedError("task planejar has failed (its log has the reason): nothing was consumed")

@@ -33,7 +33,7 @@ def covered_until(loads: Iterable[Load]) -> datetime | None:
     """Return the instant up to which these loads are complete; `loads` are in the order of their publication.
 
     A load of the whole table sets the instant, even to an earlier one, because it has brought the state of that time.
-    Returns None if no load begins at `BEGINNING`.
+    Returns None if no load is of the whole table or begins at `BEGINNING`.
     """
     until: datetime | None = None
     for load in loads:
