@@ -68,7 +68,7 @@ def jobs_connections() -> tuple[Connection, Connection]:
 
 
 def prepare_jobs_database(connection: Connection, metadata: str) -> None:
-    """Create the jobs' database and role if they are missing, and migrate its table to this version."""
+    """Create the jobs' database and role if they are missing, and migrate the table `jobs` to this version."""
     try:
         wanted = conninfo(connection, connection.extra_dejson)
     except ConfigurationError as error:

@@ -52,7 +52,7 @@ class Export:
 
     @staticmethod
     def load(dumped: Mapping[str, Any]) -> Export:
-        """Return the export that `dump` has made the values of."""
+        """Return the export that was given to `dump`."""
         return Export(
             dumped["table"], [Part(**part) for part in dumped["parts"]], Figures.load(dumped["figures"])
         )

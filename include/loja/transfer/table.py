@@ -67,7 +67,7 @@ class Figures:
 
     @staticmethod
     def load(dumped: Mapping[str, Any]) -> Figures:
-        """Return the figures that `dump` has made the values of."""
+        """Return the figures that were given to `dump`."""
         return Figures(dumped["rows"], dumped["keys"], Decimal(dumped["money"]), Decimal(dumped["weighted"]))
 
     @staticmethod
