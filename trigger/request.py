@@ -75,16 +75,16 @@ class RunRequest:
         return str(self.body["dag_run_id"])
 
     def differing(self, run: Run, user: str | None, tasks: Callable[[], Iterable[str]]) -> list[str]:
-        """Return what tells the run that has this id from the one that is asked for: "conf", "run after", …
+        """Return the names of the fields in which an existing run differs from this request: "conf", "run after", …
 
-        `tasks` returns the full names of all automations. Whether two calls of an automation are the same is decided as the
-        service decides it: by conf, in whatever shape, and by the time to start; not by the note, nor by the user.
+        `tasks` returns the full names of all automations. Two calls of an automation are compared as the service does: by
+        conf, in any form, and by the start time; not by note or user.
         """
         wish, found = dict(self.wish), {name: getattr(run, name) for name in self.wish}
         if self.dag_id == AUTOMATIONS:
             wish.pop("note", None)
             wish["conf"], found["conf"] = unified(wish["conf"], tasks), unified(run.conf, tasks)
-        # Lists and dates that were not asked for, or the note of a colleague, make it no other request.
+        # Only the chosen fields are compared: dates that Airflow sets, or a colleague's note, do not matter.
         differing = [
             name.replace("_", " ")
             for name, value in wish.items()
@@ -93,7 +93,7 @@ class RunRequest:
         if self.dag_id == AUTOMATIONS:
             if self._waits_otherwise(run):
                 differing.append("delay")
-        # Whoever signs in as Ana may be known as ana.
+        # A user who logs in as Ana may be stored as ana.
         elif user and user.casefold() != (run.triggered_by or "").casefold():
             differing.append("user")
         return differing
@@ -101,7 +101,7 @@ class RunRequest:
     def _waits_otherwise(self, run: Run) -> bool:
         if "run_after" in self.wish or run.queued_at is None or run.run_after is None:
             return False
-        # A run that was cleared is queued anew, and no longer says when it was made.
+        # A cleared run is queued again, so its queue time is no longer the time of its creation.
         again = run.queued_at > run.run_after + SLACK
         return not again and not same_delay(self.delay, run.queued_at, run.run_after)
 

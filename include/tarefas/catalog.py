@@ -3,6 +3,8 @@
 An automation is a function at the top level of a file directly in the folder. Its only decorator is
 `include.tarefas.tarefa`, which the file may import under any name. Left out are names that begin with `_`, symbolic links
 to files outside the folder, and functions whose name is bound again or deleted later in the file.
+
+The result is cached. A file is parsed again only after its state has changed: its inode, its size or its times.
 """
 
 from __future__ import annotations
