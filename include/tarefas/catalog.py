@@ -39,8 +39,8 @@ _PARSING = Lock()
 SystemError (python/cpython#106905). The warnings filter is shared by all threads, too."""
 
 TICK = 2_000_000_000
-"""Nanoseconds. File systems count time in ticks, the coarsest of two seconds. A file that was changed within the last one
-may change again and look the same, so what it holds is not kept yet; git's index treats such files alike."""
+"""Nanoseconds. File systems store times in ticks of up to two seconds. A file that was changed within the last tick may change
+again without a visible difference, so its content is not cached yet. git's index handles such files in the same way."""
 
 State = tuple[int, ...]
 
@@ -131,7 +131,7 @@ class _FileError(Exception):
 
 @dataclass(frozen=True)
 class _File:
-    """What a file held when it was in that state; None for one that has to be read again each time."""
+    """A file's content in a state. The state is None if the file must be read again each time."""
 
     state: State | None
     module: Module
