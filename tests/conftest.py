@@ -49,7 +49,7 @@ _deployments: list[Deployment] = []
 
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOW = ("tests/e2e/test_etl_vendas.py", "tests/e2e/", "tests/trigger/deployment/")
-"""Where tests use a deployment, one for each of these. The first is as long as all others of its folder."""
+"""Each of these groups of tests uses one deployment. The first takes as long as the rest of its folder."""
 LONG = (*AIRFLOW, "tests/integration/", "tests/local/")
 """These begin first, in this order. All other files are short, so that at the end no process runs alone for long."""
 SERVERS = {"postgres", "clickhouse", "deployment", "mariadb_server", "rabbitmq_server", "aws"}

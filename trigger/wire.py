@@ -21,13 +21,13 @@ from trigger.tokens import TokenCache
 
 Result = TypeVar("Result")
 
-PAGE = 100  # Airflow's own default for the longest page it gives
-OUTAGE = 300.0  # seconds that a wait outlives an API that is down, as in a slow restart
-TRANSIENT = (429, 502, 503, 504)  # the statuses that time may heal
+PAGE = 100  # Airflow's default maximum
+OUTAGE = 300.0  # seconds for which a wait tolerates an API that is down, as in a slow restart
+TRANSIENT = (429, 502, 503, 504)  # statuses of temporary errors
 
 
 class Origin(NamedTuple):
-    """Where the address and the certificates to trust are set, as errors name it to whoever has to mend them."""
+    """The names, for error messages, of the settings of the address and of the trusted certificates."""
 
     url: str = "--url"
     ca: str = "--ca"
@@ -51,7 +51,7 @@ def _within(seconds: float, work: Callable[[], Result]) -> Result:
 
 
 def _backoff(longest: float) -> Callable[[tenacity.RetryCallState], float]:
-    """Wait about twice as long each time, not in step with others, and as long as the server wishes, up to `longest`."""
+    """Return how to wait between retries: exponentially with a random part, and at least Retry-After, up to `longest`."""
     usual = tenacity.wait_exponential(multiplier=0.2, max=4) + tenacity.wait_random(0, 0.5)
 
     def wait(state: tenacity.RetryCallState) -> float:
@@ -65,9 +65,10 @@ def _backoff(longest: float) -> Callable[[tenacity.RetryCallState], float]:
 class Wire:
     """A connection to one API server: a session, a login, and the time limit for retries.
 
-    The first arguments are those of AirflowClient. `attempts` tries each request so many times, for `connect_timeout`
-    seconds each, instead of for so long in all. `session` is one that its maker configured, for TLS or a proxy.
-    `transient` are the statuses that are tried again. `origin` is what errors name. Every method raises a TriggerError.
+    The first arguments are those of AirflowClient. With `attempts`, each request has this number of tries, with
+    `connect_timeout` seconds for each; without it, `connect_timeout` is the limit for all tries together. `session` may be
+    one that is configured for TLS or a proxy. Answers with a status in `transient` are retried. `origin` names the settings
+    in error messages. Every method may raise a TriggerError.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class Wire:
             session = requests.Session()
             session.headers["User-Agent"] = f"trigger_script/{VERSION}"
         self._session = session
-        # Passed with each request: requests lets REQUESTS_CA_BUNDLE win over a session's own setting.
+        # Passed with each request: REQUESTS_CA_BUNDLE would override the session's own setting.
         self._verify = None if ca is None else str(ca)
         if ca is not None and not Path(ca).is_file():
             raise RequestRefused(f"there is no file {str(ca)!r} of certificates to trust")
@@ -182,7 +183,7 @@ class Wire:
         once: bool = False,
         root: str = API,
     ) -> Result:
-        """Return what `read` makes of the answer; with `once`, what may have arrived is not sent again."""
+        """Return the result of `read` for the answer. With `once`, a request that may have arrived is not repeated."""
         doubt = f"is {self._origin.url} right?" if root == API else f"is there a service at {self.url}{root}?"
         response = self.answer(method, f"{root}{path}", query=query, body=body, once=once)
         raise_for(response, self.username, doubt)
@@ -233,7 +234,7 @@ class Wire:
 
         def attempt() -> requests.Response:
             began = time.monotonic()
-            # Whatever is left, a healthy server on a busy machine must have the time to answer.
+            # At least two seconds, so that a healthy server on a busy machine can answer.
             remaining = patience if self._attempts else max(2.0, until - began)
 
             def ask() -> requests.Response:
@@ -244,7 +245,7 @@ class Wire:
                     json=body,
                     auth=Bearer(token),
                     headers={"Accept": "application/json"},
-                    # An address that swallows packets leaves time to try it again.
+                    # A short timeout to connect, so that there is time to retry if packets are lost.
                     timeout=(min(5.0, remaining), remaining),
                     verify=self._verify,
                     allow_redirects=False,

@@ -39,8 +39,9 @@ _PARSING = Lock()
 SystemError (python/cpython#106905). The warnings filter is shared by all threads, too."""
 
 TICK = 2_000_000_000
-"""Nanoseconds. File systems store times in ticks of up to two seconds. A file that was changed within the last tick may change
-again without a visible difference, so its content is not cached yet. git's index handles such files in the same way."""
+"""Nanoseconds. File systems store times in ticks of up to two seconds. A file that was changed within the last tick may
+change again without a visible difference, so its content is not cached yet. git's index handles such files in the same
+way."""
 
 State = tuple[int, ...]
 

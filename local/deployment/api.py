@@ -103,7 +103,7 @@ class AirflowApi:
                 for error in self.call("GET", "/api/v2/importErrors")["import_errors"]
             ]
             raise ApiError(
-                f"DAG {dag_id} is not there after {timeout:g} s; {'; '.join(errors) or 'no import errors'}"
+                f"DAG {dag_id} can't be found after {timeout:g} s; {'; '.join(errors) or 'no import errors'}"
             ) from None
         self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
@@ -140,14 +140,14 @@ class AirflowApi:
                 return runs
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
-        """Ask for a run with this conf and return its id."""
+        """Create a run with this conf and return its id."""
         answer = self.call(
             "POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf}
         )
         return str(answer["dag_run_id"])
 
     def wait(self, dag_id: str, run_id: str, timeout: float, check: Callable[[], None] = lambda: None) -> Run:
-        """Return the run once it has ended, whatever its state. Raises ApiError when it doesn't in time."""
+        """Wait for the end of a run, and return it in any state. Raises ApiError if it has not ended after `timeout`."""
         seen = "of an unknown state"
 
         def ended() -> Run | None:

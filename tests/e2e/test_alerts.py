@@ -85,5 +85,5 @@ def test_a_task_that_is_killed_is_told_of_by_its_run(deployment, api, told):
     [text] = about(webhook.texts(), "killed failed")
     assert f"Run: {killed}" in text
     assert "Error: task grow ended without an error message" in text
-    # Of the other run, which failed before, a task told already.
+    # The other run, which failed earlier, has sent its alert already, from its task.
     assert about(webhook.texts(), "stubborn failed") == []

@@ -1,7 +1,6 @@
-"""An API server on loopback that breaks where a test says so.
+"""An API server on loopback, with the faults that a test sets.
 
-What it isn't told to break is answered by what stands behind it: the real API (`Upstream`), or recorded answers
-(tests/trigger/recorded.py).
+Requests without a fault are answered by the real API (`Upstream`) or with recorded answers (tests/trigger/recorded.py).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked."""
+    """A client's request."""
 
     method: str
     path: str
@@ -145,7 +144,7 @@ class Upstream:
 
 
 class Faulty(ThreadingHTTPServer):
-    """The server; a context manager. `ask` answers, `requests` holds what was asked."""
+    """The server; a context manager. `ask` returns the answers; `requests` holds all requests so far."""
 
     daemon_threads = True
     block_on_close = False

@@ -1,4 +1,4 @@
-"""trigger_script.py as its users run it: in this process, in one of its own with pipes, or on a terminal."""
+"""Run trigger_script.py as its users do: in this process, in its own process with pipes, or on a terminal."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Script:
         return [sys.executable, str(self.path), *map(str, arguments)]
 
     def __call__(self, *arguments: str | Path, stdin: str = "") -> Done:
-        """Call it in this process and return how it ended: as in pipes, at no interpreter's start."""
+        """Call it in this process, as with pipes, and return the result. This saves the start of an interpreter."""
         streams = {
             "stdin": io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"),
             "stdout": io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True),
@@ -81,7 +81,7 @@ class Script:
         return Done(code, out, err)
 
     def each(self, **calls: tuple[str | Path, ...]) -> dict[str, Done]:
-        """Call it with each of several argument lists; return how each ended, by name."""
+        """Call it with several argument lists, one after another; return the results by name."""
         return {name: self(*call) for name, call in calls.items()}
 
     def start(self, *arguments: str | Path, stdin: str = "") -> Call:
@@ -89,11 +89,11 @@ class Script:
         return Call(self, [str(argument) for argument in arguments], stdin)
 
     def process(self, *arguments: str | Path, stdin: str = "") -> Done:
-        """Call it in a process of its own and return how that ended."""
+        """Call it in its own process and return the result."""
         return self.start(*arguments, stdin=stdin).finish()
 
     def together(self, **calls: tuple[str | Path, ...]) -> dict[str, Done]:
-        """Call it with several argument lists at once, each in a process; return how each ended, by name."""
+        """Call it with several argument lists at once, each in its own process; return the results by name."""
         started = {name: self.start(*call) for name, call in calls.items()}
         return {name: one.finish() for name, one in started.items()}
 
@@ -143,7 +143,7 @@ class Call:
         return "".join(self._written["err"])
 
     def expect(self, text: str) -> None:
-        """Wait until this text was written to standard error."""
+        """Wait until standard error contains this text."""
 
         def ended() -> None:
             if self._process.poll() is not None:
@@ -223,7 +223,7 @@ class Terminal:
         os.write(self._end, f"{text}\n".encode())
 
     def interrupt(self) -> None:
-        """Press Ctrl-C, once the call waits for somebody; between prompt and read, Python would wait for one more."""
+        """Press Ctrl-C when the call waits for input. Between prompt and read, Python would need a second Ctrl-C."""
         process = psutil.Process(self.process.pid)
         until(lambda: process.status() == psutil.STATUS_SLEEPING, PATIENCE, lambda: self.text, pause=0.05)
         os.write(self._end, b"\x03")

@@ -33,7 +33,7 @@ USAGE = {
 
 @pytest.fixture(scope="module")
 def usage(alone: Script):
-    """How each call that makes no sense ends."""
+    """The results of invalid calls."""
     return alone.each(**{name: arguments for name, (arguments, _) in USAGE.items()})
 
 

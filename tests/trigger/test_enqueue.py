@@ -1,4 +1,4 @@
-"""`enqueue`: the ways to give a payload, what is refused before anybody is asked, and an API without the service."""
+"""`enqueue`: the ways to give a payload, the calls refused before any request, and an API without the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLANNED = ("--dry-run", "-o", "json")
 
 @pytest.fixture(scope="module")
 def planned(script: Script) -> dict[str, dict[str, object]]:
-    """What each way of calling it would send."""
+    """The request that each way of calling would send."""
     (script.path.parent / "payload.json").write_text(TEXT)
     (script.path.parent / "list.json").write_text("[1, 2]")
     call = ("enqueue", HELLO)
@@ -88,7 +88,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def refused(script: Script):
-    """How each call that makes no sense was refused."""
+    """The results of refused calls."""
     return {
         name: script("enqueue", *given, *(("--note", "makes no sense") if given else ()))
         for name, (given, _) in REFUSED.items()

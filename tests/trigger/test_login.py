@@ -21,7 +21,7 @@ ASKED = ("--list", "--tag", "fast", "-o", "plain")
 
 @pytest.fixture
 def nobody(alone: Script, tmp_path: Path, url: str) -> Script:
-    """The script with an address, a home and a cache of its own, and no user."""
+    """The script with an address, its own home and cache, and no user."""
     return alone.having(HOME=tmp_path, AIRFLOW_API_URL=url)
 
 
@@ -33,13 +33,13 @@ def somebody(nobody: Script, viewer: User) -> Script:
 
 @pytest.fixture(scope="module")
 def token(airflow: Airflow, viewer: User) -> str:
-    """A token that is good."""
+    """A valid token."""
     return airflow.token(viewer.name)
 
 
 @pytest.fixture(scope="module")
 def expired(airflow: Airflow, viewer: User) -> str:
-    """The same as it is after its end."""
+    """The same token after its expiry."""
     return airflow.token(viewer.name, age=7200)
 
 
@@ -96,7 +96,7 @@ def test_a_wrong_password_after_a_good_one_is_wrong(somebody):
 
 @pytest.mark.parametrize("broken", ["expired", "malformed"])
 def test_a_kept_token_that_ended_is_renewed(somebody, faulty, tmp_path, expired, token, broken):
-    """Also one whose end the script can't see: the server's clock, or its key, may be another."""
+    """This includes tokens that only the server refuses, for example because of its clock or a new key."""
     way = somebody.having(AIRFLOW_API_URL=faulty.url)
     assert way(*ASKED).code == 0
     [file] = cached(tmp_path)

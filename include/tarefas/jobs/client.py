@@ -1,8 +1,7 @@
 """Start runs of `executar_tarefa`, and read their states, through Airflow's REST API.
 
-The connection's address, TLS and proxies are the business of whoever makes the `requests.Session`; Airflow's HttpHook
-does that well. Tokens and retries are those of `trigger.wire`. What each answer means for a run that must not be started
-twice is here.
+The caller configures the `requests.Session` with TLS and proxies; Airflow's HttpHook does this well. `trigger.wire` does
+tokens and retries. This file interprets the answers for a run that must not start twice.
 """
 
 from __future__ import annotations
@@ -108,7 +107,7 @@ class Api:
         return bool(_json(self._ask("GET", PATH)).get("has_import_errors"))
 
     def _ask(self, method: str, path: str, **request: Any) -> requests.Response:
-        """Return the answer to a request, if it can be one about runs."""
+        """Return the answer to a request. Raises UnusableError for 401, 403 and 404, AwayError for temporary errors."""
         with _explained():
             answer = self._wire.answer(method, path, **request)
         if answer.status_code in (401, 403, 404):
@@ -118,7 +117,7 @@ class Api:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn the errors of the wire into those of this file."""
+    """Convert the errors of `trigger.wire` into those of this file."""
     try:
         yield
     except Transient as error:

@@ -158,7 +158,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def refused(script: Script):
-    """How each backfill was refused."""
+    """The results of refused backfills."""
     return script.each(**{name: arguments for name, (arguments, _, _) in REFUSED.items()})
 
 

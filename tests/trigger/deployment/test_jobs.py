@@ -74,7 +74,7 @@ def test_a_lost_answer_and_the_same_job_again(automations, faulty: Faulty, name)
     again = {
         "same": automations(*call),
         "other": automations(*call, "--queue", "high"),
-        # What is left out is the default, not whatever there is.
+        # A missing option means the default, not the existing job's value.
         "left out": automations(*plain),
     }
     assert again["same"].json() == done.json()
@@ -108,7 +108,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def refused(automations: Script):
-    """How each call that makes no sense ended."""
+    """The results of invalid calls."""
     return {name: automations("jobs", *call) for name, (call, _, _) in REFUSED.items()}
 
 
@@ -129,7 +129,7 @@ def test_no_refused_job_is_there(refused, automations):
 def test_a_near_name_is_suggested_and_a_viewer_may_only_look(automations, viewer, name):
     other = automations.having(AIRFLOW_USERNAME=viewer.name, AIRFLOW_PASSWORD=viewer.password)
     assert automations("jobs", "add", name, HELLO, *NEVER, "--paused").code == 0
-    # Nothing is changed where one of the names is wrong.
+    # If one of the names is wrong, no job is changed.
     done = automations("jobs", "remove", name, name[:-1])
     assert (done.code, done.out) == (3, "")
     assert f"did you mean {name!r}" in done.err

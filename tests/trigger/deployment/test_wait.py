@@ -18,7 +18,7 @@ TASK_KEYS = {"task_id", "map_index", "state", "try_number", "start_date", "end_d
 
 @pytest.fixture(scope="module")
 def ended(script: Script):
-    """Runs on the worker, in parallel, each with other options of waiting."""
+    """Runs on the worker, in parallel, with different options for the wait."""
     return script.together(
         failing=("--dag-id", "failing", "--run-id", "fails", "--wait", "--interval", "0.5", "-o", "json"),
         retrying=(
