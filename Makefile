@@ -1,4 +1,4 @@
-# Every target that runs something first makes .venv, from requirements-dev.txt, with uv.
+# Targets that need .venv create it first, with uv, from requirements-dev.txt.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -42,10 +42,10 @@ publish: $(INSTALLED) ## Put messages into the store's queues beside make local-
 	@$(BIN)/python -m local env python -m local.demos.publish \
 		--broker $(BROKER) --tipo $(TIPO) --count $(COUNT) --first $(FIRST)
 
-# Workers that are to be replaced stop first: Compose would take away the API server before them, which has to hear how
-# their tasks end.
+# If workers must be recreated, they stop first. Compose would stop the API server before them, but running tasks report their
+# end to it.
 .PHONY: up
-up: ## Run the deployment in Docker; writes .env with new passwords first, unless it is there
+up: ## Run the deployment in Docker; first writes .env with new passwords, if it is missing
 	@sh deploy/write_env.sh
 	@docker compose build
 	@! docker compose --dry-run create 2>&1 | grep --quiet 'airflow-worker-[0-9]* *Recreate' \
@@ -58,28 +58,28 @@ down: ## Stop the deployment in Docker; its data stays
 	@docker compose --profile '*' down
 
 .PHONY: logs
-logs: ## Follow what the services in Docker say (SERVICE=scheduler for one)
+logs: ## Follow the logs of the services in Docker (SERVICE=scheduler for one of them)
 	@docker compose logs --follow --tail 100 $(SERVICE)
 
-# In three processes: one for tests/e2e, which mostly waits, and goes first; beside it all the rest in two.
+# In three processes: one runs tests/e2e, which mostly wait, and starts first; the other two run all other tests.
 .PHONY: test
-test: lint typecheck ## Lint, check types, run every test except the soak and the load (TESTS=tests/include/tarefas/api: of that folder)
+test: lint typecheck ## Lint, check types, run every test except soak and load (TESTS=tests/include/tarefas/api: only that folder)
 	$(BIN)/pytest --numprocesses 3 -m "not soak and not load" $(TESTS)
 
 .PHONY: check
-check: lint typecheck ## Lint, check types, run every test that needs no server: in a minute or so
+check: lint typecheck ## Lint, check types, run every test that needs no server; takes about a minute
 	$(BIN)/pytest --numprocesses 2 -m "not server and not soak and not load"
 
 .PHONY: soak
-soak: $(INSTALLED) ## Run the tests that are too long for every day, and the property tests on new random examples
+soak: $(INSTALLED) ## Run the tests that take too long for every day, and the property tests on new random examples
 	$(BIN)/pytest --hypothesis-profile search -m "soak or hypothesis"
 
 .PHONY: load
-load: $(INSTALLED) ## Let five hundred automations wait in three queues at once, and see who goes first
+load: $(INSTALLED) ## Queue five hundred automations in three queues at once, and check their order
 	$(BIN)/pytest -m load -s
 
 .PHONY: test-docker
-test-docker: $(INSTALLED) ## Try the deployment in containers; as root it brings an engine if there is none (DOCKER=own, DOCKER=python: other tests)
+test-docker: $(INSTALLED) ## Test the deployment in containers; as root it starts a Docker Engine if there is none (DOCKER=own, DOCKER=python: other tests)
 	@$(BIN)/python -m local.docker $(BIN)/pytest --exitfirst --quiet tests/docker/test_$(DOCKER).py
 
 .PHONY: bench
@@ -87,7 +87,7 @@ bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's 
 	@$(BIN)/python -m local.bench.mirror --rows $(ROWS)
 
 .PHONY: trigger-single
-trigger-single: $(INSTALLED) ## Write dist/trigger_script.py: the whole client in one file, to be copied anywhere
+trigger-single: $(INSTALLED) ## Write dist/trigger_script.py: the whole client in one file that can be copied anywhere
 	@$(BIN)/python -m trigger.single dist/trigger_script.py
 
 .PHONY: types
@@ -105,7 +105,7 @@ lint: $(INSTALLED) ## Check style and formatting
 	$(BIN)/hadolint Dockerfile deploy/otel-collector/Dockerfile
 
 .PHONY: format
-format: $(INSTALLED) ## Repair style and formatting
+format: $(INSTALLED) ## Fix style and formatting
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -114,7 +114,7 @@ typecheck: $(INSTALLED) ## Check types
 	$(BIN)/mypy
 
 .PHONY: lock
-lock: $(INSTALLED) ## Bring requirements*.txt in line with their .in files (UPGRADE=--upgrade renews every pin)
+lock: $(INSTALLED) ## Update requirements*.txt from their .in files (UPGRADE=--upgrade renews every pin)
 	@$(UV) pip compile $(LOCK) $(UPGRADE) requirements.in --output-file requirements.txt
 	@$(UV) pip compile $(LOCK) $(UPGRADE) --constraints requirements.txt requirements-dev.in --output-file requirements-dev.txt
 
@@ -122,17 +122,17 @@ lock: $(INSTALLED) ## Bring requirements*.txt in line with their .in files (UPGR
 clean: ## Remove .venv and .local, with the data of `make local` and `make demo`
 	rm -rf $(VENV) .local
 
-# Where an index was configured is nobody else's business, hence no index and no command line in the files.
+# The written files must not contain the address of a configured index, so neither index nor command line is written.
 LOCK := --universal --python-version 3.11 --quiet --no-emit-index-url --custom-compile-command "make lock"
-# Asked rather than looked for: a version manager's shim may stand for a uv that is not there.
+# Run uv instead of searching for it: a version manager may have a shim on the PATH for a uv that is not installed.
 UV = $$(uv --version >/dev/null 2>&1 && echo uv || echo $(BOOTSTRAP)/bin/uv)
 
-# The first interpreter that the locked requirements are made for; `make PYTHON=…` names another.
+# The first interpreter with a version that the locked requirements support; `make PYTHON=…` names another.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& command -v $$python && break; done)
 
-# With the same requirements there is nothing to do, so the stamp decides.
+# The stamp file makes this run only when the requirements have changed.
 $(INSTALLED): requirements-dev.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 on the PATH: install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@uv --version >/dev/null 2>&1 || test -x $(BOOTSTRAP)/bin/uv \

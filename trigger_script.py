@@ -9,13 +9,13 @@
     python trigger_script.py --dag-id etl_vendas --wait
     python trigger_script.py --dag-id etl_vendas --conf '{"inicio": "…", "fim": "…"}'
 
-Beside that, the automations that the service at /scheduler offers, and their jobs:
+It also runs the automations of the service at /scheduler, and manages their jobs:
 
     python trigger_script.py enqueue send_email '{"email": "…", "message": "…"}' --wait
     python trigger_script.py jobs add greet hello_world.send_hello_world --cron '*/5 * * * *'
 
-It is the door of the package `trigger/` beside it; `make trigger-single` writes both into one file, which works wherever
-it is copied. From Python:
+It is the entry point of the package `trigger/`. `make trigger-single` writes both into one file, which works wherever it is
+copied. From Python:
 
     from trigger_script import AirflowClient
 
@@ -23,7 +23,7 @@ it is copied. From Python:
         run = client.trigger("etl_vendas", {"tabelas": ["venda"]})
         run = client.wait(run.dag_id, run.run_id, timeout=600)
 
-What it prints as a result goes to standard output, everything else to standard error. Exit codes: 0 done,
+Results are printed to standard output, everything else to standard error. Exit codes: 0 done,
 1 a run failed, 2 usage, bad conf or refused before anything was created, 3 not found, 4 authentication or
 permission, 5 API unreachable or broken, 6 timeout while waiting, 130 interrupted.
 """
@@ -37,7 +37,7 @@ if __name__ == "__main__":
         from trigger.cli import start
 
         start()
-    except KeyboardInterrupt:  # while it was still loading
+    except KeyboardInterrupt:  # during the imports
         sys.exit(130)
 
 from trigger.cli import main

@@ -1,4 +1,4 @@
-"""The cluster policy. Airflow imports this by its name, in every process whose path has this folder."""
+"""The cluster policy. Airflow imports this module by its fixed name in every process with this folder on its path."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["dag_policy", "task_instance_mutation_hook"]
 
 
 def dag_policy(dag: DAG) -> None:
-    """Give every DAG the choice of its queue, and a voice for runs that fail."""
+    """Add the conf key `queue` and the alert for failed runs to every DAG."""
     declare_queues(dag)
     announce_failures(dag)
 
 
 def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | None) -> None:
-    """Send a task instance to its queue and pool, and into the trace of its run."""
+    """Set a task instance's queue and pool, and join it to the trace of its run."""
     choose_queue(task_instance, dag_run)
     choose_pool(task_instance, dag_run)
     join_trace(task_instance, dag_run)

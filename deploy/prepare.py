@@ -1,16 +1,16 @@
-"""Brings the databases of Airflow and of the jobs to this version, with pools, roles and users.
+"""Migrates the databases of Airflow and of the jobs to this version, and creates pools, roles and users.
 
     ADMIN_PASSWORD=… OPERATOR_PASSWORD=… VIEWER_PASSWORD=… python -m deploy.prepare
 
-The service `init` of docker-compose.yaml and the embedded deployment run this. One process for what `airflow db
-migrate`, `airflow sync-perm` and `airflow users create` do in several: each of them imports Airflow for seconds, and
-the last takes a password only in its arguments or from a terminal. Runs in the environment of the deployment and may
-run any number of times: users that are there get the password and the role of this start. A second one at the same time
-waits for the first.
+The service `init` of docker-compose.yaml and the embedded deployment run this. It replaces `airflow db migrate`, `airflow
+sync-perm` and `airflow users create`: each of them imports Airflow for seconds, and the last takes a password only as an
+argument or from a terminal. It runs in the environment of the deployment, and can be repeated: existing users get the
+password and the role again. A second process at the same time waits for the first.
 
-What the jobs need is made of their connections: `postgres_jobs` names a database, and a role that owns it, on the server
-of the metadata database (on another server both have to be there); `airflow_api` names a user who may start runs of
-`executar_tarefa`, see them, and nothing else. Neither may name what belongs to somebody else: it would get that password.
+The jobs' database and user come from two connections. `postgres_jobs` names a database and the role that owns it, on the
+server of the metadata database (on another server both must exist already). `airflow_api` names a user who may only start
+and see runs of `executar_tarefa`. Neither may name a role or user that already serves another purpose, because its password
+would be changed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ USERS = {
 
 
 def passwords() -> dict[str, str]:
-    """Return the password of each user; exit with a message that names the variables which are not set."""
+    """Return the password of each user. Exits with a message that names the variables that are not set."""
     missing = [variable for variable, _ in USERS.values() if not os.environ.get(variable)]
     if missing:
         sys.exit(f"{', '.join(missing)} not set: each must hold the password of a user")
@@ -49,7 +49,7 @@ def passwords() -> dict[str, str]:
 
 
 def jobs_connections() -> tuple[Connection, Connection]:
-    """Return the connections of the jobs; exit with a message that names the one which is not set, or lacks a login."""
+    """Return the jobs' connections. Exits with a message if one is not defined, or has no login or password."""
     from airflow.exceptions import AirflowNotFoundException
     from airflow.models.connection import Connection
 
@@ -68,7 +68,7 @@ def jobs_connections() -> tuple[Connection, Connection]:
 
 
 def prepare_jobs_database(connection: Connection, metadata: str) -> None:
-    """Make the jobs' database and role unless they are there, and bring its table to this version."""
+    """Create the jobs' database and role if they are missing, and migrate the table `jobs` to this version."""
     try:
         wanted = conninfo(connection, connection.extra_dejson)
     except ConfigurationError as error:
@@ -83,7 +83,7 @@ def prepare_jobs_database(connection: Connection, metadata: str) -> None:
 
 
 def prepare_user(security: Any, user: str, password: str, role: Any) -> None:
-    """Make a user of Airflow, or give the one that is there this password and this role alone."""
+    """Create a user of Airflow. An existing user gets this password and only this role."""
     if found := security.find_user(user):
         found.roles = [role]
         security.update_user(found)
@@ -93,20 +93,20 @@ def prepare_user(security: Any, user: str, password: str, role: Any) -> None:
 
 
 def prepare_jobs_user(security: Any, connection: Connection) -> None:
-    """Make the user who starts jobs, or give it its password again; exit with a message if it is somebody else."""
+    """Create the user who starts jobs, or set its password again. Exits with a message if the user has other roles."""
     if connection.login in USERS:
         return
     found = security.find_user(connection.login)
     if found and (others := sorted(role.name for role in found.roles if role.name != JOBS_ROLE)):
         sys.exit(
-            f"connection {connections.API}: the user {connection.login} is there, with the role {', '.join(others)};"
-            " name one that nobody else has"
+            f"connection {connections.API}: the user {connection.login} exists, with the role {', '.join(others)};"
+            " name a user that has no other use"
         )
     prepare_user(security, connection.login, connection.password, jobs_role(security))
 
 
 def jobs_role(security: Any) -> Any:
-    """Return the role of who starts jobs, with its rights and no other."""
+    """Return the role of the user who starts jobs, with exactly the permissions that it needs."""
     from airflow.providers.fab.www.security import permissions
 
     dag = permissions.resource_name(DAG, permissions.RESOURCE_DAG)
@@ -115,7 +115,7 @@ def jobs_role(security: Any) -> Any:
         security.create_permission(action, resource)
         for action, resource in (
             (permissions.ACTION_CAN_READ, dag),
-            # Airflow asks for it, besides the right to create runs.
+            # Airflow requires it to create a run, besides the permission to create runs.
             (permissions.ACTION_CAN_EDIT, dag),
             (permissions.ACTION_CAN_READ, runs),
             (permissions.ACTION_CAN_CREATE, runs),
@@ -128,7 +128,7 @@ def jobs_role(security: Any) -> Any:
 
 
 def main() -> None:
-    """Migrate, create the pools, synchronise the roles, and create the users or give them their passwords again."""
+    """Migrate, create the pools, synchronise the roles, create the users or set their passwords again."""
     wanted = passwords()
     jobs, api = jobs_connections()
     from airflow.configuration import conf

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Writes .env from .env.example unless it is there, with fresh secrets: sh deploy/write_env.sh [EXAMPLE [TARGET]]
+# Writes .env from .env.example, with new secrets, unless it exists: sh deploy/write_env.sh [EXAMPLE [TARGET]]
 #
-# In the shell, as a machine that runs containers may have no Python and no openssl. The file is complete when it gets
-# its name, and nobody but its owner could ever read it.
+# A shell script, because a machine that runs containers may have neither Python nor openssl. The file is complete when it
+# gets its name, and only its owner can read it.
 set -eu
 umask 077
 
@@ -21,7 +21,7 @@ random_hex() {
     od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'
 }
 
-# 32 bytes in the base64 alphabet of URLs, as Fernet wants it.
+# 32 bytes in the base64 alphabet for URLs, as Fernet requires.
 fernet_key() {
     head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n'
 }
@@ -45,6 +45,6 @@ while IFS= read -r line || [ -n "$line" ]; do
     secret=
 done <"$example" >"$unfinished"
 
-# Unlike mv, a link never replaces a file that somebody else wrote meanwhile.
+# Unlike mv, ln never replaces a file that another process has written meanwhile.
 ln "$unfinished" "$target"
 echo "Wrote $target with new secrets"

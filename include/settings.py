@@ -1,4 +1,4 @@
-"""Every setting of the project on one page: `python -m include.settings` prints docs/settings.md."""
+"""All settings of the project on one page: `python -m include.settings` prints docs/settings.md."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SALES = "include.vendas.tables:VENDAS"
 
 
 class NothingComparedError(click.ClickException):
-    """Apart from the exit code for a difference."""
+    """Nothing could be compared: exit code 2, because 1 means a difference."""
 
     exit_code = 2
 
@@ -38,23 +38,23 @@ def _folder(default: Path) -> Callable[[Callable[..., None]], Callable[..., None
         "--folder",
         type=click.Path(path_type=Path, file_okay=False),
         default=default,
-        help=f"Where its data, logs and settings are; default {default.relative_to(DEFAULT_FOLDER.parent)}.",
+        help=f"Folder of the deployment's data, logs and settings; default {default.relative_to(DEFAULT_FOLDER.parent)}.",
     )
 
 
 @contextmanager
 def _explained(failure: type[click.ClickException] = click.ClickException) -> Iterator[None]:
-    """Turn what can go wrong outside the program into one message, and the first signal into a clean stop."""
+    """Print expected errors as one message instead of a traceback, and stop cleanly at the first signal."""
 
     def interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:
-        # Stopping is bounded in time; a second signal in the middle of it would leave processes behind.
+        # The stop takes a limited time, but a second signal during it would leave processes behind: ignore further ones.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
-    # Imported here, as its own imports take a second that `--help` need not wait for.
+    # Imported here, because these imports take a second and `--help` does not need them.
     from clickhouse_connect.driver.exceptions import ClickHouseError
 
     from include.conventions.errors import TaskError
@@ -90,7 +90,7 @@ def _explained(failure: type[click.ClickException] = click.ClickException) -> It
 
 def _console() -> Console:
     console = Console()
-    # A file has no width; tables need this much.
+    # A pipe or file has no width, and the tables need 120 columns.
     return console if console.is_terminal else Console(width=120)
 
 
@@ -115,7 +115,7 @@ def up(folder: Path, rate: float, history: int, loja: bool) -> None:
 @main.command()
 @_folder(DEFAULT_FOLDER / "demo")
 def demo(folder: Path) -> None:
-    """Watch sales move from PostgreSQL to ClickHouse; exit code 0 only if not one value differs."""
+    """Watch sales move from PostgreSQL to ClickHouse; exit code 0 only if no value differs."""
     from local.demos import vendas as demonstration
 
     with _explained():
@@ -135,7 +135,7 @@ def demo_ocorrencias(folder: Path) -> None:
 @main.command("demo-loja")
 @_folder(DEFAULT_FOLDER / "demo-loja")
 def demo_loja(folder: Path) -> None:
-    """Run the store's seven DAGs through a killed worker and a restarted broker; exit code 0 only if all is right."""
+    """Run the store's seven DAGs, kill a worker and restart the broker; exit code 0 only if all results are right."""
     from local.demos import loja as demonstration
 
     with _explained():
@@ -144,24 +144,26 @@ def demo_loja(folder: Path) -> None:
 
 @main.command()
 @_folder(DEFAULT_FOLDER / "demo")
-@click.option("--mirror", default=SALES, show_default=True, help="The declaration, as module:NAME.")
-@click.option("--source", help="libpq connection string of its PostgreSQL; default: the deployment's sales.")
+@click.option("--mirror", default=SALES, show_default=True, help="The mirror's declaration, as module:NAME.")
+@click.option(
+    "--source", help="libpq connection string of the source; default: the deployment's sales database."
+)
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
     default=180.0,
     show_default=True,
-    help="How many seconds to wait for the mirror of a deployment that runs, in all; 0 to compare as it is now.",
+    help="How many seconds to wait, in all, until the mirror of a running deployment has caught up; 0: do not wait.",
 )
 def check(folder: Path, mirror: str, source: str | None, wait: float) -> None:
     """Compare source and warehouse of a deployment, running or not, while people write.
 
-    Rows that are wrong are named by their keys, and told from rows that are on their way. Exit code 0 if every row is equal
-    or on its way, 1 if one is wrong or a table can't be told, 2 if nothing can be compared.
+    Prints the keys of wrong rows. Rows that the mirror has not moved yet do not count as wrong. Exit code 0 if every row is
+    equal or not moved yet, 1 if a row is wrong or a table can't be compared, 2 if nothing can be compared.
     """
     from local.compare.check import run
 
-    # What the mirror logs of what it finds stands in the table too.
+    # The printed table has what the mirror would log.
     logging.disable(logging.WARNING)
     try:
         with _explained(NothingComparedError):
@@ -196,13 +198,13 @@ def env(folder: Path, command: tuple[str, ...]) -> None:
         settings = Settings.load(folder)
     variables = {
         **environment(settings),
-        # Where trigger_script.py finds the API, and who asks there.
+        # Address and login for trigger_script.py.
         "AIRFLOW_API_URL": settings.url,
         "AIRFLOW_USERNAME": settings.admin_user,
         "AIRFLOW_PASSWORD": settings.admin_password,
     }
     path = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
-    os.execvpe(command[0], list(command), {**variables, "PATH": path})  # noqa: S606 (no shell, the user's words)
+    os.execvpe(command[0], list(command), {**variables, "PATH": path})  # noqa: S606 (no shell; the user's own command)
 
 
 if __name__ == "__main__":

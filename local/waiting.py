@@ -1,4 +1,4 @@
-"""Wait until something is so, and no longer than there is patience for."""
+"""Wait for a condition, with a time limit."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def until(
     check: Callable[[], object] = lambda: None,
     pause: float | Callable[[float], object] = 0.02,
 ) -> Answer:
-    """Return the first answer that is true; raise TimeoutError, with `what` did not come, after so many seconds.
+    """Call `ask` until its answer is true, and return that answer. Raises TimeoutError, naming `what`, after `seconds`.
 
-    `check` is called after each answer that is not, to raise when waiting has become pointless. Between two questions
-    are `pause` seconds, or what `pause` sleeps, given the seconds waited so far.
+    `check` is called after each false answer; it raises when waiting has become pointless. `pause` is the pause in seconds
+    between two calls, or a function that sleeps, which gets the seconds waited so far.
     """
     began = time.monotonic()
     while not (answer := ask()):

@@ -1,6 +1,6 @@
-"""Registers who hears of DAG files that do not load; the code is in include/conventions/alerts.py.
+"""Registers the alert for DAG files that can't be imported. The code is in include/conventions/alerts.py.
 
-Airflow imports this in every process; it calls the listener in the DAG processor.
+Airflow imports this file in every process, and calls the listener in the DAG processor.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from airflow.sdk.plugins_manager import AirflowPlugin
 
 
 class ImportErrors:
-    """Told of each file that can't be imported."""
+    """Called for each file that can't be imported."""
 
     @hookimpl
     def on_new_dag_import_error(self, filename: str, stacktrace: str) -> None:
-        """A file has stopped to load, or has never loaded."""
+        """The file could be imported before, or is new."""
         from include.conventions.alerts import on_import_error
 
         on_import_error(filename, stacktrace)
 
     @hookimpl
     def on_existing_dag_import_error(self, filename: str, stacktrace: str) -> None:
-        """A file still does not load."""
+        """The file still can't be imported."""
         from include.conventions.alerts import on_import_error
 
         on_import_error(filename, stacktrace)

@@ -1,7 +1,7 @@
-"""Registers the automations' REST service with the API server; the code is in include/tarefas/api.
+"""Registers the automations' REST service with the API server. The code is in include/tarefas/api.
 
-Airflow imports this in every process, those of tasks too. What is registered is asked for by the API server alone, so
-it is made when it is asked for.
+Airflow imports this file in every process, including those of tasks, but only the API server reads the properties. So the
+app is created when a property is read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow.sdk.plugins_manager import AirflowPlugin
 
 
 class AutomationsPlugin(AirflowPlugin):
-    """The service at `/scheduler`, and the check of calls that come by Airflow's own API."""
+    """The service at `/scheduler`, and the check of calls that are made through Airflow's own API."""
 
     name = "automations"
 

@@ -1,7 +1,7 @@
-"""Registers the tab At a glance on each DAG's page; the code is in include/pages/glance.py.
+"""Registers the tab "At a glance" on each DAG's page. The code is in include/pages/glance.py.
 
-Airflow imports this in every process, those of tasks too. The app is for the API server alone, and so it is made when it
-is asked for.
+Airflow imports this file in every process, including those of tasks, but only the API server reads the properties. So the
+app is created when a property is read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A headless Chromium for pages that only a browser can judge: the machine's own, or Debian's, fetched once."""
+"""A headless Chromium, for tests of pages in a real browser: the machine's own, or Debian's, fetched once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.servers.debian import unpack
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# It asks for hosts of its maker otherwise, and its sandbox needs more than a container or root has.
+# Without these, Chromium calls servers of its vendor, and its sandbox does not work for root or in a container.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -28,8 +28,8 @@ ARGUMENTS = [
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Yield a running browser, which takes nothing from the profile of whoever calls."""
-    # Not where pytest collects: the driver is a process that only those who look at a page need.
+    """Yield a running browser, which does not use the user's own profile."""
+    # Imported here, not at collection: only tests of a page need the driver's process.
     from playwright.sync_api import sync_playwright
 
     environment = dict(os.environ)

@@ -1,4 +1,4 @@
-"""The real servers that a test session shares, and a lab of each test's own on them."""
+"""The real servers that a test session shares, and the labs on them, one per test."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from tests.receivers import Mailbox, Webhook
 
 __all__ = ["aws", "loja", "mariadb_server", "rabbitmq_server"]
 
-# No deadline: how long an example takes says how busy the machine is. The same examples every time, so that luck decides
-# nothing: the random search is that of `make soak`, which takes the other profile.
+# No deadline: an example's duration depends on how busy the machine is. The same examples every time, so that no result
+# depends on chance. `make soak` uses the other profile, with a random search.
 settings.register_profile(
     "project", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
 )
 settings.register_profile("search", settings.get_profile("project"), derandomize=False, max_examples=1000)
 settings.load_profile("project")
 
-# Airflow reads its home when it is first imported: an empty one, before any test does.
+# Airflow reads AIRFLOW_HOME when it is first imported: set it to an empty folder before any test imports Airflow.
 _home = tempfile.TemporaryDirectory(prefix="airflow-")
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
@@ -49,9 +49,9 @@ _deployments: list[Deployment] = []
 
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOW = ("tests/e2e/test_etl_vendas.py", "tests/e2e/", "tests/trigger/deployment/")
-"""Where tests use a deployment, one for each of these. The first is as long as all others of its folder."""
+"""Each of these groups of tests uses one deployment. The first takes as long as the rest of its folder."""
 LONG = (*AIRFLOW, "tests/integration/", "tests/local/")
-"""What begins first, in this order: the files of the other folders are short, so that no process is left alone for long."""
+"""These begin first, in this order. All other files are short, so that at the end no process runs alone for long."""
 SERVERS = {"postgres", "clickhouse", "deployment", "mariadb_server", "rabbitmq_server", "aws"}
 """The fixtures of servers. Files that start some by themselves carry the mark `server`."""
 NO_SYNC = {"fsync": "off"}
@@ -73,8 +73,8 @@ INSERT INTO produto (nome, descricao, preco_base) VALUES ('Café', E'torrado\\te
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Give each folder that needs a deployment to one process, so that a session in several (-n) starts one for each."""
-    config.option.loadscopereorder = False  # as they were collected
+    """Give each group that needs a deployment to one process, so that a session with several (-n) starts one per group."""
+    config.option.loadscopereorder = False  # keep the order of collection
 
     class OneDeploymentEach(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
@@ -87,7 +87,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server, before `-m` is asked, and begin with what takes longest."""
+    """Mark the tests that need a server, before `-m` is evaluated, and sort the longest groups first."""
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("server")
@@ -99,7 +99,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """On few cores, let what takes longest have what it needs of them: the session waits for it in the end."""
+    """Lower the priority of tests outside tests/e2e, which take longest: at the end, the session waits for them."""
     if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith("tests/e2e/") and os.nice(0) == 0:
         os.nice(10)
 
@@ -108,7 +108,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_teardown(
     item: pytest.Item, nextitem: pytest.Item | None
 ) -> Generator[None, object, object]:
-    """Stop the deployment behind the last test that uses it: it would take part of a core until the session ends."""
+    """Stop the deployment after the last test that uses it: it would use part of a core until the session ends."""
     result = yield
     if item.nodeid.startswith(AIRFLOW) and nextitem and not nextitem.nodeid.startswith(AIRFLOW):
         while _deployments:
@@ -134,21 +134,21 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]
 
 @pytest.fixture(scope="session")
 def telemetry() -> Iterator[Receiver]:
-    """What the deployment's processes send their metrics and traces to."""
+    """The receiver of the deployment's metrics and traces."""
     with Receiver() as receiver:
         yield receiver
 
 
 @pytest.fixture(scope="session")
 def mailbox() -> Iterator[Mailbox]:
-    """Where the deployment's e-mail arrives."""
+    """The mail server that receives the deployment's e-mail."""
     with Mailbox() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def webhook() -> Iterator[Webhook]:
-    """What the deployment posts its alerts to."""
+    """The webhook that receives the deployment's alerts."""
     with Webhook() as server:
         yield server
 
@@ -168,7 +168,7 @@ def deployment(
     webhook: Webhook,
     incidents_service: IncidentsService,
 ) -> Iterator[Deployment]:
-    """The servers, and Airflow on a Celery worker, with a timetable of seconds; every DAG of ours is paused."""
+    """The servers, and Airflow with a Celery worker and timetables in seconds. All DAGs of the project are paused."""
     bundles = [
         {
             "name": name,
@@ -177,23 +177,22 @@ def deployment(
         }
         for name, folder in BUNDLES.items()
     ]
-    # The automations of the project beside those of tests, in the one folder that there may be.
+    # The automations of the project and of the tests, together in one folder, because only one is possible.
     automations = tmp_path_factory.mktemp("automations")
     for folder in AUTOMATIONS:
         shutil.copytree(folder, automations, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     variables = {
         "ETL_VENDAS_SCHEDULE": "* * * * * */15",
         "ETL_VENDAS_RECONCILE_SCHEDULE": "never",
-        # A history of thousands is then some tens of pieces: enough to be spread over workers, and for one to be
-        # lost on the way.
+        # A history of thousands of rows is then tens of pieces: enough for several workers, and to lose one in the middle.
         "ETL_VENDAS_MAX_ROWS": "500",
         "ETL_VENDAS_TASKS": "4",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
-        # No file changes, but for one that a test has parsed again.
+        # The files do not change, except one, which its test has parsed again explicitly.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
-        # By its own default the newest file would be read first, whatever the order of the bundles.
+        # By default, the newest file would be read first, whatever the order of the bundles.
         "AIRFLOW__DAG_PROCESSOR__FILE_PARSING_SORT_MODE": "alphabetical",
-        # A worker or a scheduler that was killed is noticed within a test's patience.
+        # So that a killed worker or scheduler is noticed before a test times out.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
@@ -201,23 +200,23 @@ def deployment(
         "AIRFLOW__TRACES__OTEL_ON": "True",
         "OTEL_EXPORTER_OTLP_ENDPOINT": telemetry.url,
         "OTEL_METRIC_EXPORT_INTERVAL": "5000",
-        # How often the scheduler counts tasks in queues: a task waits in one for a second.
+        # Seconds between the scheduler's counts of queued tasks; a task waits about a second.
         "AIRFLOW__SCHEDULER__TI_METRICS_INTERVAL": "1",
         "ETL_VENDAS_LATE_SECONDS": "20",
         "ALERTAS_EMAIL_PARA": "operacao@example.com, plantao@example.com",
         "AIRFLOW_CONN_SMTP_ALERTAS": json.dumps(mailbox.connection),
         "AIRFLOW_CONN_SLACK_ALERTAS": json.dumps(webhook.connection),
         "AIRFLOW_CONN_HTTP_DADOS_RIO": json.dumps(incidents_service.connection),
-        # Nothing but what a test triggers.
+        # Never scheduled: only tests trigger it.
         "OCORRENCIAS_SCHEDULE": "0 0 29 2 *",
-        # The pauses between tries are most of a test's time otherwise.
+        # Otherwise, the pauses between tries would be most of a test's time.
         "OCORRENCIAS_PAUSA_SEGUNDOS": "0",
         "OCORRENCIAS_ESPERA_SEGUNDOS": "2",
         "OCORRENCIAS_MAX_MB": "1",
         "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps(mailbox.connection),
         "AUTOMACOES_MODULES_PATH": str(automations),
         "AUTOMACOES_RETRY_SECONDS": "1",
-        # Of the store: failed things are tried again at once, and some hundred orders are several chunks.
+        # The store: failed products are retried at once, and a few hundred orders are several chunks.
         "LOJA_CRIACAO_ESPERA_SEGUNDOS": "0",
         "LOJA_PRECOS_ORIGEM": str(tmp_path_factory.mktemp("fornecedor") / "precos.csv"),
         "LOJA_FILA_PAUSA_SEGUNDOS": "1",
@@ -225,7 +224,7 @@ def deployment(
         "LOJA_FILA_VIGIA_SEGUNDOS": "1",
         "LOJA_PARTE_LINHAS": "100",
         "LOJA_TRECHO_LINHAS": "200",
-        # Where the tasks of tests/e2e/dags look for the files that let them go on.
+        # The tasks of tests/e2e/dags wait for files in this folder.
         "GATES": str(tmp_path_factory.mktemp("gates")),
     }
     with Deployment(tmp_path_factory.mktemp("deployment"), variables) as running:
@@ -248,7 +247,7 @@ def new_source(postgres: Postgres) -> str:
 
 
 def empty_warehouse(clickhouse: ClickHouse) -> None:
-    """Drop what an earlier test left in the warehouse."""
+    """Drop the warehouse's databases, which an earlier test may have left."""
     client = borrow(clickhouse)
     for database in ("vendas_dw", "vendas_raw"):
         client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
@@ -266,7 +265,7 @@ def lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
 
 @pytest.fixture
 def busy_lab(postgres: Postgres, clickhouse: ClickHouse) -> Lab:
-    """The same with the base data that the sales simulator works on."""
+    """The same, with the base data for the sales simulator."""
     empty_warehouse(clickhouse)
     lab = Lab(new_source(postgres), clickhouse)
     base.create(lab.dsn, clients=100, products=20)

@@ -1,6 +1,7 @@
-"""The service of the operations centre on loopback, built to its contract, with faults that a test asks for.
+"""The service of the operations centre on loopback, as its contract describes it, with faults on request.
 
-A fault is given for a path and answers one request each, in order; then the service behaves. `Fault` lists them.
+A test sets a list of faults for a path. Each fault answers one request, in order; after them the service works normally.
+`Fault` lists the special ones.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\d 00:00:00\.0")
 
 
 class Fault:
-    """What a request may meet instead of an answer: an int is a status, bytes are a body with status 200, a pair both."""
+    """Faults in place of an answer. Also possible: an int (a status), bytes (a body with status 200), or a pair of both."""
 
-    CLOSE = "the connection is closed without a word"
+    CLOSE = "the connection is closed without an answer"
     TRUNCATE = "half of the body, then the connection is closed"
     CHUNKS = "half of a chunked body, then the connection is closed"
     DRIP = "a byte every 50 ms"
@@ -60,9 +61,9 @@ def event(number: int, pop: int = 4, status: str = "ABERTO", **more: Any) -> dic
 
 
 class IncidentsService:
-    """An HTTP server; `open_events`, `events`, `pops` and `activities` are what it knows, `asked` what it was asked.
+    """An HTTP server. Its data is in `open_events`, `events`, `pops` and `activities`; `asked` lists the requests.
 
-    `left` are the paths of requests whose client has gone before the answer was whole.
+    `left` has the paths of requests whose client disconnected before the answer was complete.
     """
 
     def __init__(self) -> None:
@@ -81,7 +82,7 @@ class IncidentsService:
                     outer.left.append(urlsplit(self.path).path.removeprefix(BASE))
 
             def log_message(self, *_: object) -> None:
-                """Keep quiet."""
+                """Log nothing."""
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
@@ -92,7 +93,7 @@ class IncidentsService:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def reset(self) -> None:
-        """Forget everything: two POPs of CET-RIO, one of others, no event, no fault."""
+        """Reset: two POPs of CET-RIO, one of another agency, no events, no faults."""
         self.open_events: Any = []
         self.events: Any = []
         self.stale: str | None = None
@@ -190,7 +191,7 @@ class IncidentsService:
 def _head(request: BaseHTTPRequestHandler, status: int, *headers: tuple[str, str]) -> None:
     request.send_response(status)
     request.send_header("Content-Type", "application/json")
-    # Said aloud, or a client would send its next request to a connection that ends.
+    # Otherwise a client would send its next request on this connection, which is closed.
     request.send_header("Connection", "close")
     for name, value in headers:
         request.send_header(name, value)

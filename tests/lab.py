@@ -1,4 +1,4 @@
-"""A sales system and a warehouse of a test's own, and the mirror between them, driven run by run."""
+"""A sales system and a warehouse for one test, and the mirror between them, which the test runs step by step."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ OPTIONS = Options(grace=timedelta(milliseconds=1), timeout=timedelta(minutes=10)
 
 
 _idle: WeakKeyDictionary[ClickHouse, list[tuple[Any, dict[str, Any]]]] = WeakKeyDictionary()
-"""Clients that nobody uses, with their settings as they were: to make one asks the server three times."""
+"""Unused clients with their original settings. They are reused, because creating a client takes three requests."""
 
 
 def borrow(clickhouse: ClickHouse) -> Any:
-    """Return a client that is given back, as new, when it is closed."""
+    """Return a client. When it is closed, it is kept for the next caller, with its original settings."""
     idle = _idle.setdefault(clickhouse, [])
     try:
         client, settings = idle.pop()
@@ -47,7 +47,7 @@ def borrow(clickhouse: ClickHouse) -> Any:
         settings = dict(client.params)
 
     def give_back() -> None:
-        # Whoever closes it twice gives it back once.
+        # A second close does nothing.
         client.close = lambda: None
         client.params = dict(settings)
         idle.append((client, settings))
@@ -58,7 +58,7 @@ def borrow(clickhouse: ClickHouse) -> Any:
 
 @dataclass
 class Lab:
-    """`dsn` is the source's superuser; `clickhouse` serves `vendas_raw` and `vendas_dw`, empty at the start."""
+    """`dsn` is the source's, as superuser. `clickhouse` has `vendas_raw` and `vendas_dw`, which are empty at the start."""
 
     dsn: str
     clickhouse: ClickHouse
@@ -67,10 +67,10 @@ class Lab:
     declaration: Mirror = VENDAS
     runs: int = 0
     reached: datetime | None = None
-    """Where the last run of the schedule ended: the next begins there."""
+    """The end of the last scheduled run's interval, where the next one begins."""
 
     def connect(self, **parameters: Any) -> psycopg.Connection[Any]:
-        """Open a session of the application, in autocommit mode unless told otherwise."""
+        """Open a session of the application, by default in autocommit mode."""
         return psycopg.connect(self.dsn, **{"autocommit": True, **parameters})
 
     def execute(self, statement: str, parameters: Sequence[Any] | None = None) -> None:
@@ -102,14 +102,14 @@ class Lab:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The names in the warehouse of the mirrored tables."""
+        """The mirrored tables' names in the warehouse."""
         if self.declaration.schema is None:
             return self.declaration.names
         with self.connect(cursor_factory=psycopg.RawCursor) as connection:
             return tuple(self.engine().specs(connection).specs)
 
     def mirror_only(self, *tables: str | Table | Schema) -> None:
-        """Mirror these tables of the source and no others, or a schema."""
+        """Mirror only these tables of the source, or a schema."""
         (first, *_) = tables
         chosen = (
             first
@@ -121,7 +121,7 @@ class Lab:
         self.declaration = replace(self.declaration, tables=chosen)
 
     def engine(self, **changes: Any) -> Engine:
-        """Return the mirror between the two; `changes` replace its fields."""
+        """Return the engine of the mirror; `changes` replace its fields."""
         engine = Engine(
             self.declaration,
             Source(self.dsn, self.zone, self.options.timeout, self.declaration.source),
@@ -132,11 +132,11 @@ class Lab:
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger, through a client of its own."""
+        """The ledger, with its own client."""
         return Ledger(self.engine().warehouse, borrow(self.clickhouse))
 
     def spec(self, table: str) -> TableSpec:
-        """Return what is mirrored of one table, by its name in the warehouse."""
+        """Return the resolved declaration of one table, by its name in the warehouse."""
         with self.connect(cursor_factory=psycopg.RawCursor) as connection:
             return self.engine().specs(connection).specs[table]
 
@@ -149,12 +149,12 @@ class Lab:
         run_id: str = "",
         is_live: IsLive | None = None,
     ) -> list[Batch]:
-        """Plan one run; the batches go through JSON, as they do between tasks."""
+        """Plan one run. The batches are converted to JSON and back, as between tasks."""
         planned = plan_run(engine or self.engine(), conf or {}, interval, run_id, is_live)
         return [load(dump(batch)) for batch in planned]
 
     def move(self, planned: list[Batch], engine: Engine | None = None, try_number: int = 1) -> dict[str, int]:
-        """Move what a run planned, batch after batch; return rows per table."""
+        """Move the batches of a planned run one after the other; return rows per table."""
         self.runs += 1
         moved: dict[str, int] = {}
         for batch in planned:
@@ -173,9 +173,9 @@ class Lab:
         engine: Engine | None = None,
         accept: bool = False,
     ) -> dict[str, int]:
-        """See one scheduled run of `[inicio, fim)` through; by default from where the last one ended up to now.
+        """Do one scheduled run of `[inicio, fim)`, by default from the end of the last one to now.
 
-        With `accept`, another source than before is taken.
+        With `accept`, the run accepts another source than before.
         """
         if conf is None:
             fim = fim or self.now()
@@ -185,7 +185,7 @@ class Lab:
         return self.move(self.plan((inicio, fim), conf, engine), engine)
 
     def delete_log(self, *tables: str, options: Sequence[str] = ()) -> str:
-        """Return the statements that make logs of deleted keys, as the command prints them for these tables."""
+        """Return the statements that `delete-log` prints for these tables, which create the logs of deleted keys."""
         named = (part for table in tables for part in ("--table", table))
         printed = CliRunner().invoke(mirror_command, ["delete-log", "--source", self.dsn, *options, *named])
         assert printed.exit_code == 0, printed.output
@@ -200,16 +200,16 @@ class Lab:
             client.close()
 
     def source_rows(self, table: str) -> list[tuple[Any, ...]]:
-        """Return every row of one of the sales system's tables, in the order of its key."""
+        """Return all rows of a table of the sales system, in the order of its key."""
         with self.connect() as connection:
             return connection.execute(f"SELECT * FROM {table} ORDER BY 1".encode()).fetchall()
 
     def warehouse_rows(self, table: str) -> list[tuple[Any, ...]]:
-        """Return every row of a view that people query, in the order of its key."""
+        """Return all rows of a view in the warehouse, in the order of its key."""
         return [tuple(row) for row in self.query(f"SELECT * FROM vendas_dw.{table} ORDER BY 1")]
 
     def assert_equal(self) -> None:
-        """Compare every value of every table on both sides, by what each server computes of them."""
+        """Compare every value of every table on both sides, by values that each server computes itself."""
         client = borrow(self.clickhouse)
         try:
             differences = compare(self.dsn, client, self.declaration)

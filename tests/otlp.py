@@ -1,4 +1,4 @@
-"""A receiver of OpenTelemetry's protocol (http/protobuf) on loopback, and the names its numbers get in Prometheus."""
+"""A receiver of OpenTelemetry's protocol (http/protobuf) on loopback, and the names of its metrics in Prometheus."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAILED = trace_pb2.Status.STATUS_CODE_ERROR
 
 @dataclass(frozen=True)
 class Point:
-    """One number as it arrived; of a histogram, `value` is how many were measured. `source` made it."""
+    """One number as received. For a histogram, `value` is the count. `source` has the sender's resource attributes."""
 
     name: str
     kind: str
@@ -36,7 +36,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Span:
-    """One span as it arrived; ids are hexadecimal, times seconds since 1970. The root's `parent` is empty."""
+    """One span as received. Ids are hexadecimal, times are seconds since 1970. The root's `parent` is empty."""
 
     trace: str
     id: str
@@ -50,13 +50,13 @@ class Span:
 
 @dataclass
 class Received:
-    """Everything that arrived so far; lists that only grow."""
+    """All points and spans received so far. The lists only grow."""
 
     points: list[Point] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
 
     def add_metrics(self, body: bytes) -> None:
-        """Take in the body of a request to /v1/metrics."""
+        """Add the body of a request to /v1/metrics."""
         request = metrics_service.ExportMetricsServiceRequest.FromString(body)
         for resource in request.resource_metrics:
             source = _values(resource.resource.attributes)
@@ -65,7 +65,7 @@ class Received:
                     self.points += _points(metric, source)
 
     def add_spans(self, body: bytes) -> None:
-        """Take in the body of a request to /v1/traces."""
+        """Add the body of a request to /v1/traces."""
         request = trace_service.ExportTraceServiceRequest.FromString(body)
         for resource in request.resource_spans:
             for scope in resource.scope_spans:
@@ -85,14 +85,14 @@ class Received:
 
 
 class Receiver:
-    """The receiver, in a thread of this process; a context manager."""
+    """The receiver, in a thread of this process. A context manager."""
 
     def __init__(self) -> None:
         self.received = Received()
         received = self.received
 
         class Handler(BaseHTTPRequestHandler):
-            # Without this a client could not use its connection twice.
+            # So that a client can reuse its connection.
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
@@ -124,11 +124,11 @@ class Receiver:
 
 
 def prometheus_names(name: str, kind: str, unit: str) -> set[str]:
-    """Return the names of the series that one metric becomes in Prometheus.
+    """Return the names of a metric's series in Prometheus.
 
     These are the rules of OpenTelemetry's compatibility specification, which the collector's exporter follows with
-    `translation_strategy: UnderscoreEscapingWithSuffixes`: other characters become one underscore; the unit is
-    appended by its full name, unless it stands in braces or ends the name already; then comes the kind's suffix.
+    `translation_strategy: UnderscoreEscapingWithSuffixes`: other characters become one underscore; the unit's full name is
+    appended, unless it is in braces or in the name already; then comes the suffix of the kind.
     """
     tokens = [token for token in re.split(r"[^a-zA-Z0-9:]+", name) if token]
     main, _, per = unit.partition("/")
@@ -148,7 +148,7 @@ PER_UNITS = {"s": "second", "m": "minute"}
 
 
 def prometheus_label(name: str) -> str:
-    """Return the label that an attribute becomes in Prometheus."""
+    """Return the Prometheus label for an attribute."""
     return re.sub(r"[^a-zA-Z0-9_]", "_", name)
 
 

@@ -1,4 +1,4 @@
-"""What tests ask of processes that start and end while they are asked."""
+"""Questions about processes, which may start and end at any time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Answer = TypeVar("Answer")
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Return whether a process still runs; one that ended and waits for its parent does not."""
+    """Return whether a process still runs. A zombie has ended."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -20,7 +20,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def ask_descendants(question: Callable[[psutil.Process], Answer]) -> list[Answer]:
-    """Return the answers of every process below this one; those that end meanwhile give none."""
+    """Return `question`'s answers for all descendants of this process, without those that end meanwhile."""
     answers = []
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # psutil's ZombieProcess is one too

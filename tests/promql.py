@@ -1,4 +1,4 @@
-"""What the queries of a Grafana dashboard ask Prometheus for: series and labels, by PromQL's own grammar."""
+"""Extract the series and labels that a Grafana dashboard's queries need, by PromQL's own grammar."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import promql_parser
 from tests.otlp import Point, prometheus_label, prometheus_names
 
 MADE_BY_PROMETHEUS = {"le"}
-"""The label of a histogram's buckets, which no sender gives."""
+"""The label of a histogram's buckets, which no sender sets."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A series by its name, the values that its labels must have, and the labels that results keep or show."""
+    """A series: its name, the required values of labels, and the labels in the results."""
 
     series: str
     wanted: frozenset[tuple[str, str]]
@@ -33,7 +33,7 @@ def expressions(dashboard: Path) -> list[str]:
 
 
 def questions(expression: str) -> list[Question]:
-    """Return what an expression asks for. Raises ValueError when it is no PromQL."""
+    """Return the series that an expression reads. Raises ValueError if it is not PromQL."""
     return list(_walk(promql_parser.parse(expression), frozenset()))
 
 
@@ -63,7 +63,7 @@ def _walk(node: Any, labels: frozenset[str]) -> Iterator[Question]:
 
 
 def unanswered(asked: Iterable[Question], points: Iterable[Point]) -> list[Question]:
-    """Return the questions that none of the numbers that arrived would answer in Prometheus."""
+    """Return the questions for which Prometheus would find no series among the received points."""
     arrived: dict[str, set[frozenset[tuple[str, str]]]] = {}
     for name, kind, unit, labels in {
         (point.name, point.kind, point.unit, frozenset(point.labels.items())) for point in points

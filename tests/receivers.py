@@ -1,4 +1,4 @@
-"""Servers on loopback that keep what they are sent: mail over SMTP, and JSON posted to a webhook."""
+"""Servers on loopback that store what they receive: mail over SMTP, and JSON posted to a webhook."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from aiosmtpd.controller import Controller
 from local.servers.server import free_port
 
 TOKEN = "services/T0/B0/token-of-the-hook"
-"""The path that is posted to, which is a webhook's secret."""
+"""The path of the posts, which is a webhook's secret."""
 
 
 class Mailbox:
-    """An SMTP server; `messages` are what it took, the oldest first."""
+    """An SMTP server. `messages` are the received ones, the oldest first."""
 
     def __init__(self) -> None:
         self.messages: list[EmailMessage] = []
@@ -51,7 +51,7 @@ class Mailbox:
 
 
 class Webhook:
-    """An HTTP server; `posts` are path and parsed body of each request. It answers with `status`."""
+    """An HTTP server. `posts` has the path and the parsed body of each request. It answers with `status`."""
 
     def __init__(self) -> None:
         self.posts: list[tuple[str, dict[str, Any]]] = []
@@ -67,7 +67,7 @@ class Webhook:
                 self.wfile.write(b"ok")
 
             def log_message(self, *_: object) -> None:
-                """Keep quiet."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self._server.server_port

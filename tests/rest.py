@@ -1,4 +1,4 @@
-"""Airflow's REST API as tests ask it themselves, to prepare a thing or to see what became of it."""
+"""Direct requests of tests to Airflow's REST API, to prepare and to check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every link of the documentation leads to something: a file, and in it the heading."""
+"""Every link in the documentation points to an existing file and heading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CODE = re.compile(r"`[^`\n]*`")
 
 
 def anchors(page: Path) -> set[str]:
-    """Return what a page's headings can be reached by, made as GitHub makes it."""
+    """Return the anchors of a page's headings, as GitHub generates them."""
     found: set[str] = set()
     for heading in re.findall(r"^#+ (.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE):
         plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)

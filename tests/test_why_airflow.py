@@ -1,4 +1,4 @@
-"""docs/why-airflow.md names tests: each of them is there, where the page says."""
+"""The tests that docs/why-airflow.md names exist in the files that it names."""
 
 from __future__ import annotations
 

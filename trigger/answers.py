@@ -1,4 +1,4 @@
-"""What an answer means, and what it says: the token that a request shows, the error that a refusal is."""
+"""Interpret answers: retry with a new token, raise the right error, extract the message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trigger.text import one_line
 
 
 class Bearer(requests.auth.AuthBase):
-    """The token, or nothing at all: without an auth object requests would send what a .netrc holds."""
+    """Sends the token, or no credentials: without an auth object, requests would send those of a .netrc file."""
 
     def __init__(self, token: str | None) -> None:
         self.token = token
@@ -25,14 +25,14 @@ class Bearer(requests.auth.AuthBase):
 
 
 def is_token_refused(response: requests.Response) -> bool:
-    """Return whether a new token may be met with another answer."""
+    """Return whether the request may succeed with a new token."""
     return response.status_code == 401 or (
         response.status_code == 403 and "Invalid JWT token" in readable(response)
     )
 
 
 def raise_for(response: requests.Response, username: str | None, doubt: str) -> None:
-    """Raise the TriggerError of an answer that is not a success; `doubt` asks whether it is the right address."""
+    """Raise the TriggerError for an answer that is not a success. `doubt` is a question about the address, for messages."""
     code = response.status_code
     if code < 300:
         return
@@ -51,7 +51,7 @@ def raise_for(response: requests.Response, username: str | None, doubt: str) -> 
 
 
 def parse(response: requests.Response) -> Any:
-    """Return the JSON that an answer holds. Raises ValueError."""
+    """Return an answer's JSON. Raises ValueError if it is not JSON."""
     try:
         return response.json()
     except RecursionError:
@@ -59,11 +59,11 @@ def parse(response: requests.Response) -> Any:
 
 
 def readable(response: requests.Response) -> str:
-    """Return what an answer says in one line, whether it is a list, a dict, a string, HTML or nothing."""
+    """Return an answer's message on one line. The body may be a list, a dict, a string, HTML or empty."""
     try:
         body = parse(response)
     except ValueError:
-        # Its beginning will do, and guessing the encoding of all of it takes long.
+        # Only its beginning, decoded without guessing the encoding, which is slow.
         body = response.content[:10_000].decode(errors="replace").strip() or response.reason
         if body[:1] == "<":
             title = re.search(r"<title[^>]*>(.*?)</title>", body, re.IGNORECASE | re.DOTALL)
@@ -75,7 +75,7 @@ def readable(response: requests.Response) -> str:
     if isinstance(body, list):
         body = "; ".join(_one_complaint(entry) for entry in body)
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    # Some servers send back what they were sent.
+    # Some servers repeat the request in their answer.
     if token := response.request.headers.get("Authorization", "").removeprefix("Bearer "):
         text = text.replace(token, "***")
     return one_line(text) or "nothing"

@@ -1,11 +1,11 @@
-"""A call of an automation as runs of executar_tarefa hold it, and whether two of them are the same.
+"""The form in which runs of executar_tarefa store a call of an automation, and the comparison of two calls.
 
     {"tarefa": "mail.send_email", "args": [], "kwargs": {"email": "ana@example.com"}, "queue": "default"}
 
-All four keys, always, and the automation by its full name. A caller may name it by `module` and `function`, or by the
-function alone, and may leave keys out. Such a conf is brought into this shape before Airflow stores it. Two kinds of runs
-hold it as it came: those made before there was one shape, and those made past the REST APIs, by `airflow dags trigger` or by
-another DAG.
+It always has all four keys, and the automation's full name. A caller may name the automation by `module` and `function`, or
+only by the function, and may leave out keys. Such a conf is converted to this form before Airflow stores it. Two kinds of
+runs store the conf unconverted: those of earlier versions, and those that are not created through a REST API but by
+`airflow dags trigger` or by another DAG.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 SLACK = timedelta(seconds=30)
-"""As long as making a run may take."""
+"""The longest time that the creation of a run may take."""
 
 
 def stored(tarefa: str, args: list[Any], kwargs: dict[str, Any], queue: str) -> dict[str, Any]:
@@ -24,10 +24,10 @@ def stored(tarefa: str, args: list[Any], kwargs: dict[str, Any], queue: str) -> 
 
 
 def unified(conf: Mapping[str, Any] | None, tasks: Callable[[], Iterable[str]]) -> dict[str, Any]:
-    """Return a conf in the one shape, so that two of the same call are equal. It is not checked.
+    """Return a conf in the stored form, so that the confs of the same call are equal. The conf is not checked.
 
-    `tasks` returns the full names of all automations; it is called only where a conf has the function's name alone. An
-    unknown key is kept, so that such a conf equals no call.
+    `tasks` returns the full names of all automations; it is called only if a conf has just the function's name. An unknown
+    key is kept, so that such a conf equals no call.
     """
     given = {key: value for key, value in (conf or {}).items() if value is not None}
     module, function = given.get("module"), given.get("function")
@@ -41,8 +41,8 @@ def unified(conf: Mapping[str, Any] | None, tasks: Callable[[], Iterable[str]]) 
 
 
 def same_delay(delay: timedelta, made: datetime, run_after: datetime) -> bool:
-    """Whether a run that was made at that moment may have been asked for with that delay.
+    """Return whether a run created at `made` may have been requested with this delay.
 
-    A run does not hold its delay, only `run_after`, which was computed from it a little before the run was made.
+    A run does not store its delay, only `run_after`, which was computed from the delay shortly before the creation.
     """
     return timedelta() <= delay - (run_after - made) <= SLACK

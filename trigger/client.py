@@ -1,4 +1,4 @@
-"""The client that people import: what Airflow and the service for automations can be asked."""
+"""The client for Python code: the requests to Airflow and to the automations' service."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from trigger.wire import Wire
 class AirflowClient(Automations, Mirrors, Backfills, Jobs):
     """Airflow's REST API v2, with retries, renewed tokens and errors that people can read.
 
-    `url` is the address of the user interface; `token` wins over `username` and `password`. `ca` names a
-    file of certificates to trust. An API that can't be reached, or answers 429, 502, 503 or 504, is tried
-    again for `connect_timeout` seconds. With `cache`, tokens are kept in a file that only its owner can
-    read, and `ask_password` is called where a password is needed and none was given.
+    `url` is the address of the UI. `token` is used instead of `username` and `password`. `ca` names a file of certificates
+    to trust. If the API can't be reached, or answers 429, 502, 503 or 504, requests are retried for `connect_timeout`
+    seconds. With `cache`, tokens are stored in a file that only its owner can read. `ask_password` is called when a password
+    is needed and none was given.
 
-    Every method raises a TriggerError: RequestRefused, NotFound, NotAllowed or ApiUnavailable. One client
-    serves one thread.
+    Every method may raise a TriggerError: RequestRefused, NotFound, NotAllowed or ApiUnavailable. Use a client in one thread
+    only.
     """
 
     def __init__(

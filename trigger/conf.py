@@ -1,4 +1,4 @@
-"""Conf and other values that people give: read, put together, and checked before anything is created."""
+"""Read and check conf and other values that people give, before anything is created."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def check_conf(dag: Dag, conf: Mapping[str, Any], *, allow_undeclared: bool = False) -> None:
     """Raise RequestRefused unless every key of conf is a Param of the DAG and every Param fits its schema.
 
-    The Params that conf leaves out are checked with their defaults, as Airflow does when it makes the run.
+    Params that are missing in conf are checked with their defaults, as Airflow does when it creates the run.
     """
-    # They take longer to load than all the rest, and only conf needs them.
+    # Imported here: these libraries load slowly, and only conf needs them.
     from jsonschema import FormatChecker, SchemaError, ValidationError, validate
     from referencing import Registry
     from referencing.exceptions import Unresolvable
@@ -46,7 +46,7 @@ def check_conf(dag: Dag, conf: Mapping[str, Any], *, allow_undeclared: bool = Fa
                 conf.get(name, param.default),
                 param.schema,
                 format_checker=FormatChecker(),
-                registry=Registry(),  # without one, what a $ref names would be fetched from anywhere
+                registry=Registry(),  # an empty registry, so that a $ref is never fetched from the network
             )
         except ValidationError as error:
             if name not in conf and param.default is None:
@@ -55,14 +55,14 @@ def check_conf(dag: Dag, conf: Mapping[str, Any], *, allow_undeclared: bool = Fa
                 ) from None
             reason = one_line(error.message)
             if error.validator == "pattern" and param.description:
-                reason = f"{error.instance!r} is not of that form"  # a regex tells people less
+                reason = f"{error.instance!r} is not of that form"  # the description is clearer than a regex
             raise RequestRefused(f"conf {_place(name, error)}: {reason}{_describe(param)}") from None
         except SchemaError as broken:
             raise RequestRefused(
                 f"the schema of Param {name!r} of {dag.dag_id} is wrong: {one_line(broken.message)}"
             ) from None
         except Unresolvable:
-            continue  # only the server can tell
+            continue  # only the server can check it
 
 
 def _describe(param: Param) -> str:
@@ -75,7 +75,7 @@ def _place(name: str, error: ValidationError) -> str:
 
 
 def _load(text: str, source: str) -> Any:
-    """Return the value of a JSON text. Raises ValueError where it is none, RequestRefused for a doubtful one."""
+    """Return the value of a JSON text. Raises ValueError if it is not JSON, RequestRefused for repeated keys."""
 
     def refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twins = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
@@ -95,9 +95,9 @@ def _load(text: str, source: str) -> Any:
 
 
 def _parse_json(text: str, source: str, form: str, instead: str) -> Any:
-    """Return the JSON object in `text`, or the list, if `form` speaks of one.
+    """Return the JSON object in `text`, or the list, if `form` mentions one.
 
-    Raises RequestRefused with line and column; `source` names the text, and `instead` a way without a shell.
+    Raises RequestRefused with line and column. `source` names the text; `instead` is a way that avoids the shell's quoting.
     """
     try:
         value = _load(text, source)
@@ -118,7 +118,7 @@ def _parse_json(text: str, source: str, form: str, instead: str) -> Any:
 
 
 def _read_json(text: str | None, file: str | None, name: str, form: str, instead: str) -> Any:
-    """Return what a JSON text holds, or `@file`, or `-` for standard input, or the file; {} if none is given."""
+    """Return the value of a JSON text, of `@file`, of `-` (standard input), or of the file; {} if none is given."""
     if text is not None and text.startswith("@"):
         file, text = text.removeprefix("@"), None
     if "-" in (text, file):
@@ -130,7 +130,7 @@ def _read_json(text: str | None, file: str | None, name: str, form: str, instead
 
 
 def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
-    """Return the values of `key=value` texts: JSON where it parses, else the text itself."""
+    """Return the values of `key=value` texts: parsed as JSON if possible, otherwise the text itself."""
     result: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
@@ -144,9 +144,9 @@ def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def read_conf(conf: str | None, file: str | None, assignments: Sequence[str]) -> dict[str, Any]:
-    """Return conf from a string, `@file` or `-`, or from a file; `key=value` assignments go on top.
+    """Return conf from a string, `@file` or `-`, or from a file. `key=value` assignments override its keys.
 
-    Raises RequestRefused where one of them can't be read.
+    Raises RequestRefused if one of them can't be read.
     """
     if conf is not None and file is not None:
         raise RequestRefused("--conf and --file both give the conf: use one of them, and --set on top of it")
@@ -157,9 +157,9 @@ def read_conf(conf: str | None, file: str | None, assignments: Sequence[str]) ->
 def read_payload(
     words: Sequence[str], file: str | None, assignments: Sequence[str]
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Return args and kwargs: a JSON list, or an object, in words or in a file; assignments are kwargs too.
+    """Return args and kwargs from a JSON list or object, in words or in a file. Assignments are added to kwargs.
 
-    Raises RequestRefused where one of them can't be read.
+    Raises RequestRefused if one of them can't be read.
     """
     if words and file is not None:
         raise RequestRefused(
@@ -181,14 +181,14 @@ def _read_file(name: str) -> str:
 
 def _decode(content: bytes, name: str) -> str:
     try:
-        # Editors on Windows put a mark in front that JSON does not know.
+        # utf-8-sig removes the byte order mark that editors on Windows write.
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise RequestRefused(f"{name} is not text in UTF-8") from None
 
 
 def parse_instant(text: str, name: str) -> datetime:
-    """Return an ISO 8601 instant. Raises RequestRefused without a zone: a wall clock is no instant."""
+    """Return an ISO 8601 instant. Raises RequestRefused without a time zone, because a local time is ambiguous."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
@@ -200,7 +200,7 @@ def parse_instant(text: str, name: str) -> datetime:
 
 
 def parse_duration(text: str, name: str) -> timedelta:
-    """Return a duration such as 2h10m20s, or of plain seconds. Raises RequestRefused for anything else."""
+    """Return a duration such as 2h10m20s, or a number of seconds. Raises RequestRefused for anything else."""
     found = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
     if not found or not any(found.groups()):
         raise RequestRefused(f"{name} {text!r} is not a duration such as 2h10m20s, 90m or 45")

@@ -1,10 +1,10 @@
-"""What can go wrong, and with which exit code the command then ends."""
+"""The errors, with their exit codes."""
 
 from __future__ import annotations
 
 
 class TriggerError(Exception):
-    """What went wrong, in one line for people; `exit_code` is what the command ends with."""
+    """The base class. The message is one line for people; `exit_code` is the command's exit code."""
 
     exit_code = 5
 
@@ -22,19 +22,19 @@ class NotFound(TriggerError):
 
 
 class NotAllowed(TriggerError):
-    """Who asks is not known, or may not do this."""
+    """The login is not valid, or the user may not do this."""
 
     exit_code = 4
 
 
 class ApiUnavailable(TriggerError):
-    """The API can't be reached, or what answers is not a working API."""
+    """The API can't be reached, or does not work."""
 
     exit_code = 5
 
 
 class WaitTimeout(TriggerError):
-    """The run has not ended in the time that was given to it; it goes on."""
+    """The wait has ended, but the run has not: it continues."""
 
     exit_code = 6
 
@@ -44,7 +44,7 @@ class Conflict(RequestRefused):
 
 
 class Transient(ApiUnavailable):
-    """An ApiUnavailable that time may heal; `retry_after` is the server's own wish, seconds."""
+    """An ApiUnavailable that may pass. `retry_after` is the pause that the server asks for, in seconds."""
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
         super().__init__(message)

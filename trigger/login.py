@@ -1,4 +1,4 @@
-"""Who asks, and whom: flags, a profile, the environment, and questions at a terminal."""
+"""Find address and login: from flags, a profile, the environment, or questions at a terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Login:
-    """An address, and who asks there; `ca` names a file of certificates."""
+    """An address and a login. `ca` names a file of certificates."""
 
     url: str
     username: str | None = None
@@ -36,7 +36,7 @@ class Login:
 
 
 def profiles_path() -> Path:
-    """Return where the profiles are: AIRFLOW_PROFILES, or a file in the user's configuration folder."""
+    """Return the path of the profiles: AIRFLOW_PROFILES, or a file in the user's configuration folder."""
     named = os.environ.get("AIRFLOW_PROFILES")
     return Path(named) if named else Path(click.get_app_dir("trigger_script")) / "profiles.toml"
 
@@ -70,8 +70,9 @@ def read_profiles(path: Path, warn: Callable[[str], None] = lambda _: None) -> d
 
 
 def find_login(context: click.Context, warn: Callable[[str], None]) -> Login:
-    """Return address and credentials: flags win over a --profile, that over the environment, and all over
-    the profile called default. Raises RequestRefused when they contradict each other.
+    """Return address and login. The order is: flags, --profile, the environment, the profile `default`.
+
+    Raises RequestRefused if they contradict each other.
     """
     names = ("url", "username", "password", "token", "ca")
     flags: dict[str, str] = {
@@ -79,7 +80,7 @@ def find_login(context: click.Context, warn: Callable[[str], None]) -> Login:
         for name in names
         if context.params.get(name) and context.get_parameter_source(name) == ParameterSource.COMMANDLINE
     }
-    # Also what a flag hides: whose password it is, and where it is for, stands beside it.
+    # All variables, even those that a flag overrides: user and address show whose password it is, and for which server.
     environment = {
         str(option.name): value
         for option in context.command.params
@@ -106,7 +107,7 @@ def find_login(context: click.Context, warn: Callable[[str], None]) -> Login:
     if by_flag and "url" in profile and check_url(profile["url"]) != url:
         raise RequestRefused(f"--url {url} is not the address of profile {chosen!r}, {profile['url']}")
     for layer in (profile, environment):
-        # Its secrets are for its own address.
+        # Secrets are used only for the address in the same place.
         if "url" in layer and check_url(layer["url"]) != url:
             layer.clear()
     ca = next((layer["ca"] for layer in layers if "ca" in layer), None)
@@ -118,7 +119,7 @@ def find_login(context: click.Context, warn: Callable[[str], None]) -> Login:
         (
             layer["password"]
             for layer in layers[who:]
-            # The password beside another name is that one's.
+            # A password that stands with another name belongs to that name.
             if "password" in layer and layer.get("username", username) == username
         ),
         None,
@@ -129,13 +130,13 @@ def find_login(context: click.Context, warn: Callable[[str], None]) -> Login:
 
 
 def connect(context: click.Context, screen: Screen) -> AirflowClient:
-    """Return the client that the options, the environment and the profiles describe, asking for the rest."""
-    from trigger.client import AirflowClient  # with requests, which --help and --version need not wait for
+    """Return a client for the options, the environment and the profiles. Asks at the terminal for missing values."""
+    from trigger.client import AirflowClient  # imports requests, which --help and --version do not need
 
     login = find_login(context, screen.warn)
     screen.hide(login.password, login.token)
     options = context.params
-    # What comes through standard input is the conf, not the answers.
+    # If standard input is the conf, it can't have answers to questions.
     asks = is_terminal() and "-" not in (options.get("conf"), options.get("file"))
     username = login.username
     if asks and username is None and login.token is None:

@@ -1,4 +1,4 @@
-"""What the API speaks of: DAGs, runs, tasks, backfills, automations, jobs."""
+"""The objects of the API: DAGs, runs, tasks, backfills, automations, jobs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from trigger.address import quoted
 FINISHED = ("success", "failed")
 
 
-# Of a task instance; the others may still change by themselves.
+# The final states of a task instance; other states may still change by themselves.
 TASK_FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
 def seconds_since(instant: datetime) -> float:
-    """Return the seconds since an instant; the server's clock may be ahead of this one."""
+    """Return the seconds since an instant, at least 0: the server's clock may be ahead of this one."""
     return max(0.0, (datetime.now(UTC) - instant).total_seconds())
 
 
@@ -27,7 +27,7 @@ def read_instant(text: str | None) -> datetime | None:
 
 @dataclass(frozen=True)
 class Param:
-    """A Param that a DAG declares: its default (None where there is none) and its JSON Schema."""
+    """A Param of a DAG: its default (None if there is none) and its JSON Schema."""
 
     default: Any
     schema: Mapping[str, Any]
@@ -36,7 +36,7 @@ class Param:
 
 @dataclass(frozen=True)
 class Dag:
-    """A DAG; `last_state` and `params` are None where they were not asked for."""
+    """A DAG. `last_state` and `params` are None if they were not requested."""
 
     dag_id: str
     paused: bool
@@ -75,7 +75,7 @@ class Dag:
 
 @dataclass(frozen=True)
 class ImportFailure:
-    """A file that Airflow can't import, the whole error, and the DAGs it is known to hold."""
+    """A file that Airflow can't import, with the complete error and the known DAGs of the file."""
 
     file: str
     bundle: str | None
@@ -85,14 +85,14 @@ class ImportFailure:
 
     @property
     def reason(self) -> str:
-        """The error's last line, which names it."""
+        """The last line of the error, which has its message."""
         lines = self.error.strip().splitlines()
         return lines[-1].strip() if lines else "no error text"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A DAG run; `url` is its page in Airflow's user interface."""
+    """A DAG run. `url` is its page in Airflow's UI."""
 
     dag_id: str
     run_id: str
@@ -132,13 +132,13 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to an end, good or bad."""
+        """Whether the run has ended, in success or failure."""
         return self.state in FINISHED
 
 
 @dataclass(frozen=True)
 class State:
-    """How each table of a mirror stands: the rows of its view `estado`, the worst first, and which run said so."""
+    """The state of each table of a mirror: the rows of its view `estado`, the worst first, as reported by a run."""
 
     dag_id: str
     run_id: str
@@ -148,7 +148,7 @@ class State:
 
 @dataclass(frozen=True)
 class Task:
-    """A task instance of a run; `map_index` is -1 unless it is mapped, `duration` in seconds."""
+    """A task instance of a run. `map_index` is -1 if it is not mapped; `duration` is in seconds."""
 
     dag_id: str = field(repr=False)
     run_id: str = field(repr=False)
@@ -162,11 +162,11 @@ class Task:
 
     @property
     def label(self) -> str:
-        """The task's id, with the index of a mapped one."""
+        """The task's id; with the index, if it is mapped."""
         return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
 
     def seconds(self) -> float | None:
-        """How long it took, or has been running, in seconds; None before it starts."""
+        """Its duration so far in seconds, or None before it starts."""
         if self.start_date is None:
             return None
         return seconds_since(self.start_date) if self.end_date is None else self.duration
@@ -174,7 +174,7 @@ class Task:
 
 @dataclass(frozen=True)
 class BackfillPlan:
-    """What a backfill of the intervals that begin from one instant to another, both included, would run."""
+    """The runs that a backfill would create. Its intervals begin from `from_date` to `to_date`, both included."""
 
     dag_id: str
     from_date: datetime
@@ -186,7 +186,7 @@ class BackfillPlan:
 
 @dataclass(frozen=True)
 class Backfill:
-    """A backfill that exists; `completed_at` is set once Airflow finds nothing of it unfinished."""
+    """An existing backfill. Airflow sets `completed_at` when all of its runs have ended."""
 
     id: int
     dag_id: str
@@ -211,7 +211,7 @@ class Backfill:
 
 @dataclass(frozen=True)
 class Function:
-    """A function of an automation; `task` is the name to ask for it, `parameters` its JSON Schema."""
+    """An automation's function. `task` is the name to call it by, `parameters` the JSON Schema of its arguments."""
 
     function: str
     task: str
@@ -222,7 +222,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Module:
-    """A file of automations; `error` says why it has no functions, if it can't be read."""
+    """A file of automations. If it can't be read, `error` has the reason, and there are no functions."""
 
     module: str
     doc: str | None
@@ -232,7 +232,7 @@ class Module:
 
 @dataclass(frozen=True)
 class Job:
-    """An automation that runs at the times of a cron expression, by the clock of its time zone."""
+    """An automation that runs at the times of a cron expression, in its time zone."""
 
     name: str
     task: str
@@ -256,7 +256,7 @@ class Job:
 
     @property
     def state(self) -> str:
-        """Whether it will run: active, paused, or broken, with the reason in `last_error`."""
+        """One of active, paused, and broken, whose reason is in `last_error`."""
         if not self.enabled:
             return "paused"
         return "active" if self.last_error is None else "broken"

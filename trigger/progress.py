@@ -1,4 +1,4 @@
-"""What is shown while a run or a backfill goes on."""
+"""The output while a run or a backfill is in progress."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trigger.tables import by_task_id, counted, is_mapped, task_table
 
 
 class Progress:
-    """Shows a run while it is waited for: a table that moves on a terminal, a line for each change elsewhere."""
+    """Shows a run during the wait: a live table on a terminal, otherwise one line per change."""
 
     def __init__(self, screen: Screen, follow: Callable[[Task, int], list[str]] | None) -> None:
         self.screen = screen
@@ -29,7 +29,7 @@ class Progress:
         self._seen: dict[str, str] = {}
         self._lines: dict[tuple[str, int], Counter[str]] = {}
         self._ended: set[tuple[str, int]] = set()
-        # FORCE_COLOR makes a pipe coloured, and no terminal of it.
+        # Not rich's own check: FORCE_COLOR adds colours to a pipe, but a pipe is not a terminal.
         moves = sys.stderr.isatty() and not screen.beside.is_dumb_terminal
         self._live = Live(console=screen.beside, auto_refresh=False) if moves else None
 
@@ -42,12 +42,12 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
-            # The result shows the same once more, so nothing of it stays behind.
+            # The result shows the same, so the live table is removed.
             self._live.update(Text(""), refresh=True)
             self._live.stop()
 
     def run(self, run: Run, tasks: list[Task]) -> None:
-        """Show a run and its tasks as they are now."""
+        """Show the present state of a run and its tasks."""
         self.tasks = tasks
         if self._follow is not None:
             for task in tasks:
@@ -71,7 +71,7 @@ class Progress:
                 self._change(task.label, f"{task.state}{details}")
 
     def runs(self, runs: Sequence[Run]) -> None:
-        """Show the runs of a backfill as they are now."""
+        """Show the present states of a backfill's runs."""
         states = Counter(run.state for run in runs)
         done = sum(states[state] for state in FINISHED)
         line = Text(f"{done}/{len(runs)} runs")
@@ -90,7 +90,7 @@ class Progress:
             self.screen.say(f"{datetime.now().astimezone():%H:%M:%S} {name} {state}")
 
     def _print_log(self, task: Task) -> None:
-        # An upstream_failed or skipped task has a start but no log.
+        # An upstream_failed or skipped task has a start date, but no log.
         if self._follow is None or task.start_date is None or not task.try_number:
             return
         for number in range(1, task.try_number + 1):
@@ -101,13 +101,13 @@ class Progress:
             try:
                 lines = self._follow(task, number)
             except NotFound:
-                lines = []  # none yet
+                lines = []  # no log yet
             except Transient:
                 raise
             except TriggerError as error:
                 self.screen.warn(f"the log of {task.label} can't be read: {error}")
                 lines, ended = [], True
-            # A log is sorted by time, so that lines come in between, and a first note on it may go again.
+            # A log is sorted by time, so new lines may appear in the middle, and Airflow's first note may disappear.
             seen = self._lines.setdefault(key, Counter())
             unseen = Counter(lines) - seen
             for line in lines:

@@ -1,4 +1,4 @@
-"""What asks for a run: described in full, with an id of its own, before it is sent."""
+"""Requests for runs. A request is complete, with the run's id, before it is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trigger.model import Run
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What asks for a run of a DAG; `wish` holds the fields of a Run that are not left to the server."""
+    """A request for a run of a DAG. `wish` has the fields of the Run that the caller has chosen."""
 
     dag_id: str
     body: dict[str, Any]
@@ -37,7 +37,7 @@ class RunRequest:
         delay: timedelta | None = None,
         note: str | None = None,
     ) -> Self:
-        """Return a request; without `run_id` it gets one that nobody else has. Raises RequestRefused."""
+        """Return a request; without `run_id`, it gets a new unique one. Raises RequestRefused."""
         now = datetime.now(UTC)
         start, end = data_interval or (None, None)
         if start is not None and end is not None and start >= end:
@@ -53,14 +53,14 @@ class RunRequest:
         wish = {name: value for name, value in asked.items() if value is not None}
         body = {
             "dag_run_id": run_id or _new_run_id(),
-            # Without one, the run would have no data interval, and the API drops one that is given without
-            # a word. This moment is what the web page sends too: the timetable then gives the last interval.
+            # Without a logical date, the run has no data interval, and the API silently drops a given one. The UI sends the
+            # present time too; the timetable then chooses the latest interval.
             "logical_date": now,
             **wish,
         }
         if delay is not None:
             try:
-                # Another moment each time the same is asked, so it is no part of the wish.
+                # Not part of the wish: a repeated request has another time.
                 body["run_after"] = now + delay
             except OverflowError:
                 raise RequestRefused(f"a delay of {delay.days} days ends after the calendar does") from None
@@ -75,16 +75,16 @@ class RunRequest:
         return str(self.body["dag_run_id"])
 
     def differing(self, run: Run, user: str | None, tasks: Callable[[], Iterable[str]]) -> list[str]:
-        """Return what tells the run that has this id from the one that is asked for: "conf", "run after", …
+        """Return the names of the fields in which an existing run differs from this request: "conf", "run after", …
 
-        `tasks` returns the full names of all automations. Whether two calls of an automation are the same is decided as the
-        service decides it: by conf, in whatever shape, and by the time to start; not by the note, nor by the user.
+        `tasks` returns the full names of all automations. Two calls of an automation are compared as the service does: by
+        conf, in any form, and by the start time; not by note or user.
         """
         wish, found = dict(self.wish), {name: getattr(run, name) for name in self.wish}
         if self.dag_id == AUTOMATIONS:
             wish.pop("note", None)
             wish["conf"], found["conf"] = unified(wish["conf"], tasks), unified(run.conf, tasks)
-        # Lists and dates that were not asked for, or the note of a colleague, make it no other request.
+        # Only the chosen fields are compared: dates that Airflow sets, or a colleague's note, do not matter.
         differing = [
             name.replace("_", " ")
             for name, value in wish.items()
@@ -93,7 +93,7 @@ class RunRequest:
         if self.dag_id == AUTOMATIONS:
             if self._waits_otherwise(run):
                 differing.append("delay")
-        # Whoever signs in as Ana may be known as ana.
+        # A user who logs in as Ana may be stored as ana.
         elif user and user.casefold() != (run.triggered_by or "").casefold():
             differing.append("user")
         return differing
@@ -101,14 +101,14 @@ class RunRequest:
     def _waits_otherwise(self, run: Run) -> bool:
         if "run_after" in self.wish or run.queued_at is None or run.run_after is None:
             return False
-        # A run that was cleared is queued anew, and no longer says when it was made.
+        # A cleared run is queued again, so its queue time is no longer the time of its creation.
         again = run.queued_at > run.run_after + SLACK
         return not again and not same_delay(self.delay, run.queued_at, run.run_after)
 
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """What asks for a run of an automation: a path of the service, and what is sent there."""
+    """A request for a run of an automation: a path of the service, and the body."""
 
     path: str
     body: dict[str, Any]
@@ -125,12 +125,12 @@ class TaskRequest:
         run_id: str | None = None,
         note: str | None = None,
     ) -> Self:
-        """Return a request; without `run_id` it gets one that nobody else has. Raises RequestRefused."""
+        """Return a request; without `run_id`, it gets a new unique one. Raises RequestRefused."""
         body = {
             "tarefa": task,
             "args": list(args),
             "kwargs": dict(kwargs or {}),
-            # The task's name, as far as an id can hold it, is what people look for in the list of runs.
+            # The id begins with the task's name, because people search for it in the list of runs.
             "run_id": run_id or _new_run_id(re.sub("[^A-Za-z0-9_.]", "_", task)[:150]),
             "queue": queue,
             "note": note,
@@ -151,12 +151,12 @@ class TaskRequest:
 
 
 def _new_run_id(kind: str = "manual") -> str:
-    """Return an id of a run that nobody else draws."""
+    """Return a new unique id of a run."""
     return f"{kind}__{datetime.now(UTC):%Y%m%dT%H%M%SZ}_{secrets.token_hex(4)}"
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    """Whether two values are the same for JSON: 1 is 1.0, as the database has it, and neither is true."""
+    """Return whether two values are equal in JSON: 1 equals 1.0, as in the database, and neither equals true."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
     if isinstance(ours, list) and isinstance(theirs, list):

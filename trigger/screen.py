@@ -1,4 +1,4 @@
-"""Where results, progress and complaints are printed, and how a value looks there."""
+"""Print results, progress and errors, and format values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLOURS = {
 
 
 def clean(text: str) -> str:
-    """Return text without the control characters by which a log could rewrite the terminal."""
+    """Return the text without control characters, with which a log could rewrite the terminal."""
     text = re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", text)
     return "".join(character for character in text if character.isprintable() or character in "\t\n")
 
@@ -43,12 +43,12 @@ def cell(value: Any) -> Text:
 
 
 def wall_clock(instant: datetime | None) -> str | None:
-    """Return an instant by the wall clock of who looks, with its offset."""
+    """Return an instant in the user's local time, with its offset."""
     if instant is None:
         return None
     try:
         local = instant.astimezone()
-    except OverflowError:  # at an end of the calendar
+    except OverflowError:  # in year 1 or 9999
         return str(instant)
     day = "" if local.date() == datetime.now().astimezone().date() else f"{local:%Y-%m-%d} "
     return f"{day}{local:%H:%M:%S %Z}"
@@ -70,60 +70,60 @@ def columns(*names: str) -> Table:
 
 
 def to_nowhere(stream: TextIO) -> None:
-    """Let what is still written to a stream that nobody reads any more end nowhere."""
+    """Redirect a stream without a reader to /dev/null."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _Beside(Console):
     def on_broken_pipe(self) -> None:
-        # A run goes on, and has its exit code, when nobody reads of it.
+        # The wait continues without a reader, and its exit code is still right.
         self.quiet = True
         to_nowhere(sys.stderr)
 
 
 class Screen:
-    """Where results, progress and complaints go: results to standard output, the rest beside it."""
+    """Prints results to standard output, and everything else to standard error."""
 
     def __init__(self, form: str, verbose: bool) -> None:
         self.form = form
         self.verbose = verbose
         if form == "yaml":
-            _yaml(None)  # a missing library must show before anything is created
+            _yaml(None)  # fails here, before anything is created, if the library is missing
         self.beside = _Beside(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        # Into a file or a pipe nothing is cut or folded.
+        # In a file or a pipe, nothing is cut or wrapped.
         self.width = Console().width if sys.stdout.isatty() else 10_000
         self._secrets: list[str] = []
 
     def hide(self, *values: str | None) -> None:
-        """Never print these, whoever may say them."""
+        """Replace these secrets in all later output."""
         self._secrets.extend(value for value in values if value)
 
     def _without_secrets(self, text: str) -> str:
         for secret in self._secrets:
-            # As a word of its own: a short password may be part of many.
+            # Only as a whole word: a short password may be part of other words.
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
-        # Of a proxy or a redirection.
+        # Logins in URLs of a proxy or a redirection.
         return clean(re.sub(r"(?<=//)[^/\s@]+@", "***@", text))
 
     def say(self, text: str) -> None:
-        """Tell what happens."""
+        """Print a line about progress."""
         self.beside.print(Text(self._without_secrets(text)))
 
     def warn(self, text: str) -> None:
-        """Tell what may be wrong."""
+        """Print a warning."""
         self.beside.print(Text.assemble(("warning: ", "yellow"), self._without_secrets(text)))
 
     def fail(self, text: str) -> None:
-        """Tell why it ends."""
+        """Print an error."""
         self.beside.print(Text.assemble(("error: ", "red"), self._without_secrets(text)))
 
     def trace(self, text: str) -> None:
-        """Tell what is asked and answered, with --verbose."""
+        """Print requests and answers, with --verbose."""
         if self.verbose:
             self.beside.print(Text(self._without_secrets(text), style="dim"))
 
     def show(self, data: Any, table: Callable[[], Table | Group], plain: Iterable[Sequence[Any]]) -> None:
-        """Print a result in the form that was asked for."""
+        """Print a result in the form of --output."""
         try:
             if self.form == "table":
                 console = Console(width=self.width, highlight=False)
@@ -137,13 +137,13 @@ class Screen:
             else:
                 unicode = sys.stdout.encoding.lower().startswith("utf")
                 text = json.dumps(data, indent=2, ensure_ascii=not unicode, default=_isoformat)
-                # Some terminals obey these as well; surrogates can't be written at all.
+                # Some terminals interpret these control characters too; surrogates can't be encoded.
                 text = re.sub("[\x7f-\x9f\ud800-\udfff]", lambda odd: f"\\u{ord(odd[0]):04x}", text)
                 click.echo(text if self.form == "json" else _yaml(json.loads(text), unicode).rstrip("\n"))
             sys.stdout.flush()
         except OSError as error:
             to_nowhere(sys.stdout)
-            # Who reads has seen enough; what this command did keeps its own exit code.
+            # A closed pipe is not an error: the reader may stop early, and the exit code stays.
             if not isinstance(error, BrokenPipeError):
                 raise TriggerError(f"the result can't be written: {error.strerror}") from None
 
@@ -154,7 +154,7 @@ def _isoformat(value: datetime) -> str:
 
 def _yaml(data: Any, unicode: bool = True) -> str:
     try:
-        import yaml  # the one library that only one form of output needs
+        import yaml  # only this form of output needs it
     except ImportError:
         raise RequestRefused("--output yaml needs PyYAML: pip install PyYAML, or use --output json") from None
     text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=unicode, width=1000)

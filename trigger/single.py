@@ -2,8 +2,8 @@
 
     python -m trigger.single FILE
 
-The file is trigger_script.py with the text of each module put in front. Where it runs they are imported from there, so that
-an error's traceback still shows the module and the line.
+The file is trigger_script.py with the source of each module in front. At run time, the modules are imported from there, so
+that tracebacks still show module and line.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ sys.meta_path.insert(0, _Modules())
 
 
 def modules() -> dict[str, str]:
-    """Return the text of each module of the package by its name, this one left out."""
+    """Return the source of each module of the package by name, without this module."""
     found = {}
     for file in sorted(PACKAGE.rglob("*.py")):
         parts = ("trigger", *file.relative_to(PACKAGE).with_suffix("").parts)
@@ -57,9 +57,9 @@ def modules() -> dict[str, str]:
 
 
 def single() -> str:
-    """Return the text of the one file."""
+    """Return the text of the single file."""
     door = DOOR.read_text(encoding="utf-8")
-    # Behind its docstring and `from __future__`, which have to be first.
+    # After its docstring and `from __future__`, which must come first.
     first = next(node for node in ast.parse(door).body if isinstance(node, ast.ImportFrom))
     lines = door.splitlines(keepends=True)
     embedded = "".join(f"    {name!r}: (\n{_quoted(text)}    ),\n" for name, text in modules().items())

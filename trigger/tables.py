@@ -1,4 +1,4 @@
-"""What each result looks like, as a table and in plain lines."""
+"""Print each kind of result, as a table and as plain lines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _public(item: Any, *left_out: str) -> dict[str, Any]:
 
 
 def show_dags(screen: Screen, dags: Sequence[Dag]) -> None:
-    """Print DAGs; a narrow terminal sees the columns that matter most."""
+    """Print DAGs; on a narrow terminal only the most important columns."""
     names = ["DAG", "state", "last run", "next run"]
     names += ["schedule"] if screen.width >= 80 else []
     names += ["tags"] if screen.width >= 100 else []
@@ -55,7 +55,7 @@ def show_dags(screen: Screen, dags: Sequence[Dag]) -> None:
 
 
 def show_state(screen: Screen, state: State) -> None:
-    """Print how each table of a mirror stands."""
+    """Print the state of each table of a mirror."""
     names = ["table", "state", "compared", "behind"]
     names += ["way", "deletes by"] if screen.width >= 100 else []
 
@@ -100,7 +100,7 @@ def show_import_failures(screen: Screen, failures: Sequence[ImportFailure]) -> N
 
 
 def show_run(screen: Screen, run: Run, tasks: Sequence[Task] | None = None, **results: Any) -> None:
-    """Print a run, with its tasks once they were waited for, and what an automation returned."""
+    """Print a run; after a wait, also its tasks and an automation's result."""
     data = _public(run, "queued_at")
     if tasks is not None:
         data["tasks"] = [_public(task, "dag_id", "run_id") for task in tasks]
@@ -138,7 +138,7 @@ def show_run(screen: Screen, run: Run, tasks: Sequence[Task] | None = None, **re
 def show_backfill(
     screen: Screen, plan: BackfillPlan | None, backfill: Backfill | None, runs: Sequence[Run]
 ) -> None:
-    """Print a backfill: the runs it has made, or those that it would make."""
+    """Print a backfill: the runs that it has created, or would create."""
     subject = backfill or plan
     if subject is None:
         raise AssertionError("neither planned nor started")
@@ -165,7 +165,7 @@ def show_backfill(
 
 
 def show_modules(screen: Screen, modules: Sequence[Module]) -> None:
-    """Print the automations: how each is called, and, if there is room, the first line of what it says of itself."""
+    """Print the automations with their arguments; if there is room, also the first line of each docstring."""
     names = ["task", "arguments"] + (["what it does"] if screen.width >= 100 else [])
     functions = [function for module in modules for function in module.functions]
 
@@ -185,7 +185,7 @@ def show_modules(screen: Screen, modules: Sequence[Module]) -> None:
 
 
 def show_jobs(screen: Screen, jobs: Sequence[Job]) -> None:
-    """Print jobs; a narrow terminal sees the columns that matter most."""
+    """Print jobs; on a narrow terminal only the most important columns."""
     names = ["job", "state", "last run", "next run"]
     names += ["schedule"] if screen.width >= 80 else []
     names += ["task", "queue"] if screen.width >= 120 else []
@@ -210,7 +210,7 @@ def show_jobs(screen: Screen, jobs: Sequence[Job]) -> None:
 
 
 def backfill_state(runs: Sequence[Run]) -> str:
-    """Return the state of a backfill, by those of its runs."""
+    """Return the state of a backfill, derived from its runs."""
     if any(not run.finished for run in runs):
         return "running"
     return "failed" if any(run.state == "failed" for run in runs) else "success"
@@ -228,7 +228,7 @@ def is_mapped(group: Sequence[Task]) -> bool:
 
 
 def counted(group: Sequence[Task]) -> Text:
-    """Return how many of a mapped task's instances have ended, and in which states they all are."""
+    """Return how many instances of a mapped task have ended, and the number per state."""
     states = Counter(task.state for task in group)
     text = Text(f"{sum(states[state] for state in TASK_FINISHED)}/{len(group)}")
     for name, count in sorted(states.items()):
@@ -238,7 +238,7 @@ def counted(group: Sequence[Task]) -> Text:
 
 
 def task_table(tasks: Sequence[Task], most: int | None = None) -> Table:
-    """Return the tasks of a run, mapped ones counted in one row; at most so many rows, busy ones first."""
+    """Return the tasks of a run; a mapped task is one row. With `most`, at most that many rows, active ones first."""
     rows = []
     for task_id, group in by_task_id(tasks).items():
         states = Counter(task.state for task in group)

@@ -1,4 +1,4 @@
-"""Words for people: one line out of many, the cause of an error, the name that was perhaps meant."""
+"""Texts for people: one line out of many, the cause of an error, suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def one_line(text: str, longest: int = 300) -> str:
 
 
 def root_cause(error: BaseException) -> str:
-    """Return what lies at the bottom of requests' and urllib3's nested errors."""
+    """Return the innermost message of requests' and urllib3's nested errors."""
     while True:
         inner = getattr(error, "reason", None) or next(
             (argument for argument in error.args if isinstance(argument, BaseException)), None
@@ -21,7 +21,7 @@ def root_cause(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    # urllib3 puts its own object's repr in front.
+    # Remove the object's repr, which urllib3 puts in front.
     text = re.sub(r"^<[^>]*>: |^[\w.]+\(host=[^)]*\): ", "", one_line(str(error)))
     return text or type(error).__name__
 

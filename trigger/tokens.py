@@ -17,21 +17,21 @@ from pathlib import Path
 
 
 class TokenCache:
-    """Tokens of earlier calls, one file per address and user, each for its owner alone."""
+    """Tokens of earlier calls: one file per address and user, which only its owner can read."""
 
     def __init__(self) -> None:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         self._folder = Path(base) / "trigger_script"
 
     def load(self, url: str, username: str | None, password: str | None) -> str | None:
-        """Return a token that is still good, got with the same password if one is given."""
+        """Return a token that is still valid. If a password is given, the token must have been created with it."""
         path = self._path(url, username)
         try:
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
                 return None  # others could have read, or written, it
             kept = json.loads(path.read_text())
             token = str(kept["token"])
-            # Or a wrong password would do as long as a right one did a moment ago.
+            # Otherwise a wrong password would work while the token of the right one is valid.
             if password is not None and not hmac.compare_digest(
                 _fingerprint(password, bytes.fromhex(kept["salt"])), kept["password"]
             ):
@@ -41,14 +41,14 @@ class TokenCache:
         return token if _expires(token) > time.time() + 5 else None
 
     def store(self, url: str, username: str | None, password: str | None, token: str) -> None:
-        """Keep a token; where no file can be written, the next call asks for a new one."""
+        """Store a token. If the file can't be written, the next call requests a new token."""
         salt = secrets.token_bytes(16)
         kept = {"token": token, "salt": salt.hex(), "password": _fingerprint(password or "", salt)}
         if not self._folder.is_absolute():
-            return  # a "~" of nobody, as in some containers
+            return  # "~" could not be expanded, as in some containers
         with suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Made with mode 0600; renamed, so that nobody ever reads half of it.
+            # Created with mode 0600 and then renamed, so that nobody reads half of it.
             with tempfile.NamedTemporaryFile("w", dir=self._folder, delete=False) as file:
                 json.dump(kept, file)
             Path(file.name).replace(self._path(url, username))
@@ -59,12 +59,12 @@ class TokenCache:
 
 
 def _fingerprint(password: str, salt: bytes) -> str:
-    """Return what tells two passwords apart, and costs too much to guess them from."""
+    """Return a hash of the password that is too expensive for guessing it."""
     return hashlib.scrypt(password.encode(errors="surrogateescape"), salt=salt, n=2**14, r=8, p=1).hex()
 
 
 def _expires(token: str) -> float:
-    """Return when a token ends, seconds since 1970; its signature is the server's to check."""
+    """Return when a token expires, in seconds since 1970. Only the server checks its signature."""
     try:
         payload = token.split(".")[1]
         return float(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"])

@@ -1,4 +1,4 @@
-"""One request and its answer: tries again, renews tokens, and makes errors that people can read."""
+"""One request and its answer: with retries, renewed tokens, and readable errors."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from trigger.tokens import TokenCache
 
 Result = TypeVar("Result")
 
-PAGE = 100  # Airflow's own default for the longest page it gives
-OUTAGE = 300.0  # seconds that a wait outlives an API that is down, as in a slow restart
-TRANSIENT = (429, 502, 503, 504)  # the statuses that time may heal
+PAGE = 100  # Airflow's default maximum
+OUTAGE = 300.0  # seconds for which a wait tolerates an API that is down, as in a slow restart
+TRANSIENT = (429, 502, 503, 504)  # statuses of temporary errors
 
 
 class Origin(NamedTuple):
-    """Where the address and the certificates to trust are set, as errors name it to whoever has to mend them."""
+    """The names, for error messages, of the settings of the address and of the trusted certificates."""
 
     url: str = "--url"
     ca: str = "--ca"
 
 
 def _within(seconds: float, work: Callable[[], Result]) -> Result:
-    """Return what the work returns. Raises TimeoutError after so long, and leaves it to itself.
+    """Return the result of `work`. Raises TimeoutError after `seconds`; `work` then continues in its thread.
 
-    Looking up a name knows no timeout and no Ctrl-C, and the timeout of a socket begins anew with each byte.
+    A DNS query has no timeout and ignores Ctrl-C, and a socket's timeout starts again with each byte.
     """
     outcome: Future[Result] = Future()
 
@@ -51,7 +51,7 @@ def _within(seconds: float, work: Callable[[], Result]) -> Result:
 
 
 def _backoff(longest: float) -> Callable[[tenacity.RetryCallState], float]:
-    """Wait about twice as long each time, not in step with others, and as long as the server wishes, up to `longest`."""
+    """Return how to wait between retries: exponentially with a random part, and at least Retry-After, up to `longest`."""
     usual = tenacity.wait_exponential(multiplier=0.2, max=4) + tenacity.wait_random(0, 0.5)
 
     def wait(state: tenacity.RetryCallState) -> float:
@@ -63,11 +63,12 @@ def _backoff(longest: float) -> Callable[[tenacity.RetryCallState], float]:
 
 
 class Wire:
-    """The way to one API server: a session, who asks there, and how long a server that is down is tried.
+    """A connection to one API server: a session, a login, and the time limit for retries.
 
-    The first arguments are those of AirflowClient. `attempts` tries each request so many times, for `connect_timeout`
-    seconds each, instead of for so long in all. `session` is one that its maker configured, for TLS or a proxy.
-    `transient` are the statuses that are tried again. `origin` is what errors name. Every method raises a TriggerError.
+    The first arguments are those of AirflowClient. With `attempts`, each request has this number of tries, with
+    `connect_timeout` seconds for each; without it, `connect_timeout` is the limit for all tries together. `session` may be
+    one that is configured for TLS or a proxy. Answers with a status in `transient` are retried. `origin` names the settings
+    in error messages. Every method may raise a TriggerError.
     """
 
     def __init__(
@@ -90,14 +91,14 @@ class Wire:
         self.url = check_url(url)
         self.username = username
         self._password = password
-        # A file's last line end comes along easily.
+        # A token from a file may end with a line break.
         self._token = token.strip() if token is not None else None
         if self._token is not None and not re.fullmatch(r"[!-~]+", self._token):
             raise RequestRefused("the token is empty, or holds characters that no token has")
         self._own_token = token is not None
         self._ask_password = ask_password
         self._patience = connect_timeout
-        self._deadline: float | None = None  # of a wait, by the monotonic clock
+        self._deadline: float | None = None  # the end of a wait, by the monotonic clock
         self._trace = trace
         self._cache = TokenCache() if cache else None
         self._attempts = attempts
@@ -107,7 +108,7 @@ class Wire:
             session = requests.Session()
             session.headers["User-Agent"] = f"trigger_script/{VERSION}"
         self._session = session
-        # Passed with each request: requests lets REQUESTS_CA_BUNDLE win over a session's own setting.
+        # Passed with each request: REQUESTS_CA_BUNDLE would override the session's own setting.
         self._verify = None if ca is None else str(ca)
         if ca is not None and not Path(ca).is_file():
             raise RequestRefused(f"there is no file {str(ca)!r} of certificates to trust")
@@ -124,7 +125,7 @@ class Wire:
         interval: float,
         warn: Callable[[str], None],
     ) -> Result:
-        """Ask again and again until there is a result; an API that is down for a while is no reason to end."""
+        """Call `ended` until it returns a result. Tolerates an API that is down for up to `OUTAGE` seconds."""
         start = time.monotonic()
         self._deadline = None if timeout is None else start + timeout
         answered = start
@@ -166,7 +167,7 @@ class Wire:
                 "GET", path, read_page, query={**query, "limit": PAGE, "offset": offset}
             )
             yield from entries
-            # A server may give shorter pages than it was asked for.
+            # A server may return shorter pages than requested.
             offset += len(entries)
             if not entries or offset >= total:
                 return
@@ -182,7 +183,7 @@ class Wire:
         once: bool = False,
         root: str = API,
     ) -> Result:
-        """Return what `read` makes of the answer; with `once`, what may have arrived is not sent again."""
+        """Return the result of `read` for the answer. With `once`, a request that may have arrived is not repeated."""
         doubt = f"is {self._origin.url} right?" if root == API else f"is there a service at {self.url}{root}?"
         response = self.answer(method, f"{root}{path}", query=query, body=body, once=once)
         raise_for(response, self.username, doubt)
@@ -207,7 +208,7 @@ class Wire:
         body: Any = None,
         once: bool = False,
     ) -> requests.Response:
-        """Return the answer to whoever has logged in, as `send` does; the path is the whole one."""
+        """Return the answer to a request with a token, as `send` does. `path` is the complete path."""
 
         def ask(token: str) -> requests.Response:
             return self.send(method, f"{self.url}{path}", query=query, body=body, token=token, once=once)
@@ -225,7 +226,7 @@ class Wire:
         token: str | None = None,
         once: bool = False,
     ) -> requests.Response:
-        """Return the answer, whatever its status but for those that time heals. Raises ApiUnavailable."""
+        """Return the answer with any status, except temporary errors, which are retried. Raises ApiUnavailable."""
         patience = self._patience
         if self._deadline is not None:
             patience = max(0.1, min(patience, self._deadline - time.monotonic()))
@@ -233,7 +234,7 @@ class Wire:
 
         def attempt() -> requests.Response:
             began = time.monotonic()
-            # Whatever is left, a healthy server on a busy machine must have the time to answer.
+            # At least two seconds, so that a healthy server on a busy machine can answer.
             remaining = patience if self._attempts else max(2.0, until - began)
 
             def ask() -> requests.Response:
@@ -244,7 +245,7 @@ class Wire:
                     json=body,
                     auth=Bearer(token),
                     headers={"Accept": "application/json"},
-                    # An address that swallows packets leaves time to try it again.
+                    # A short timeout to connect, so that there is time to retry if packets are lost.
                     timeout=(min(5.0, remaining), remaining),
                     verify=self._verify,
                     allow_redirects=False,
@@ -300,7 +301,7 @@ class Wire:
         )(attempt)
 
     def token(self) -> str:
-        """Return the token of who asks; logs in where there is none yet."""
+        """Return the token; log in if there is none yet."""
         if self._token is None:
             cached = self._cache and self._cache.load(self.url, self.username, self._password)
             self._token = cached or self._login()
@@ -317,7 +318,7 @@ class Wire:
     def _login(self) -> str:
         url = f"{self.url}/auth/token"
         if self.username is None:
-            # The Simple auth manager may be set to let in everyone as its admin.
+            # Airflow's simple auth manager may be configured to make everyone an admin.
             response = self.send("GET", url)
             if response.status_code != 201:
                 raise NotAllowed(
@@ -332,7 +333,7 @@ class Wire:
                 )
             credentials = {"username": self.username, "password": self._password}
             response = self.send("POST", url, body=credentials)
-            # Its text is not repeated: a validation error quotes what was sent, the password too.
+            # The answer's text is not shown: a validation error quotes the request with the password.
             if response.status_code in (400, 401, 403, 422):
                 raise NotAllowed(f"{self.url} does not know {self.username!r} with this password")
         try:

@@ -1,19 +1,20 @@
 """
 # agendar_jobs
 
-Starts the jobs that are due: rows of the table `jobs` (PostgreSQL, connection `postgres_jobs`), each an automation with a
-cron expression in a time zone. Every minute, one run at a time. Each due time becomes one run of `executar_tarefa`, started
-over Airflow's REST API (connection `airflow_api`), never two, whatever is killed meanwhile.
+Starts the jobs that are due, every minute, one run at a time. A job is a row of the table `jobs` (PostgreSQL, connection
+`postgres_jobs`): an automation with a cron expression in a time zone. Each due time starts exactly one run of
+`executar_tarefa`, through Airflow's REST API (connection `airflow_api`), even if processes are killed meanwhile.
 
-Nothing is to be given; a run by hand starts what is due at that moment, on the queue that it names:
+The conf can be empty. A run triggered by hand starts the jobs that are due at that moment. Its own task runs on the queue
+in its conf:
 
 ```json
 {"queue": "high"}
 ```
 
-Jobs are made and changed by `/scheduler/jobs`, or `trigger_script.py jobs`. A job that can't be started keeps the reason in
-`last_error`, and fails the task once, after all others were started. It is tried again every ten minutes; only another
-reason fails the task again.
+Create and change jobs with `/scheduler/jobs` or `trigger_script.py jobs`. If a job can't be started, `last_error` holds the
+reason, and the task fails once, after it has started all other jobs. The job is tried again every ten minutes. The task
+fails again only if the reason changes.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ SETTINGS = settings.load()
 
 
 @dag(
-    # The moment alone matters: what is due stands in the table.
+    # A run needs no data interval: the table holds the due times.
     schedule=CronTriggerTimetable("* * * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    # Before what it starts, or a full queue would hold up the clock.
+    # Ahead of the runs that it starts: behind them, a full queue would delay all jobs.
     default_args={**DEFAULT_ARGS, "queue": Queue.HIGH.value},
     doc_md=__doc__,
     tags=[Tag.AUTOMACOES],

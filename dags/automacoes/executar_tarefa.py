@@ -1,19 +1,19 @@
 """
 # executar_tarefa
 
-Runs one automation: a function with `@tarefa` in a file of the folder of automations (`include/automacoes`). Say which
-one, and with what:
+Runs one automation: a function with `@tarefa` in a file of the folder of automations (`include/automacoes`). The conf names
+the function and its arguments:
 
 ```json
 {"tarefa": "mail.send_email", "kwargs": {"email": "ana@example.com", "message": "Hello"}, "queue": "high"}
 ```
 
-`{"module": "mail", "function": "send_email"}` names the same in two parts, and `args` takes a list where order is enough.
-The run holds the call as `tarefa`, `args`, `kwargs` and `queue`, however it was written. A call that makes no sense is
-refused before there is a run.
+Instead of `tarefa`, `module` and `function` are accepted: `{"module": "mail", "function": "send_email"}`. `args` is a list
+of positional arguments. The run stores the call in one form: `tarefa`, `args`, `kwargs` and `queue`. An invalid call is
+refused before a run is created.
 
-What the function returns is the task's XCom `return_value`; what it prints is in the log. When it raises, it is tried
-again (`AUTOMACOES_TASK_RETRIES`), so it may happen that something is done twice.
+The function's return value is the task's XCom `return_value`; its printed lines are in the log. If the function raises an
+error, the task is retried (`AUTOMACOES_TASK_RETRIES`), so a function may run more than once.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from include.tarefas import catalog, settings
 
 SETTINGS = settings.load()
 CATALOG = catalog.load(SETTINGS.modules_path)
-# As many as may wait in the queues: whoever is held back before them overtakes nobody.
+# As many as may wait in the queues. Only in the queues can an urgent call overtake others, so no call is held back earlier.
 SLOTS = next(pool.slots for pool in load_pools() if pool.name == AUTOMACOES)
 
 
 @dag(
     schedule=None,
-    # It runs nothing by itself, and who asks for a run means it.
+    # It has no schedule: each run is asked for.
     is_paused_upon_creation=False,
     max_active_runs=SLOTS,
     max_active_tasks=SLOTS,
@@ -54,37 +54,37 @@ SLOTS = next(pool.slots for pool in load_pools() if pool.name == AUTOMACOES)
         "tarefa": Param(
             None,
             type=["null", "string"],
-            # Suggestions: the check that knows the arguments as well gives the better answer.
+            # Suggestions, not an enum: the check of the whole call gives a better error.
             examples=[function.task for function in CATALOG.functions],
             title="Tarefa",
-            description_md=f"What to run, as module.function:\n\n{CATALOG.markdown}",
+            description_md=f"The function to run, as module.function:\n\n{CATALOG.markdown}",
         ),
         "kwargs": Param(
             {},
             type=["null", "object"],
-            title="Arguments by name",
-            description='As {"email": "ana@example.com", "message": "Hello"}.',
+            title="Keyword arguments",
+            description='For example {"email": "ana@example.com", "message": "Hello"}.',
         ),
         "args": Param(
             [],
             type=["null", "array"],
-            title="Arguments by place",
-            description="A JSON list, before those by name.",
-            section="Other ways to say it",
+            title="Positional arguments",
+            description="A JSON list; they come before the keyword arguments.",
+            section="Alternatives",
         ),
         "module": Param(
             None,
             type=["null", "string"],
             title="Module",
-            description="Instead of Tarefa: the file, without .py. Needs Function.",
-            section="Other ways to say it",
+            description="Instead of Tarefa: the file, without .py. Requires Function.",
+            section="Alternatives",
         ),
         "function": Param(
             None,
             type=["null", "string"],
             title="Function",
-            description="Instead of Tarefa: the function in that file.",
-            section="Other ways to say it",
+            description="Instead of Tarefa: the function in that file. Requires Module.",
+            section="Alternatives",
         ),
     },
 )
@@ -99,7 +99,7 @@ def executar_tarefa() -> None:
         context = get_current_context()
 
         def announce(name: str) -> None:
-            # What the list of task instances shows beside the task's name.
+            # The list of task instances shows it beside the task's name.
             context["tarefa"] = name  # type: ignore[typeddict-unknown-key]
             print(f"{name}, run {context['run_id']}")  # noqa: T201
 

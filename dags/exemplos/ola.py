@@ -1,12 +1,12 @@
 """
 # ola
 
-Prints the time, every minute. It is the smallest DAG there is, and does what this line of a crontab did:
+Prints the time, every minute. It is the smallest possible DAG, and replaces this line of a crontab:
 
     * * * * * date >> /var/log/ola.log
 
-What it printed is in the UI, without entering a container: the DAG **ola**, a run, the task **diga_a_hora**, **Logs**.
-Each run has its own log, and keeps it. To let one run overtake others, or wait behind them, trigger it with
+To see the printed line, open in the UI: the DAG **ola**, a run, the task **diga_a_hora**, **Logs**. Each run has its own
+log. To run it before other waiting runs (`high`) or after them (`low`), trigger it with
 
 ```json
 {"queue": "high"}
@@ -27,7 +27,7 @@ ZONE = ZoneInfo("America/Sao_Paulo")
 
 
 @dag(
-    # A clock reads no data interval: a run at every minute, as cron had it.
+    # The task needs no data interval: one run per minute, as with cron.
     schedule=CronTriggerTimetable("* * * * *", timezone=ZONE.key),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,

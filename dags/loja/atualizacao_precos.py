@@ -2,15 +2,15 @@
 # atualizacao_precos
 
 Every day at 02:00 in `LOJA_FUSO`: reads the supplier's price list (`LOJA_PRECOS_ORIGEM`, an address or a file, CSV or
-JSON), and changes the prices in `produtos` (connection `mysql_loja`) in one transaction, with their history in
-`precos_historico`.
+JSON), and changes the prices in `produtos` (connection `mysql_loja`) in one transaction. `precos_historico` keeps the old
+and new prices.
 
-A line must name a product that is there and a price above 0, or it is left out, with its reason. A change of more than
-`LOJA_PRECOS_LIMITE_PERCENTUAL` waits for a person: **Browse → Required Actions**, or the task `aprovar`. Until there is
-an answer nothing of the list is applied; with none after `LOJA_PRECOS_ESPERA_HORAS` these changes are refused, and the
-others applied. What became of each line stands in `precos_propostos`, what of the list in `listas_precos`.
+A line must have the id of an existing product and a price above 0. Other lines are left out, with a reason. A change of
+more than `LOJA_PRECOS_LIMITE_PERCENTUAL` waits for a person's answer: **Browse → Required Actions**, or the task `aprovar`.
+Until then, no line of the list is applied. Without an answer after `LOJA_PRECOS_ESPERA_HORAS`, these changes are refused
+and the others are applied. The result of each line is in `precos_propostos`, that of the list in `listas_precos`.
 
-There is nothing to set but the queue:
+The conf can only set the queue:
 
 ```json
 {"queue": "high"}
@@ -35,7 +35,7 @@ APPROVE, REFUSE = "Aprovar", "Recusar"
 
 
 @dag(
-    # The list of the moment, not of an interval.
+    # A run reads the present list: it needs no data interval.
     schedule=CronTriggerTimetable("0 2 * * *", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -45,7 +45,7 @@ APPROVE, REFUSE = "Aprovar", "Recusar"
     tags=[Tag.LOJA],
 )
 def atualizacao_precos() -> None:
-    """Wire reading, asking and applying together."""
+    """Wire the tasks: read, ask, apply."""
 
     @task
     @explained
@@ -54,7 +54,7 @@ def atualizacao_precos() -> None:
 
         return work.read(SETTINGS, get_current_context()["run_id"])
 
-    # Mapped over no or one question: without a change beyond the limit nobody is asked.
+    # Mapped over a list of at most one question: it is empty if no change is beyond the limit.
     asked = ler_lista()
     aprovar = HITLOperator.partial(
         task_id="aprovar",

@@ -1,18 +1,19 @@
 """
 # consumir_fila_rabbitmq
 
-Every minute, and on demand: takes what waits in `produto-fila`, `pedido-fila` and `usuario-fila` (RabbitMQ, connection
-`rabbitmq_loja`) and stores it in the store's database (connection `mysql_loja`), each message exactly once by its id,
-the urgent first. A message is acknowledged after it is stored. One that is refused is tried again twice, then it lies in
-`…-mortas` with the header `motivo`; poison goes there at once. To use more consumers, or only some queues, or to
-try dead letters again, trigger
+Every minute, and on demand: consumes the messages that wait in `produto-fila`, `pedido-fila` and `usuario-fila` (RabbitMQ,
+connection `rabbitmq_loja`) and stores them in the store's database (connection `mysql_loja`), the urgent ones first. Each
+id is stored exactly once. A message is acknowledged after it is stored. A refused message is tried twice more, and then
+goes to `…-mortas` with the header `motivo`. Poison, which is not a message at all, goes there at once.
+
+To use more consumers, or only some queues, or to try dead letters again, trigger it with
 
 ```json
 {"filas": ["pedido-fila"], "consumidores": 8, "lote": 200, "reviver": true}
 ```
 
-The task `medir` returns `{total, sucessos, falhas, taxa}` of the run for each queue; the same is in `metricas_filas`, of
-the store's database and of the warehouse, and in the metrics `loja.messages` and `loja.success_rate`.
+The task `medir` returns the run's `{total, sucessos, falhas, taxa}` per queue. The same numbers are in `metricas_filas` in
+the store's database and in the warehouse, and in the metrics `loja.messages` and `loja.success_rate`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from include.loja import settings
 
 
 @dag(
-    # What waits decides, not an interval.
+    # A run consumes the waiting messages: it needs no data interval.
     schedule=CronTriggerTimetable("* * * * *", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -39,7 +40,7 @@ from include.loja import settings
     params=PARAMS,
 )
 def consumir_fila_rabbitmq() -> None:
-    """Wire the tasks of a queue worker."""
+    """Wire the tasks for RabbitMQ."""
     wire("rabbitmq")
 
 

@@ -1,18 +1,20 @@
 """
 # consumir_fila_sqs
 
-When messages begin to wait, and on demand: takes what waits in `produto-fila`, `pedido-fila` and `usuario-fila` (Amazon
-SQS, connection `sqs_loja`; each with `-alta` and `-baixa` beside it) and stores it in the store's database (connection
-`mysql_loja`), each message exactly once by its id, the urgent first. A message is deleted from its queue after it is
-stored. One that is refused is tried again twice, then it lies in `…-mortas` with the attribute `motivo`; poison goes
-there at once. To use more consumers, or only some queues, or to try dead letters again, trigger
+When messages begin to wait, and on demand: consumes the messages in `produto-fila`, `pedido-fila` and `usuario-fila`
+(Amazon SQS, connection `sqs_loja`; each has two more queues, `-alta` and `-baixa`) and stores them in the store's database
+(connection `mysql_loja`), the urgent ones first. Each id is stored exactly once. A message is deleted from its queue after
+it is stored. A refused message is tried twice more, and then goes to `…-mortas` with the attribute `motivo`. Poison, which
+is not a message at all, goes there at once.
+
+To use more consumers, or only some queues, or to try dead letters again, trigger it with
 
 ```json
 {"filas": ["pedido-fila"], "consumidores": 8, "lote": 200, "reviver": true}
 ```
 
-The task `medir` returns `{total, sucessos, falhas, taxa}` of the run for each queue; the same is in `metricas_filas`, of
-the store's database and of the warehouse, and in the metrics `loja.messages` and `loja.success_rate`.
+The task `medir` returns the run's `{total, sucessos, falhas, taxa}` per queue. The same numbers are in `metricas_filas` in
+the store's database and in the warehouse, and in the metrics `loja.messages` and `loja.success_rate`.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from include.conventions.tags import Tag
 from include.loja.queues.message import QUEUES
 from include.loja.queues.waiting import MessagesWait
 
-# One of each queue, and each queue's watcher runs in the triggerer.
+# One asset per queue; the triggerer runs their watchers.
 WAITING = [
     Asset(
         f"sqs_{queue}",
@@ -50,7 +52,7 @@ WAITING = [
     params=PARAMS,
 )
 def consumir_fila_sqs() -> None:
-    """Wire the tasks of a queue worker."""
+    """Wire the tasks for SQS."""
     wire("sqs")
 
 

@@ -1,24 +1,24 @@
 """
 # criacao_produtos
 
-Every minute, and never two at once: takes the products that wait in `produtos_pendentes` (connection `mysql_loja`), and
-takes each one through three steps:
+Every minute, one run at a time: takes each product that waits in `produtos_pendentes` (connection `mysql_loja`) through
+three steps:
 
 | step | tries | what happens |
 |---|---|---|
-| `processar` | 1 + 3 | name, category and price in the catalogue's form; downstream is told by `produto-fila` |
-| `validar` | 1 + 2 | the stock is counted and is not negative |
-| `catalogar` | 1 + 3 | the product is added to `produtos`, or changed there |
+| `processar` | 1 + 3 | brings name, category and price into the catalogue's form; a message goes to `produto-fila` |
+| `validar` | 1 + 2 | checks that the stock is counted and is not negative |
+| `catalogar` | 1 + 3 | adds the product to `produtos`, or changes it there |
 
-A try that failed is repeated after 60 s, by a later run: no run waits for a product, and no product for another. When its
-tries are used up, or its content is wrong, it is in the state `falhou`, with the reason in `motivo`; every step is in
-`produtos_eventos`. To repeat failed products once their cause is mended, trigger
+A later run repeats a failed try after `LOJA_CRIACAO_ESPERA_SEGUNDOS` (60): no run waits for a product, and no product waits
+for another. A product whose tries are used up, or whose content is wrong, gets the state `falhou` and the reason in
+`motivo`. `produtos_eventos` has every step. To repeat failed products after their cause is fixed, trigger it with
 
 ```json
 {"repetir": [12, 15]}
 ```
 
-or `{"repetir_todos": true}` for all of them.
+or with `{"repetir_todos": true}` for all of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SETTINGS = settings.Creation.load()
 
 
 @dag(
-    # What waits decides, not an interval.
+    # A run works on the waiting products: it needs no data interval.
     schedule=CronTriggerTimetable("* * * * *", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -53,15 +53,18 @@ SETTINGS = settings.Creation.load()
             minItems=1,
             maxItems=1000,
             title="Repetir",
-            description="pendente_id of failed products to begin again.",
+            description="Put failed products back to the first step: a list of pendente_id.",
         ),
         "repetir_todos": Param(
-            False, type="boolean", title="Repetir todos", description="Begin all failed products again."
+            False,
+            type="boolean",
+            title="Repetir todos",
+            description="Put all failed products back to the first step.",
         ),
     },
 )
 def criacao_produtos() -> None:
-    """Wire claiming, working and telling together."""
+    """Wire the tasks: claim, work, send messages."""
 
     @task
     @explained
@@ -79,14 +82,14 @@ def criacao_produtos() -> None:
 
         return work.create(SETTINGS, get_current_context()["run_id"], lote)
 
-    # Also after a batch that failed, and where there was none: a notice may be left from an earlier run. With a broker that
-    # hangs it does not hang long: the next run waits for this one, and sends what is left.
+    # Runs also after a failed batch or without one: an earlier run may have left unsent messages. The timeout is short,
+    # because the next run waits for this one if the broker hangs; it sends the rest.
     @task(trigger_rule=TriggerRule.ALL_DONE, retries=1, execution_timeout=timedelta(minutes=2))
     @explained
     def avisar(lotes: Any) -> dict[str, int]:
         from include.loja.tasks import criacao_produtos as work
 
-        # There is no list, not even an empty one, where reservar failed.
+        # None if reservar failed, otherwise a list.
         return work.tell(SETTINGS, get_current_context()["run_id"], lotes is not None)
 
     claimed = reservar()

@@ -4,11 +4,11 @@
 Every day at 01:00 in `LOJA_FUSO`: the orders that were changed since the last load, from MySQL (connection `mysql_loja`)
 into the warehouse's `pedidos` (connection `redshift_dw`), through Parquet files on S3 (connection `s3_stage`).
 
-A run reads what was changed before its data interval's end and is not in the warehouse yet: after an outage or a failed
-run more than a day, on the first run everything. What a transaction commits late is read by the next run.
+A run reads all changes before its data interval's end that are not in the warehouse yet. That is more than a day after an
+outage or a failed run, and everything in the first run. If a transaction commits late, the next run reads its changes.
 
-What can't be an order is set aside in `pedidos_rejeitados`, with its reason: copies and older versions of an order, dates
-that are none, unknown states. To read a range of changes again, at any time, trigger it with
+Wrong rows are set aside in `pedidos_rejeitados` with a reason: copies and older versions of an order, invalid dates, unknown
+states. To read a range of changes again, at any time, trigger it with
 
 ```json
 {"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z"}
@@ -35,7 +35,7 @@ HOUR = timedelta(hours=1)
 @dag(
     schedule=CronDataIntervalTimetable("0 1 * * *", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,  # what an outage left out is read by the next run
+    catchup=False,  # after an outage, the next run reads the missed changes
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
     doc_md=__doc__,
@@ -43,7 +43,7 @@ HOUR = timedelta(hours=1)
     params=span_params("the range of changes"),
 )
 def etl_pedidos() -> None:
-    """Wire extracting, loading and validating together."""
+    """Wire the tasks: extract, load, validate."""
 
     @task(execution_timeout=HOUR)
     @explained

@@ -1,14 +1,15 @@
 """
 # etl_produtos
 
-Every day at 00:00 in `LOJA_FUSO`: all products from MySQL (connection `mysql_loja`), with `valor_estoque` and
-`categoria_id`, into the warehouse's `produtos`, and their totals by category into `produtos_agg` (connection
-`redshift_dw`). They go through Parquet files on S3 (connection `s3_stage`). Both tables change in one transaction, which is
-committed only when they sum up to what the source does; afterwards both are compared once more.
+Every day at 00:00 in `LOJA_FUSO`: loads all products from MySQL (connection `mysql_loja`), with `valor_estoque` and
+`categoria_id`, into the warehouse's `produtos`, and their totals per category into `produtos_agg` (connection
+`redshift_dw`), through Parquet files on S3 (connection `s3_stage`). Both tables change in one transaction. It is committed
+only if their sums equal the source's; after the commit both are compared once more.
 
-A category without an id is loaded with none, and named in the log of `extrair` and the result of `validar`.
+Products of an unknown category are loaded without a `categoria_id`. The log of `extrair` and the result of `validar` name
+these categories.
 
-There is nothing to set but the queue:
+The conf can only set the queue:
 
 ```json
 {"queue": "low"}
@@ -32,7 +33,7 @@ HOUR = timedelta(hours=1)
 
 
 @dag(
-    # The products as they are, not those of an interval.
+    # A run reads all present products: it needs no data interval.
     schedule=CronTriggerTimetable("0 0 * * *", timezone=settings.Timetables.load().zone),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -42,7 +43,7 @@ HOUR = timedelta(hours=1)
     tags=[Tag.LOJA],
 )
 def etl_produtos() -> None:
-    """Wire extracting, loading and validating together."""
+    """Wire the tasks: extract, load, validate."""
 
     @task(execution_timeout=HOUR)
     @explained

@@ -1,15 +1,14 @@
 """
 # migracao_completa
 
-Sundays at 03:00 in `LOJA_FUSO`: everything from MySQL (connection `mysql_loja`) into the warehouse (connection
-`redshift_dw`), whatever is there: products, and orders in chunks of `LOJA_TRECHO_LINHAS` lines, in parallel, through
-Parquet files on S3 (connection `s3_stage`). All tables change in one transaction. Counts and sums of every chunk are
-compared with the source's before it is committed, and once more afterwards: the run fails when they differ.
+Sundays at 03:00 in `LOJA_FUSO`: loads all products and orders from MySQL (connection `mysql_loja`), and replaces those in
+the warehouse (connection `redshift_dw`). Orders are read in parallel, in chunks of `LOJA_TRECHO_LINHAS` rows; all data goes
+through Parquet files on S3 (connection `s3_stage`). All tables change in one transaction. The counts and sums of every
+chunk are compared with the source's before the commit, and once more after it. If they differ, the run fails.
 
-It also removes from the warehouse what was deleted at the source, which the daily loads don't see.
+It also removes rows from the warehouse that were deleted at the source. The daily load of orders can't see these deletes.
 
-To resume a run that failed, clear its failed tasks: chunks that are on S3 are not read again. There is nothing to set but
-the queue:
+To resume a failed run, clear its failed tasks: chunks that are on S3 are not read again. The conf can only set the queue:
 
 ```json
 {"queue": "low"}
@@ -42,7 +41,7 @@ HOURS = timedelta(hours=3)
     tags=[Tag.LOJA],
 )
 def migracao_completa() -> None:
-    """Wire planning, moving, loading and comparing together."""
+    """Wire the tasks: plan, move, load, compare."""
 
     @task
     @explained

@@ -1,4 +1,4 @@
-"""The tasks of a queue worker's DAG, whatever its broker, and what a trigger may set. When it runs is in its own file."""
+"""The tasks and Params of both `consumir_fila_*` DAGs. Each DAG's own file has its schedule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARAMS: dict[str, Param] = {
         minItems=1,
         uniqueItems=True,
         title="Filas",
-        description="Queues to take from.",
+        description="The queues to consume.",
     ),
     "consumidores": Param(
         2,
@@ -35,7 +35,7 @@ PARAMS: dict[str, Param] = {
         minimum=1,
         maximum=500,
         title="Lote",
-        description="Messages that a consumer holds and stores together.",
+        description="Messages that a consumer receives and stores together.",
     ),
     "segundos": Param(
         300,
@@ -43,19 +43,19 @@ PARAMS: dict[str, Param] = {
         minimum=1,
         maximum=540,
         title="Segundos",
-        description="So long a consumer takes new batches, if it does not find its queue empty before.",
+        description="A consumer receives new batches for this long, or until its queue is empty.",
     ),
     "reviver": Param(
         False,
         type="boolean",
         title="Reviver",
-        description="Put the dead letters of these queues back first, once their cause is mended.",
+        description="First put the dead letters of these queues back. Fix their cause before.",
     ),
 }
 
 
 def wire(broker: Broker) -> None:
-    """Wire planning, consuming and measuring together, in the DAG that is being made."""
+    """Wire the tasks in the current DAG: plan, consume, measure."""
 
     @task
     @explained
@@ -84,14 +84,14 @@ def wire(broker: Broker) -> None:
             SETTINGS, broker, _execution(broker), consumidor["fila"], params["lote"], params["segundos"]
         )
 
-    # Whatever became of the others: what a run has stored is measured also where one of its consumers failed.
+    # ALL_DONE: the stored messages are counted even if a consumer has failed.
     @task(trigger_rule=TriggerRule.ALL_DONE)
     @explained
     def medir(planned: Any, consumed: Any) -> dict[str, dict[str, Any]]:
         from include.loja.tasks import consumir_fila as tasks
 
         params = get_current_context()["params"]
-        # There is no list, not even an empty one, where planejar failed.
+        # `planned` is None if planejar failed, otherwise a list.
         failed = None if planned is None else len(planned) - len(consumed or ())
         return tasks.measure(broker, _execution(broker), params["filas"], failed)
 
@@ -100,5 +100,5 @@ def wire(broker: Broker) -> None:
 
 
 def _execution(broker: Broker) -> str:
-    """Return the name of the current run in the store's tables, where both brokers' runs stand."""
+    """Return the current run's name in the store's tables, which hold the runs of both brokers."""
     return f"{broker} {get_current_context()['run_id']}"

@@ -1,24 +1,24 @@
 """
 # ocorrencias_cet_rio
 
-Every 20 minutes: the traffic incidents of Rio's operations centre (connection `http_dados_rio`) for which CET-RIO is
-responsible, each counted once, by procedure (POP) and status.
+Every 20 minutes: reads the traffic incidents of Rio's operations centre (connection `http_dados_rio`), and counts those for
+which CET-RIO is responsible by procedure (POP) and status. Each incident counts once.
 
 - The counts are appended to `ocorrencias_por_categoria.csv`, in the folder `OCORRENCIAS_PASTA`.
 - Counts and single events are in ClickHouse (connection `clickhouse_dw`), database `ocorrencias`: views `contagens`,
   `eventos_atuais`, `por_bairro_e_hora`, `recusados`, `coletas`.
 
-**Retries and counts at a glance**: each run's asset event `ocorrencias_cet_rio` (below **Asset Events**), the label of
-its task `resumir`, and the table in that task's log. A replay emits `ocorrencias_cet_rio_replay` instead.
+**Where to see retries and counts**: in each run's asset event `ocorrencias_cet_rio` (below **Asset Events**), in the label
+of its task `resumir`, and in the table in that task's log. A replay emits `ocorrencias_cet_rio_replay` instead.
 
-A run that was missed is not made up for: the service knows only the present. A run that was collected is not collected
-again when it is cleared; trigger a new one. By hand, with the events since a day of the last 29, stale ones too:
+A missed run is not repeated later, because the service knows only the present. If a run has collected already, clearing it
+does not collect again: trigger a new run. To collect the events since a day of the last 29, and accept stale ones, use
 
 ```json
 {"data": "2026-01-31", "aceitar_desatualizados": true}
 ```
 
-Recorded answers in place of the service, into a database (`ocorrencias_replay`) and a CSV of their own:
+To use recorded answers instead of the service, with a database (`ocorrencias_replay`) and a CSV file of their own, use
 
 ```json
 {"modo": "replay", "gravacao": "manha"}
@@ -49,18 +49,18 @@ from include.ocorrencias import settings
 SETTINGS = settings.Settings.load()
 COUNTS = Asset("ocorrencias_cet_rio", uri="x-clickhouse://clickhouse_dw/ocorrencias")
 REPLAYED = Asset("ocorrencias_cet_rio_replay", uri="x-clickhouse://clickhouse_dw/ocorrencias_replay")
-# A task emits all of its assets; of an alias it emits the one that it names when it runs.
+# A task emits all of its outlets. With an alias, it chooses the asset when it runs.
 EITHER = AssetAlias("ocorrencias_cet_rio")
 MARGIN = timedelta(minutes=2)
 
 
 @dag(
-    # A moment, not an interval: a run asks for the present, and there is nothing to catch up with.
+    # A run reads the present: it needs no data interval, and there is nothing to catch up on.
     schedule=CronTriggerTimetable(SETTINGS.schedule, timezone="America/Sao_Paulo"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    # Whatever happens, it does not stand in the way of more than one other.
+    # A run that hangs delays one other run at most.
     dagrun_timeout=timedelta(minutes=20),
     default_args=DEFAULT_ARGS | {"retries": 2},
     doc_md=__doc__,
@@ -71,7 +71,7 @@ MARGIN = timedelta(minutes=2)
             type="string",
             enum=["servico", "replay"],
             title="Modo",
-            description="servico asks the service; replay takes recorded answers, and writes apart from it.",
+            description="servico reads from the service; replay reads recorded answers, and writes to its own database.",
         ),
         "gravacao": Param(
             None,
@@ -85,18 +85,18 @@ MARGIN = timedelta(minutes=2)
             type=["null", "string"],
             format="date",
             title="Data",
-            description="Events that began on this day of São Paulo or later, 29 days back at most; the run's when empty.",
+            description="Events that began on this day (São Paulo) or later, at most 29 days back. Empty: the run's day.",
         ),
         "aceitar_desatualizados": Param(
             False,
             type="boolean",
             title="Aceitar desatualizados",
-            description="Take events that the service itself calls stale, and mark the run.",
+            description="Accept events that the service marks as stale, and mark the run.",
         ),
     },
 )
 def ocorrencias_cet_rio() -> None:
-    """Wire collecting, the CSV and the summary together."""
+    """Wire the tasks: collect, append to the CSV, summarize."""
 
     @task(execution_timeout=timedelta(seconds=SETTINGS.policy.limit) + MARGIN)
     @explained

@@ -1,2 +1,2 @@
--- etl_pedidos asks which transactions are open.
+-- etl_pedidos must see other users' open transactions.
 GRANT PROCESS ON *.* TO 'loja'@'%';

@@ -1,3 +1,3 @@
--- Read by psql from the environment: on its command line, other users could see the password.
+-- psql reads the password from the environment: on the command line, other users could see it.
 \getenv password READER_PASSWORD
 ALTER ROLE mirror_reader PASSWORD :'password';

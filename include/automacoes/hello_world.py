@@ -1,4 +1,4 @@
-"""The smallest automation there is: a place to begin."""
+"""The smallest automation: an example to begin with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from include.tarefas import tarefa
 
 @tarefa
 def send_hello_world(name: str = "world") -> str:
-    """Greet somebody, in the log and as the result."""
+    """Write a greeting to the log, and return it."""
     greeting = f"Hello, {name}!"
     print(greeting)  # noqa: T201
     return greeting

@@ -19,10 +19,10 @@ def generate_report(
     report_type: Literal["vendas_por_dia", "vendas_por_uf", "produtos_mais_vendidos"],
     filters: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write `<report>/<run id>.csv` and `.html` into the folder of AUTOMACOES_REPORTS_PATH; return where they are.
+    """Write `<report>/<run id>.csv` and `.html` into the folder AUTOMACOES_REPORTS_PATH; return their paths.
 
-    Filters, all optional: `de` and `ate` (days, both included), `uf`, `limite` (rows). A retry writes its run's own
-    files again.
+    Filters, all optional: `de` and `ate` (days, both included), `uf`, `limite` (rows). A retry overwrites the run's
+    files.
     """
     from include.reports.page import Report, render
 

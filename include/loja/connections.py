@@ -1,13 +1,13 @@
-"""The store's servers, from Airflow's connections; the only module here that knows Airflow's connections.
+"""The store's servers, from Airflow's connections. No other module of the store reads Airflow's connections.
 
 | connection        | type                  | extra                                                                  |
 |-------------------|-----------------------|------------------------------------------------------------------------|
 | `mysql_loja`      | mysql                 | PyMySQL's arguments, e.g. `{"ssl_ca": "/etc/ssl/ca.pem"}`              |
 | `rabbitmq_loja`   | amqp; schema: virtual host | `{"tls": true}` for amqps                                         |
-| `sqs_loja`        | aws                   | the same provider's                                                    |
-| `s3_stage`        | aws                   | the Amazon provider's, e.g. `{"region_name": "sa-east-1"}`             |
+| `sqs_loja`        | aws                   | the Amazon provider's arguments, e.g. `{"region_name": "sa-east-1"}`   |
+| `s3_stage`        | aws                   | the same                                                               |
 | `redshift_dw`     | redshift, or postgres | the driver's arguments; the role of COPY is `LOJA_PAPEL_COPY`          |
-| `fornecedor_loja` | http; may be absent   | login and password for the supplier's address                          |
+| `fornecedor_loja` | http; optional        | none; its login and password are sent to the supplier's address        |
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def mysql() -> Connection[DictCursor]:
 
 
 def rabbitmq() -> pika.URLParameters:
-    """Return what leads to the store's broker."""
+    """Return pika's parameters for the store's RabbitMQ. Raises ConfigurationError if the connection has no host."""
     import pika
 
     found = find(RABBITMQ)
@@ -63,13 +63,13 @@ def rabbitmq() -> pika.URLParameters:
     port = found.port or (5671 if tls else 5672)
     return pika.URLParameters(
         f"{'amqps' if tls else 'amqp'}://{login}:{password}@{found.host}:{port}/{virtual_host}"
-        # A broker that has no memory or disk left takes nothing, and says nothing more.
+        # A broker without free memory or disk blocks publishers and sends no error: fail after this many seconds.
         "?blocked_connection_timeout=60"
     )
 
 
 def sqs() -> Any:
-    """Return boto3's client of the store's queues on SQS."""
+    """Return boto3's SQS client for the store's queues. Raises ConfigurationError if the connection has no region."""
     from airflow.providers.amazon.aws.hooks.sqs import SqsHook
     from botocore.exceptions import NoRegionError
 
@@ -83,7 +83,7 @@ def sqs() -> Any:
 
 
 def s3() -> Any:
-    """Return boto3's S3 client of the stage."""
+    """Return boto3's S3 client for the stage."""
     from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 
     find(S3)
@@ -91,7 +91,10 @@ def s3() -> Any:
 
 
 def warehouse() -> Destination:
-    """Return the warehouse: Redshift, or PostgreSQL in its place, as the connection's type says."""
+    """Return the warehouse: Redshift, or PostgreSQL in its place. The connection's type decides.
+
+    Raises ConfigurationError for any other type.
+    """
     from include.loja.settings import Copy
     from include.loja.transfer.destination import postgres, redshift
 
@@ -109,7 +112,7 @@ def warehouse() -> Destination:
 
 
 def supplier() -> tuple[str, str] | None:
-    """Return login and password for the supplier's address, or None where the connection is not defined."""
+    """Return login and password for the supplier's address, or None if the connection is not defined."""
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 

@@ -1,4 +1,4 @@
-"""What only the store's work can be wrong with, beside `include/conventions/errors.py`."""
+"""The errors of the store's tasks. Those that all domains share are in `include/conventions/errors.py`."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ from include.conventions.errors import TaskError
 
 
 class SourceError(TaskError):
-    """The database or the supplier can't give what the work rests on now: fix the server, the user or the schema."""
+    """The database or the supplier can't deliver the data now: fix the server, the user or the schema."""
 
     heals = True
 
 
 class BrokerError(TaskError):
-    """The broker refused a call that nobody expects it to refuse, or does not answer: it may be there again soon."""
+    """The broker does not answer, or refused a call unexpectedly. It may work again soon."""
 
     heals = True
 
 
 class ListError(TaskError):
-    """The supplier's price list as a whole can't be used: ask for a right one. Nothing was changed."""
+    """The supplier's price list can't be used at all: ask the supplier for a correct one. Nothing was changed."""
 
 
 class ComparisonError(TaskError):
-    """What arrived is not what was read. The transaction was rolled back, or what is published is named."""
+    """The loaded rows differ from the rows that were read.
+
+    Raised before the commit, it rolls the transaction back. Raised later, its message names the published table.
+    """
 
 
 class OvertakenError(TaskError):
-    """What was read is older than what people read already. Nothing was changed: a new run reads what is there now."""
+    """The extract is older than the published data. Nothing was changed: a new run reads the present state."""
 
 
 class UnfinishedError(TaskError):
-    """Something of the run is left undone: another task has failed and said why. A later run does it."""
+    """Part of the run's work is not done: another task has failed, and its log has the reason. A later run does it."""

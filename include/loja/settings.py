@@ -1,4 +1,4 @@
-"""What can be set of the store's DAGs; docs/settings.md lists it."""
+"""The settings of the store's DAGs. docs/settings.md lists them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def _bucket(given: str) -> str:
 
 @dataclass(frozen=True)
 class Timetables(FromEnvironment):
-    """Of all its DAGs that run by the clock."""
+    """For all of the store's DAGs that run on a timetable."""
 
     zone: str = zone("LOJA_FUSO", "America/Sao_Paulo", meaning="zone of the timetables")
 
 
 @dataclass(frozen=True)
 class Creation(FromEnvironment):
-    """Of `criacao_produtos`."""
+    """For `criacao_produtos`."""
 
     batches: int = whole(
         "LOJA_CRIACAO_LOTES", 20, 1, 20, meaning="how many batches one run of `criacao_produtos` may have"
@@ -50,7 +50,7 @@ class Creation(FromEnvironment):
 
 @dataclass(frozen=True)
 class Prices(FromEnvironment):
-    """Of `atualizacao_precos`; `limit` is a share: 0.2 for 20 %."""
+    """For `atualizacao_precos`. `limit` is a fraction: 0.2 means 20 %."""
 
     origin: str = text(
         "LOJA_PRECOS_ORIGEM", "", meaning="the supplier's list: an http(s) address or an absolute path"
@@ -61,7 +61,7 @@ class Prices(FromEnvironment):
     limit: Decimal = percent(
         "LOJA_PRECOS_LIMITE_PERCENTUAL", 20, meaning="a larger change waits for a person"
     )
-    # Below a day: the next day's run waits for this one.
+    # Less than a day: the next day's run waits for this one.
     patience: timedelta = hours(
         "LOJA_PRECOS_ESPERA_HORAS",
         20,
@@ -73,9 +73,9 @@ class Prices(FromEnvironment):
 
 @dataclass(frozen=True)
 class Queues(FromEnvironment):
-    """Of the queue workers."""
+    """For the consumers of the queues."""
 
-    # SQS keeps nothing unseen for more than twelve hours in all, from the delivery to the end of the pause.
+    # SQS hides a message for at most twelve hours in all, from its delivery to the end of the pause.
     pause: timedelta = seconds(
         "LOJA_FILA_PAUSA_SEGUNDOS",
         60,
@@ -88,7 +88,7 @@ class Queues(FromEnvironment):
         120,
         1,
         3600,
-        meaning="how long a consumer waits for a broker that went away",
+        meaning="how long a consumer waits for a broker that does not answer",
     )
     visibility: timedelta = seconds(
         "LOJA_FILA_VISIBILIDADE_SEGUNDOS",
@@ -108,7 +108,7 @@ class Queues(FromEnvironment):
 
 @dataclass(frozen=True)
 class Transfer(FromEnvironment):
-    """Of what goes from MySQL to the warehouse."""
+    """For the DAGs that load MySQL's tables into the warehouse."""
 
     bucket: str = setting(
         "LOJA_BALDE",
@@ -125,13 +125,13 @@ class Transfer(FromEnvironment):
         "LOJA_PEDIDOS_FOLGA_SEGUNDOS",
         60,
         1,
-        meaning="how far before an open transaction the next run of `etl_pedidos` reads again",
+        meaning="the next run of `etl_pedidos` re-reads from this long before the oldest open transaction",
     )
 
 
 @dataclass(frozen=True)
 class Copy(FromEnvironment):
-    """Of Redshift's COPY; the role's form is checked where it is used."""
+    """For Redshift's COPY. `destination.redshift` checks the role's form."""
 
     role: str = text(
         "LOJA_PAPEL_COPY", "", meaning="ARN of the role with which Redshift's COPY reads the bucket"

@@ -1,1 +1,1 @@
-"""The traffic incidents of Rio's operations centre: read, counted by procedure (POP), kept in a CSV and in ClickHouse."""
+"""The traffic incidents of Rio's operations centre: read, counted per procedure (POP), kept in a CSV and in ClickHouse."""

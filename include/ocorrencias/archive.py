@@ -1,19 +1,20 @@
-"""The ClickHouse side: a collection is there as a whole or not at all, and a run has exactly one.
+"""The collections in ClickHouse: a collection is there completely or not at all, and a run has exactly one.
 
-Each attempt to collect has an id of its own, and all its rows carry it. Views show the rows of attempts that stand in
-the ledger, `coleta`, and no others.
+Each attempt to collect has its own id, and all its rows have this id. The views show only the rows of attempts that are
+in the ledger, the table `coleta`.
 
-    1  insert evento, contagem, recusado    nobody sees them: their attempt is not in the ledger
+    1  insert evento, contagem, recusado    not visible yet: the attempt is not in the ledger
     2  insert the ledger row                the commit: one row in one INSERT, so it is there or not
-    3  read the run's ledger row back       whoever came first
+    3  read the run's ledger row            it is the row of the first attempt that got to step 2
 
-Killed after 1: the rows stay, belong to no collection and are never shown; a retry collects anew under another id.
-Killed after 2: a retry finds the run's row and collects nothing; CSV and warehouse get the same counts. Two attempts
-of one run at once (one that Airflow gave up on may still run): the ledger row has the run's id as deduplication token,
-so the server drops the second, and step 3 tells both of them about the first. Where tokens are not kept (a table that
-somebody made anew without the setting), `coletas` shows the one that was collected first.
+Killed after 1: the rows stay, but are never shown; a retry collects again under another id. Killed after 2: a retry finds
+the run's row and collects nothing, so CSV and warehouse get the same counts. Two attempts of one run at once (a task that
+Airflow gave up on may still run): the ledger row has the run's id as its deduplication token, so the server drops the
+second row, and both attempts read the first one in step 3. If the server keeps no tokens (because somebody created the
+table again without the setting), the view `coletas` shows the attempt that was collected first.
 
-An INSERT that a network sent twice adds rows with the same key; the tables are Replacing, and read with FINAL.
+If the network sends an INSERT twice, there are rows with the same key: the tables are ReplacingMergeTree, and are read
+with FINAL.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
 
 FOLDER = "ocorrencias_cet_rio"
 TABLES = ("coleta", "evento", "contagem", "recusado", "pop")
-# In this order: some are made of others.
+# In this order: some views read other views.
 VIEWS = ("coletas", "contagens", "eventos", "eventos_atuais", "por_bairro_e_hora", "recusados")
 DATABASE = "ocorrencias"
 REPLAYED = "ocorrencias_replay"
-"""What was replayed stands apart from what was true."""
+"""The database of replayed collections, apart from the real ones."""
 
 SETTINGS = {
-    # An insert answers when its rows are in a part, not when they are in a queue.
+    # An INSERT returns when its rows are written to a part, not when they are in a buffer.
     "async_insert": 0,
     "input_format_null_as_default": 0,
     "date_time_overflow_behavior": "throw",
@@ -73,22 +74,22 @@ class Registro:
 
 
 class Archive:
-    """A database of a ClickHouse server, through a client that is its own."""
+    """A database of a ClickHouse server. The client must not be shared."""
 
     def __init__(self, client: Client, database: str) -> None:
         self._client = client
         self.database = database
 
     def create(self) -> None:
-        """Create what is missing; what exists stays as it is."""
+        """Create missing tables and views; existing ones stay unchanged."""
         self._client.command(f"CREATE DATABASE IF NOT EXISTS {self.database}")
-        # The texts name no database, so that each stands for both.
+        # The statements name no database, so that they work for both.
         self._client.database = self.database
         for name in (*TABLES, *(f"view_{view}" for view in VIEWS)):
             self._client.command(sql.text(FOLDER, f"create_{name}"), settings=SETTINGS)
 
     def find(self, execucao: str) -> Registro | None:
-        """Return what was collected in a run, None when it has not been."""
+        """Return the collection of a run, or None if there is none."""
         answer = self._client.query(sql.text(FOLDER, "read_coleta"), parameters={"execucao": execucao})
         if not answer.result_rows:
             return None
@@ -101,17 +102,17 @@ class Archive:
         return Registro(**row, contagens=tuple(Contagem(*count) for count in counts))
 
     def pops(self) -> dict[int, KnownPop]:
-        """Return what is known of every POP."""
+        """Return all known POPs by id."""
         rows = self._client.query(sql.text(FOLDER, "read_pops")).result_rows
         return {row[0]: KnownPop(row[0], row[1], bool(row[2]), tuple(row[3]), _utc(row[4])) for row in rows}
 
     def keep_pop(self, pop: KnownPop) -> None:
-        """Keep what was learned of a POP; true whatever becomes of the run."""
+        """Store a POP. It is valid even if the run fails later."""
         row = (pop.id, pop.titulo, pop.responsavel, list(pop.orgaos), pop.consultado_em)
         self._insert("pop", ("pop_id", "titulo", "responsavel", "orgaos", "consultado_em"), [row])
 
     def publish(self, registro: Registro, coleta: Coleta) -> Registro:
-        """Write a collection, and return what the ledger has of the run: this one, or that of who came first."""
+        """Write a collection; return the run's collection in the ledger: this one, or that of an earlier attempt."""
         common = {"momento": registro.momento, "coleta": registro.coleta}
         self._insert_dicts("evento", [common | _event(one, coleta) for one in coleta.eventos])
         self._insert_dicts(
@@ -133,7 +134,7 @@ class Archive:
         self._insert_dicts("coleta", [row], {"insert_deduplication_token": registro.execucao})
         found = self.find(registro.execucao)
         if found is None:
-            raise RuntimeError(f"the ledger row of run {registro.execucao} was written and is not there")
+            raise RuntimeError(f"the ledger row of run {registro.execucao} was written, but can't be found")
         return found
 
     def _insert_dicts(
@@ -162,7 +163,7 @@ class Archive:
 
 @contextmanager
 def opened(client: Client, database: str) -> Iterator[Archive]:
-    """Create what is missing in the database, hand it over, and close the client when the block ends."""
+    """Yield the archive with missing tables created; close the client when the block ends."""
     try:
         archive = Archive(client, database)
         archive.create()

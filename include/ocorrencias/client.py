@@ -1,12 +1,12 @@
-"""One request to the service, tried again while it may heal: all retries of the project's collection are here.
+"""Requests to the service, with their retries. No other module of the domain retries a request.
 
-Tried again: no connection, one that breaks or stays silent, 429, 5xx, and a body that is not JSON, since a transfer
-without a length that was cut off looks just like that. Everything else fails at once: 4xx with the server's words,
-an answer that is too large, a redirect.
+Retried: no connection, a broken or silent connection, 429, 5xx, and a body that is not JSON (a body without
+Content-Length that was cut off looks like that). Everything else fails at once: 4xx with the server's message, an answer
+that is too large, a redirect.
 
-All requests of one client share one limit of time. Whatever is slow counts against it: a pause, a server that sends
-a byte a second, a `Retry-After`. Past the limit nothing is begun, and a body that still arrives is left. Headers that
-drip are the exception: nothing here sees them until they are whole. The task's `execution_timeout` ends that.
+All requests of one client share one time limit. Pauses, slow bodies and `Retry-After` count towards it. After the limit,
+no request begins and no body is read on. One case escapes the limit: a server that sends its headers very slowly, because
+requests returns only when the headers are complete. The task's `execution_timeout` ends that.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NO_ADDRESS = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: status, whole body, and the seconds of a Retry-After header."""
+    """An answer: status, complete body, and the seconds of a Retry-After header."""
 
     status: int
     body: bytes
@@ -51,14 +51,14 @@ class Answer:
 
 
 class Transport(Protocol):
-    """Carries one request; raises HealingError when there is no whole answer, ContractError when it is too large."""
+    """Sends one request. Raises HealingError without a complete answer, ContractError for one that is too large."""
 
     def get(self, path: str, params: Mapping[str, str], seconds: float) -> Answer:
-        """Return the answer for `path` below BASE, taking at most so many seconds."""
+        """Return the answer for `path` below BASE, within `seconds`."""
 
 
 class RetryAfterError(HealingError):
-    """A failure that says itself how many seconds it takes to heal."""
+    """A failure whose answer names the seconds to wait (Retry-After; 0 if it names none)."""
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
@@ -66,7 +66,7 @@ class RetryAfterError(HealingError):
 
 
 class HttpTransport:
-    """The real service, through a session of requests (credentials, certificates and proxies are the session's)."""
+    """The real service, through a session of requests, which has credentials, certificates and proxies."""
 
     def __init__(self, session: requests.Session, url: str, policy: Policy) -> None:
         self._session = session
@@ -96,7 +96,7 @@ class HttpTransport:
             raise HealingError(f"{type(error).__name__}: {error}"[:LONGEST_WORDS]) from None
 
     def _read(self, response: requests.Response, end: float) -> bytes:
-        """Return the body. Read as it arrives: waiting for a whole chunk would outlast any limit of time."""
+        """Return the body. Reads whatever has arrived: to wait for a full chunk could take longer than the limit."""
         body = bytearray()
         while piece := response.raw.read1(CHUNK, decode_content=True):
             body += piece
@@ -110,7 +110,7 @@ class HttpTransport:
 
 
 class Client:
-    """Asks the service for JSON; `tries` counts the tries by path, successful ones included."""
+    """Gets JSON from the service. `tries` counts the tries per path, including the successful ones."""
 
     def __init__(
         self,
@@ -129,14 +129,14 @@ class Client:
 
     @property
     def retries(self) -> int:
-        """Return how many tries were not the first of their request."""
+        """Return how many tries were retries."""
         return self.tries.total() - self.requests
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Any:
         """Return the parsed answer of status 200.
 
-        Raises RefusedError (4xx), ContractError (too large, redirected), ConfigurationError (no such address), and
-        ExhaustedError when neither the tries nor the time were enough.
+        Raises RefusedError (4xx), ContractError (too large, redirected), ConfigurationError (invalid address or
+        certificate), and ExhaustedError when the tries or the time are used up.
         """
         self.requests += 1
         retrying = tenacity.Retrying(
@@ -195,24 +195,24 @@ def _parse(body: bytes) -> Any:
 
 
 def _integer(digits: str) -> int | float:
-    # Python refuses thousands of digits, and with them all that stands around: one event's number, every event.
+    # int() raises for thousands of digits, and json.loads would then lose all events for one event's number.
     return int(digits) if len(digits) < LONGEST_INTEGER else float(digits)
 
 
 def _words(body: bytes) -> str:
-    """Return what the server says of an error, on one line."""
+    """Return the server's message of an error, on one line."""
     text = body.decode(errors="replace")
     try:
         answer = json.loads(text, parse_int=_integer)
         text = str(next(answer[key] for key in ("error", "detail", "mensagem") if answer.get(key)))
     except (ValueError, RecursionError, AttributeError, StopIteration):
-        pass  # not in the contract's form: the body itself are its words
-    # Half of a surrogate pair is valid JSON, and fit for no log.
+        pass  # not in the contract's form: use the body itself
+    # Half of a surrogate pair is valid JSON, but can't be written to a log.
     text = text.encode(errors="backslashreplace").decode()
     return " ".join(text.split())[:LONGEST_WORDS] or "(nothing)"
 
 
 def _retry_after(response: requests.Response) -> float | None:
     text = response.headers.get("Retry-After", "")
-    # The form with a date would need the server's clock; the usual pause does.
+    # The header may also hold a date, which would need the server's clock. The usual pause is enough then.
     return float(text) if text.isascii() and text.isdecimal() and len(text) < 6 else None

@@ -1,11 +1,11 @@
-"""One collection: both lists of events, each event once, those of CET-RIO counted by POP and status.
+"""One collection: read both lists of events, keep each event once, count CET-RIO's events by POP and status.
 
-- **Which day is asked for**: that of São Paulo 20 minutes before the run's own time, whatever the clock says when the
-  task happens to run. So the run of 00:00 closes the day before: what began and ended after the run of 23:40 is seen
-  once at least. What began earlier and is still open is in the list of open events, at any time.
-- **An event in both lists** counts once. The list of open events wins, being the present; unless it is stale, and the
-  other is not.
-- **Stale lists** are refused, unless the run accepts them; the run is marked then.
+- **The day** of the request is the day in São Paulo 20 minutes before the run's own time. The clock at execution does not
+  matter. So the run of 00:00 still reads the day before, and sees events that began and ended after the run of 23:40.
+  Events that began earlier and are still open are always in the list of open events.
+- **An event in both lists** counts once. The list of open events wins, because it is the present state, unless it is
+  stale and the other list is not.
+- **Stale lists** are refused, unless the run accepts them. Such a run is marked.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from include.ocorrencias.responsibility import KnownPop, Responsibility, find
 from include.ocorrencias.service import LONGEST_SPAN, Service
 
 BEFORE = timedelta(minutes=20)
-"""From one run to the next: what happened since the last one may be of the day before."""
+"""The time between two runs. Events since the last run may belong to the day before."""
 
 
 @dataclass(frozen=True)
 class Contagem:
-    """How many events of a kind, by the POP's title, have a status."""
+    """The number of events with one POP title and one status."""
 
     tipo: str
     status: str
@@ -36,7 +36,7 @@ class Contagem:
 
 @dataclass(frozen=True)
 class Coleta:
-    """What one collection found. `eventos` are CET-RIO's, each once; the numbers are of all that was read."""
+    """The result of one collection. `eventos` has CET-RIO's events, each once; the numbers count all events read."""
 
     dia: date
     eventos: tuple[Evento, ...]
@@ -49,9 +49,9 @@ class Coleta:
 
 
 def resolve_day(text: str | None, moment: datetime, now: datetime) -> date:
-    """Return the day to ask for: that of the conf, else the run's in São Paulo.
+    """Return the day to request: the conf's, or else the run's in São Paulo.
 
-    Raises RequestError for a day that is not one, to come, or further back than the service answers for.
+    Raises RequestError for a text that is not a day, a future day, or one that is too far back for the service.
     """
     if text is None:
         return (moment - BEFORE).astimezone(ZONE).date()
@@ -77,16 +77,16 @@ def collect(
     now: datetime,
     learn: Callable[[KnownPop], object],
 ) -> Coleta:
-    """Read, unnest, join, leave out what is not CET-RIO's, and count; `learn` gets what was learned of POPs, at once.
+    """Read both lists, join them, drop the events that are not CET-RIO's, and count the rest.
 
-    Raises what Service raises, and StaleError.
+    Calls `learn` with each POP as soon as the service has answered for it. Raises what Service raises, and StaleError.
     """
     abertas, todas = service.abertas(), service.desde(day)
     words = "; ".join(f"{name}: {one.atraso}" for name, one in _named(abertas, todas) if one.atraso)
     if words and not accept_stale:
         raise StaleError(
             f"the service gave stale events ({words}); they are refused unless OCORRENCIAS_ACEITAR_DESATUALIZADOS "
-            "is 1, or the run's conf has aceitar_desatualizados"
+            "is 1, or aceitar_desatualizados is true in the run's conf"
         )
     found, repeated = join(abertas, todas)
     pops = find((one.pop_id for one in found), known, service, now, cache, learn)
@@ -104,7 +104,7 @@ def collect(
 
 
 def join(abertas: Lista, todas: Lista) -> tuple[list[Evento], int]:
-    """Return each event once, in the order of ids, and how many were left out as repeated."""
+    """Return each event once, in the order of ids, and the number of repeated ones."""
     first, second = (todas, abertas) if abertas.atraso and not todas.atraso else (abertas, todas)
     both = [*first.eventos, *second.eventos]
     once: dict[int, Evento] = {}

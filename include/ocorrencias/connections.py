@@ -1,4 +1,4 @@
-"""The two ends, from Airflow's connections `http_dados_rio` and `clickhouse_dw`."""
+"""The service and the warehouse, from Airflow's connections `http_dados_rio` and `clickhouse_dw`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLICKHOUSE = "clickhouse_dw"
 
 
 def service(policy: Policy) -> HttpTransport:
-    """Return the way to the service, through the official provider's hook: it knows credentials, proxies, TLS."""
+    """Return a transport to the service. The official provider's hook sets up credentials, proxies and TLS."""
     from airflow.providers.http.hooks.http import HttpHook
 
     find(HTTP)
@@ -26,7 +26,7 @@ def service(policy: Policy) -> HttpTransport:
         session = hook.get_conn()
     except ValueError as error:
         raise ConfigurationError(f"connection {HTTP}: {error}") from None
-    # The tries are the client's own; an adapter's would multiply them.
+    # No adapter with retries: `client` retries, and both together would multiply.
     return HttpTransport(session, hook.base_url, policy)
 
 

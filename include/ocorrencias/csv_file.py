@@ -1,24 +1,24 @@
-"""`ocorrencias_por_categoria.csv`: the lines of a run are in it whole and once, or not at all, at any moment.
+"""`ocorrencias_por_categoria.csv`: at any moment, all lines of a run are in the file once, or none of them.
 
-A line's `datetime` is the run's own time in São Paulo, and so the run's name in a file that has no column for it.
+A line's `datetime` is the run's own time in São Paulo. The file has no column for the run, so this time identifies it.
 
-An append in place could not hold that promise: a process can be killed between two pages of one write, a machine can
-lose power in it, and a reader can see its first half. So the file is written anew beside the old one, and takes its
-place in one step. At a line or two a minute, it takes years until copying it takes a second.
+Appending in place can't guarantee that: a process can be killed in the middle of a write, a machine can lose power, and a
+reader can see half of a write. So a new file is written beside the old one, and replaces it in one step. At one or two
+lines a minute, it takes years until the copy needs a second.
 
-    1  lock             a lock file beside it, held by the kernel: it goes with the process
-    2  read             the header must be ours; lines with this run's time must be its own, and then all is done
-    3  write .new       the old bytes, a newline if the last line has none, our lines
-    4  fsync .new       the bytes are on the disk before anything points to them
-    5  rename           a reader has the old file or the new one, each of whole lines; the commit
-    6  fsync folder     the new name outlives a loss of power
+    1  lock             a lock file beside it; the kernel releases the lock when the process ends
+    2  read             the header must be ours; if lines of this run's time are there, they must be this run's: done
+    3  write .new       the old bytes, a newline if the last line has none, the run's lines
+    4  fsync .new       the bytes are on the disk before the rename
+    5  rename           the commit: a reader sees the old file or the new one, each with complete lines
+    6  fsync folder     the new name survives a loss of power
 
-Killed after 1 to 4: the old file stands, `.new` is written over by the next run, a retry begins from 1. Killed after
-5 or 6: a retry finds its line in step 2 and adds nothing. Two at once: the second waits at 1, and then reads what the
-first has written. A file that somebody edits by hand meanwhile may lose that edit, as with any editor.
+Killed after 1 to 4: the old file is unchanged, the next run overwrites `.new`, and a retry begins at 1. Killed after 5 or
+6: a retry finds its lines in step 2 and adds nothing. Two processes at once: the second waits at 1, and then reads what
+the first has written. If somebody edits the file by hand at the same time, the edit may be lost.
 
-A reader that keeps the file open goes on reading the old one: `tail -F` follows, `tail -f` doesn't. Every worker must
-see the same folder, on a file system with flock and atomic rename (local ones; NFS 4).
+A reader that keeps the file open still reads the old one: use `tail -F`, not `tail -f`. All workers must see the same
+folder, on a file system with flock and atomic rename (local ones; NFS 4).
 """
 
 from __future__ import annotations
@@ -44,25 +44,25 @@ COLUMNS = ("datetime", "tipo_ocorrencia", "status_ocorrencia", "quantidade_ocorr
 HEADER = ",".join(COLUMNS).encode()
 BOM = b"\xef\xbb\xbf"
 PATIENCE = 60.0
-# A full disk is emptied and a mount comes back; these stay until somebody mends them.
+# Errors that stay until a person acts. Others, such as a full disk or a lost mount, may pass.
 LASTING = (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
 def time_of(moment: datetime) -> str:
-    """Return a run's time as the file has it: the wall clock of São Paulo; a fraction of a second only if there is one."""
+    """Return a run's time as the file has it: local time of São Paulo, with a fraction of a second only if there is one."""
     return moment.astimezone(ZONE).replace(tzinfo=None).isoformat(sep=" ")
 
 
 def append(folder: Path, moment: datetime, counts: Sequence[Contagem], patience: float = PATIENCE) -> int:
     """Add a run's lines unless they are there; return how many were added.
 
-    Raises CsvError when the file has another header, or other lines of this time, or the folder is not ours to write in,
-    DiskError when writing failed in another way, BusyError when another process holds the lock for more than `patience`
-    seconds.
+    Raises CsvError when the file has another header or other lines of this time, or when the folder is not writable;
+    DiskError when writing fails for another reason; BusyError when another process holds the lock for more than
+    `patience` seconds.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Where the name is a link, the file that it leads to is the one to be replaced.
+        # If the name is a symbolic link, replace the link's target, not the link.
         path = Path(os.path.realpath(folder / NAME))
         with _locked(path, patience):
             return _replace(path, time_of(moment), counts)
@@ -75,19 +75,19 @@ def _replace(path: Path, text: str, counts: Sequence[Contagem]) -> int:
     header, ends_whole, there = _look(path, text)
     if header is not None and header.removeprefix(BOM).rstrip(b"\r\n").replace(b'"', b"") != HEADER:
         raise CsvError(
-            f"{path} begins with {header[:200]!r}, and must begin with {HEADER.decode()}: move it away; nothing was written"
+            f"{path} begins with {header[:200]!r}; it must begin with {HEADER.decode()}: move it away; nothing was written"
         )
     if there:
         if sorted(csv.reader(there)) != sorted(
             csv.reader(_lines(text, counts, "\n").splitlines(keepends=True))
         ):
             raise CsvError(
-                f"{path} has other lines of {text}: another run has this time; nothing was written"
+                f"{path} has other lines of {text}, from another run with this time; nothing was written"
             )
         return 0
     if header is not None and not counts:
         return 0
-    # As the file has it: those of earlier years end in \r\n.
+    # Keep the file's own line ending: the lines of earlier years end in \r\n.
     newline = "\r\n" if header is not None and header.endswith(b"\r\n") else "\n"
     unfinished = path.with_name(f".{path.name}.new")
     with unfinished.open("wb") as target:
@@ -109,7 +109,7 @@ def _replace(path: Path, text: str, counts: Sequence[Contagem]) -> int:
 
 
 def _look(path: Path, text: str) -> tuple[bytes | None, bool, list[str]]:
-    """Return the header (None without a file, or with an empty one), whether the last line ends, the lines of this time."""
+    """Return the header (None if the file is missing or empty), whether the last line is complete, this time's lines."""
     ours = (f"{text},".encode(), f'"{text}",'.encode())
     try:
         with path.open("rb") as file:

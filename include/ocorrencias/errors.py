@@ -1,4 +1,4 @@
-"""What only the collection can be wrong with, beside `include/conventions/errors.py`."""
+"""The errors of the collection. Those that all domains share are in `include/conventions/errors.py`."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from include.conventions.errors import TaskError
 
 
 class HealingError(TaskError):
-    """The service, or the way to it, failed in a manner that may pass within seconds: connection, 429, 5xx."""
+    """The service or the network failed in a way that may pass within seconds: connection, 429, 5xx."""
 
 
 class ExhaustedError(TaskError):
-    """What may heal did not heal within the tries or the time of this run; the next one comes by itself."""
+    """A request failed in all tries, or until this run's time was over. The next run comes by itself."""
 
 
 class RefusedError(TaskError):
-    """The service answered 4xx. The message holds its words."""
+    """The service answered 4xx. The message contains the service's own message."""
 
 
 class ContractError(TaskError):
-    """The answer arrived, and is not what the contract says: field and event are named."""
+    """The answer breaks the contract. The message names field and event."""
 
 
 class StaleError(TaskError):
-    """The service gave what it had kept from earlier instead of the present, and said so."""
+    """The service answered with cached events instead of the present ones, and marked them as stale."""
 
 
 class CsvError(TaskError):
-    """The CSV file is not one that these lines may be appended to. Nothing was written."""
+    """The lines can't be added to the CSV file until a person acts. Nothing was written."""
 
 
 class DiskError(TaskError):
-    """The CSV file could not be written for a reason that may pass: a full disk, a file system that went away."""
+    """The CSV file could not be written for a reason that may pass: a full disk, a lost mount."""
 
     heals = True
 
 
 class BusyError(TaskError):
-    """Another process holds the CSV file's lock; a retry may find it free."""
+    """Another process holds the CSV file's lock. It may be free at a retry."""
 
     heals = True

@@ -1,4 +1,4 @@
-"""What the tasks of `ocorrencias_cet_rio` do: collect, append to the CSV, say what is to be looked at."""
+"""The work of the tasks of `ocorrencias_cet_rio`: collect, append to the CSV, summarize."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 CONF_KEYS = ("modo", "gravacao", "data", "aceitar_desatualizados")
 SERVICE, REPLAY = "servico", "replay"
 LATEST = timedelta(hours=1)
-"""How long after its own time a run may still ask the service, which knows only the present."""
+"""How late a run may still request data: the service knows only the present."""
 
 
 def check_conf(conf: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the conf with its defaults. Raises RequestError for a key or value that makes no sense."""
+    """Return the conf with its defaults. Raises RequestError for an unknown key or an invalid value."""
     checks.refuse_unknown([key for key in conf if key != queues.KEY], CONF_KEYS)
     asked = {key: conf[key] for key in CONF_KEYS if conf.get(key) is not None}
     mode = asked.setdefault("modo", SERVICE)
@@ -40,15 +40,15 @@ def check_conf(conf: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment: datetime) -> dict[str, Any]:
-    """Collect what a run is asked for, unless it was collected already; return its summary (JSON)."""
+    """Collect for a run, unless that was done already; return the summary as values for JSON."""
     asked = check_conf(conf)
     database = archive.DATABASE if asked["modo"] == SERVICE else archive.REPLAYED
     now = datetime.now(UTC)
     with archive.opened(connections.warehouse(), database) as opened:
         if found := opened.find(run_id):
-            log.info("this run was collected at %s; its counts are kept", found.coletado_em)
+            log.info("this run was collected at %s already; that collection is kept", found.coletado_em)
             return _summary(found)
-        # Not before: a run that was collected may be cleared when its day has long been out of reach.
+        # Not earlier: a collected run may be cleared when the service no longer answers for its day.
         day = resolve_day(asked.get("data"), moment, now)
         client = Client(_transport(settings, asked, moment, now), settings.policy)
         coleta = collect(
@@ -85,10 +85,10 @@ def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment
 
 
 def append_csv(settings: Settings, summary: Mapping[str, Any]) -> int:
-    """Append a run's counts to the CSV; return how many lines were added, 0 when they were there."""
+    """Append a run's counts to the CSV; return how many lines were added, 0 if they were there already."""
     if settings.folder is None:
         raise ConfigurationError("OCORRENCIAS_PASTA is not set: it must name the folder of the CSV file")
-    # As in the warehouse: what was replayed stands apart.
+    # Replayed counts go to another folder, as they go to another database.
     folder = settings.folder / "replay" if summary["gravacao"] else settings.folder
     counts = [Contagem(*count) for count in summary["contagens"]]
     added = csv_file.append(folder, datetime.fromisoformat(summary["momento"]), counts)
@@ -97,7 +97,7 @@ def append_csv(settings: Settings, summary: Mapping[str, Any]) -> int:
 
 
 def report(summary: Mapping[str, Any]) -> str:
-    """Return a run's counts and tries as tables of text."""
+    """Return a run's counts and tries as text tables."""
     from rich.console import Console
     from rich.table import Table
 
@@ -110,14 +110,14 @@ def report(summary: Mapping[str, Any]) -> str:
     tries = Table("request", "tries")
     for path, number in summary["tentativas"].items():
         tries.add_row(path, str(number))
-    # What the service says is no markup.
+    # The service's texts must not be read as Rich markup.
     console = Console(width=110, file=StringIO(), record=True, markup=False, emoji=False)
     console.print(counts, tries)
     return console.export_text()
 
 
 def headline(summary: Mapping[str, Any]) -> str:
-    """Return what a person wants to know of a run first, on one line."""
+    """Return the most important numbers of a run, on one line."""
     retries, unknown = summary["retentativas"], len(summary["pops_desconhecidos"])
     parts = [f"replay of {summary['gravacao']}"] if summary["gravacao"] else []
     parts += [f"{summary['eventos']} ocorrências", f"{retries} {'retry' if retries == 1 else 'retries'}"]
@@ -131,7 +131,7 @@ def headline(summary: Mapping[str, Any]) -> str:
 
 
 def to_be_told(summary: Mapping[str, Any]) -> str:
-    """Return the POPs that somebody should hear of; none when they were replayed: they say nothing of the service."""
+    """Return the unknown POPs for the notice; an empty text for a replay, which says nothing about the service."""
     return "" if summary["gravacao"] else ", ".join(map(str, summary["pops_desconhecidos"]))
 
 
@@ -140,7 +140,7 @@ def _transport(settings: Settings, asked: Mapping[str, Any], moment: datetime, n
         return replay.load(settings.recordings, asked.get("gravacao"))
     if now - moment > LATEST:
         raise RequestError(
-            f"this run is of {moment:%Y-%m-%d %H:%M}Z and the service knows only the present: "
+            f"this run's time is {moment:%Y-%m-%d %H:%M}Z, and the service knows only the present: "
             "trigger a new run instead"
         )
     return connections.service(settings.policy)

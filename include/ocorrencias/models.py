@@ -1,7 +1,7 @@
 """The contract of the service: events, POPs and activities, from parsed JSON to checked values.
 
-A list of events may hold, instead of an event, what the service had kept of a day: `{"eventos": […]}`, also nested.
-An event that breaks the contract is set aside, with field and reason, and takes no other with it.
+In a list of events, an entry may be a cached list, `{"eventos": […]}`, which may be nested. An event that breaks the
+contract is set aside with field and reason; the other events are kept.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _number(value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
-    # One line, whatever it holds: these go into CSV lines and into messages.
+    # One line: these texts are written into CSV lines and messages.
     return "" if value is None else " ".join(value.split()) if isinstance(value, str) else value
 
 
@@ -60,14 +60,14 @@ def _count(value: Any) -> int:
     return len(value or [])
 
 
-# The constraint stands first: it then holds for what the function before it has made of the value.
+# Field stands before BeforeValidator, so that the constraint applies to the validator's result.
 Id = Annotated[int, Field(ge=0, lt=2**63), BeforeValidator(_whole)]
 Line = Annotated[str, Field(max_length=2000), BeforeValidator(_text)]
 Name = Annotated[str, Field(min_length=1, max_length=2000), BeforeValidator(_text)]
 
 
 class Evento(BaseModel):
-    """One event. Texts are on one line; `inicio` has its zone; 0/0 and empty coordinates are no coordinates."""
+    """One event. Texts are on one line, `inicio` has a time zone. Coordinates that are 0/0 or empty mean no place."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -94,7 +94,7 @@ class Evento(BaseModel):
 
     @property
     def place(self) -> tuple[float, float] | None:
-        """Return latitude and longitude in degrees, None when the event has no place."""
+        """Return latitude and longitude in degrees, or None if the event has no place."""
         if self.latitude is None or self.longitude is None or (self.latitude == 0 and self.longitude == 0):
             return None
         return self.latitude, self.longitude
@@ -108,7 +108,7 @@ class Pop(BaseModel):
 
 
 class Atividade(BaseModel):
-    """What one agency does in a procedure."""
+    """One agency's action in a procedure."""
 
     sigla: Line = ""
     orgao: Line = ""
@@ -117,7 +117,7 @@ class Atividade(BaseModel):
 
 @dataclass(frozen=True)
 class Recusado:
-    """An event that was set aside: in which list, which one (as far as it says), which field, why, and its text."""
+    """An event that was set aside: its list, its id (empty if it has none), the wrong field, the reason, its JSON."""
 
     lista: str
     evento_id: str
@@ -131,7 +131,7 @@ class Recusado:
 
 @dataclass(frozen=True)
 class Lista:
-    """What one answer held. `atraso` are the service's words where it gave what it had kept from earlier."""
+    """The events of one answer. `atraso` is the service's message if the events are stale, otherwise None."""
 
     eventos: tuple[Evento, ...]
     recusados: tuple[Recusado, ...]
@@ -139,7 +139,7 @@ class Lista:
 
 
 def parse_eventos(body: Any, lista: str) -> Lista:
-    """Return the events of an answer. Raises ContractError when it holds no list of events."""
+    """Return the events of an answer. Raises ContractError if it has no list of events."""
     if not isinstance(body, dict):
         raise ContractError(f"{lista}: the answer must be an object, and is {_shown(body)}")
     words = [_said(body["error"])] if body.get("error") else []
@@ -173,9 +173,9 @@ def _unnested(entries: Any, lista: str, words: list[str], depth: int = 0) -> Ite
 
 
 def parse_pops(body: Any) -> tuple[dict[int, str], list[str]]:
-    """Return the titles by POP id, and a line for each entry that makes no sense.
+    """Return the titles by POP id, and a message for each invalid entry.
 
-    Raises ContractError when the service says that it has no list, or gives an empty one.
+    Raises ContractError if the service answers without a list, or with an empty one.
     """
     if not isinstance(body, dict) or not isinstance(body.get("objeto"), list):
         raise ContractError(f"pops: the answer must have a list objeto, and is {_shown(body)}")
@@ -196,7 +196,7 @@ def parse_pops(body: Any) -> tuple[dict[int, str], list[str]]:
 
 
 def parse_atividades(body: Any, pop_id: int) -> tuple[Atividade, ...]:
-    """Return the activities of a POP. Raises ContractError, naming POP and field, for any that makes no sense."""
+    """Return the activities of a POP. Raises ContractError, naming POP and field, for an invalid one."""
     where = f"activities of POP {pop_id}"
     if not isinstance(body, dict) or not isinstance(body.get("atividades"), list):
         raise ContractError(f"{where}: the answer must have a list atividades, and is {_shown(body)}")
@@ -208,7 +208,7 @@ def parse_atividades(body: Any, pop_id: int) -> tuple[Atividade, ...]:
 
 def _recusado(entry: Any, error: ValidationError, lista: str) -> Recusado:
     event_id = entry.get("id") if isinstance(entry, dict) else None
-    # ASCII, so that nothing in it can be unfit for UTF-8 (half of a surrogate pair is valid JSON).
+    # ASCII, because half of a surrogate pair is valid JSON but can't be encoded as UTF-8.
     try:
         text = json.dumps(entry, ensure_ascii=True)[:LONGEST_KEPT]
     except RecursionError:
@@ -217,7 +217,7 @@ def _recusado(entry: Any, error: ValidationError, lista: str) -> Recusado:
 
 
 def _first(error: ValidationError) -> tuple[str, str]:
-    """Return field and reason of the first thing that is wrong."""
+    """Return field and reason of the first error."""
     found = error.errors(include_url=False)[0]
     field = str(found["loc"][0]) if found["loc"] else "event"
     reason = found["msg"].removeprefix("Value error, ")
@@ -225,7 +225,7 @@ def _first(error: ValidationError) -> tuple[str, str]:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as a message may hold it: short, on one line, fit for UTF-8."""
+    """Return a value for a message: short, on one line, valid UTF-8."""
     try:
         text = repr(value)
     except RecursionError:
@@ -234,5 +234,5 @@ def _shown(value: Any) -> str:
 
 
 def _said(value: Any) -> str:
-    """Return the service's own words."""
+    """Return the service's own message, on one line."""
     return _shown(value) if not isinstance(value, str) else _shown(" ".join(value.split()))[1:-1]

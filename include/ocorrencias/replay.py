@@ -1,9 +1,9 @@
-"""Recorded answers in place of the service: the same client, retries included, on a file instead of a connection.
+"""Recorded answers in place of the service. The same client runs, with its retries, on a file instead of a connection.
 
-A recording is a JSON file with a list of `{"path": …, "params": {…}, "status": 200, "body": …}`. A request gets the
-next answer recorded for its path and, where those are recorded, its parameters; the last one is given again as often as
-it is asked for. A `body` that is a text is sent as it stands, anything else as JSON. The day that a run asks for is not
-compared: what was recorded on one day can be shown on another.
+A recording is a JSON file with a list of `{"path": …, "params": {…}, "status": 200, "body": …}`. A request gets the next
+answer that was recorded for its path, and for its parameters if the recording has `params`. After the last one, the last
+answer is repeated. A `body` that is a text is returned unchanged, anything else as JSON. The recordings have no day, so
+they can be replayed on any day.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Replay:
         self._used: dict[int, int] = {}
 
     def get(self, path: str, params: Mapping[str, str], seconds: float) -> Answer:
-        """See Transport. An answer that was not recorded is 404, as the service says it."""
+        """See Transport. Without a recorded answer it returns 404, in the form of the service's own errors."""
         fits = [
             number
             for number, one in enumerate(self._exchanges)

@@ -1,15 +1,15 @@
-"""For which POPs CET-RIO is responsible: those with an activity of its own, by the agency's short or full name.
+"""Find the POPs for which CET-RIO is responsible: those with an activity of CET-RIO, under its short or full name.
 
-What the service answered is known for a day (`OCORRENCIAS_CACHE_HORAS`), by every worker, since it is kept in the
-warehouse. Asked is only about POPs that events of this run have.
+An answer of the service is used for a day (`OCORRENCIAS_CACHE_HORAS`). It is stored in the warehouse, so all workers share
+it. Only the POPs of this run's events are requested.
 
-- The service is away and something older than a day is known: that is used, with a warning, for at most a week.
-- It is away and nothing is known: the run fails; to count or to leave out would both be a guess.
-- A POP that is not in the service's list is *unknown*. It is named `POP <id> desconhecido`, it is counted unless the
-  service says, or said when it was in the list, that others are responsible, and it is asked about at each run, for it
-  may be in the list by then. It is asked about last, and no failure of that question fails the run: a service may well
-  answer 500 for what it does not know.
-- What is learned is handed over at once, and so outlives a run that fails later: the next one has less to ask.
+- If the service does not answer, an older stored answer is used, with a warning, for at most a week.
+- If it does not answer and there is no stored answer, the run fails: both to count and to drop the event would be a guess.
+- A POP that is not in the service's list is *unknown*. Its title is `POP <id> desconhecido`. Its events are counted,
+  unless its activities, or those stored while it was in the list, show that other agencies are responsible. Each run
+  requests it again, because it may be in the list by then. That request comes last, and its failure never fails the run:
+  the service may answer 500 for a POP that it does not know.
+- Each answer is passed on at once, and stored even if the run fails later, so the next run has fewer requests to make.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from include.ocorrencias.errors import ContractError, ExhaustedError, RefusedErr
 from include.ocorrencias.models import Atividade
 from include.ocorrencias.service import Service
 
-# CET-RIO, CET RIO, CetRio; alone or beside other agencies, but not as a part of another word.
+# CET-RIO, CET RIO, CetRio; alone or among other agencies, but not as part of another word.
 NAME = re.compile(r"\bcet(?:\s*\W?\s*)rio\b|\bcompanhia de engenharia de trafego\b")
 LONGEST_USE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class KnownPop:
-    """What is known of a POP, and since when (UTC)."""
+    """A POP as the service answered at `consultado_em` (UTC)."""
 
     id: int
     titulo: str
@@ -42,7 +42,7 @@ class KnownPop:
 
 @dataclass(frozen=True)
 class Responsibility:
-    """The POPs of a run by id; the ids that the service's list lacks; what to warn of."""
+    """The POPs of a run by id, the ids that are missing in the service's list, and warnings for the log."""
 
     pops: Mapping[int, KnownPop]
     unknown: tuple[int, ...]
@@ -50,7 +50,7 @@ class Responsibility:
 
 
 def is_cet_rio(activity: Atividade) -> bool:
-    """Return whether an activity is CET-RIO's, however its name is written."""
+    """Return whether an activity is CET-RIO's, in any spelling of its name."""
     if _plain(activity.sigla) == "cet":
         return True
     return any(NAME.search(_plain(text)) for text in (activity.sigla, activity.orgao))
@@ -64,11 +64,11 @@ def find(
     age: timedelta,
     learn: Callable[[KnownPop], object],
 ) -> Responsibility:
-    """Return what is known of these POPs, asking the service about those that are new or were asked too long ago.
+    """Return these POPs. Requests those that are not in `known`, or whose stored answer is older than `age`.
 
-    `learn` is called with each POP of the service's list as soon as its answer is there.
+    Calls `learn` with each POP of the service's list as soon as the service has answered for it.
 
-    Raises ExhaustedError, RefusedError or ContractError when it gives no answer about one of which nothing is known.
+    Raises ExhaustedError, RefusedError or ContractError if there is neither an answer nor a stored one for a POP.
     """
     wanted = sorted(set(pop_ids))
     pops = {pop: known[pop] for pop in wanted if pop in known and now - known[pop].consultado_em < age}
@@ -82,18 +82,18 @@ def find(
         titles, problems = service.pops()
         warnings += problems
         unknown = [pop for pop in due if pop not in titles]
-        # Those of which nothing is known first: they are what the run can fail of.
+        # First those without a usable stored answer: only they can fail the run.
         for pop in sorted(set(due) - set(unknown), key=lambda pop: (pop in usable, pop)):
             pops[pop] = _known(pop, titles[pop], service.atividades(pop), now)
             learn(pops[pop])
     except (ExhaustedError, ContractError) as error:
         left = [pop for pop in due if pop not in pops and pop not in unknown]
         if missing := [pop for pop in left if pop not in usable]:
-            raise type(error)(f"who is responsible for POP {missing[0]} is not known: {error}") from None
+            raise type(error)(f"it is not known who is responsible for POP {missing[0]}: {error}") from None
         for pop in left:
             pops[pop] = known[pop]
             warnings.append(
-                f"POP {pop}: using what was known {known[pop].consultado_em:%Y-%m-%d %H:%M}Z: {error}"
+                f"POP {pop}: using the stored answer of {known[pop].consultado_em:%Y-%m-%d %H:%M}Z: {error}"
             )
     for pop in unknown:
         pops[pop] = _unknown(pop, service, now, known.get(pop))
@@ -101,7 +101,7 @@ def find(
 
 
 def unknown_title(pop_id: int) -> str:
-    """Return the name of a POP that the service's list lacks."""
+    """Return the title of a POP that is missing in the service's list."""
     return f"POP {pop_id} desconhecido"
 
 
@@ -115,7 +115,7 @@ def _unknown(pop_id: int, service: Service, now: datetime, before: KnownPop | No
     try:
         activities = service.atividades(pop_id)
     except (ExhaustedError, RefusedError, ContractError):
-        activities = ()  # not known there either
+        activities = ()  # the service does not know it either
     if activities:
         return _known(pop_id, unknown_title(pop_id), activities, now)
     return KnownPop(pop_id, unknown_title(pop_id), before is None or before.responsavel, (), now)

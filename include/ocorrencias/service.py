@@ -1,4 +1,4 @@
-"""The four questions that the service answers, each with its path, its parameters and its parsed answer."""
+"""The four requests to the service, each with its path, its parameters and its parsed answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DESDE = "/ocorrencias/"
 POPS = "/pops/"
 ATIVIDADES = "/procedimento_operacional_padrao_orgaos_responsaveis/"
 LONGEST_SPAN = 29
-"""Days back that the service answers for at any hour: it refuses a span of over 30 days from midnight on with 400."""
+"""How many days back a request may begin. The service answers 400 if the span from that day's midnight exceeds 30 days."""
 
 
 class Service:
@@ -22,7 +22,7 @@ class Service:
         self.client = client
 
     def abertas(self) -> Lista:
-        """Return the events that are open now, whenever they began."""
+        """Return the events that are open now, from any day."""
         return parse_eventos(self.client.get(ABERTAS), "ocorrencias_abertas")
 
     def desde(self, day: date) -> Lista:
@@ -30,9 +30,9 @@ class Service:
         return parse_eventos(self.client.get(DESDE, {"inicio": f"{day:%Y-%m-%d} 00:00:00.0"}), "ocorrencias")
 
     def pops(self) -> tuple[dict[int, str], list[str]]:
-        """Return the titles of all POPs by id, and a line for each entry that makes no sense."""
+        """Return the titles of all POPs by id, and a message for each invalid entry."""
         return parse_pops(self.client.get(POPS))
 
     def atividades(self, pop_id: int) -> tuple[Atividade, ...]:
-        """Return what each agency does in a POP."""
+        """Return the activities of all agencies in a POP."""
         return parse_atividades(self.client.get(ATIVIDADES, {"popId": str(pop_id)}), pop_id)

@@ -1,4 +1,4 @@
-"""What can be set of `ocorrencias_cet_rio`; docs/settings.md lists it."""
+"""The settings of `ocorrencias_cet_rio`. docs/settings.md lists them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RECORDED = Path(__file__).resolve().parent / "recorded"
 
 @dataclass(frozen=True)
 class Policy(FromEnvironment):
-    """How often and how long the service is asked; the one place that says so. Times in seconds."""
+    """Retries and time limits of the requests to the service. Times in seconds."""
 
     attempts: int = whole("OCORRENCIAS_TENTATIVAS", 20, 1, meaning="tries of one request to the service")
     pause: float = whole(
@@ -55,13 +55,13 @@ class Policy(FromEnvironment):
 
     @property
     def jitter(self) -> float:
-        """Return how much is added to a pause at most, so that clients of one outage don't come back as one."""
+        """Return the largest random addition to a pause. It keeps clients from retrying all at once after an outage."""
         return self.pause / 2
 
 
 @dataclass(frozen=True)
 class Settings(FromEnvironment):
-    """All of them. `folder` is None where none is set."""
+    """All settings. `folder` is None if it is not set."""
 
     schedule: str = text(
         "OCORRENCIAS_SCHEDULE", "*/20 * * * *", meaning="cron expression, in America/Sao_Paulo"

@@ -1,1 +1,1 @@
-"""Pages that the API server shows beside those of Airflow; plugins/ registers them."""
+"""Additional pages of the API server. plugins/ registers them."""

@@ -1,9 +1,9 @@
-"""A tab on each DAG's page: its last runs, what each found, and what was tried again.
+"""A tab on each DAG's page: the last runs, with their results and retries.
 
-Airflow shows the extra of an asset event folded away, one event at a time. Here it is a table, a row for each run: its
-state, how many tries its tasks had above the first (by Airflow's retries, or because somebody cleared them), and what
-the run said in the extra of its asset events: the text `resumo`, and whatever else is a number. Nothing is read but
-Airflow's own database, and nobody who may not see the DAG's runs sees it.
+Airflow's own page shows the extra of one asset event at a time, collapsed. This table has a row for each run: its state,
+the tries of its tasks above the first (Airflow's retries, and tasks that somebody cleared), and the extra of its asset
+events: the text `resumo`, and all numbers. It reads only Airflow's own database. Only users who may see the DAG's runs
+and its assets see the page.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = "/glance"
 RUNS = 30
-# Nothing is loaded, and no other site may show it.
+# The page may load nothing, and no other site may embed it.
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
     "Cache-Control": "no-store",
@@ -36,7 +36,7 @@ td:first-child { white-space: nowrap; }
 
 @dataclass(frozen=True)
 class Row:
-    """A run: its own time, its state, how long it took (s), tries of tasks above the first, and the extras of its assets."""
+    """A run: its own time, its state, its duration (s), its tasks' tries above the first, and its asset events' extras."""
 
     run_id: str
     moment: datetime
@@ -47,7 +47,7 @@ class Row:
 
 
 def create_app() -> FastAPI:
-    """Return the app, with one page for each DAG."""
+    """Return the app, which has one page per DAG."""
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
     from airflow.api_fastapi.core_api.security import requires_access_asset, requires_access_dag
     from fastapi import Depends, FastAPI
@@ -69,7 +69,7 @@ def create_app() -> FastAPI:
 
 
 def read(dag_id: str) -> list[Row]:
-    """Return the last runs of a DAG, the newest first."""
+    """Return the last `RUNS` runs of a DAG, the newest first."""
     from airflow.models.asset import AssetEvent
     from airflow.models.dagrun import DagRun
     from airflow.models.taskinstance import TaskInstance
@@ -114,9 +114,9 @@ def read(dag_id: str) -> list[Row]:
 def last_words(
     events: Iterable[tuple[str | None, int, Mapping[str, Any]]],
 ) -> dict[str, tuple[Mapping[str, Any], ...]]:
-    """Return, by run, the last extra of each asset, from run, asset and extra of each event in their order.
+    """Return the last extra of each asset by run. `events` are (run, asset, extra) in their order.
 
-    A run that was cleared has told twice of the same asset; one with two assets tells of both.
+    A run that was cleared has several events of an asset, of which the last one counts. A run may have several assets.
     """
     found: defaultdict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
     for run, asset, extra in events:
@@ -125,7 +125,7 @@ def last_words(
 
 
 def page(rows: Iterable[Row]) -> str:
-    """Return the page; nothing in it is taken for markup."""
+    """Return the page as HTML, with all values escaped."""
     body = "".join(_row(row) for row in rows) or '<tr><td colspan="6">no run yet</td></tr>'
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Runs</title><style>{STYLE}</style></head>'

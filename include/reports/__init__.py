@@ -1,1 +1,1 @@
-"""Reports of the sales warehouse: what they ask, how they look, and the two files that each becomes."""
+"""Reports of the sales warehouse: their queries and filters, their page, and the two files of each."""

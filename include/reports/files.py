@@ -1,8 +1,7 @@
-"""The two files of a report: rows as CSV, and a page that needs nothing else.
+"""The two files of a report: the rows as CSV, and a page that needs no other file.
 
-A file gets its name once it is complete and on the disk, so that nobody reads half of one. A retry of the same run
-writes the same names again, and so does a second try at the same time as a first that was given up on: the last one
-wins, and both are whole.
+A file gets its name when it is complete and on disk, so nobody reads half a file. A retry of a run writes the same names
+again. If two tries write at the same time, the last one wins, and its file is complete.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from urllib.parse import quote
 
 
 def path(folder: Path, report: str, run_id: str, suffix: str) -> Path:
-    """Return where a run's file goes. A run id may hold what a file's name can't, such as `/`."""
+    """Return the path of a run's file. Characters that a file name can't have, such as `/`, are quoted."""
     name = quote(run_id, safe=" :+")
-    # `quote` leaves dots alone; with one in front the file would be hidden.
+    # `quote` does not quote dots, and a leading dot would hide the file.
     return folder / report / f"{'%2E' + name[1:] if name.startswith('.') else name}{suffix}"
 
 
 def as_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows as CSV: amounts with all their digits, dates as ISO has them, nothing for NULL."""
+    """Return rows as CSV: amounts with all digits, dates in ISO format, NULL as an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -34,7 +33,7 @@ def as_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def write(target: Path, text: str) -> None:
-    """Write the file whole, in the place of any that is there, or not at all."""
+    """Write a file completely or not at all; replace an existing one."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(
         "w", encoding="utf-8", newline="", dir=target.parent, prefix=".", delete=False
@@ -43,7 +42,7 @@ def write(target: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-            # Those who read reports are other users, as a rule; a temporary file is its owner's alone.
+            # A temporary file is readable by its owner only, but other users read the reports.
             os.fchmod(file.fileno(), 0o644)
             Path(file.name).replace(target)
         except BaseException:

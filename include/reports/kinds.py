@@ -1,4 +1,4 @@
-"""Which reports there are, and what may narrow them down."""
+"""The reports, and their filters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_ROWS = 10_000
 
 @dataclass(frozen=True)
 class Kind:
-    """A report: its query, the column that names a row in the plot, and the one that says how much."""
+    """A report. In its plot, the column `label` names a row, and `measure` is its value in `unit`."""
 
     name: str
     title: str
@@ -44,7 +44,7 @@ KINDS: dict[str, Kind] = {
 
 
 class Filters(BaseModel):
-    """What a report may be narrowed down to; both days are included."""
+    """The filters of a report. Both days are included."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -58,13 +58,13 @@ class Filters(BaseModel):
         return {"de": self.de, "ate": self.ate, "uf": self.uf, "limite": self.limite or kind.rows}
 
     def __str__(self) -> str:
-        """Return those that are set, as a person reads them."""
+        """Return the filters that are set, as text for people."""
         given = self.model_dump(mode="json", exclude_none=True)
         return ", ".join(f"{name} {value}" for name, value in given.items()) or "none"
 
 
 def parse(filters: dict[str, Any]) -> Filters:
-    """Return the filters, from JSON data. Raises RequestError, which names the one that makes no sense."""
+    """Return the filters from JSON data. Raises RequestError, which names the invalid one."""
     try:
         found = Filters.model_validate_json(json.dumps(filters))
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The page of a report: a plot and a table, in one file that loads nothing from anywhere."""
+"""The page of a report: a plot and a table, in one file that loads no other file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 @dataclass(frozen=True)
 class Report:
-    """What was asked of the warehouse, and what it answered."""
+    """A query of the warehouse, with its filters and its result."""
 
     kind: Kind
     filters: Filters
@@ -36,12 +36,12 @@ class Report:
 
     @property
     def cut(self) -> bool:
-        """Return whether there may be more rows than were asked for."""
+        """Return whether the report has reached its limit, so that there may be more rows."""
         return len(self.rows) == self.filters.parameters(self.kind)["limite"]
 
 
 def render(report: Report) -> str:
-    """Return the page as HTML; what comes from the warehouse is text in it, never markup."""
+    """Return the page as HTML. All values of the warehouse are escaped."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -54,14 +54,14 @@ def render(report: Report) -> str:
         numeric=numeric,
         totals={name: _total(report.column(name)) for name in sorted(numeric)},
         rows=[[shown(value) for value in row] for row in report.rows],
-        # Its texts are escaped by the library that draws it.
+        # Matplotlib escapes the texts of the plot.
         plot=Markup(plot(report)) if report.rows else None,  # noqa: S704
         bars=MOST_BARS,
     )
 
 
 def shown(value: Any) -> str:
-    """Return a value for a person: thousands apart, cents as they are."""
+    """Return a value as text for people: thousands separated by commas, decimals unchanged."""
     if value is None:
         return "—"
     if isinstance(value, int | Decimal):
@@ -70,12 +70,12 @@ def shown(value: Any) -> str:
 
 
 def plot(report: Report) -> str:
-    """Return the plot as an SVG element: a line over the days, else bars, the largest first."""
+    """Return the plot as an SVG element: a line over the days, or bars with the largest first."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    # Letters as letters, in the page's own font; ids that are the same in each try.
+    # Texts as text elements, in the page's own font; the same element ids in each try.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": report.kind.name, "font.family": "sans-serif"}):
         figure = Figure(figsize=(9, 3.8 if report.kind.timeline else _height(report)), layout="constrained")
         FigureCanvasSVG(figure)
@@ -86,7 +86,7 @@ def plot(report: Report) -> str:
         axes.set_axisbelow(True)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    # Without the XML prologue, which has no place inside a page.
+    # Without the XML prologue, which is not allowed inside a page.
     return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]
 
 
@@ -119,7 +119,7 @@ def _line(report: Report, axes: Any) -> None:
 def _bars(report: Report, axes: Any) -> None:
     names = [_short(value) for value in report.column(report.kind.label)[:MOST_BARS]]
     amounts = [float(value or 0) for value in report.column(report.kind.measure)[:MOST_BARS]]
-    # By place, not by name: two products may have the same.
+    # By position, not by name: two products may have the same name.
     places = range(len(names))
     axes.barh(places, amounts, color=BAR, height=0.68)
     axes.set_yticks(places, names)
@@ -132,7 +132,7 @@ def _bars(report: Report, axes: Any) -> None:
 def _short(value: Any) -> str:
     text = "—" if value is None or value == "" else " ".join(str(value).split())
     text = text if len(text) <= MOST_LABEL else f"{text[: MOST_LABEL - 1]}…"
-    # A dollar sign would begin a formula.
+    # Matplotlib would read a dollar sign as the start of a formula.
     return text.replace("$", r"\$")
 
 

@@ -1,4 +1,4 @@
-"""Automations: plain Python functions that people start by name, each start a run of the DAG `executar_tarefa`."""
+"""Automations: plain Python functions that people start by name. Each start is a run of the DAG `executar_tarefa`."""
 
 from include.tarefas.task import tarefa
 

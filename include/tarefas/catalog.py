@@ -1,10 +1,10 @@
-"""Which automations there are, read from their files' source. No file is imported, so none can do anything yet.
+"""Find the automations by reading their files' source. No file is imported, so no code of them runs.
 
-An automation is a function at the top level of a file directly in the folder, whose one decorator is
-`include.tarefas.tarefa`, by whatever name the file imports that. Left out: names that begin with `_`, files that a
-symbolic link takes from outside the folder, and functions whose name means something else by the end of the file.
+An automation is a function at the top level of a file directly in the folder. Its only decorator is
+`include.tarefas.tarefa`, which the file may import under any name. Left out are names that begin with `_`, symbolic links
+to files outside the folder, and functions whose name is bound again or deleted later in the file.
 
-What was read is kept, and a file is parsed again only once its state has changed: its inode, its size and its times.
+The result is cached. A file is parsed again only after its state has changed: its inode, its size or its times.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from include.tarefas.errors import CatalogError
 from include.tarefas.schema import Names, origin, schema_of
 
 DECORATORS = tuple(
-    # The second is the name of before: include/automations.py.
+    # The second package is the former name: include/automations.py.
     f"{package}.{name}"
     for package in ("include.tarefas", "include.automations")
     for name in ("tarefa", "task.tarefa")
@@ -35,19 +35,20 @@ LARGEST_FILE = 1_000_000
 MARKUP = re.compile(r"[\\`*_\[\]<>]")
 
 _PARSING = Lock()
-"""Python 3.11 counts the depth of a tree for all threads in one place, and two at once raise SystemError
-(python/cpython#106905); what becomes of warnings is set for all threads, too."""
+"""Only one thread may parse. Python 3.11 has one recursion counter for the parsers of all threads, and two at once raise
+SystemError (python/cpython#106905). The warnings filter is shared by all threads, too."""
 
 TICK = 2_000_000_000
-"""Nanoseconds. File systems count time in ticks, the coarsest of two seconds. A file that was changed within the last one
-may change again and look the same, so what it holds is not kept yet; git's index treats such files alike."""
+"""Nanoseconds. File systems store times in ticks of up to two seconds. A file that was changed within the last tick may
+change again without a visible difference, so its content is not cached yet. git's index handles such files in the same
+way."""
 
 State = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter as the source declares it. `schema` is the JSON Schema of its value, of each value for `*` and `**`."""
+    """A parameter as the source declares it. `schema` is the JSON Schema of its value; of each value for `*` and `**`."""
 
     name: str
     kind: inspect._ParameterKind
@@ -58,7 +59,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Function:
-    """An automation; `signature` is what a person reads: `send_email(email: str, message: str) -> str`."""
+    """An automation. `signature` is for people: `send_email(email: str, message: str) -> str`."""
 
     module: str
     name: str
@@ -68,12 +69,12 @@ class Function:
 
     @property
     def task(self) -> str:
-        """Return its full name, as `hello_world.send_hello_world`."""
+        """Return its full name, for example `hello_world.send_hello_world`."""
         return f"{self.module}.{self.name}"
 
     @property
     def schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of its keyword arguments, an object."""
+        """Return the JSON Schema of its keyword arguments: an object."""
         named = [
             one
             for one in self.parameters
@@ -90,7 +91,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Module:
-    """A file of the folder. With an `error`, which names the line, it has no functions."""
+    """A file of the folder. If it has an `error`, it has no functions."""
 
     name: str
     doc: str
@@ -115,23 +116,23 @@ class Catalog:
     def markdown(self) -> str:
         """Return the automations' signatures as a list in Markdown.
 
-        Not as code, whose lines overlap in Airflow's form.
+        They are not formatted as code, because lines of code overlap in Airflow's form.
         """
         lines = [f"- {function.module}.{function.signature}" for function in self.functions]
         return "\n".join(MARKUP.sub(r"\\\g<0>", line) for line in lines)
 
     def module(self, name: str) -> Module | None:
-        """Return the file of that name, None when there is none."""
+        """Return the file with this name, or None if there is none."""
         return next((module for module in self.modules if module.name == name), None)
 
 
 class _FileError(Exception):
-    """What is wrong with a file, for its author."""
+    """An error in a file, with a message for its author."""
 
 
 @dataclass(frozen=True)
 class _File:
-    """What a file held when it was in that state; None for one that has to be read again each time."""
+    """A file's content in a state. The state is None if the file must be read again each time."""
 
     state: State | None
     module: Module
@@ -142,7 +143,7 @@ _known: dict[Path, dict[Path, _File]] = {}
 
 
 def load(folder: Path) -> Catalog:
-    """Read all files of the folder, those again that have changed. Raises CatalogError when there is no such folder."""
+    """Read all files of the folder; unchanged ones come from the cache. Raises CatalogError if it can't be read."""
     try:
         root = folder.resolve(strict=True)
         paths = sorted(root.glob("*.py"))
@@ -186,7 +187,7 @@ def _state(found: os.stat_result) -> State:
 def _is_inside(path: Path, root: Path) -> bool:
     try:
         return path.is_file() and path.resolve(strict=True).is_relative_to(root)
-    except (OSError, RuntimeError):  # a link in a circle
+    except (OSError, RuntimeError):  # a loop of symbolic links
         return False
 
 
@@ -211,21 +212,21 @@ def _module(path: Path, source: bytes) -> Module:
         functions = tuple(_functions(path.stem, tree))
     except _FileError as error:
         return Module(path.stem, "", (), str(error), path)
-    # Of annotations and defaults: what may stand there is not all that they can be read as.
+    # Annotations and defaults may be any expression, and some can't be read.
     except (RecursionError, TypeError, ValueError) as error:
         return Module(path.stem, "", (), f"its signatures can't be read: {error}", path)
     return Module(path.stem, _doc(tree), functions, None, path, source)
 
 
 def _doc(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    # Half characters would break whoever shows it.
+    # A lone surrogate can't be encoded, so showing the text would raise an error.
     return (ast.get_docstring(node) or "").encode(errors="backslashreplace").decode()
 
 
 def _parse(source: bytes) -> ast.Module:
     try:
         tree = ast.parse(source)
-        # The first step of a worker's import: it executes nothing, and refuses what parsing alone lets through.
+        # The first step of a worker's import. It executes nothing, and finds errors that parsing does not find.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             InspectLoader.source_to_code(source, "<automation>")
@@ -237,7 +238,7 @@ def _parse(source: bytes) -> ast.Module:
 
 
 def _functions(module: str, tree: ast.Module) -> list[Function]:
-    """Return the automations of a file, in its order."""
+    """Return the automations of a file, in the file's order."""
     names: Names = {}
     found: dict[str, Function] = {}
     for statement in tree.body:
@@ -249,7 +250,7 @@ def _functions(module: str, tree: ast.Module) -> list[Function]:
             found.pop(name, None)
         names.update(_imported(statement))
         if any(isinstance(node, ast.alias) and node.name == "*" for node in ast.walk(statement)):
-            # Whatever had a name may have another meaning now.
+            # After `import *`, any name may have another meaning.
             names = dict.fromkeys(names)
             found = {}
         if function is not None and not function.name.startswith("_"):
@@ -258,7 +259,7 @@ def _functions(module: str, tree: ast.Module) -> list[Function]:
 
 
 def _is_decorated(node: ast.FunctionDef | ast.AsyncFunctionDef, names: Names) -> bool:
-    """Return whether the decorator is ours. Raises _FileError for one that is used in a way that can't work."""
+    """Return whether the function is decorated with @tarefa. Raises _FileError for a wrong use of it."""
 
     def wrong(why: str) -> _FileError:
         return _FileError(f"line {node.lineno}: {node.name} {why}")
@@ -280,7 +281,7 @@ def _is_decorated(node: ast.FunctionDef | ast.AsyncFunctionDef, names: Names) ->
 
 
 def _own_nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
-    """Return the nodes of a function's body, without those of functions and classes inside it."""
+    """Yield the nodes of a function's body, without those of inner functions and classes."""
     waiting: list[ast.AST] = list(function.body)
     while waiting:
         node = waiting.pop()
@@ -332,7 +333,7 @@ def _parameter(
 
 
 def _imported(statement: ast.stmt) -> Names:
-    """Return what an import at the top level binds; one inside `if` or `try` may or may not happen."""
+    """Return the names that a top-level import binds. Imports inside `if` or `try` don't count: they may not run."""
     names: Names = {}
     if isinstance(statement, ast.Import):
         for alias in statement.names:
@@ -346,7 +347,7 @@ def _imported(statement: ast.stmt) -> Names:
 
 
 def _bound(statement: ast.stmt) -> Iterator[str]:
-    """Return the names that a statement of the top level binds or deletes, if only under a condition."""
+    """Yield the names that a top-level statement binds or deletes, also under a condition."""
     waiting: list[ast.AST] = [statement]
     while waiting:
         node = waiting.pop()

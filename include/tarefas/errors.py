@@ -1,22 +1,22 @@
-"""What can be wrong with a call of an automation, one class per thing that a person would mend differently."""
+"""The errors of a call of an automation. Each class has a different fix."""
 
 from __future__ import annotations
 
 
 class AutomationError(Exception):
-    """Anything that is refused here; the message names the value and what would be right."""
+    """The base class of these errors. The message names the value and what would be right."""
 
 
 class RequestError(AutomationError):
-    """What was asked for makes no sense: mend the call. Trying again can't help."""
+    """The call is wrong: correct it. A retry can't help."""
 
 
 class CatalogError(AutomationError):
-    """The folder of automations can't be read: mend `AUTOMACOES_MODULES_PATH`, or mount the folder."""
+    """The folder of automations can't be read: correct `AUTOMACOES_MODULES_PATH`, or mount the folder."""
 
 
 class ResultError(AutomationError):
-    """The automation did its work, but what it returned can't be kept: mend its last line.
+    """The automation did its work, but its result can't be stored: correct what it returns.
 
-    Trying again would only do the work twice.
+    A retry would only do the work twice.
     """

@@ -1,4 +1,4 @@
-"""How errors of automations end a task: at once where a retry can't help, with the message and no more."""
+"""Turn the errors of automations into failures of the task: without a retry if it can't help, and without a traceback."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from include.tarefas.errors import AutomationError, CatalogError
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn errors that only a person can mend into a failure without retries; let the others be retried."""
+    """Turn errors that only a person can fix into a failure without retries. Other errors are retried."""
     from airflow.sdk.exceptions import AirflowFailException
 
     try:
         yield
     except CatalogError:
-        raise  # a folder that is not mounted on this worker may be on another
+        raise  # another worker may have the folder mounted
     except AutomationError as error:
         failure = AirflowFailException(str(error))
         failure.about = getattr(error, "about", None)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Data that JSON can hold, and that PostgreSQL can hold as JSON: what automations are given, and what they return."""
+"""The data that JSON, and PostgreSQL's JSON, can hold: for the arguments and results of automations."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 
 LARGEST = 100_000
-"""Bytes of JSON, of a call or of a result. Airflow keeps both in its metadata database."""
+"""The largest call or result, in bytes of JSON. Airflow stores both in its metadata database."""
 DEEPEST = 100
-"""Lists and objects inside one another. With more than 255 Airflow could no longer list its runs."""
+"""The deepest nesting of lists and objects. With more than 255 levels, Airflow could not list its runs any more."""
 
 
 def dump(value: object) -> str:
-    """Return the value as JSON. Raises ValueError, which says what JSON or PostgreSQL has no place for."""
+    """Return the value as JSON. Raises ValueError, with the reason, if JSON or PostgreSQL can't hold it."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         size = len(text.encode())
@@ -32,12 +32,12 @@ def dump(value: object) -> str:
 
 
 def brief(value: object, longest: int = 60) -> str:
-    """Return the value for a message: as JSON where it is JSON, and never long."""
+    """Return the value for a message: short, and as JSON if possible."""
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         text = f"a {type(value).__name__}"
-    # Half characters would break whoever prints the message.
+    # A lone surrogate can't be encoded, so printing the message would raise an error.
     text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= longest else f"{text[:longest]}…"
 

@@ -1,7 +1,7 @@
-"""A call of an automation: what was asked for, held against the source of the function that it names.
+"""A call of an automation, and its check against the source of the function that it names.
 
-The same check stands before a run exists, on whatever road it comes, and again in the worker. What comes in may name its
-automation by `tarefa`, or by `module` and `function`; a `Call` has one name, and one shape in which runs hold it
+The same check runs before a run is created, for calls from any client, and again in the worker. A conf may name its
+automation by `tarefa`, or by `module` and `function`. A `Call` has one name, and one form in which runs store it
 (trigger/calls.py).
 """
 
@@ -24,7 +24,7 @@ KEYS = ("tarefa", "module", "function", "args", "kwargs", "queue")
 
 @dataclass(frozen=True)
 class Call:
-    """A call that its function takes, as far as the source tells."""
+    """A call that fits its function, as far as the source shows."""
 
     module: str
     function: str
@@ -34,7 +34,7 @@ class Call:
 
     @property
     def name(self) -> str:
-        """Return the automation's full name, as `hello_world.send_hello_world`."""
+        """Return the automation's full name, for example `hello_world.send_hello_world`."""
         return f"{self.module}.{self.function}"
 
     def conf(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Call:
 
 
 def resolve(conf: object, catalog: Catalog) -> Call:
-    """Return the call that a conf asks for. A key whose value is None counts as not given.
+    """Return the call in a conf. A key with the value None counts as not given.
 
     Raises RequestError with what is wrong and what would be right.
     """
@@ -128,7 +128,7 @@ def _by_module(module_name: str, name: str, catalog: Catalog) -> Function:
 
 
 def _bind(function: Function, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """Hold the arguments against the signature, and against the types that JSON knows."""
+    """Check the arguments against the signature, and against those annotations that have a JSON Schema."""
     parameters = {one.name: one for one in function.parameters}
     try:
         bound = signature(function).bind(*args, **kwargs)
@@ -143,7 +143,7 @@ def _bind(function: Function, args: list[Any], kwargs: dict[str, Any]) -> None:
 
 
 def signature(function: Function) -> inspect.Signature:
-    """Return the signature as Python's own, without annotations and with other defaults."""
+    """Return the function's signature as an `inspect.Signature`, without annotations, and with None as defaults."""
     return inspect.Signature(
         [
             inspect.Parameter(
@@ -183,7 +183,7 @@ def _validator(schema: dict[str, Any]) -> Any:
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
-    # As Python has it, and pydantic in the worker: 1.0 is no int.
+    # As in Python, and as pydantic checks in the worker: 1.0 is not an int.
     strict = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
@@ -206,8 +206,8 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _meant(name: object, known: Iterable[str]) -> str:
-    """Return a suggestion, if there is one that is close."""
-    # To compare is costly for long texts, which are no slip of the pen.
+    """Return a suggestion, if there is a similar name, or an empty text."""
+    # The comparison is slow for long texts, and a long text is not a typing error.
     if not isinstance(name, str) or len(name) > 100:
         return ""
     close = difflib.get_close_matches(name, list(map(str, known)), n=1)

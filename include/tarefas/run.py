@@ -1,13 +1,13 @@
-"""What a worker does for a run of `executar_tarefa`: check the call again, import the one file, call the function.
+"""The worker's part of a run of `executar_tarefa`: check the call again, import one file, call the function.
 
-Nothing that came with the run decides what is imported: the name is looked up in the catalog, which knows the files of
-the folder, and what is executed are the bytes that the catalog has read. The function is then held to what it should
-be (registered by the decorator, in this file, under this name), and the arguments to its real signature.
+A run can't decide freely what is imported. Its name is looked up in the catalog of the folder's files, and exactly the bytes
+that the catalog has read are executed. Then the function is checked (it must be registered by the decorator, in this file,
+under this name), and the arguments are checked against its real signature.
 
-What ends a run for good, without retries, is an AutomationError: a call that makes no sense, also when the automation
-itself raises RequestError for it, and a result that can't be kept, since a retry would do the work twice. Anything else
-that the function raises is worth a retry. So an automation may run more than once: when a try failed half-way, and when
-a worker died after the work and before its report.
+An AutomationError fails the run without retries: for a wrong call (the automation itself may raise RequestError), and for a
+result that can't be stored, because a retry would do the work twice. Any other error of the function is retried. So an
+automation may run more than once: after a try that failed halfway, or after a worker that died between the work and its
+report.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from include.tarefas.request import Call, resolve
 from include.tarefas.task import is_tarefa
 
 NAMESPACE = "automacoes"
-"""What the names of imported files begin with, so that `email.py` in the folder is not Python's own."""
+"""The package name of imported files, so that `email.py` in the folder does not replace Python's own module."""
 
 
 def execute(conf: object, announce: Callable[[str], None] = lambda _: None) -> Any:
-    """Do what a run was asked for, and return the result as plain JSON data.
+    """Run the automation in a run's conf; return its result as plain JSON data.
 
-    `announce` hears the automation's full name once the call is known to make sense, before anything is imported.
-    Raises AutomationError where trying again can't help, and whatever the file or its function raises; both say what
-    they are about in an attribute of that name.
+    Calls `announce` with the automation's full name after the check of the call, before the import. Raises AutomationError
+    if a retry can't help, and any error of the file or its function. The attribute `about` of the error is the
+    automation's name.
     """
     known = catalog.load(settings.load().modules_path)
     call = resolve(conf, known)
@@ -48,14 +48,14 @@ def execute(conf: object, announce: Callable[[str], None] = lambda _: None) -> A
         args, kwargs = _arguments(call, function)
         return _result(call, function(*args, **kwargs))
     except Exception as error:
-        # For alerts: that another automation failed is another thing.
-        with suppress(AttributeError):  # of one that is frozen
+        # For alerts, which are grouped by it: failures of different automations are different alerts.
+        with suppress(AttributeError):  # some exceptions can't be changed
             error.about = call.name  # type: ignore[attr-defined]
         raise
 
 
 def find(call: Call, known: Catalog) -> Callable[..., Any]:
-    """Import the call's file and return the function. Raises RequestError when it is not what the source promised."""
+    """Import the call's file and return the function. Raises RequestError if it is not the function in the source."""
     module = known.module(call.module)
     if module is None:
         raise RequestError(f"there is no module {plain.brief(call.module)}")
@@ -73,7 +73,7 @@ def find(call: Call, known: Catalog) -> Callable[..., Any]:
 
 
 class _Loader(SourceLoader):
-    """Loads a file from the bytes that its catalog read, never from a cache."""
+    """Loads a file from the bytes that the catalog has read, never from a cache."""
 
     def __init__(self, module: Module) -> None:
         self.module = module
@@ -91,14 +91,14 @@ def _imported(module: Module) -> ModuleType:
     spec = spec_from_loader(name, loader, origin=str(module.path))
     assert spec is not None  # noqa: S101 - it is None for loaders without a way to execute
     imported = module_from_spec(spec)
-    # Dataclasses and type hints look their module up by its name.
+    # Dataclasses and type hints look up their module by its name.
     sys.modules[name] = imported
     loader.exec_module(imported)
     return imported
 
 
 def _arguments(call: Call, function: Callable[..., Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments as the real signature has them: an ISO date as `date` where it says so."""
+    """Return the arguments in the types of the real signature: an ISO date becomes a `date` if annotated so."""
     try:
         bound = inspect.signature(function).bind(*call.args, **call.kwargs)
     except TypeError as error:
@@ -123,7 +123,7 @@ def _arguments(call: Call, function: Callable[..., Any]) -> tuple[tuple[Any, ...
 
 
 def _converted(call: Call, name: str, hint: Any, value: Any) -> Any:
-    """Return the value as its annotation has it, by pydantic's rules for JSON: "5" is no int."""
+    """Return the value in the type of its annotation, by pydantic's strict rules for JSON: "5" is not an int."""
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
     try:
@@ -141,7 +141,7 @@ def _converted(call: Call, name: str, hint: Any, value: Any) -> Any:
 
 
 def _result(call: Call, result: object) -> Any:
-    """Return the result as JSON gives it back: a tuple as a list, the keys of a dict as texts."""
+    """Return the result after a round trip through JSON: a tuple becomes a list, the keys of a dict become texts."""
     try:
         return json.loads(plain.dump(result))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""From an annotation in a file's source to the JSON Schema of what it takes, without running the file."""
+"""Translate an annotation in a file's source to the JSON Schema of its values, without running the file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import ast
 from typing import Any
 
 Names = dict[str, str | None]
-"""What the names of a file stand for at one of its lines: a dotted origin, None for what only running it would tell.
+"""The meaning of a file's names at one of its lines: a dotted origin, or None if only running the file could show it.
 
-A name that is not in there is Python's own.
+A name that is not in it is a builtin.
 """
 
 ANYTHING: dict[str, Any] = {}
@@ -23,7 +23,7 @@ _PLAIN = {
 
 
 def origin(node: ast.expr, names: Names) -> str | None:
-    """Return the dotted origin of a name or of an attribute of a module; None for what can't be told."""
+    """Return the dotted origin of a name or of a module's attribute; None if it is not known."""
     if isinstance(node, ast.Name):
         return names.get(node.id, f"builtins.{node.id}")
     if isinstance(node, ast.Attribute):
@@ -33,7 +33,7 @@ def origin(node: ast.expr, names: Names) -> str | None:
 
 
 def schema_of(annotation: ast.expr | None, names: Names) -> dict[str, Any]:
-    """Return the schema of what the annotation takes; `{}`, which takes anything, where JSON has no such type."""
+    """Return the schema of an annotation's values; `{}`, which accepts anything, if JSON has no such type."""
     match annotation:
         case ast.Constant(value=None):
             return {"type": "null"}
@@ -74,7 +74,7 @@ def _union(members: list[ast.expr], names: Names) -> dict[str, Any]:
     schemas: list[dict[str, Any]] = []
     for member in members:
         schema = schema_of(member, names)
-        # One that takes anything makes the whole take anything.
+        # If one member accepts anything, the union does.
         if schema == ANYTHING:
             return ANYTHING
         schemas += schema.get("anyOf", [schema])

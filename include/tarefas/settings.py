@@ -1,4 +1,4 @@
-"""What can be set of the automations; docs/settings.md lists it."""
+"""The settings of the automations. docs/settings.md lists them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from include.conventions.settings import FromEnvironment, folder, minutes, secon
 
 @dataclass(frozen=True)
 class Settings(FromEnvironment):
-    """All of them. Both paths are absolute."""
+    """All settings. Both paths are absolute."""
 
     modules_path: Path = folder(
         "AUTOMACOES_MODULES_PATH",
@@ -34,5 +34,5 @@ class Settings(FromEnvironment):
 
 
 def load() -> Settings:
-    """Read the settings; raise ValueError naming the variable that makes no sense."""
+    """Read the settings. Raises ValueError, naming the variable, for a wrong value."""
     return Settings.load()

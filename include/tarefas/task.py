@@ -16,16 +16,15 @@ from typing import TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-# By identity, and not by a mark on the function that a copy of its attributes would carry along. What is kept here lives
-# on, so no other object gets its id.
+# By identity, not by an attribute of the function, which functools.wraps would copy. The functions are kept here, so no
+# other object can get the same id.
 _registered: dict[int, object] = {}
 
 
 def tarefa(function: Function) -> Function:
-    """Register a function of a file in the folder of automations, and return it as it is.
+    """Register a function of a file in the folder of automations, and return it unchanged.
 
-    Raises TypeError for anything but a plain function: a class, a coroutine or a generator would not do its work when
-    it is called.
+    Raises TypeError for anything but a plain function: calling a class, a coroutine or a generator would not do the work.
     """
     if (
         not isinstance(function, FunctionType)
@@ -41,5 +40,5 @@ def tarefa(function: Function) -> Function:
 
 
 def is_tarefa(candidate: object) -> bool:
-    """Return whether this very object was registered."""
+    """Return whether exactly this object was registered."""
     return id(candidate) in _registered

@@ -1,8 +1,8 @@
-"""What a log of deleted keys costs the source: `python -m local.bench.deletes`.
+"""Measure the cost of a log of deleted keys for the source: `python -m local.bench.deletes`.
 
-The same rows are deleted from two equal tables of one embedded PostgreSQL, one of which has the triggers that `python -m
-include.mirror delete-log` prints: a row a transaction, as an application does, and a thousand, as a purge does; in turn and
-several times over. Quote the ratios: the rates are this machine's.
+One embedded PostgreSQL has two equal tables; one of them has the triggers that `python -m include.mirror delete-log` prints.
+The same rows are deleted from both: one row per transaction, as an application does, and a thousand, as a purge does. The
+tables take turns, several times. Quote the ratios: the rates are this machine's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from local.servers.server import free_port
 Connection = psycopg.Connection[Any]
 PLAIN, LOGGED = "plain", "logged"
 AT_ONCE = (1, 1_000)
-"""Rows of a transaction."""
+"""Rows per transaction."""
 CREATE = """
     CREATE TABLE {table} (id bigint PRIMARY KEY, nome text, valor numeric(12, 2), updated_at timestamptz);
     INSERT INTO {table} SELECT n, 'row ' || n, n / 100.0, now() FROM generate_series(1, {rows}) n
@@ -35,7 +35,7 @@ CREATE = """
 
 
 def make_log(dsn: str, connection: Connection, table: str) -> None:
-    """Run what the command prints for a table."""
+    """Run the SQL that `delete-log` prints for a table."""
     printed = CliRunner().invoke(
         mirror_command, ["delete-log", "--source", dsn, "--table", f"public.{table}"]
     )
@@ -45,7 +45,7 @@ def make_log(dsn: str, connection: Connection, table: str) -> None:
 
 
 def delete(connection: Connection, table: str, first: int, last: int, at_once: int) -> float:
-    """Delete the rows with keys from `first` to `last`; return how many a second."""
+    """Delete the rows with keys from `first` to `last`; return the rate in rows per second."""
     began = time.perf_counter()
     statement = f"DELETE FROM {table} WHERE id BETWEEN %s AND %s".encode()  # noqa: S608
     for start in range(first, last + 1, at_once):
@@ -54,7 +54,7 @@ def delete(connection: Connection, table: str, first: int, last: int, at_once: i
 
 
 def measure(folder: Path, rounds: int, single: int, many: int) -> dict[tuple[int, str], list[float]]:
-    """Return rows a second by rows of a transaction and table, one figure a round."""
+    """Return the rates in rows per second, one per round, by (rows per transaction, table)."""
     counts = dict(zip(AT_ONCE, (single, many), strict=True))
     found: dict[tuple[int, str], list[float]] = {}
     postgres = Postgres(folder / "data", free_port(), token_urlsafe(12), folder / "log")
@@ -67,7 +67,7 @@ def measure(folder: Path, rounds: int, single: int, many: int) -> dict[tuple[int
         first = 1
         for number in range(rounds):
             for at_once, count in counts.items():
-                # In turn, so that neither table is always the one whose pages the other has pushed out.
+                # The order alternates: the first table evicts the other's pages from the cache.
                 for table in (PLAIN, LOGGED) if number % 2 else (LOGGED, PLAIN):
                     rate = delete(connection, table, first, first + count - 1, at_once)
                     found.setdefault((at_once, table), []).append(rate)
@@ -75,7 +75,7 @@ def measure(folder: Path, rounds: int, single: int, many: int) -> dict[tuple[int
         written = f'SELECT count(*) FROM mirror."public.{LOGGED}"'  # noqa: S608
         row = connection.execute(written.encode()).fetchone()
         if row is None or row[0] != first - 1:
-            raise click.ClickException(f"{first - 1} rows were deleted, and the log has {row and row[0]}")
+            raise click.ClickException(f"{first - 1} rows were deleted, but the log has {row and row[0]}")
     return found
 
 
@@ -86,20 +86,20 @@ def measure(folder: Path, rounds: int, single: int, many: int) -> dict[tuple[int
     type=click.IntRange(1),
     default=5_000,
     show_default=True,
-    help="Rows a round, one a transaction.",
+    help="Rows per round, one per transaction.",
 )
 @click.option(
     "--many",
     type=click.IntRange(1),
     default=200_000,
     show_default=True,
-    help="Rows a round, 1,000 a transaction.",
+    help="Rows per round, 1,000 per transaction.",
 )
 def main(rounds: int, single: int, many: int) -> None:
     """Measure and print."""
     with TemporaryDirectory(prefix="bench-deletes-") as folder:
         found = measure(Path(folder), rounds, single, many)
-    table = Table("rows a transaction", "rows/s without a log", "with a log", "ratio")
+    table = Table("rows per transaction", "rows/s without a log", "with a log", "ratio")
     for at_once in AT_ONCE:
         plain, logged = found[at_once, PLAIN], found[at_once, LOGGED]
         ratio = statistics.median(ours / theirs for ours, theirs in zip(logged, plain, strict=True))

@@ -1,8 +1,8 @@
-"""How fast the mirror is, beside what PostgreSQL and ClickHouse do by themselves: `python -m local.bench.mirror`.
+"""Measure the mirror against PostgreSQL's and ClickHouse's own speed: `python -m local.bench.mirror`.
 
-Every path moves the same table of the sales system, `item_venda` by default, between the same two embedded servers, in a
-process of its own, in turn and several times over, so that a machine that speeds up or slows down does so for all. What
-arrived is counted and summed each time. Quote the ratios: the rates are this machine's.
+Every path moves the same table of the sales system, `item_venda` by default, between the same two embedded servers. Each
+path runs in a process of its own. The paths take turns, several times, so that a machine that becomes slower or faster does
+so for all of them. Each time, the rows that arrived are counted and summed. Quote the ratios: the rates are this machine's.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ if TYPE_CHECKING:
     from include.mirror.engine import Engine
 
 ROWS_PER_SALE = {"item_venda": 4.5, "venda": 1.0}
-"""The tables that a source can be filled with."""
+"""The tables that can be measured, with their average number of rows per sale."""
 TUPLE_SHARE = 10
-"""Row tuples are so slow that only one row in ten goes that way."""
+"""Row tuples are so slow that this path moves only one row in ten."""
 
 DATABASE = "bench"
-"""Where the paths other than the mirror put their rows."""
+"""The database to which all paths but the mirror write."""
 
 Money = tuple[int, str]
-"""Rows and the sum of the last decimal column as text: what every path has to deliver."""
+"""The number of rows, and the sum of the last decimal column as text. Every path must deliver the same."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The table that is moved: its name on both sides, its columns, its key and the last decimal one.
+    """The table that is moved: its name on both sides, its columns, its key, and its last decimal column (`money`).
 
-    `create` is the statement that makes a table like the mirror's own in `DATABASE`, `version` its column for the order
-    of snapshots.
+    `create` is the statement that creates a table like the mirror's own in `DATABASE`. `version` is that table's column for
+    the order of snapshots.
     """
 
     table: str
@@ -70,7 +70,7 @@ class Subject:
 
     @classmethod
     def find(cls, table: str, dsn: str) -> Self:
-        """Return what the mirror makes of a table of the sales system."""
+        """Return a table of the sales system, as the mirror resolves it."""
         from include.mirror.warehouse.ddl import bookkeeping, storage_ddl
 
         engine = _engine(dsn)
@@ -87,13 +87,13 @@ class Subject:
 
     @classmethod
     def given(cls) -> Self:
-        """Return the one that the process was started with."""
+        """Return the subject that was passed to this process in its environment."""
         return cls(**json.loads(os.environ["BENCH_SUBJECT"]))
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run of one path: seconds of wall clock and of the worker's CPU, peak memory of the worker in MB."""
+    """One run of one path: wall-clock seconds, CPU seconds and peak memory (MB) of its process."""
 
     path: str
     rows: int
@@ -107,11 +107,11 @@ class Result:
         return self.rows / self.seconds
 
 
-# The paths. Each returns the number of rows and their sum of money, as found at its end.
+# The paths. Each returns the number of rows and the sum of their money, as read where they arrived.
 
 
 def copy_to_nowhere(subject: Subject) -> Money:
-    """Read as fast as PostgreSQL sends, and throw it away: nothing can be faster."""
+    """Read as fast as PostgreSQL sends, and drop the data: no other path can be faster."""
     with psycopg.connect(os.environ["SOURCE_DSN"]) as connection:
         with connection.cursor().copy(f"COPY (SELECT * FROM {pg(subject.table)}) TO STDOUT".encode()) as copy:  # noqa: S608
             for _ in copy:
@@ -120,7 +120,7 @@ def copy_to_nowhere(subject: Subject) -> Money:
 
 
 def clickhouse_pulls(subject: Subject) -> Money:
-    """Let ClickHouse pull the table by itself, without stage or verification."""
+    """Let ClickHouse read the table with `postgresql()`, without stage or verification."""
     parts = conninfo_to_dict(os.environ["SOURCE_DSN"])
     columns = ", ".join(map(ch, subject.columns))
     with _client() as client:
@@ -157,7 +157,7 @@ def mirror(subject: Subject) -> Money:
 
 
 def row_tuples(subject: Subject) -> Money:
-    """Fetch rows as Python tuples and insert them: what most home-made pipelines do. One row in ten."""
+    """Fetch rows as Python tuples and insert them, as most home-made pipelines do. Moves one row in ten."""
     columns = ", ".join(map(pg, subject.columns))
     with psycopg.connect(os.environ["SOURCE_DSN"]) as connection, _client() as client:
         _create_target(subject, client)
@@ -191,7 +191,7 @@ def _client() -> Any:
 
 
 def _engine(dsn: str) -> Engine:
-    # Imported here: it takes a second that `--help` need not wait for.
+    # Imported here, because these imports take a second and `--help` does not need them.
     from include.mirror.engine import Engine, Options
     from include.mirror.source.session import Source
     from include.mirror.warehouse.client import Warehouse
@@ -229,9 +229,9 @@ def _target_sum(subject: Subject, client: Any, database: str) -> Money:
 
 
 def work(path: str) -> None:
-    """Run one path in this process and print what it took and what arrived, as JSON.
+    """Run one path in this process; print time, memory and what arrived as JSON.
 
-    Modules are loaded before the clock starts: a task's start-up is Airflow's, and the same for every path.
+    Modules are imported before the clock starts: a task's start-up belongs to Airflow, and is the same for every path.
     """
     for module in (
         "adbc_driver_postgresql.dbapi",
@@ -247,7 +247,7 @@ def work(path: str) -> None:
 
 
 def measure(path: str, environment: dict[str, str], expected: Money) -> Result:
-    """Run one path in a process of its own; raise click.ClickException when not exactly everything arrived."""
+    """Run one path in a process of its own. Raises click.ClickException if the rows that arrived differ from `expected`."""
     command = [sys.executable, "-m", "local.bench.mirror", "--worker", path]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     if done.returncode:
@@ -261,7 +261,7 @@ def measure(path: str, environment: dict[str, str], expected: Money) -> Result:
 
 
 def compare(table: str, rows: int, rounds: int, console: Console) -> list[Result]:
-    """Fill a source with about `rows` rows of a table and run every path `rounds` times, in turn."""
+    """Fill a source with about `rows` rows of a table, and run every path `rounds` times, in turn."""
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL may run as another user
@@ -299,10 +299,10 @@ def compare(table: str, rows: int, rounds: int, console: Console) -> list[Result
 
 
 def report(results: list[Result], console: Console) -> float:
-    """Print medians with their spread; return the ratio of the mirror to `postgresql()`, pair by pair."""
+    """Print medians with their spread; return the median of the rounds' ratios of the mirror to `postgresql()`."""
     table = Table(box=None, pad_edge=False)
     table.add_column("path")
-    # Each word in a line of its own: all columns fit into 80, with every number whole.
+    # Headings of several lines, so that the table fits into 80 columns without cutting a number.
     for heading in (
         "rows",
         "rows/s\nmedian",
@@ -340,7 +340,7 @@ def report(results: list[Result], console: Console) -> float:
 )
 @click.option("--worker", type=click.Choice(list(PATHS)), hidden=True)
 def main(table: str, rows: int, rounds: int, output: Path, worker: str | None) -> None:
-    """Measure, print, and write the figures."""
+    """Measure, print the figures, and write them to `output`."""
     if worker:
         work(worker)
         return

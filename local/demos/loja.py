@@ -1,9 +1,9 @@
-"""The demonstration of the store: its seven DAGs run on two Celery workers, on data of which some is wrong.
+"""The demonstration of the store: its seven DAGs run on two Celery workers, on data with some faults.
 
-The runs are real ones, and so is what happens to them: in the middle of ten thousand messages one worker is killed and the
-broker restarted. At the end each server counts for itself what it has. moto stands for Amazon, PostgreSQL for Redshift.
+The runs and the failures are real: in the middle of ten thousand messages, one worker is killed and the broker is restarted.
+At the end, each server counts its own rows. moto replaces Amazon, and PostgreSQL replaces Redshift.
 
-Each demonstration begins anew: what an earlier one left in the folder is removed.
+Each demonstration starts with empty servers: the data of an earlier one is removed from the folder.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from local.deployment.stack import Deployment
 MESSAGES = 10_000
 ON_SQS = 500
 QUEUE = "pedido-fila"
-# Of the messages: after so many a worker is killed, and the broker restarted.
+# The numbers of stored messages at which a worker is killed, and the broker restarted.
 KILL_AT, RESTART_AT = 2_000, 5_000
 PATIENCE = 300.0
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 VARIABLES = {
-    # One task at a time on each of two workers: the two consumers can't share one.
+    # One task at a time per worker, so that the two consumers run on two workers.
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": "1",
-    # A worker that was killed is missed after this many seconds, not after sixty.
+    # A killed worker is noticed after this many seconds, not after sixty.
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "LOJA_CRIACAO_ESPERA_SEGUNDOS": "5",
     "LOJA_FILA_PAUSA_SEGUNDOS": "2",
@@ -54,7 +54,7 @@ VARIABLES = {
 
 @dataclass(frozen=True)
 class Result:
-    """What one DAG did, in words, and whether that is what it had to do."""
+    """What one DAG did, in words, and whether that is the expected result."""
 
     dag_id: str
     what: str
@@ -62,7 +62,7 @@ class Result:
 
 
 def run(folder: Path, console: Console) -> int:
-    """Run the demonstration in `folder`; return 0 when everything came to what it had to, else 1."""
+    """Run the demonstration in `folder`; return 0 if every DAG has the expected result, else 1."""
     began = time.monotonic()
 
     def say(text: str) -> None:
@@ -91,7 +91,7 @@ def run(folder: Path, console: Console) -> int:
 
 @dataclass
 class Demo:
-    """One demonstration on a deployment that runs."""
+    """One demonstration on a running deployment."""
 
     deployment: Deployment
     loja: Loja
@@ -103,7 +103,7 @@ class Demo:
     results: list[Result] = field(default_factory=list)
 
     def run(self) -> None:
-        """Show one after the other; the run whose worker was killed ends meanwhile."""
+        """Run one DAG after the other. The run whose worker was killed ends in the meantime."""
         consuming = self.consume()
         self.publish_on_sqs()
         self.create_and_price()
@@ -114,7 +114,7 @@ class Demo:
         self.end_of_sqs()
 
     def consume(self) -> str:
-        """Let two consumers take the messages; kill one and restart the broker on the way. Return the run."""
+        """Let two consumers take the messages; meanwhile kill a worker and restart the broker. Return the run's id."""
         dag_id = "consumir_fila_rabbitmq"
         parameters = pika.URLParameters(self.loja.rabbitmq.url())
         bodies = [*generate("pedido", 1, MESSAGES), *POISON]
@@ -157,7 +157,7 @@ class Demo:
         return run_id
 
     def publish_on_sqs(self) -> None:
-        """Put messages on SQS: nobody starts a run but the watcher."""
+        """Put messages on SQS. Only the watcher starts runs for them."""
         self.api.unpause("consumir_fila_sqs", PATIENCE, self.deployment.supervisor.check)
         with closing(self.loja.aws.client("sqs")) as client:
             bodies = [*generate("usuario", 1, ON_SQS), POISON[1]]
@@ -191,7 +191,7 @@ class Demo:
         )
 
     def create_again(self) -> None:
-        """Mend two of the three products that can't be, and repeat."""
+        """Fix two of the three faulty products, and repeat them."""
         data.mend(self.store)
         again = self.api.trigger("criacao_produtos", {"repetir_todos": True})
         self.say("two of them are mended; criacao_produtos is triggered to repeat all that failed")
@@ -208,7 +208,7 @@ class Demo:
         )
 
     def move(self) -> None:
-        """Load products, and orders over the data interval of the schedule's own run."""
+        """Load the products, and the orders of the scheduled run's data interval."""
         products, orders = self._scheduled("etl_produtos"), self._scheduled("etl_pedidos")
         self._wait("etl_produtos", products.run_id)
         self._wait("etl_pedidos", orders.run_id)
@@ -228,7 +228,7 @@ class Demo:
         )
 
     def migrate(self) -> None:
-        """Change orders, then move everything, in chunks."""
+        """Change some orders, then migrate everything in chunks."""
         changed = data.change_orders(self.store)
         self.say(f"{changed:,} orders move on; then everything is migrated")
         self._wait("migracao_completa", self._scheduled("migracao_completa").run_id)
@@ -250,7 +250,7 @@ class Demo:
         )
 
     def end_of_consuming(self, run_id: str) -> None:
-        """Wait for the run whose worker was killed: Airflow gives its task to another."""
+        """Wait for the run whose worker was killed: Airflow retries its task."""
         self._wait("consumir_fila_rabbitmq", run_id)
         self._pause("consumir_fila_rabbitmq")
         stored = self._stored(QUEUE)
@@ -265,7 +265,7 @@ class Demo:
         )
 
     def end_of_sqs(self) -> None:
-        """Wait for what the watcher started."""
+        """Wait for the runs that the watcher has started."""
         dag_id = "consumir_fila_sqs"
         [first, *_] = self._until(lambda: self.api.runs(dag_id, EPOCH), "the watcher")
         self._wait(dag_id, first.run_id)
@@ -278,13 +278,13 @@ class Demo:
         )
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return what the store's database has of the runs that had something to do."""
+        """Return the queues' numbers in the store's database, of all runs with messages."""
         return self._read(
             "SELECT fila, total, sucessos, falhas, taxa FROM metricas_filas WHERE total > 0 ORDER BY em"
         )
 
     def _scheduled(self, dag_id: str) -> Run:
-        """Let the scheduler start a DAG, which it does for the last moment of its timetable; return the run."""
+        """Unpause a DAG and return its first run, which the scheduler starts for the latest time of its timetable."""
         self.api.unpause(dag_id, PATIENCE, self.deployment.supervisor.check)
         [first, *_] = self._until(lambda: self.api.runs(dag_id, EPOCH), f"the first run of {dag_id}")
         self.say(f"{dag_id} begins: {first.run_id}")
@@ -344,7 +344,7 @@ class Demo:
 
 
 def conclude(results: Sequence[Result], metrics: Sequence[Mapping[str, Any]], console: Console) -> int:
-    """Show what each DAG did, and the queues' metrics; return the exit code: 0 only if all is right."""
+    """Print what each DAG did, and the queues' metrics; return the exit code, 0 only if all results are right."""
     table = _table("The store: what each DAG did", "DAG", "what it did", "")
     for result in results:
         mark = "[green]as it should[/]" if result.right else "[bold red]wrong[/]"

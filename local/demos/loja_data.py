@@ -1,7 +1,7 @@
-"""What the demonstration of the store begins with: products, orders, a price list and messages, the same each time.
+"""The data of the store's demonstration: products, orders and a price list, the same each time.
 
-Some of each is wrong, as it is in a legacy system; the numbers of what is wrong are here, for the demonstration to be held
-against.
+As in a legacy system, some rows are wrong. Their numbers are defined here, and the demonstration checks its results against
+them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pymysql.connections import Connection
 
 PRODUCTS = 2_000
 PENDING = 100
-# Without a name, with a price below 0, and with a stock that nobody has counted.
+# The pending products without a name, with a price below 0, and without a stock.
 NAMELESS, NEGATIVE, UNCOUNTED = 1, 2, 3
 ORDERS = 100_000
-# Orders of which a second line is a copy, and lines that are none: an unknown status, a date that is none.
+# How many orders have a copy, how many an unknown status, and how many an invalid date.
 COPIES, UNKNOWN, DATELESS = 200, 100, 50
 LISTED = 400
-# Lines of the list that name no product, that have no price, and that change one beyond the limit.
+# How many lines of the list name an unknown product, have a price of 0, or change a price beyond the limit.
 STRANGERS, PRICELESS, LEAPS = 2, 1, 3
 
 CATEGORIES = ("Roupas", "Eletrônicos", "Alimentos", "Móveis", "Brinquedos")
@@ -33,7 +33,7 @@ BATCH = 5_000
 
 
 def fill(store: Connection[Any]) -> None:
-    """Fill an empty store with its catalogue, what is to enter it, and orders of the days before yesterday."""
+    """Fill an empty store with products, pending products, and orders that were last changed three days ago."""
     draw = random.Random("loja")  # noqa: S311 (nothing is kept secret by it)
     _insert(
         store,
@@ -57,7 +57,7 @@ def fill(store: Connection[Any]) -> None:
 
 
 def change_orders(store: Connection[Any]) -> int:
-    """Let some orders move on, as a day does; return how many lines that touched."""
+    """Change the status of some orders; return how many rows changed."""
     with store.cursor() as cursor:
         return cursor.execute(
             "UPDATE pedidos SET status = 'entregue' WHERE status = 'enviado' AND linha % 10 = 0"
@@ -65,14 +65,14 @@ def change_orders(store: Connection[Any]) -> int:
 
 
 def mend(store: Connection[Any]) -> None:
-    """Do what a person would: give the nameless product its name, and count the one that nobody had counted."""
+    """Fix two products as a person would: give one its name, and the other its stock."""
     with store.cursor() as cursor:
         cursor.execute("UPDATE produtos_pendentes SET nome = 'Luminária' WHERE pendente_id = %s", [NAMELESS])
         cursor.execute("UPDATE produtos_pendentes SET estoque = 12 WHERE pendente_id = %s", [UNCOUNTED])
 
 
 def write_prices(file: Path, store: Connection[Any]) -> None:
-    """Write the supplier's list, as CSV."""
+    """Write the supplier's price list as CSV."""
     with store.cursor() as cursor:
         cursor.execute("SELECT produto_id, preco FROM produtos ORDER BY produto_id LIMIT %s", [LISTED])
         prices = [(row["produto_id"], row["preco"]) for row in cursor.fetchall()]

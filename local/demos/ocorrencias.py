@@ -1,7 +1,7 @@
-"""The demonstration of `ocorrencias_cet_rio`: it replays the recorded answers, and shows what became of them.
+"""The demonstration of `ocorrencias_cet_rio`: replay the recorded answers, and show the results.
 
-The runs are real ones, of Airflow with a Celery worker into the embedded ClickHouse; only the service is a recording,
-with its failures. The incidents are made up.
+The runs are real: Airflow with a Celery worker writes into the embedded ClickHouse. Only the service is a recording, which
+includes failures. The incidents are invented.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 
 DAG_ID = "ocorrencias_cet_rio"
-# A recording, what else the run is asked for, how it has to end.
+# A recording, the rest of the run's conf, and the expected state.
 STEPS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("manha", {}, "success"),
     ("tarde", {}, "success"),
@@ -35,13 +35,16 @@ LINES = 12
 
 
 def run(folder: Path, console: Console) -> int:
-    """Run the demonstration in `folder`; return 0 when every run ended as it had to and CSV and warehouse agree."""
+    """Run the demonstration in `folder`; return 0 if CSV and warehouse agree.
+
+    Raises DemoError for a run that does not end in the expected state.
+    """
     began = time.monotonic()
 
     def say(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - began:5.0f} s[/]  {text}", highlight=False)
 
-    # No run of the schedule: it would ask the real service.
+    # A schedule that is almost never due: a scheduled run would call the real service.
     variables = {"OCORRENCIAS_SCHEDULE": "0 0 29 2 *"}
     with Deployment(folder, variables, lambda text: say(escape(text))) as deployment:
         deployment.start_databases()
@@ -67,7 +70,7 @@ def run(folder: Path, console: Console) -> int:
 
 
 def _why(api: AirflowApi, run_id: str, state: str) -> str:
-    """Return what the DAG's page shows of a run: its headline, or the reason why it failed."""
+    """Return a run's headline, or the reason why it failed."""
     if state == "success":
         found = api.call("GET", "/api/v2/assets/events", params={"source_run_id": run_id})["asset_events"]
         return escape(str(found[0]["extra"]["resumo"]))
@@ -127,7 +130,7 @@ def _text(value: Any) -> str:
 
 
 def _compare(console: Console, warehouse: Any, file: Path) -> int:
-    """Show the end of the CSV, and hold all of it against the view with its columns; return the exit code."""
+    """Print the last lines of the CSV, and compare the whole file with the view `contagens`; return the exit code."""
     header, *lines = file.read_text().splitlines()
     console.print(f"\n{file}, its last lines of {len(lines)}", highlight=False, markup=False)
     console.print("\n".join([header, *lines[-LINES:]]), highlight=False, markup=False)
@@ -145,5 +148,5 @@ def _compare(console: Console, warehouse: Any, file: Path) -> int:
 
 
 def _time(moment: datetime) -> str:
-    # The client gives UTC, with or without saying so.
+    # The client returns UTC, as an aware or a naive datetime.
     return csv_file.time_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))

@@ -2,10 +2,10 @@
 
     python -m local.demos.publish --broker rabbitmq --count 10000 --poison 3
 
-in the environment of the deployment. The image has no such tool: a container gets this file by standard input, so it imports
-nothing of `local`. Ids are numbered from `--first`; publishing the same numbers again doubles nothing,
-as the consumers know them. Prints how many were published in which time. `criacao_produtos` publishes too, PRODUTO-0001
-and up (`notices`), so the ids here begin far from there.
+Run it in the environment of the deployment. The image does not contain `local`: a container gets this file through standard
+input, so it must not import anything of `local`. Ids are numbered from `--first`. Publishing the same numbers again changes
+nothing, because the consumers know these ids. Prints the number of messages and the rate. `criacao_produtos` publishes ids
+from PRODUTO-0001 on (`notices`), so the ids here begin far above.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FIRST = 1_000_001
 
 
 def generate(tipo: str, first: int, count: int) -> Iterator[bytes]:
-    """Return messages with ids numbered from `first`, the same for the same numbers."""
+    """Yield `count` messages with ids numbered from `first`. The same number always gives the same message."""
     for number in range(first, first + count):
         draw = random.Random(f"{tipo} {number}")  # noqa: S311 (nothing is kept secret by it)
         yield json.dumps(
@@ -59,10 +59,13 @@ def generate(tipo: str, first: int, count: int) -> Iterator[bytes]:
     help="Number of the first id.",
 )
 @click.option(
-    "--poison", type=click.IntRange(0, 1000), default=0, help="So many bodies that are no messages, too."
+    "--poison",
+    type=click.IntRange(0, 1000),
+    default=0,
+    help="Also publish this many bodies that are not messages.",
 )
 def main(broker: str, tipo: str, count: int, first: int, poison: int) -> None:
-    """Publish, and say how long it took."""
+    """Publish, and print the number of messages and the rate."""
     from include.loja import connections
     from include.loja.queues import rabbitmq, sqs
 

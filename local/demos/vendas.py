@@ -1,8 +1,8 @@
-"""The demonstration: sales move while the simulator writes, rows are deleted, the warehouse is damaged by hand and
-reconciled, and at the end both servers are compared.
+"""The demonstration: sales move while the simulator writes. Rows are deleted in the source, the warehouse is damaged by hand
+and reconciled, and at the end both servers are compared.
 
-Nothing else in it is staged: the runs are the scheduler's own, on a timetable of some seconds instead of two minutes,
-and the figures of the last table come from both servers, computed by each for itself.
+Everything else is as in production: the scheduler starts the runs, only every 20 seconds instead of every two minutes. Each
+server computes its own figures for the last table.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ SCHEDULE = f"* * * * * */{SECONDS}"
 INTERVALS = 4
 HISTORY = 200_000
 TRAFFIC = simulator.Traffic(rate=20.0, hold=(1.0, 25.0), late=0.05, read_first=0.05)
-# Far beyond what it takes: the patience for a slow machine, seconds.
+# Seconds to wait for a run; far more than a slow machine needs.
 PATIENCE = 300.0
 
 
 class DemoError(Exception):
-    """The demonstration can't go on; the message says why."""
+    """The demonstration can't go on. The message has the reason."""
 
 
 @dataclass(frozen=True)
 class Moved:
-    """What the ledger says was moved of one table: rows, and the seconds it took."""
+    """The rows of one table that were moved according to the ledger, and the seconds that it took."""
 
     rows: int
     seconds: float
@@ -53,11 +53,11 @@ class Moved:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the demonstration found out.
+    """The results of the demonstration.
 
-    `late` counts the transactions that committed seconds after they had begun, `reread` the rows that were read
-    once more since such a transaction had been open when their window was read. `deleted` is what the source lost
-    meanwhile, `found` what reconciliation found of the damage.
+    `late` is the number of transactions that committed seconds after they had begun. `reread` is the number of rows that
+    were read again because such a transaction was open when their window was read. `deleted` has the rows deleted in the
+    source, `found` the damage that reconciliation found.
     """
 
     runs: list[Run]
@@ -71,7 +71,7 @@ class Outcome:
 
     @property
     def problems(self) -> list[str]:
-        """What is not as it should be, one line each; empty when all is well."""
+        """The unexpected results, one line each; empty if there are none."""
         return [
             *(f"{one.table} differs between the two servers" for one in self.differences if not one.same),
             *([] if self.found.is_all else [f"{self.found}, which is not what was damaged"]),
@@ -101,13 +101,13 @@ def chain(runs: Sequence[Run]) -> list[Run]:
 
 
 def moved(warehouse: Any, since: datetime) -> dict[str, Moved]:
-    """Return per table what the ledger says was moved since then; empty before the first run."""
+    """Return what was moved since then, by table, according to the ledger; empty before the first run."""
     there = warehouse.query(
         "SELECT count() FROM system.tables WHERE database = 'vendas_raw' AND name = 'cargas'"
     ).result_rows
     if not there[0][0]:
         return {}
-    # Tables that share a snapshot are moved one after the other: each took the time since the one before.
+    # Tables that share a snapshot are moved one after the other: a table's time begins when the one before it ended.
     rows = warehouse.query(
         """
         SELECT tabela, sum(rows), sum(dateDiff('millisecond', began, finished_at)) / 1000
@@ -126,7 +126,7 @@ def moved(warehouse: Any, since: datetime) -> dict[str, Moved]:
 
 
 def reread(warehouse: Any, since: datetime) -> int:
-    """Return how many rows were read again since then, for transactions that had been open before."""
+    """Return how many rows were re-read since then because a transaction had been open."""
     rows = warehouse.query(
         "SELECT sum(rows) FROM vendas_dw.cargas"
         " WHERE kind = 'reread' AND started_at >= {since:DateTime64(6, 'UTC')}",
@@ -136,9 +136,9 @@ def reread(warehouse: Any, since: datetime) -> int:
 
 
 def run(folder: Path, console: Console, history: int = HISTORY) -> int:
-    """Run the demonstration on the data in `folder`; return 0 when every difference is zero, else 1.
+    """Run the demonstration on the data in `folder`; return 0 if there is no problem, else 1.
 
-    Raises DemoError, and what the deployment raises, when it can't be carried through.
+    Raises DemoError, and the deployment's errors, if the demonstration can't go on.
     """
     with (
         View(console) as view,
@@ -151,7 +151,7 @@ def run(folder: Path, console: Console, history: int = HISTORY) -> int:
 
 
 def conclude(outcome: Outcome, console: Console) -> int:
-    """Print what came of it, and return the exit code: 0 only if there is no problem."""
+    """Print the results, and return the exit code: 0 only if there is no problem."""
     console.print(runs_table(outcome.runs))
     console.print()
     console.print(differences_tables(outcome.differences, outcome.moved))
@@ -177,7 +177,7 @@ def conclude(outcome: Outcome, console: Console) -> int:
 
 
 class _Demo:
-    """One demonstration on a deployment that has been entered."""
+    """One demonstration on a running deployment."""
 
     def __init__(self, deployment: Deployment, view: View) -> None:
         self.deployment = deployment
@@ -251,7 +251,7 @@ class _Demo:
         )
         api.unpause(RECONCILE_ID, PATIENCE, check)
         reconciliation = api.trigger(RECONCILE_ID, {"tabelas": ["venda"]})
-        # It ends as failed, since somebody should look for who did that.
+        # The run ends as failed, because a person should find out who has written to the warehouse.
         api.wait(RECONCILE_ID, reconciliation, PATIENCE, check)
         reconciled = found(warehouse)
         self.view.step(str(reconciled))

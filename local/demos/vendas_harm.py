@@ -1,5 +1,5 @@
-"""What the demonstration does to both sides, so that there is something to find: rows that the source has no more, and a
-warehouse that somebody has written to by hand."""
+"""The harm that the demonstration does, so that there is something to find: rows deleted in the source, and rows in the
+warehouse changed by hand."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import psycopg
 SALES, RENUMBERED = 100, 10
 ALTERED, TAKEN, ADDED = 3, 1, 1
 FAR = 900_000_000
-"""Beyond every key that the simulator gives."""
+"""Above every key that the simulator uses."""
 
 
 @dataclass(frozen=True)
 class Deleted:
-    """What is gone from the source: rows of the table that was truncated, sales, and old keys."""
+    """The numbers of rows that are gone from the source: of the truncated table, sales, and sales under their old keys."""
 
     items: int
     sales: int
@@ -24,10 +24,10 @@ class Deleted:
 
 
 def delete(dsn: str) -> Deleted:
-    """Truncate a table, delete the oldest sales, and give the next ones other keys."""
+    """Truncate `item_venda`, delete the oldest sales, and change the keys of the next ones."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         with connection.transaction():
-            # As the application's own transactions do, this waits for those that are open.
+            # Waits for open transactions, as the application's own transactions do.
             connection.execute("LOCK TABLE item_venda IN ACCESS EXCLUSIVE MODE")
             row = connection.execute("SELECT count(*) FROM item_venda").fetchone()
             connection.execute("TRUNCATE item_venda")
@@ -44,7 +44,7 @@ def delete(dsn: str) -> Deleted:
 
 
 def damage(warehouse: Any) -> None:
-    """Write to the warehouse as nobody should: sales get another amount, one is taken away, one is made up."""
+    """Write to the warehouse by hand, which nobody should do: change amounts, mark one sale as deleted, invent one."""
     rows = warehouse.query(
         "SELECT venda_id FROM vendas_dw.venda ORDER BY venda_id LIMIT {count:UInt32}",
         parameters={"count": ALTERED + TAKEN + ADDED},
@@ -64,7 +64,7 @@ def damage(warehouse: Any) -> None:
 
 @dataclass(frozen=True)
 class Found:
-    """What reconciliation says of the damaged table."""
+    """The numbers of rows that reconciliation found in the damaged table."""
 
     different: int
     missing: int
@@ -79,12 +79,12 @@ class Found:
 
     @property
     def is_all(self) -> bool:
-        """Whether that is all of the damage. What was made up may be gone by then: a run compares all keys as well."""
+        """Whether that is all of the damage. The invented row may be gone already, because each run compares all keys."""
         return (self.different, self.missing) == (ALTERED, TAKEN) and self.repaired >= ALTERED + TAKEN
 
 
 def found(warehouse: Any) -> Found:
-    """Return what the last reconciliation says."""
+    """Return the result of the last reconciliation."""
     [row] = warehouse.query(
         "SELECT different, missing, extra + deleted, repaired FROM vendas_dw.reconciliacoes"
         " WHERE tabela = 'venda' ORDER BY started_at DESC LIMIT 1"

@@ -1,4 +1,4 @@
-"""What the demonstration shows: a view that follows what happens, and the tables at its end."""
+"""The output of the demonstration: a view of its progress, and the tables at its end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLOURS = {"success": "green", "running": "yellow", "queued": "cyan", "failed": 
 
 
 class MovedFigures(Protocol):
-    """What was moved of one table."""
+    """Rows moved of one table, and the seconds that it took."""
 
     @property
     def rows(self) -> int: ...
@@ -35,7 +35,7 @@ class MovedFigures(Protocol):
 
 
 class View:
-    """Follows a demonstration: live on a terminal, else line by line as things happen."""
+    """Shows the progress: a live view on a terminal, otherwise one line per event."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -58,20 +58,20 @@ class View:
             self._live.stop()
 
     def step(self, text: str) -> None:
-        """Say that something has happened."""
+        """Print a line about an event."""
         self.console.print(
             Text(f"{time.monotonic() - self.began:5.0f} s  ", style="dim").append(text, style="default")
         )
 
     def sales(self, stats: Stats) -> None:
-        """Take the simulator's latest figures."""
+        """Store the simulator's latest figures."""
         self.stats = stats
 
     def progress(self, runs: Sequence[Run], rows: int) -> None:
-        """Take the state of the runs, and the number of rows moved so far."""
+        """Store the runs' states and the number of rows moved so far; without a terminal, print changed states."""
         self.runs, self.rows = runs, rows
         for run in runs:
-            # On a terminal the live table shows this.
+            # On a terminal, the live view shows the states.
             if self._states.get(run.run_id) != run.state and not self.console.is_terminal:
                 self.step(f"{run.run_type} run {_interval(run)}: {run.state}")
             self._states[run.run_id] = run.state
@@ -106,7 +106,7 @@ def _interval(run: Run) -> str:
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
-    """Return the runs with their intervals; a mark shows where one begins just where the last one ended."""
+    """Return the runs with their intervals. Column `adjoins`: whether a scheduled one begins where the last one ended."""
     table = Table(box=None, pad_edge=False)
     for heading in ("run_type", "interval (UTC)", "adjoins", "state"):
         table.add_column(heading)
@@ -130,9 +130,9 @@ def runs_table(runs: Sequence[Run]) -> Table:
 def differences_tables(
     differences: Sequence[TableDifference], moved: Mapping[str, MovedFigures]
 ) -> RenderableType:
-    """Return the figures of both servers, table by table: the rows, and below them the money.
+    """Return the figures of both servers per table: first the rows, then the money.
 
-    Two tables, because the figures of one line would not fit into 80 columns, where numbers must stay whole.
+    There are two tables because one would not fit into 80 columns without cutting numbers.
     """
     rows = _figures_table("Rows, as each server counts them")
     if moved:
@@ -141,7 +141,7 @@ def differences_tables(
     money = _figures_table("Money, as each server adds it up")
     for one in differences:
         figures = moved.get(one.table)
-        # A name may look like markup.
+        # A name may contain Rich markup.
         table = escape(one.table)
         rows.add_row(
             table,
@@ -164,7 +164,7 @@ def _figures_table(title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("table")
     for heading in ("PostgreSQL", "ClickHouse", "difference"):
-        # On a terminal of less than 80 columns a number goes on in the next line rather than lose its last digits.
+        # On a narrow terminal, a number continues in the next line instead of losing digits.
         table.add_column(heading, justify="right", overflow="fold")
     return table
 
@@ -178,7 +178,7 @@ def _count(rows: int | None) -> str:
 
 
 def rows_difference(one: TableDifference) -> str:
-    """Return how many rows the warehouse has too many, or in a word what else differs; `0` when nothing does."""
+    """Return the surplus of rows in the warehouse, or a word for another difference; `0` if nothing differs."""
     if one.rows is None:
         return "not compared"
     if one.rows:
@@ -189,12 +189,12 @@ def rows_difference(one: TableDifference) -> str:
 
 
 def money_difference(one: TableDifference) -> str:
-    """Return how much money the warehouse has too much, or too little; `0` when nothing."""
+    """Return the warehouse's sum minus the source's, with a sign; `0` if they are equal."""
     return f"{one.money:+,}" if one.money else "0"
 
 
 def difference_lines(differences: Sequence[TableDifference]) -> list[Text]:
-    """Return what the figures do not show, a line each: what could not be compared, and keys of rows that differ."""
+    """Return one line for each thing that could not be compared, and for each key of a row that differs."""
     lines = []
     for one in differences:
         found = [*one.problems, *map(str, one.keys), *(["and more"] if one.more else [])]

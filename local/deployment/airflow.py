@@ -1,7 +1,7 @@
-"""The Airflow side of a deployment: the environment all its processes share, and the processes.
+"""Airflow in a deployment: its processes, and the environment that they share.
 
-Everything is handed over in environment variables, whose definition stands in docker-compose.yaml: no argument
-vector holds a secret, and no file of Airflow's own (`airflow.cfg`) decides anything.
+All configuration is in environment variables, which docker-compose.yaml defines. So no command line contains a secret, and
+Airflow's own file (`airflow.cfg`) has no effect.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ READER = "mirror_reader"
 
 
 def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of every process of the deployment; `extra` wins over what stands here.
+    """Return the environment of every process of the deployment; `extra` overrides all other values.
 
-    It is the one of docker-compose.yaml, with the services' addresses replaced by those of this deployment.
-    Airflow settings of the calling shell are left out: they would point the processes somewhere else. Those
-    of the DAGs (`ETL_VENDAS_…`, `OCORRENCIAS_…`, `LOJA_…`) come through.
+    It is the environment in docker-compose.yaml, with the services' addresses replaced by those of this deployment.
+    Airflow's variables of the calling shell are dropped, because they may name another deployment. The settings of the DAGs
+    (`ETL_VENDAS_…`, `OCORRENCIAS_…`, `LOJA_…`) are inherited.
     """
     here = {
         "api-server:8080": f"127.0.0.1:{settings.api_port}",
         "metadata:5432": f"127.0.0.1:{settings.postgres_port}",
         "redis:6379": f"127.0.0.1:{settings.redis_port}",
-        # With TELEMETRY=True: the protocol's own port, for whoever listens there.
+        # Used with TELEMETRY=True: the protocol's default port, where a collector may listen.
         "otel-collector:4318": "127.0.0.1:4318",
     }
     shared = airflow_environment(
@@ -71,7 +71,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
     return {
         **inherited,
         **shared,
-        # Where `include` and the cluster policy are found.
+        # For `include`, and for the cluster policy in `config`.
         "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "config"))),
         "AIRFLOW_HOME": str(settings.folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
@@ -82,7 +82,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
         "AUTOMACOES_REPORTS_PATH": str(settings.folder / "reports"),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.logs / "tasks"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(settings.logs / "dags"),
-        # The defaults suit a cluster. On one machine the waits between a run's tasks are most of its time.
+        # The default is for a cluster. On one machine, the pauses between a run's tasks would be most of its duration.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         **(extra or {}),
@@ -92,7 +92,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
 class AirflowProcess(Server):
     """One long-running `airflow …` command."""
 
-    # Cold imports on a busy small machine take most of this.
+    # Long enough for the first imports on a small, busy machine.
     start_timeout = 120.0
     stop_timeout = 20.0
 
@@ -123,14 +123,14 @@ class ApiServer(AirflowProcess):
 
 
 class JobProcess(AirflowProcess):
-    """A process that registers itself in the metadata table `job`; it is ready once it did so."""
+    """A process that registers itself in the metadata table `job`. It is ready when its row is there."""
 
     job_type: str
 
     def ready(self) -> bool:
         if self.process is None:
             return False
-        # Importing Airflow takes seconds: asking more often only takes CPU from it.
+        # Importing Airflow takes seconds, and more frequent checks would only take CPU from it.
         time.sleep(0.25)
         with psycopg.connect(self.settings.dsn(self.settings.metadata_database)) as metadata:
             found = metadata.execute(
@@ -169,13 +169,13 @@ class Triggerer(JobProcess):
     name = "triggerer"
     job_type = "TriggererJob"
 
-    # Its log server would listen on every interface; the logs are on this machine's disk anyway.
+    # Its log server would listen on all interfaces, and is not needed: the logs are on this machine's disk.
     def command(self) -> list[str]:
         return self.airflow("triggerer", "--skip-serve-logs")
 
 
 class Worker(AirflowProcess):
-    """A Celery worker on every queue, `high` first; SIGTERM lets the tasks it runs come to their end."""
+    """A Celery worker on all queues, `high` first. After SIGTERM it finishes its running tasks."""
 
     name = "worker"
     stop_timeout = 45.0
@@ -186,7 +186,7 @@ class Worker(AirflowProcess):
         return self.airflow(
             *("celery", "worker", "--queues", ",".join(self.queues)),
             *("--celery-hostname", f"{self.hostname}@%h"),
-            # Its log server would listen on every interface; the logs are on this machine's disk anyway.
+            # Its log server would listen on all interfaces, and is not needed: the logs are on this machine's disk.
             "--skip-serve-logs",
         )
 

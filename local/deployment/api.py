@@ -1,4 +1,4 @@
-"""The few calls to Airflow's REST API that the demo and the tests make."""
+"""The calls to Airflow's REST API that the demonstrations and the tests make."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PAGE = 100
 
 
 class ApiError(Exception):
-    """Airflow refused a request or did not come to an end in time; the message says which and why.
+    """Airflow refused a request, or a run or a DAG was not ready in time. The message names it, with the reason.
 
-    `status` is the refusal's HTTP status, None for what isn't one.
+    `status` is the HTTP status of the refusal, otherwise None.
     """
 
     def __init__(self, message: str, status: int | None = None) -> None:
@@ -33,7 +33,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One DAG run; `start` and `end` are its data interval, None for a run without one."""
+    """One DAG run. `start` and `end` are its data interval, or None for a run without one."""
 
     run_id: str
     run_type: str
@@ -46,17 +46,17 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """How long the run took, None before it has ended."""
+        """The run's duration, or None before its end."""
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()
 
 
 class AirflowApi:
-    """A client that is logged in as the deployment's admin; a context manager."""
+    """A client with the login of the deployment's admin. A context manager."""
 
     def __init__(self, settings: Settings) -> None:
-        # It logs in at once, and asks everything else once: who tests a deployment has to see each failure.
+        # No retries after the login: a test of a deployment must see each failure.
         self._wire = Wire(
             settings.url,
             username=settings.admin_user,
@@ -79,7 +79,7 @@ class AirflowApi:
         self._wire.close()
 
     def call(self, method: str, path: str, *, params: dict[str, Any] | None = None, json: Any = None) -> Any:
-        """Return what the API answers, parsed. Raises ApiError for all but 2xx."""
+        """Return the API's answer, parsed. Raises ApiError for any status but 2xx."""
         try:
             answer = self._wire.answer(method, path, query=params, body=json, once=True)
         except TriggerError as error:
@@ -91,9 +91,9 @@ class AirflowApi:
         return answer.json()
 
     def unpause(self, dag_id: str, timeout: float, check: Callable[[], None] = lambda: None) -> None:
-        """Wait until the DAG can be triggered, then let it run. Raises ApiError with the import errors in the way.
+        """Wait until the DAG can be triggered, then unpause it. Raises ApiError after `timeout`, with the import errors.
 
-        `check` is called while waiting, to raise when waiting has become pointless.
+        `check` is called while waiting; it raises when waiting has become pointless.
         """
         try:
             until(lambda: self._is_ready(dag_id), timeout, dag_id, check=check, pause=0.5)
@@ -103,7 +103,7 @@ class AirflowApi:
                 for error in self.call("GET", "/api/v2/importErrors")["import_errors"]
             ]
             raise ApiError(
-                f"DAG {dag_id} is not there after {timeout:g} s; {'; '.join(errors) or 'no import errors'}"
+                f"DAG {dag_id} can't be found after {timeout:g} s; {'; '.join(errors) or 'no import errors'}"
             ) from None
         self.call("PATCH", f"/api/v2/dags/{dag_id}", json={"is_paused": False})
 
@@ -111,8 +111,8 @@ class AirflowApi:
         found = self.call("GET", "/api/v2/dags", params={"dag_id_pattern": dag_id, "exclude_stale": True})
         if all(dag["dag_id"] != dag_id for dag in found["dags"]):
             return False
-        # All DAGs of a file are listed as soon as the first of them is stored whole (FAB commits with each one's
-        # permissions); until its own turn has come, a DAG answers 404 to everything that needs its definition.
+        # The list has all DAGs of a file as soon as the first one is stored completely (FAB commits with each DAG's
+        # permissions). Until a DAG itself is stored, requests that need its definition get 404.
         try:
             self.call("GET", f"/api/v2/dags/{dag_id}/details")
         except ApiError as error:
@@ -140,14 +140,14 @@ class AirflowApi:
                 return runs
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
-        """Ask for a run with this conf and return its id."""
+        """Create a run with this conf and return its id."""
         answer = self.call(
             "POST", f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf}
         )
         return str(answer["dag_run_id"])
 
     def wait(self, dag_id: str, run_id: str, timeout: float, check: Callable[[], None] = lambda: None) -> Run:
-        """Return the run once it has ended, whatever its state. Raises ApiError when it doesn't in time."""
+        """Wait for the end of a run, and return it in any state. Raises ApiError if it has not ended after `timeout`."""
         seen = "of an unknown state"
 
         def ended() -> Run | None:
@@ -163,7 +163,7 @@ class AirflowApi:
 
 
 def pause(waited: float) -> None:
-    """Sleep before the next question, after so many seconds of asking: each costs the API server."""
+    """Sleep before the next request; longer after more seconds of waiting, to spare the API server."""
     time.sleep(min(0.2 + waited / 20, 1))
 
 

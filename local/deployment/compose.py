@@ -1,6 +1,6 @@
-"""Airflow's environment as docker-compose.yaml defines it, filled in the way that Compose does it.
+"""Airflow's environment as docker-compose.yaml defines it, with its variables replaced as Compose does.
 
-What runs here and what runs in containers then differ only where somebody wrote down that they must.
+So the deployment in a folder and the one in containers differ only in the values that `airflow.environment` replaces.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from local.deployment.settings import REPOSITORY
 
 COMPOSE_FILE = REPOSITORY / "docker-compose.yaml"
 EXAMPLE = REPOSITORY / ".env.example"
-# The forms that the file uses: $$ is a dollar, ${NAME:?message} asks for a value, ${NAME:-} may be empty.
+# The forms that the file uses: $$ is a dollar, ${NAME:?message} requires a value, ${NAME:-} may be empty.
 VARIABLE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<name>[A-Z_]+):(?P<form>[?-])[^}]*\})")
 
 
@@ -25,29 +25,27 @@ class ComposeError(Exception):
 
 
 def interpolate(text: str, variables: Mapping[str, str]) -> str:
-    """Return the text with its variables replaced. Raises ComposeError for one without a value."""
+    """Return the text with its variables replaced. Raises ComposeError for a required variable without a value."""
 
     def value(match: re.Match[str]) -> str:
         if match["dollar"]:
             return "$"
         found = variables.get(match["name"], "")
         if match["form"] == "?" and not found:
-            raise ComposeError(
-                f"{match['name']} has no value: give it one in .env.example or the environment"
-            )
+            raise ComposeError(f"{match['name']} has no value: set it in .env.example or in the environment")
         return found
 
     return VARIABLE.sub(value, text)
 
 
 def defaults() -> dict[str, str]:
-    """Return the variables of .env.example; as with Compose, the environment wins over the file."""
+    """Return the variables of .env.example. As with Compose, the environment overrides the file."""
     example = dotenv_values(EXAMPLE, interpolate=False)
     return {name: os.environ.get(name, value or "") for name, value in example.items()}
 
 
 def airflow_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment that the Airflow services share, with `variables` on top of the defaults."""
+    """Return the environment that the Airflow services share. `variables` override the defaults."""
     definition = yaml.safe_load(COMPOSE_FILE.read_text())["x-airflow-environment"]
     known = {**defaults(), **variables}
     return {name: interpolate(text, known) for name, text in definition.items()}

@@ -1,7 +1,7 @@
-"""The store's servers beside a deployment: MariaDB, RabbitMQ, moto's SQS and S3, and the warehouse on its PostgreSQL.
+"""The store's servers in a deployment: MariaDB, RabbitMQ, moto's SQS and S3, and the warehouse on its PostgreSQL.
 
-Their ports and passwords are among the deployment's settings, so the connections can stand in Airflow's environment
-whether or not the servers run: one that does not is refused like any server that is down.
+Their ports and passwords are in the deployment's settings, so Airflow's environment always has the connections. If the
+servers do not run, a connection is refused, as with any server that is down.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from local.servers.postgres import Postgres
 from local.servers.rabbitmq import RabbitMQ
 from local.servers.server import Server
 
-# Shared by all deployments of this checkout: what Debian's archive gave once is not fetched again.
+# All deployments of this checkout share it, so packages of Debian's archive are fetched only once.
 DEBIAN = DEFAULT_FOLDER / "debian"
 DATABASE = "loja"
 WAREHOUSE = "redshift_dw"
-# Redshift's part is played by a role that owns its database and nothing else.
+# The role that replaces Redshift's user; it owns its database and nothing else.
 WAREHOUSE_USER = "loja_dw"
 BUCKET = "loja"
 
 
 def variables(settings: Settings) -> dict[str, str]:
-    """Return the variables of .env.example that lead to these servers."""
+    """Return the variables of .env.example, with the addresses and passwords of these servers."""
     amazon = {
         "conn_type": "aws",
         "login": ACCESS_KEY,
@@ -58,7 +58,7 @@ def variables(settings: Settings) -> dict[str, str]:
     }
     found = {"LOJA_BALDE": BUCKET}
     for name, (parts, password) in connections.items():
-        # Members without the braces, as they stand in .env.
+        # The object's members without braces, as in .env.
         found[name] = json.dumps({"host": "127.0.0.1", **parts})[1:-1]
         found[f"{name}_PASSWORD"] = password
     return found
@@ -66,7 +66,7 @@ def variables(settings: Settings) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Loja:
-    """The servers, and ways into them."""
+    """The servers, and connections to them."""
 
     settings: Settings
     mariadb: MariaDB
@@ -75,7 +75,7 @@ class Loja:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Return the servers, not started. Raises DebianError where their programs can't be had."""
+        """Return the servers, not started. Raises DebianError if their programs can't be fetched."""
         return cls(
             settings,
             MariaDB(
@@ -97,11 +97,11 @@ class Loja:
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """Return what has to be started."""
+        """Return the servers that must be started."""
         return (self.mariadb, self.rabbitmq, self.aws)
 
     def prepare(self, postgres: Postgres) -> None:
-        """Create the store's database with its tables, the bucket and the warehouse unless they are there."""
+        """Create the store's database with its tables, the bucket and the warehouse, if they are missing."""
         self.mariadb.create_database(DATABASE)
         with closing(self.connect()) as connection:
             mysql.create_schema(connection)
@@ -118,5 +118,5 @@ class Loja:
             )
 
     def connect(self) -> Connection[Any]:
-        """Return a connection to the store's database, made as the DAGs make theirs."""
+        """Return a connection to the store's database, with the same session settings as in the DAGs."""
         return mysql.connect(self.mariadb.parameters(DATABASE))

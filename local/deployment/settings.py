@@ -1,7 +1,7 @@
-"""What one deployment in a folder is made of: its ports and its secrets.
+"""The ports and secrets of one deployment in a folder.
 
-They are drawn once and kept in a file that only its owner can read, so that a second start finds the data
-of the first behind the same passwords.
+They are generated once, and stored in a file that only its owner can read, so that the next start can use the same data with
+the same passwords.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from local.servers.server import free_port
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_FOLDER = REPOSITORY / ".local"
 FILE_NAME = "deployment.json"
-# What the file of an older version lacks: it is drawn then, which changes nothing that is stored.
+# These may be missing in the file of an older version. They are generated then; no stored data depends on them.
 LATER = {
     "operator_password",
     "viewer_password",
@@ -37,11 +37,11 @@ LATER = {
 
 
 class SettingsError(Exception):
-    """The settings file of a deployment can't be used; the message names it and what to do."""
+    """The settings file of a deployment can't be used. The message names the file and what to do."""
 
 
 def _secret() -> str:
-    # No character that a URL or a shell would have to quote.
+    # Hexadecimal: no character needs quoting in a URL or a shell.
     return secrets.token_hex(16)
 
 
@@ -68,7 +68,7 @@ class Settings:
     mariadb_password: str = field(default_factory=_secret, repr=False)
     rabbitmq_password: str = field(default_factory=_secret, repr=False)
     aws_secret_key: str = field(default_factory=_secret, repr=False)
-    # The JWT secret signs every token with HMAC-SHA512, which asks for 64 bytes.
+    # The JWT secret signs every token with HMAC-SHA512, which needs 64 bytes.
     jwt_secret: str = field(default_factory=lambda: secrets.token_hex(64), repr=False)
     api_secret_key: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
     fernet_key: str = field(default_factory=lambda: Fernet.generate_key().decode(), repr=False)
@@ -79,9 +79,9 @@ class Settings:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Return the settings kept in `folder`, or draw and keep new ones.
+        """Return the settings stored in `folder`, or generate and store new ones.
 
-        Raises SettingsError when the file there can't be read as settings.
+        Raises SettingsError if the file can't be read as settings.
         """
         folder = folder.resolve()
         path = folder / FILE_NAME
@@ -98,11 +98,11 @@ class Settings:
         except (OSError, ValueError, TypeError) as error:
             raise SettingsError(
                 f"{path} does not hold the settings of a deployment ({error}); restore it, or remove "
-                f"{folder} with its data to begin anew"
+                f"{folder} with its data to start again"
             ) from error
 
     def save(self) -> None:
-        """Write the settings, readable by their owner alone, in one step."""
+        """Write the settings in one step, to a file that only its owner can read."""
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = asdict(self)
         del kept["folder"]
@@ -114,7 +114,7 @@ class Settings:
         unfinished.replace(self.folder / FILE_NAME)
 
     def with_free_ports(self) -> Self:
-        """Return settings, kept as well, in which a port that somebody else took meanwhile is a new one."""
+        """Return settings with a new port for each one that another process uses now; store them if one has changed."""
         taken: dict[str, Any] = {
             item.name: free_port()
             for item in fields(self)
@@ -169,7 +169,7 @@ def _checked(kept: Any) -> dict[str, Any]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do: a port in TIME_WAIT, left by their own last run, is theirs to take again.
+        # Servers set this option too, so a port in TIME_WAIT after their own last run counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

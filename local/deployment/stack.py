@@ -4,8 +4,7 @@
         deployment.start_databases()
         deployment.start_airflow("api-server", "worker", "dag-processor", "scheduler")
 
-Nothing outside the folder is written, everything listens on 127.0.0.1 only, and leaving the `with` block
-leaves no process behind.
+It writes only inside the folder, all servers listen only on 127.0.0.1, and no process remains after the `with` block.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ from local.servers.server import Server, ServerError
 from local.source.base import create, execute_file
 from local.source.bulk import bulk
 
-# They stop in the reverse order: a task that runs can report to the last, and no new one is sent meanwhile.
+# They stop in reverse order: the scheduler stops first, so no new task is sent, and the API server last, so that running
+# tasks can report to it.
 AIRFLOW_PROCESSES: dict[str, type[AirflowProcess]] = {
     process.name: process
     for process in (
@@ -64,7 +64,7 @@ def redis_server(settings: Settings) -> Redis:
 
 
 def clickhouse_server(settings: Settings) -> ClickHouse:
-    """Return the deployment's ClickHouse service, not started; its `client` works whoever started it."""
+    """Return the deployment's ClickHouse service, not started. Its `client` also works if another process started it."""
     return ClickHouse(
         settings.data("clickhouse"),
         settings.clickhouse_port,
@@ -75,7 +75,7 @@ def clickhouse_server(settings: Settings) -> ClickHouse:
 
 
 class Simulator(Server):
-    """The sales simulator on the deployment's source database, at `rate` sales a second."""
+    """The sales simulator on the deployment's source database, with `rate` sales per second."""
 
     name = "simulator"
     stop_timeout = 10.0
@@ -86,7 +86,7 @@ class Simulator(Server):
         self.rate = rate
 
     def command(self) -> list[str]:
-        # Another seed each time: the same one would sell the same baskets to the same clients again.
+        # A new seed for each start: the same seed would repeat the same sales to the same clients.
         return [
             *(sys.executable, "-m", "local.source", "simulate"),
             *("--rate", f"{self.rate:g}", "--seed", str(int(time.time())), "--every", "60"),
@@ -100,26 +100,26 @@ class Simulator(Server):
         }
 
     def ready(self) -> bool:
-        # It serves nobody: that it runs is all there is to wait for.
+        # It listens on no port: it is ready when it runs.
         return self.process is not None and self.process.poll() is None
 
 
 def fill(dsn: str, sales: int) -> str:
-    """Create the source's schema, base data and reader, and give it a history unless it has one; say what was done."""
+    """Create the source's schema, base data and reader role, and past sales if it has none; return a line about it."""
     create(dsn, indexes=True)
     with psycopg.connect(dsn) as source:
         execute_file(source, "create_reader_role.sql")
         found = source.execute("SELECT count(*) FROM venda").fetchone()
     if found and found[0]:
-        return f"the source holds {found[0]:,} sales of an earlier start"
+        return f"the source has {found[0]:,} sales of an earlier start"
     filled = bulk(dsn, sales)
     return f"filled the source with {filled.sales:,} sales and {filled.items:,} items"
 
 
 class Deployment:
-    """The processes of the deployment in `folder`; `variables` are added to the environment of Airflow's.
+    """The processes of the deployment in `folder`. `variables` are added to the environment of Airflow's processes.
 
-    `report` is called with one line for each thing that happens.
+    `report` is called with one line per event.
     """
 
     def __init__(
@@ -134,9 +134,9 @@ class Deployment:
         self._variables = dict(variables or {})
 
     def __enter__(self) -> Self:
-        """Take the folder and its settings.
+        """Lock the folder, and load its settings.
 
-        Raises AlreadyRunningError when another process runs it, SettingsError when its settings are damaged.
+        Raises AlreadyRunningError if another process uses the folder, SettingsError if its settings are damaged.
         """
         self.supervisor.__enter__()
         try:
@@ -159,18 +159,18 @@ class Deployment:
         self.clickhouse = clickhouse_server(settings)
 
     def start_databases(self) -> None:
-        """Start PostgreSQL, Redis and ClickHouse; create the databases and their roles unless they are there."""
+        """Start PostgreSQL, Redis and ClickHouse; create missing databases and roles."""
         self.supervisor.start(self.postgres, self.redis, self.clickhouse)
         self.postgres.create_database(self.settings.source_database)
         self.postgres.create_database(self.settings.metadata_database)
-        # As in a container of its own, Airflow's role owns the server; only the mirror's has to be a modest one.
+        # As in the container, Airflow's role is a superuser. Only the mirror's role must have limited rights.
         self.postgres.create_role(airflow.METADATA_USER, superuser=True)
         self.postgres.create_role(airflow.READER)
 
     def start_loja(self) -> Loja:
-        """Start the store's servers; create what is in them unless it is there. After `start_databases`.
+        """Start the store's servers; create missing databases and the bucket. Call it after `start_databases`.
 
-        Raises DebianError where their programs can't be had.
+        Raises DebianError if their programs can't be fetched.
         """
         servers = Loja.of(self.settings)
         self.supervisor.start(*servers.servers)
@@ -178,9 +178,9 @@ class Deployment:
         return servers
 
     def prepare_airflow(self) -> None:
-        """Migrate the databases of Airflow and of the jobs; create pools, roles and users. Nothing to do the second time.
+        """Migrate the databases of Airflow and of the jobs; create pools, roles and users. Does nothing if that is done.
 
-        Raises ServerError with the end of the log when it fails, ValueError for a pool without a sensible size.
+        Raises ServerError with the end of the log if it fails, ValueError for an invalid size of a pool.
         """
         marker = self.folder / "airflow" / "prepared-for"
         packages = ("apache-airflow", "apache-airflow-providers-fab")
@@ -216,7 +216,7 @@ class Deployment:
         self.report("Airflow's metadata database is ready")
 
     def start_airflow(self, *names: str) -> None:
-        """Prepare the metadata database and start the named processes (keys of AIRFLOW_PROCESSES)."""
+        """Prepare the metadata database, and start the named processes (keys of AIRFLOW_PROCESSES)."""
         self.prepare_airflow()
         self.start(
             *(
@@ -226,5 +226,5 @@ class Deployment:
         )
 
     def start(self, *servers: Server) -> None:
-        """Start further servers, side by side, under the deployment's supervision."""
+        """Start more servers in parallel, under the deployment's supervisor."""
         self.supervisor.start(*servers)

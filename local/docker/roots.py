@@ -1,4 +1,4 @@
-"""Debian file systems, made by mmdebstrap: one to run the engine in, one that stand-ins for images begin with."""
+"""Debian file systems, created by mmdebstrap: one for the engine, and one as the base of the stand-ins for images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.deployment.settings import DEFAULT_FOLDER
 from local.servers.debian import Unpacked, unpack
 
 FOLDER = DEFAULT_FOLDER / "docker"
-# A stable release. Its engine, 26.1, is newer than the 25 that the compose file asks for.
+# A stable release. Its engine is 26.1; the Compose file needs 25 or later.
 SUITE = "trixie"
 ENGINE = (
     *("docker.io", "docker-cli", "docker-buildx", "docker-compose"),
@@ -22,19 +22,19 @@ STAND_INS = (
     *("busybox-static", "ca-certificates", "curl", "dumb-init", "python3", "python3-venv", "wget"),
     *("mariadb-client-core", "mariadb-server-core", "prometheus", "rabbitmq-server", "redis-server"),
 )
-# Of the machine's own release, for the machine itself.
+# These run on the machine itself, and are of its own release.
 TOOLS = ("mmdebstrap", "slirp4netns")
 
 
 class RootError(Exception):
-    """A file system could not be made; the message holds mmdebstrap's last words."""
+    """A file system could not be created. The message has the end of mmdebstrap's output."""
 
 
 def make(name: str, packages: Sequence[str], *, archive: bool = False) -> Path:
-    """Return a folder, or an archive of one, with Debian and these packages; a second call finds that of the first.
+    """Return a folder, or an archive of one, with Debian and these packages. A second call returns the same one.
 
-    It is made aside and renamed into its place, so that a call which dies leaves nothing that looks whole. Raises
-    RootError, and DebianError where mmdebstrap can't be had.
+    It is created under another name and then renamed, so a call that dies leaves nothing that looks complete. Raises
+    RootError, and DebianError if mmdebstrap can't be fetched.
     """
     version = sha256(" ".join((SUITE, *packages)).encode()).hexdigest()[:12]
     made = FOLDER / f"{name}-{version}{'.tar' if archive else ''}"
@@ -49,7 +49,7 @@ def make(name: str, packages: Sequence[str], *, archive: bool = False) -> Path:
 
 
 def tools() -> Unpacked:
-    """Return the programs that make the file systems, and lead from a namespace to the network."""
+    """Return the programs that create the file systems and connect a namespace to the network."""
     return unpack(DEFAULT_FOLDER / "debian", TOOLS)
 
 
@@ -77,7 +77,7 @@ def _bootstrap(made: Path, packages: Sequence[str]) -> None:
 
 
 def _mirror() -> list[str]:
-    """Return where the machine itself has Debian from; mmdebstrap knows a place for everybody else."""
+    """Return the machine's own Debian mirror; empty if it has none, for mmdebstrap's default."""
     listed = subprocess.run(
         ["/usr/bin/env", "apt-get", "indextargets", "--format", "$(REPO_URI)"],
         check=False,

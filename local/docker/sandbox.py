@@ -1,4 +1,4 @@
-"""The namespaces around an engine, and the way from there to the network."""
+"""The namespaces around an engine, and their connection to the network."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from local.deployment.settings import REPOSITORY
 from local.docker import roots
 
 CGROUP = "etl-vendas-docker"
-"""The parent of the containers' control groups, which no namespace takes away with it."""
+"""The parent of the containers' control groups. These do not disappear with a namespace."""
 NAMESERVER = "10.0.2.3"
-"""slirp4netns' own, which asks those of the machine."""
+"""slirp4netns' name server, which forwards to the machine's own."""
 
 
 class SandboxError(Exception):
-    """The engine could not be started; the message says why, and what would be right."""
+    """The engine could not be started. The message has the reason."""
 
 
 def run(command: Sequence[str]) -> int:
-    """Run a command beside an engine of its own; return its exit code. Raises RootError and DebianError."""
+    """Run a command with an engine of its own; return its exit code. Raises RootError, DebianError and SandboxError."""
     engine = roots.make("engine", roots.ENGINE)
     (roots.FOLDER / "data").mkdir(exist_ok=True)
     remove_control_groups()
@@ -50,14 +50,14 @@ def _run(engine: Path, command: Sequence[str], inner: tuple[int, int], outer: tu
     )
     os.close(inner[1])
     try:
-        # It says when its namespaces are there, and goes on when it has a network.
+        # `inside` writes a byte when its namespaces exist, and waits for a byte until it has a network.
         if os.read(inner[0], 1):
             with _network(process.pid):
                 os.write(outer[1], b"1")
                 return _wait(process)
         return _wait(process)
     finally:
-        # Of a namespace whose first process is gone nothing is left.
+        # The kernel ends all processes of a namespace with its first process.
         process.kill()
         process.wait()
 
@@ -67,13 +67,13 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # The command has had it as well, and ends in its own way.
+            # The command gets Ctrl-C too, and ends by itself.
             continue
 
 
 @contextmanager
 def _network(pid: int) -> Iterator[None]:
-    """Give a process' network namespace a way out, for as long as this lasts."""
+    """Connect a process' network namespace to the network while the block runs."""
     exit_read, exit_write = os.pipe()
     ready_read, ready_write = os.pipe()
     tools = roots.tools()
@@ -100,9 +100,9 @@ def _network(pid: int) -> Iterator[None]:
 
 
 def remove_control_groups() -> None:
-    """Remove the control groups of containers that are gone."""
+    """Remove the control groups that ended containers have left."""
     for group in Path("/sys/fs/cgroup").glob(f"**/{CGROUP}"):
         for folder in (*sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True), group):
-            # One that still holds a process stays.
+            # The kernel refuses to remove a group that still has a process.
             with suppress(OSError):
                 folder.rmdir()

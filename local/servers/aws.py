@@ -1,7 +1,7 @@
 """Amazon's SQS and S3 on the loopback interface: the server of the library moto.
 
-What it holds is in memory and ends with it. It takes any credentials, so it is for tests and demonstrations on one
-machine; the ones here are those of no real account.
+Its data is in memory, and is lost when it ends. It accepts any credentials, so it is only for tests and demonstrations on
+one machine. The credentials here belong to no real account.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ class AWS(Server):
 
     @property
     def url(self) -> str:
-        """Return the address that clients take for every service's endpoint."""
+        """Return the endpoint URL of all services."""
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of `sqs` or `s3`."""
+        """Return a boto3 client for `sqs` or `s3`."""
         return boto3.client(service, **self.parameters)
 
     @property
     def parameters(self) -> dict[str, str]:
-        """Return what leads a client here: `boto3.client` takes it, and so does JSON."""
+        """Return the arguments of `boto3.client` for this server, as values for JSON."""
         return {
             "endpoint_url": self.url,
             "region_name": REGION,
@@ -55,11 +55,11 @@ class AWS(Server):
         return [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(self.port)]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment without whatever would lead to a real account."""
+        """Return the environment without variables that may name a real account."""
         return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MOTO_"))}
 
     def ready(self) -> bool:
-        """Return True once this very process listens."""
+        """Return True once this process, and no other, listens on the port."""
         if self.process is None:
             return False
         try:

@@ -1,7 +1,7 @@
-"""Programs from Debian's archive, unpacked into a folder: nothing is installed on the machine, and nobody needs root.
+"""Programs from Debian's archive, unpacked into a folder. Nothing is installed on the machine, and root is not needed.
 
-apt resolves what the machine lacks, downloads it and checks its signatures, with lists and cache in that folder; dpkg
-only unpacks. For programs that no wheel carries and that the deployment itself does not need.
+apt finds the packages that the machine lacks, downloads them and checks their signatures, with its lists and cache in that
+folder. dpkg only unpacks them. This is for programs that exist in no wheel, and that the deployment itself does not need.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-# Where dpkg notes what the machine has: what is there need not be fetched.
+# dpkg's list of the machine's packages: these need not be fetched.
 INSTALLED = Path("/var/lib/dpkg/status")
 
 
 class DebianError(Exception):
-    """Packages can't be had here; the message says why, and what would be right."""
+    """Packages can't be fetched. The message has the reason, and what would be right."""
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A tree of unpacked packages, to be used in place."""
+    """A folder with unpacked packages, whose programs run in place."""
 
     root: Path
 
     def program(self, path: str) -> Path:
-        """Return a program by its absolute path on Debian: the unpacked one, or else the machine's own.
+        """Return the unpacked program for its absolute path on Debian, or else the machine's own.
 
-        Raises DebianError when neither is there.
+        Raises DebianError if neither exists.
         """
         for found in (self.root / path.lstrip("/"), Path(path)):
             if found.exists():
@@ -44,17 +44,17 @@ class Unpacked:
         """Return the variables with which the dynamic linker finds the unpacked libraries."""
         triplet = sysconfig.get_config_var("MULTIARCH") or f"{os.uname().machine}-linux-gnu"
         shared = self.root / "usr" / "lib" / triplet
-        # Libraries of one package's own, such as libpulse's: it looks for them where they would be installed.
+        # Private libraries of a package, such as libpulse's, which it searches where they would be installed.
         own = sorted({library.parent for library in shared.glob("*/lib*.so*")})
         folders = [shared, self.root / "lib" / triplet, self.root / "usr" / "lib", *own]
         return {"LD_LIBRARY_PATH": os.pathsep.join(map(str, folders))}
 
 
 def unpack(folder: Path, packages: Iterable[str], installed: Path = INSTALLED) -> Unpacked:
-    """Return these packages with whatever they need and `installed` lacks; a second call finds those of the first.
+    """Return these packages with all dependencies that `installed` lacks. A second call returns the same folder.
 
-    The tree is made aside and renamed into its place, so that a call which dies leaves nothing that looks whole; of
-    two at once, one waits for the other. Raises DebianError with apt's own words.
+    The folder is created under another name and then renamed, so a call that dies leaves nothing that looks complete. Of
+    two calls at once, the second waits. Raises DebianError with apt's output.
     """
     names = sorted(packages)
     if missing := [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]:
@@ -86,7 +86,7 @@ def _download(folder: Path, names: Iterable[str], installed: Path) -> list[Path]
         f"Dir::State::status={installed}",
         f"Dir::Cache={folder}",
         f"Dir::Cache::archives={folder / 'archives'}",
-        # Both are for those who install: only this process uses the folder, and none but its user may write there.
+        # No lock and no other user: only this process uses the folder, and only its own user may write there.
         "Debug::NoLocking=true",
         "APT::Sandbox::User=",
         "APT::Install-Recommends=false",

@@ -1,7 +1,7 @@
-"""MariaDB, which speaks MySQL's protocol, on the loopback interface: `mariadbd` from Debian's package, unpacked.
+"""MariaDB, which uses MySQL's protocol, on the loopback interface: `mariadbd` from Debian's package, unpacked.
 
-The data folder is created on the first start and keeps the password that it was created with. The one account, `loja`,
-may do everything; the package's own anonymous and passwordless accounts are taken out before the server is first seen.
+The first start creates the data folder, with a password that never changes. The only account, `loja`, may do everything;
+the package's anonymous accounts and those without a password are removed before the server is first reachable.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PACKAGES = ["mariadb-server-core"]
 USER = "loja"
 NOT_THERE_YET = 2003
 ACCESS_DENIED = 1045
-# What `mariadb-install-db` reads, in its order.
+# The scripts that `mariadb-install-db` runs, in its order.
 SYSTEM_TABLES = [
     "mysql_system_tables.sql",
     "mysql_performance_tables.sql",
@@ -45,8 +45,8 @@ SETTINGS = {
 class MariaDB(Server):
     """One MariaDB server in `data`, listening on 127.0.0.1:`port`.
 
-    `settings` are server variables that add to or replace `SETTINGS`. They appear on the command line, so they must
-    hold no secret.
+    `settings` are server variables, which add to `SETTINGS` or replace them. They are on the command line, so they must not
+    contain a secret.
     """
 
     name = "MariaDB"
@@ -67,14 +67,14 @@ class MariaDB(Server):
         self.settings = {**SETTINGS, **(settings or {})}
 
     def connect(self, database: str | None = None, **options: Any) -> pymysql.Connection[Any]:
-        """Return a connection as the account that may do everything."""
+        """Return a connection of the account `loja`, which may do everything."""
         parameters = self.parameters(database)
-        # As bytes: PyMySQL would take the text for Latin-1.
+        # As bytes: PyMySQL would encode a str as Latin-1.
         parameters["password"] = self.password.encode()
         return pymysql.connect(**parameters, charset="utf8mb4", **options)
 
     def parameters(self, database: str | None = None) -> dict[str, Any]:
-        """Return what leads that account into a database: `include.loja.mysql.connect` takes it, and so does JSON."""
+        """Return the arguments of `include.loja.mysql.connect` for a database, as values for JSON."""
         return {
             "host": "127.0.0.1",
             "port": self.port,
@@ -84,7 +84,7 @@ class MariaDB(Server):
         }
 
     def create_database(self, name: str) -> None:
-        """Create an empty database unless it is there."""
+        """Create an empty database if it is missing."""
         with self.connect() as connection, connection.cursor() as cursor:
             quoted = name.replace("`", "``")
             cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{quoted}`")
@@ -94,10 +94,10 @@ class MariaDB(Server):
         return [
             *self._program(),
             f"--port={self.port}",
-            # In the data folder: the default is one place for all, and a long path would not fit.
+            # Relative to the data folder: the default is one path for all servers, and a socket's path can't be long.
             "--socket=socket",
             f"--pid-file={self.data / 'pid'}",
-            # Each connection waits otherwise for the name of an address that has none.
+            # Otherwise each connection waits for a DNS query.
             "--skip-name-resolve",
             *(f"--{name}={value}" for name, value in self.settings.items()),
         ]
@@ -107,7 +107,7 @@ class MariaDB(Server):
         return {**os.environ, **self.tree.environment()}
 
     def initialize(self) -> None:
-        """Create the data folder unless it is there. Raises ServerError with what the server said."""
+        """Create the data folder if it is missing. Raises ServerError with the server's output."""
         if (self.data / "mysql").exists():
             return
         if self.data.exists() and any(self.data.iterdir()):
@@ -115,14 +115,14 @@ class MariaDB(Server):
         if not self.password:
             raise ServerError("the password is empty: it must hold at least one character")
         self.data.parent.mkdir(parents=True, exist_ok=True)
-        # Built beside its place and moved there when complete: an interrupted one leaves no half folder.
+        # Created under another name and then renamed: an interruption leaves no half-created folder.
         unfinished = self.data.with_name(f"{self.data.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         done = subprocess.run(
             [*self._program(unfinished), "--bootstrap", "--enforce-storage-engine="],
             env=self.environment(),
-            # Through a pipe, and the password hashed: no file and no command line has it.
+            # Through a pipe, and with a hashed password: no file and no command line contains it.
             input=self._bootstrap(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -142,7 +142,7 @@ class MariaDB(Server):
         return super().start()
 
     def ready(self) -> bool:
-        """Return True once this very process answers; raise ServerError when it refuses the password."""
+        """Return True once this process, and no other, answers. Raises ServerError if it refuses the password."""
         if self.process is None or self._pid() != self.process.pid:
             return False
         try:
@@ -160,9 +160,9 @@ class MariaDB(Server):
         share = self.tree.program("/usr/share/mysql")
         return [
             str(self.tree.program("/usr/sbin/mariadbd")),
-            # No option file of the machine's or of the user's.
+            # Ignore the option files of the machine and of the user.
             "--no-defaults",
-            # It refuses to run as root unless that is said.
+            # Without this option, mariadbd refuses to run as root.
             *(["--user=root"] if os.geteuid() == 0 else []),
             f"--datadir={data or self.data}",
             f"--lc-messages-dir={share}",

@@ -1,6 +1,6 @@
-"""PgBouncer on the loopback interface: from Debian's package, unpacked. Nothing of the deployment uses it but tests.
+"""PgBouncer on the loopback interface, from Debian's package, unpacked. Only tests use it.
 
-It asks nobody for a password: each of its databases is an entry that leads to one server, as one role.
+It requires no password from clients. Each of its databases is a connection to one server as one role.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ ACCOUNT = "nobody"
 
 
 class PgBouncer(Server):
-    """One pooler in front of `databases`: names with the DSNs that they lead to, the role and its password included.
+    """One pooler. `databases` maps names to DSNs, with role and password.
 
-    `modes` gives each of them its pool mode: session, transaction or statement. The configuration lies in `folder`.
+    `modes` maps the same names to a pool mode: session, transaction or statement. The configuration is in `folder`.
     """
 
     name = "PgBouncer"
@@ -78,7 +78,7 @@ class PgBouncer(Server):
                 f"listen_port = {self.port}",
                 "unix_socket_dir =",
                 "auth_type = any",
-                # As people set it who have clients that send options: they are dropped then, and nobody is told.
+                # A common setting for clients that send options: PgBouncer drops them silently.
                 "ignore_startup_parameters = extra_float_digits,options",
                 account,
                 "",

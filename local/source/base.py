@@ -1,8 +1,8 @@
 """Base data of the sales system: countries, cities, clients and products.
 
-The same seed gives the same rows, ids included, on an empty database. Cities are real (`cidades.csv`); people
-and products are made up. Among the texts are accents, quotes, backslashes, tabs and line breaks, and among
-the values NULLs, wherever the schema lets them be: what moves this data has to carry all of it.
+On an empty database, the same seed gives the same rows with the same ids. Cities are real (`cidades.csv`); people and
+products are invented. The texts contain accents, quotes, backslashes, tabs and line breaks, and all nullable columns
+contain NULLs, so that a mirror must transfer all of these.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ LAST_REGISTRATION = date(2025, 12, 31)
 
 
 class SourceError(Exception):
-    """The source database is not as it has to be; the message says what to do."""
+    """The source database can't be used as it is. The message has what to do."""
 
 
 @dataclass(frozen=True)
 class BaseData:
-    """How many rows `create` wrote per table; all 0 when the base data was there already."""
+    """The number of rows per table that `create` wrote; all 0 if the base data was there already."""
 
     pais: int = 0
     cidade: int = 0
@@ -50,9 +50,9 @@ class BaseData:
 def create(
     dsn: str, seed: int = 1, clients: int = 2_000, products: int = 200, indexes: bool = False
 ) -> BaseData:
-    """Create the schema and fill the base data, in one transaction; rows that are there are left alone.
+    """Create the schema and the base data in one transaction; existing rows stay unchanged.
 
-    With `indexes`, also create the indexes on `updated_at` that the extraction needs.
+    With `indexes`, also creates the indexes on `updated_at` that the extraction needs.
     """
     with psycopg.connect(dsn) as connection:
         execute_file(connection, "create_schema.sql")
@@ -74,7 +74,7 @@ def generator(*seed: int) -> random.Random:
 
 
 def cpf(rng: random.Random) -> str:
-    """Return a made-up CPF with right check digits, as `000.000.000-00`."""
+    """Return an invented CPF with correct check digits, in the form `000.000.000-00`."""
     digits = [rng.randrange(10) for _ in range(9)]
     for _ in range(2):
         weights = range(len(digits) + 1, 1, -1)
@@ -85,7 +85,7 @@ def cpf(rng: random.Random) -> str:
 
 
 def person_name(rng: random.Random) -> str:
-    """Return a made-up Portuguese name of at most 60 characters."""
+    """Return an invented Portuguese name of at most 60 characters."""
     parts = [rng.choice(FIRST_NAMES)]
     if rng.random() < 0.25:
         parts.append(rng.choice(FIRST_NAMES))
@@ -97,7 +97,7 @@ def person_name(rng: random.Random) -> str:
 
 
 def price(rng: random.Random) -> Decimal:
-    """Return a price between 0.99 and about 5,000, small ones far more often than large ones."""
+    """Return a price between 0.99 and about 5,000; small prices are far more frequent."""
     return Decimal(99 + int(10 ** rng.uniform(0, 5.7))) / 100
 
 
@@ -141,7 +141,7 @@ def _products(rng: random.Random, count: int) -> Iterator[tuple[Any, ...]]:
         name = f"{rng.choice(PRODUCT_NOUNS)} {rng.choice(PRODUCT_ADJECTIVES)} {number:04d}"
         remarks = rng.sample(PRODUCT_REMARKS, rng.randrange(1, 4))
         description = rng.choice((" ", "\n", "\r\n", "\t")).join([f"{name}.", *remarks])
-        # Only two in a hundred: a product without a price can't be sold, and shows what a NULL price does.
+        # Only two percent are NULL: a product without a price can't be sold.
         base_price = None if rng.random() < 0.02 else price(rng)
         yield name, _sometimes_null(rng, description), base_price, rng.random() < 0.95
 

@@ -1,5 +1,5 @@
 -- Sales number %(first)s to %(last)s of %(sales)s, and their items, in one statement.
--- pg_temp.pick(seed, purpose, n, size) is a number from 0 to size - 1 that depends on nothing else.
+-- pg_temp.pick(seed, purpose, n, size) is a number from 0 to size - 1 that depends only on its arguments.
 WITH sale AS MATERIALIZED (
     SELECT
         nextval((SELECT pg_get_serial_sequence('venda', 'venda_id')::regclass))::integer AS venda_id,
@@ -11,7 +11,7 @@ WITH sale AS MATERIALIZED (
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n
 ),
 
--- Arrays, not a join with `produto`: a join may give the items, and so their ids, in another order each time.
+-- Arrays, not a join with `produto`: with a join, the order of the items, and so their ids, could change each time.
 chosen AS MATERIALIZED (
     SELECT
         venda_id,

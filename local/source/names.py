@@ -1,4 +1,4 @@
-"""The words that people, products and their descriptions are put together from."""
+"""The words from which names of people and products, and descriptions, are built."""
 
 FIRST_NAMES = """
 Adriana Alexandre Aline Amanda Ana André Antônio Aparecida Beatriz Bernardo Breno Bruna Bruno Caio Camila Carla

@@ -1,8 +1,8 @@
-"""Writes to the sales system as an application does, until it is told to stop.
+"""Writes to the sales system like an application, until it is stopped.
 
-A dispatcher hands out transactions at the wanted rate; writers, each a thread with a connection of its own, run
-them. Most are short, but some write at once and commit seconds late, some only read for seconds and write then,
-some roll back, wholly or to a savepoint, some are prepared and committed later (`local.source.transactions`).
+A dispatcher distributes transactions at the given rate. Writers, each a thread with its own connection, run them. Most
+transactions are short. Some write at once and commit seconds later; some read for seconds and then write; some roll back,
+completely or to a savepoint; some are prepared and committed later (`local.source.transactions`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RECONNECT_SECONDS = 120.0
 MAX_WRITERS = 64
 
 Transaction = Callable[[Application, Connection, random.Random, Pause], Committed]
-# Fields of Traffic: what a sale can be other than short and plain, and what comes on top of the sales.
+# Fields of Traffic: the special kinds of sales, and the transactions in addition to sales.
 SALES: dict[str, Transaction] = {
     "late": Application.late_sale,
     "read_first": Application.sale_after_reading,
@@ -61,13 +61,12 @@ LONG = (*SALES, "late_deliveries", "late_client_changes", "late_cancellations")
 
 @dataclass(frozen=True)
 class Traffic:
-    """What to write: `rate` in sales per second, `hold` the shortest and longest life of a long transaction in
+    """The traffic: `rate` in sales per second, `hold` as the shortest and longest duration of a long transaction in
     seconds, and shares from 0 to 1.
 
-    The first four shares say how many of the sales are of that kind instead of short and plain; the others how
-    many transactions of their kind come on top, per sale. `prepared` needs a server with
-    max_prepared_transactions above 0. `cancellations` and `late_cancellations` delete rows, and
-    `key_changes` give rows another key: no timestamp shows either.
+    The first four shares are the parts of the sales that are of this special kind. The others are the numbers of additional
+    transactions per sale. `prepared` needs a server with max_prepared_transactions above 0. `cancellations` and
+    `late_cancellations` delete rows, and `key_changes` change keys: no timestamp shows either.
     """
 
     rate: float = 10.0
@@ -102,12 +101,12 @@ class Traffic:
 
     @property
     def writers(self) -> int:
-        """The number of writers that keep up with this traffic, most of them waiting in long transactions."""
+        """The number of writers that this traffic needs. Most of them wait in long transactions."""
         long_at_once = self.rate * sum(getattr(self, name) for name in LONG) * sum(self.hold) / 2
         return min(MAX_WRITERS, 4 + math.ceil(1.5 * long_at_once))
 
     def draw(self, rng: random.Random) -> Iterator[Transaction]:
-        """Yield one sale and the transactions that come with it."""
+        """Yield one sale and its additional transactions."""
         point = rng.random()
         for name, sale in SALES.items():
             if point < (share := getattr(self, name)):
@@ -123,10 +122,10 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Stats:
-    """What has been committed, in rows; `*_commits`, `*rollbacks` in transactions. `revenue` is the sales' sum.
+    """The committed rows; `*_commits` and `*rollbacks` are in transactions. `revenue` is the sum of the sales.
 
-    A commit whose answer was lost with the connection is written once more, so that after a reconnect the
-    database may hold more than this; without one the figures are exact.
+    If a connection is lost during a commit, the transaction is repeated. So after a reconnect, the database may have more
+    rows than these figures. Without reconnects, the figures are exact.
     """
 
     sales: int = 0
@@ -152,7 +151,7 @@ class Stats:
         return replace(self, **{name: getattr(self, name) + amount for name, amount in committed.items()})
 
     def as_json(self) -> dict[str, int | float | str]:
-        """Return the figures as JSON takes them: money as text, so that no cent is rounded."""
+        """Return the figures as values for JSON. Money is text, so that it is not rounded."""
         values = {part.name: getattr(self, part.name) for part in fields(self)}
         return {**values, "revenue": str(self.revenue), "seconds": round(self.seconds, 1)}
 
@@ -166,11 +165,11 @@ def run(
     seconds: float | None = None,
     progress: Callable[[Stats], None] | None = None,
 ) -> Stats:
-    """Write until `stop` is set or `seconds` have passed; return what was committed.
+    """Write until `stop` is set or `seconds` have passed; return the committed totals.
 
-    Long transactions then end at once, as planned: none is left open or prepared. `progress` is called about
-    once a second. When all writers are busy, the rate falls. A restart of the database is waited for, up to
-    two minutes. Raises SourceError without schema or base data, psycopg.Error for what no repetition mends.
+    At the end, long transactions stop waiting and complete; none is left open or prepared. `progress` is called about once a
+    second. When all writers are busy, the rate falls. It waits up to two minutes for a restart of the database. Raises
+    SourceError without schema or base data, psycopg.Error if retries do not help.
     """
     traffic = traffic or Traffic()
     with _connect(dsn) as connection:
@@ -198,7 +197,7 @@ class _Run:
         self._traffic = traffic
         self._seed = seed
         self._stop = stop
-        # Besides the caller's event, which stays the caller's: also set when the time is over or a writer fails.
+        # A second event: only the caller sets its own. This one is set when the time is over, or a writer fails.
         self._ending = threading.Event()
         self._lock = threading.Lock()
         self._stats = Stats()
@@ -206,7 +205,7 @@ class _Run:
         self._failures: list[BaseException] = []
 
     def until(self, seconds: float | None, writers: int, progress: Callable[[Stats], None] | None) -> Stats:
-        # Short: what still waits in it at the end is never begun.
+        # Short, because transactions that still wait in it at the end are never run.
         jobs: _Jobs = queue.Queue(maxsize=writers)
         threads = [threading.Thread(target=self._write, args=(jobs,)) for _ in range(writers)]
         for thread in threads:
@@ -244,7 +243,7 @@ class _Run:
                 self._stop.wait(min(due - now, 0.1))
             else:
                 drawn.extend(zip(self._traffic.draw(rng), numbers, strict=False))
-                # Never more than a second behind: after an outage no flood makes up for it.
+                # Never more than a second behind, so that an outage is not followed by a burst.
                 due = max(due + rng.expovariate(self._traffic.rate), now - 1)
 
     def _is_over(self, seconds: float | None) -> bool:
@@ -270,7 +269,7 @@ class _Run:
     def _commit(
         self, connection: Connection | None, transaction: Transaction, number: int
     ) -> Connection | None:
-        """Run one transaction, again after a deadlock or on a new connection; return the connection to go on with."""
+        """Run one transaction; retry after a deadlock, or on a new connection. Return the connection for the next one."""
 
         def pause() -> None:
             self._ending.wait(rng.uniform(*self._traffic.hold))

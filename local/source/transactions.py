@@ -1,6 +1,6 @@
-"""The transactions that the sales application runs, one method per kind.
+"""The transactions of the sales application, one method per kind.
 
-What makes them worth mirroring is when they begin, write and commit, as `updated_at` is always the beginning.
+For a mirror, it matters when they begin, write and commit, because `updated_at` is always the transaction's beginning.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from local.source.base import SourceError, cpf, person_name
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Pause = Callable[[], None]
-# What a transaction committed, as amounts to add to the fields of `simulator.Stats`.
+# The amounts that a transaction adds to the fields of `simulator.Stats`.
 Committed = dict[str, int | Decimal]
 
 PREPARED_PREFIX = "sales-simulator-"
 MAX_ITEMS = 8
 CENT = Decimal("0.01")
-# A few clients whom everybody changes: there a transaction that began first often gets the row's lock last,
-# and leaves an older updated_at on the newer state.
+# A few clients that many transactions change. There, the transaction that began first often gets the row's lock last, and
+# writes an older updated_at with the newer state.
 BUSY_CLIENTS = 5
-# Sales that wait for delivery, of which the latest are remembered.
+# How many of the latest undelivered sales are remembered.
 UNDELIVERED = 10_000
 
 
 class Application:
-    """The application's transactions, for many threads at once, each with an autocommit connection of its own.
+    """The application's transactions, for many threads at once, each with its own autocommit connection.
 
-    Every method runs one transaction, calling `pause` where a slow application would wait with it open, and
-    returns what it committed. Raises SourceError at creation when there is no base data.
+    Each method runs one transaction and returns the committed amounts. It calls `pause` where a slow application would wait
+    within the transaction. The constructor raises SourceError if there is no base data.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._lock = threading.Lock()
-        # Names of prepared transactions whose end is unknown, as the connection broke.
+        # Names of prepared transactions with an unknown result, because the connection was lost.
         self.lost: set[str] = set()
         (self._last_client,) = _row(connection.execute("SELECT coalesce(max(cliente_id), 0) FROM cliente"))
         self._products = _column(
@@ -70,14 +70,14 @@ class Application:
         return self._sold(sale_id, committed)
 
     def late_sale(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
-        """Sell, and commit long after writing: the rows appear behind windows that have been read."""
+        """Sell, and commit long after writing: the rows become visible in windows that have been read already."""
         with connection.transaction():
             sale_id, committed = self._sell(connection, *self._fill_basket(connection, rng))
             pause()
         return self._sold(sale_id, {**committed, "late_commits": 1})
 
     def sale_after_reading(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
-        """Read, think long, then sell: until the end the session has no transaction id that a reader could note."""
+        """Read, wait, then sell: until it writes, the transaction has no id that a reader could note."""
         with connection.transaction():
             basket = self._fill_basket(connection, rng)
             pause()
@@ -85,7 +85,7 @@ class Application:
         return self._sold(sale_id, {**committed, "late_commits": 1, "read_first_commits": 1})
 
     def sale_with_savepoints(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
-        """Sell, try more items under a savepoint and give them up, then add others under another one."""
+        """Sell, add items under a savepoint and roll them back, then add items under another savepoint."""
         with connection.transaction():
             client, products = self._fill_basket(connection, rng)
             sale_id, committed = self._sell(connection, client, products[:1])
@@ -103,7 +103,7 @@ class Application:
         return self._sold(sale_id, {**committed, "late_commits": 1, "savepoint_rollbacks": 1})
 
     def prepared_sale(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
-        """Sell in two phases: after PREPARE no session holds the transaction, and it isn't visible yet."""
+        """Sell with a two-phase commit: after PREPARE, the transaction belongs to no session, and is not visible yet."""
         name = f"{PREPARED_PREFIX}{secrets.token_hex(8)}"
         try:
             connection.execute("BEGIN")
@@ -120,7 +120,7 @@ class Application:
         return self._sold(sale_id, {**committed, "late_commits": 1, "prepared_commits": 1})
 
     def abandoned_sale(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
-        """Sell and roll back: ids are used up and nothing is there."""
+        """Sell and roll back: the ids are used up, but no rows exist."""
         with connection.transaction(force_rollback=True):
             self._sell(connection, *self._fill_basket(connection, rng))
         return {"rollbacks": 1}
@@ -137,7 +137,7 @@ class Application:
             return {"deliveries": self._deliver(connection, chosen)}
 
     def late_delivery(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
-        """Look at sales, think long, then deliver them, after others perhaps, with an earlier updated_at."""
+        """Read sales, wait, then deliver them, possibly after other changes but with an earlier updated_at."""
         with self._lock:
             chosen = rng.sample(self._undelivered, min(2, len(self._undelivered)))
         with connection.transaction():
@@ -152,7 +152,7 @@ class Application:
             return {"client_changes": self._change_client(connection, rng)}
 
     def late_client_change(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
-        """Begin, think long, then change one of the busy clients, mostly after others that began later."""
+        """Begin, wait, then change one of the busy clients, mostly after transactions that began later."""
         with connection.transaction():
             connection.execute("SELECT count(*) FROM cliente WHERE cliente_id <= %s", [BUSY_CLIENTS])
             pause()
@@ -184,12 +184,12 @@ class Application:
         return self._cancel(connection, rng)
 
     def late_cancellation(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
-        """Delete one, and commit long after: what has read meanwhile saw it still."""
+        """Delete a sale, and commit much later: reads in the meantime still see it."""
         cancelled = self._cancel(connection, rng, pause)
         return {**cancelled, "late_commits": 1} if cancelled else {}
 
     def key_change(self, connection: Connection, rng: random.Random, pause: Pause) -> Committed:
-        """Give an item of a sale that is not delivered another key: only an item's is referred to by nobody."""
+        """Change the key of an item of an undelivered sale. Only keys of items can change: no foreign key refers to them."""
         with self._lock:
             if not self._undelivered:
                 return {}
@@ -210,7 +210,7 @@ class Application:
         )
 
     def roll_back_lost(self, connection: Connection) -> None:
-        """Roll back the prepared transactions whose connection was lost: they would keep their locks for ever."""
+        """Roll back the prepared transactions whose connection was lost. Otherwise they would keep their locks for ever."""
         with self._lock:
             lost = list(self.lost)
         _roll_back_prepared(
@@ -222,7 +222,7 @@ class Application:
         )
 
     def roll_back_orphans(self, connection: Connection, older_than: float) -> None:
-        """Roll back what a simulator that was killed left prepared more than `older_than` seconds ago."""
+        """Roll back transactions that a killed simulator has prepared more than `older_than` seconds ago."""
         _roll_back_prepared(
             connection,
             connection.execute(
@@ -234,7 +234,7 @@ class Application:
 
     def _fill_basket(self, connection: Connection, rng: random.Random) -> tuple[int, list[tuple[Any, ...]]]:
         """Return a client and a list of (product, unit price, quantity, total)."""
-        # The first id at or above the point: ids have gaps where an insert was rolled back.
+        # The first existing id at or above a random one: ids have gaps after rolled-back inserts.
         (client,) = _row(
             connection.execute(
                 "SELECT min(cliente_id) FROM cliente WHERE cliente_id >= %s",
@@ -283,7 +283,7 @@ class Application:
         return committed
 
     def _cancel(self, connection: Connection, rng: random.Random, pause: Pause = lambda: None) -> Committed:
-        """Delete a sale that is not delivered, if there is one, pause, and commit."""
+        """Delete an undelivered sale, if there is one, pause, and commit."""
         with self._lock:
             if not self._undelivered:
                 return {}
@@ -295,7 +295,7 @@ class Application:
         return {"cancellations": cursor.rowcount}
 
     def _deliver(self, connection: Connection, sale_ids: list[int]) -> int:
-        # In the order of the ids, so that two deliveries can't wait for each other.
+        # In the order of the ids, so that two deliveries can't deadlock.
         return sum(
             connection.execute("UPDATE venda SET entregue = 'S' WHERE venda_id = %s", [sale_id]).rowcount
             for sale_id in sorted(sale_ids)
@@ -325,6 +325,6 @@ def _column(cursor: psycopg.Cursor[tuple[Any, ...]]) -> list[int]:
 
 def _roll_back_prepared(connection: Connection, names: psycopg.Cursor[tuple[Any, ...]]) -> None:
     for (name,) in names:
-        # Several writers look for what was lost at once; one of them gets there first.
+        # Several writers may roll back the same transaction at once; only the first one succeeds.
         with suppress(psycopg.errors.UndefinedObject):
             connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(name))

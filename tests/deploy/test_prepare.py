@@ -67,7 +67,7 @@ def test_who_starts_jobs_gets_the_password_and_the_role(users: dict[str, list[st
 @pytest.mark.parametrize("roles", [["Op"], ["Op", prepare.JOBS_ROLE]], ids=str)
 def test_a_user_with_another_role_keeps_it_and_the_password(roles: list[str]) -> None:
     security = Security(ana=roles)
-    with pytest.raises(SystemExit, match="airflow_api: the user ana is there, with the role Op; name one"):
+    with pytest.raises(SystemExit, match="airflow_api: the user ana exists, with the role Op; name a user"):
         prepare.prepare_jobs_user(security, api("ana"))
     assert security.roles_of("ana") == roles
     assert security.passwords == {}

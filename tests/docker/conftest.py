@@ -1,4 +1,4 @@
-"""The deployment that all tests here share, in the order in which they stand, and what is printed of it at the end."""
+"""The deployment that all tests here share, in their order, and the summary that is printed at the end."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _steps: list[tuple[str, str, float]] = []
 
 @pytest.fixture(scope="session")
 def official() -> Iterator[Mapping[str, str]]:
-    """What each image is that the deployment names: the official one, what stands in for it, or none."""
+    """For each image that the deployment names: "official", the description of its stand-in, or "none"."""
     begun = monotonic()
     _found.update(images.provide())
     _steps.append(("pulled or made the images", "done", monotonic() - begun))
@@ -45,18 +45,18 @@ def official() -> Iterator[Mapping[str, str]]:
 
 @pytest.fixture(scope="session")
 def deployment(official: Mapping[str, str]) -> Iterator[Deployment]:
-    """A copy of the project with no .env, and an automation that its user wrote; nothing runs yet."""
+    """A copy of the project without .env, with an automation by its user. Nothing runs yet."""
     made = Deployment(
         roots.FOLDER / "project",
         {
             "COMPOSE_PROJECT_NAME": "etl-vendas-test",
             "COMPOSE_PROFILES": "demo,flower,loja",
             "IMAGE_TAG": "test",
-            # Many sales and pieces, and nothing to wait for that can be had sooner.
+            # Many sales and pieces, and short pauses.
             "AUTOMACOES_RETRY_SECONDS": "1",
             "ETL_VENDAS_MAX_ROWS": "10000",
             "ETL_VENDAS_SCHEDULE": "* * * * * */20",
-            # Only when it is asked to.
+            # Almost never scheduled: the tests trigger it.
             "ETL_VENDAS_RECONCILE_SCHEDULE": "0 3 1 1 *",
             "SALES_PER_SECOND": "10",
         },
@@ -70,7 +70,7 @@ def deployment(official: Mapping[str, str]) -> Iterator[Deployment]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember how each step ended, and how long it took."""
+    """Store each step's result and duration."""
     report = yield
     if report.when == "call":
         name = item.name.removeprefix("test_").replace("_", " ")
@@ -81,7 +81,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what ran on what."""
+    """Print the images, and each step's result and duration."""
     if not _found:
         return
     line = terminalreporter.write_line

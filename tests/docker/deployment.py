@@ -1,4 +1,4 @@
-"""A copy of the project, and what its user does there: `make`, `docker compose`, a look into the databases, the API."""
+"""A copy of the project, and its user's commands there: `make`, `docker compose`, queries of the databases, the API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Found = TypeVar("Found")
 
 
 class Deployment:
-    """`environment` is what the user's shell holds; it wins over .env, as with Compose."""
+    """`environment` has the variables of the user's shell. They override .env, as with Compose."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -34,14 +34,14 @@ class Deployment:
         ports = {name: str(free_port()) for name in PORTS}
         self.folder = folder
         self.url = f"http://127.0.0.1:{ports['UI_PORT']}"
-        # What else the shell knows of Compose would lead to another deployment.
+        # Other variables of Compose in the shell would name another deployment.
         clean = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
         self.environment = {**clean, **ports, "UI_URL": self.url, **environment}
 
     def run(
         self, *command: str, check: bool = True, stdin: str = "", folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project's folder; one that fails shows both of its outputs."""
+        """Run a command in the project's folder. If it fails, the error shows both of its outputs."""
         done = subprocess.run(
             ["/usr/bin/env", *command],
             cwd=folder or self.folder,
@@ -56,21 +56,21 @@ class Deployment:
         return done
 
     def make(self, target: str) -> str:
-        """Return what it prints."""
+        """Run `make`, and return its output."""
         return self.run("make", target).stdout
 
     def compose(self, *words: str) -> str:
-        """Return what `docker compose` prints."""
+        """Return the output of `docker compose`."""
         return self.run("docker", "compose", *words).stdout.strip()
 
     def docker(self, *words: str) -> str:
-        """Return what `docker` prints."""
+        """Return the output of `docker`."""
         return self.run("docker", *words).stdout.strip()
 
     def remove(self) -> None:
-        """Remove the containers, networks and volumes of this project, also those of a session that was killed."""
+        """Remove the containers, networks and volumes of this project, also those of a killed session."""
         name = ("--project-name", self.environment["COMPOSE_PROJECT_NAME"])
-        # By their labels: away from the file, which wants a .env.
+        # Outside the project's folder, so that Compose finds them by their labels: the Compose file would require .env.
         words = ("docker", "compose", *name, "down", "--volumes", "--timeout", "20")
         self.run(*words, check=False, folder=self.folder.parent)
         self.run(
@@ -79,7 +79,7 @@ class Deployment:
 
     @property
     def secrets(self) -> dict[str, str]:
-        """What `make up` has drawn: each variable that has no value in the example."""
+        """The secrets that `make up` has generated: each variable without a value in the example."""
         example = dotenv_values(ROOT / ".env.example", interpolate=False)
         written = dotenv_values(self.folder / ".env", interpolate=False)
         return {name: value for name, value in written.items() if value and not example.get(name)}
@@ -98,12 +98,12 @@ class Deployment:
         return [json.loads(line) for line in self.compose("ps", "--all", "--format", "json").splitlines()]
 
     def containers(self, *services: str) -> list[dict[str, Any]]:
-        """Return what `docker inspect` knows of running containers, of all services where none is named."""
+        """Return `docker inspect` of the running containers, by default of all services."""
         ids = self.compose("ps", "--quiet", *services).split()
         return list(json.loads(self.docker("inspect", *ids))) if ids else []
 
     def source(self, sql: str) -> str:
-        """Return what the sales system's owner reads."""
+        """Run a query as the sales system's owner; return its output."""
         psql = (
             "psql",
             "--no-psqlrc",
@@ -117,13 +117,13 @@ class Deployment:
         return self.compose("exec", "-T", "source", *psql)
 
     def warehouse(self, sql: str) -> str:
-        """Return what the mirror's user reads."""
+        """Run a query as the mirror's user; return its output."""
         return self.compose(
             "exec", "-T", "clickhouse", "clickhouse-client", "--user", "airflow", "--query", sql
         )
 
     def store(self, sql: str) -> str:
-        """Return what the store's user reads."""
+        """Run a query as the store's user; return its output."""
         script = 'MYSQL_PWD="$MARIADB_PASSWORD" mariadb --host 127.0.0.1 --user loja --skip-column-names loja'
         return self.run(
             "docker", "compose", "exec", "-T", "loja-mariadb", "sh", "-c", script, stdin=sql
@@ -140,17 +140,17 @@ class Deployment:
         return answer.json()
 
     def unpause(self, *dags: str) -> None:
-        """Switch DAGs on."""
+        """Unpause DAGs."""
         for dag in dags:
             self.api("PATCH", f"/dags/{dag}", json={"is_paused": False})
 
     def trigger(self, dag: str, conf: Mapping[str, Any] | None = None) -> str:
-        """Return the id of a new run."""
+        """Create a run, and return its id."""
         body = {"logical_date": None, "conf": conf or {}}
         return str(self.api("POST", f"/dags/{dag}/dagRuns", json=body)["dag_run_id"])
 
     def finished(self, dag: str, run: str, seconds: float = 300) -> str:
-        """Return the state in which a run ends."""
+        """Wait for a run's end, and return its state."""
 
         def state() -> str:
             found = str(self.api("GET", f"/dags/{dag}/dagRuns/{run}")["state"])
@@ -165,7 +165,7 @@ class Deployment:
         return run
 
     def succeeded(self, dag: str, run: str, seconds: float = 300) -> None:
-        """Wait for a run to end. One that fails shows the logs of its tasks that did."""
+        """Wait for a run's success. If it fails, the error shows the logs of its failed tasks."""
         if self.finished(dag, run, seconds) == "success":
             return
         logs = [

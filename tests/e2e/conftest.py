@@ -1,4 +1,4 @@
-"""etl_vendas on the session's deployment: a source with a history, and a schedule that rests unless a test asks for it."""
+"""etl_vendas on the session's deployment: a source with past sales, and a schedule that is paused unless a test needs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE = 180.0
 
 @pytest.fixture(scope="package")
 def api(deployment: Deployment) -> Iterator[AirflowApi]:
-    """A client of the deployment's API, logged in; the source has a history, and etl_vendas rests (see `schedule`)."""
+    """A client of the deployment's API, logged in. The source has past sales; etl_vendas is paused (see `schedule`)."""
     fill(deployment.settings.source_dsn, HISTORY)
     with AirflowApi(deployment.settings) as client:
         client.unpause(DAG_ID, PATIENCE, deployment.supervisor.check)
@@ -27,6 +27,6 @@ def api(deployment: Deployment) -> Iterator[AirflowApi]:
 
 @pytest.fixture
 def schedule(api: AirflowApi) -> Iterator[None]:
-    """etl_vendas runs every 15 seconds during this test; else it rests. A run that is triggered needs it, too."""
+    """Unpause etl_vendas for this test: it runs every 15 seconds. A triggered run needs this, too."""
     with scheduled(api, DAG_ID):
         yield

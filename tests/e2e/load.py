@@ -1,4 +1,4 @@
-"""Many runs of executar_tarefa at once: who goes first, whether each ran once, and how the API answers meanwhile."""
+"""Many runs of executar_tarefa at once: their order, whether each runs once, and the API's response times meanwhile."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = 100
 
 @dataclass
 class Probe:
-    """Answers of the API while something else goes on: how long each took, and those that were none."""
+    """The API's answers while the block runs: the time of each, and the failed requests."""
 
     seconds: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Probe:
         self.seconds.append(time.monotonic() - began)
 
     def __str__(self) -> str:
-        """Return the numbers in a line."""
+        """Return the numbers on one line."""
         ordered = sorted(self.seconds)
         middle, late = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.95)]
         return (
@@ -53,7 +53,7 @@ class Probe:
 
 @contextmanager
 def probing(deployment: Deployment) -> Iterator[Probe]:
-    """Ask the API every half second until the block ends."""
+    """Send a request to the API every half second until the block ends."""
     probe, over = Probe(), Event()
 
     def ask() -> None:
@@ -72,7 +72,7 @@ def probing(deployment: Deployment) -> Iterator[Probe]:
 
 @dataclass
 class Load:
-    """Runs that wait behind a gate while the queues fill: low ones first, then default, then high."""
+    """Runs that wait in the queues until a gate opens. They are queued in this order: low, default, high."""
 
     deployment: Deployment
     api: AirflowApi
@@ -81,7 +81,7 @@ class Load:
     each: int
 
     def run(self, patience: float) -> str:
-        """Let all of them run; return what was measured. Raises AssertionError for anything that is not as it should."""
+        """Let all of them run; return the measurements. Raises AssertionError for any wrong result."""
         began = time.monotonic()
         total = self.slots + len(Queue) * self.each
         holders = [self.trigger("hold", Queue.LOW, n, gate=self.name) for n in range(self.slots)]
@@ -91,7 +91,7 @@ class Load:
                 list(pool.map(lambda n, queue=queue: self.trigger("count", queue, n), range(self.each)))
         triggered = time.monotonic()
         with broker(self.deployment) as queues:
-            # None is held back by the scheduler: all of them wait where a higher queue overtakes.
+            # The scheduler holds none back: all of them wait in the broker's queues, where a higher queue overtakes.
             self.until(lambda: all(queues.llen(queue.value) == self.each for queue in Queue), patience)
         waiting = time.monotonic()
         self.open()
@@ -110,14 +110,14 @@ class Load:
         )
 
     def open(self) -> None:
-        """Let the holders end."""
+        """Open the gate, so that the tasks that hold the slots end."""
         (gates(self.deployment) / self.name).touch()
 
     def check_order(self, found: list[dict[str, Any]]) -> None:
-        """Hold the order in which they started against their queues.
+        """Check the order of the starts against the queues.
 
-        What a worker takes starts a moment later, so the first of a queue may pass the last of a higher one on the
-        way: as many as there are slots.
+        A task starts a moment after a worker has taken it, so the first tasks of a queue may overtake the last ones of a
+        higher queue: at most as many as there are slots.
         """
         order = [
             one["queue"] for one in sorted(found, key=lambda one: datetime.fromisoformat(one["start_date"]))
@@ -127,7 +127,7 @@ class Load:
             assert last <= number * self.each + self.slots, f"{queue} ended at place {last} of {order}"
 
     def trigger(self, function: str, queue: Queue, number: int, **more: str) -> str:
-        """Ask for a run, and return its id."""
+        """Create a run, and return its id."""
         run_id = f"{self.name}-{function}-{queue.value}-{number}"
         conf = {
             "tarefa": f"probes.{function}",
@@ -148,7 +148,7 @@ class Load:
         return [line for path in found for line in path.read_text().splitlines()]
 
     def left(self) -> int:
-        """Return how many have run at all."""
+        """Return how many different runs have run."""
         return sum(1 for _ in gates(self.deployment).glob(f"{self.name}-*.ran"))
 
     def instances(self) -> list[dict[str, Any]]:
@@ -165,7 +165,7 @@ class Load:
                 return [one for one in found if one["dag_run_id"].startswith(f"{self.name}-")]
 
     def until(self, ask: Any, patience: float) -> None:
-        """Wait until it is true."""
+        """Wait until `ask` returns true."""
         until(
             ask,
             patience,

@@ -1,4 +1,4 @@
-"""What tests ask of the runs of a deployment, and how they wait for an answer."""
+"""Functions for tests to read a deployment's runs, and to wait for them."""
 
 from __future__ import annotations
 
@@ -41,41 +41,41 @@ def instances(api: AirflowApi, dag: str, run: str) -> list[Instance]:
 
 
 def every(api: AirflowApi, dag: str, runs: list[str]) -> list[tuple[str, Instance]]:
-    """Return run and task instance of all of these runs, at most 100; one question to the API for all of them."""
+    """Return run and task instance for all of these runs, at most 100, with one request to the API."""
     query = {"limit": 100, "order_by": "-run_after"}
     found = api.call("GET", f"/api/v2/dags/{dag}/dagRuns/~/taskInstances", params=query)["task_instances"]
     return [(entry["dag_run_id"], _instance(entry)) for entry in found if entry["dag_run_id"] in runs]
 
 
 def tries(api: AirflowApi, dag: str, run: str, task: str) -> list[Instance]:
-    """Return every try of a task, the first one first."""
+    """Return all tries of a task, in their order."""
     found = api.call("GET", f"{path(dag, run)}/taskInstances/{task}/tries")["task_instances"]
     return sorted(map(_instance, found), key=lambda one: one.tries)
 
 
 def log(api: AirflowApi, dag: str, run: str, task: str, attempt: int) -> str:
-    """Return what the UI shows as the log of one try."""
+    """Return the log of one try, as the UI shows it."""
     answer = api.call("GET", f"{path(dag, run)}/taskInstances/{task}/logs/{attempt}")
     return "\n".join(entry if isinstance(entry, str) else str(entry) for entry in answer["content"])
 
 
 def until(deployment: Deployment, ask: Callable[[], Answer]) -> Answer:
-    """Return the first answer that is true."""
+    """Call `ask` until its answer is true, and return that answer."""
     return waiting.until(ask, PATIENCE, "a true answer", check=deployment.supervisor.check, pause=pause)
 
 
 def ended(deployment: Deployment, api: AirflowApi, dag: str, run: str) -> Run:
-    """Return the run once it has ended."""
+    """Wait for a run's end, and return it."""
     return api.wait(dag, run, PATIENCE, deployment.supervisor.check)
 
 
 def open_gate(deployment: Deployment, run: str) -> None:
-    """Let the task of a run of the gated DAGs come to its end."""
+    """Let the task of a gated run end."""
     (gates(deployment) / run).touch()
 
 
 def gates(deployment: Deployment) -> Path:
-    """Return the folder that the gated DAGs look into."""
+    """Return the folder in which the gated DAGs look for their files."""
     return Path(deployment.environment["GATES"])
 
 
@@ -86,10 +86,10 @@ def broker(deployment: Deployment) -> redis.Redis:
 
 
 def resume(api: AirflowApi, dag: str) -> None:
-    """Let a DAG that was paused be scheduled again.
+    """Unpause a DAG, so that it is scheduled again.
 
-    A run that ends while its DAG is paused leaves a DAG of one run at a time marked as busy until its file is parsed
-    again (Airflow 3.3.2); by itself that happens every 30 s, but not in the session's deployment.
+    If a run ends while its DAG is paused, and the DAG allows one active run, Airflow 3.3.2 considers the DAG busy until its
+    file is parsed again. Normally that happens every 30 s, but not in the session's deployment.
     """
     found = api.call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})
     api.call("PUT", f"/api/v2/parseDagFile/{found['file_token']}")
@@ -97,7 +97,7 @@ def resume(api: AirflowApi, dag: str) -> None:
 
 @contextmanager
 def scheduled(api: AirflowApi, dag: str) -> Iterator[None]:
-    """Let a DAG be scheduled while the block runs, and pause it again."""
+    """Unpause a DAG while the block runs, and pause it again."""
     resume(api, dag)
     yield
     api.call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": True})

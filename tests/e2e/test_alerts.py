@@ -1,4 +1,4 @@
-"""Alerts from the running deployment, to a real mail server and a real webhook on loopback."""
+"""Alerts of the running deployment, to a real mail server and a real webhook on loopback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.receivers import TOKEN, Mailbox, Webhook
 def told(
     deployment: Deployment, api: AirflowApi, mailbox: Mailbox, webhook: Webhook
 ) -> tuple[Mailbox, Webhook]:
-    """Both receivers, empty, at the beginning of a new window; nothing that failed before is still retried."""
+    """Both receivers, empty, at the beginning of a new window. No earlier failure is still being retried."""
     for dag in ("stubborn", "killed"):
         api.unpause(dag, PATIENCE, deployment.supervisor.check)
     with broker(deployment) as turns:
@@ -55,7 +55,7 @@ def test_a_run_that_falls_behind_is_told_of(deployment, api, told, schedule):
     mailbox, webhook = told
     deployment.start_airflow("triggerer")
     try:
-        # Whoever alters a table keeps the mirror out; the run tries again, and is late meanwhile.
+        # An ALTER TABLE locks the mirror out; the run retries, and is late meanwhile.
         with psycopg.connect(deployment.settings.source_dsn) as source:
             source.execute("LOCK TABLE venda IN ACCESS EXCLUSIVE MODE")
             until(deployment, lambda: about(webhook.texts(), "late") and about(mailbox.texts(), "late"))
@@ -85,5 +85,5 @@ def test_a_task_that_is_killed_is_told_of_by_its_run(deployment, api, told):
     [text] = about(webhook.texts(), "killed failed")
     assert f"Run: {killed}" in text
     assert "Error: task grow ended without an error message" in text
-    # Of the other run, which failed before, a task told already.
+    # The other run, which failed earlier, has sent its alert already, from its task.
     assert about(webhook.texts(), "stubborn failed") == []

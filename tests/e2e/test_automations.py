@@ -1,4 +1,4 @@
-"""executar_tarefa on the deployment: what the shipped automations do, what is refused, and who goes first."""
+"""executar_tarefa on the deployment: the project's automations, refused calls, and the order of the queues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.load import DAG_ID, Load, probing
 from tests.e2e.runs import ended, gates, instances, log, path, scheduled, tries, until
 from tests.receivers import Mailbox
 
-SLOTS = 4  # of two workers
+SLOTS = 4  # slots of two workers together
 CALLS = {
     "hello": {"module": "hello_world", "function": "send_hello_world", "kwargs": {"name": "João"}},
     "mail": {"tarefa": "send_email", "kwargs": {"email": "ana@example.com", "message": "Olá, <Ana>"}},
@@ -35,7 +35,7 @@ CALLS = {
 
 @pytest.fixture(scope="module")
 def second(deployment: Deployment) -> Iterator[Worker]:
-    """A worker beside the one of the session."""
+    """A second worker."""
     worker = Worker(deployment.settings, deployment.environment, deployment.settings.log("servidor02"))
     worker.name = worker.hostname = "servidor02"
     deployment.start(worker)
@@ -45,11 +45,11 @@ def second(deployment: Deployment) -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def called(deployment: Deployment, api: AirflowApi) -> dict[str, str]:
-    """A run for each of CALLS, all asked for at once: they share the time that a process takes to start."""
+    """A run for each of CALLS. All are triggered at once, so that their processes start at the same time."""
     api.unpause(DAG_ID, PATIENCE, deployment.supervisor.check)
     with scheduled(api, ETL), closing(deployment.clickhouse.client()) as warehouse:
         until(deployment, lambda: warehouse.command("EXISTS VIEW vendas_dw.venda"))
-        # Nobody sells anything meanwhile: the report can be held against the source.
+        # No sales are written meanwhile, so the report can be compared with the source.
         until(
             deployment,
             lambda: all(one.same for one in compare(deployment.settings.source_dsn, warehouse, VENDAS)),
@@ -65,7 +65,7 @@ def test_hello_world(deployment: Deployment, api: AirflowApi, called: dict[str, 
     shown = log(api, DAG_ID, run, "executar", 1)
     assert "Hello, João!" in shown
     [instance] = api.call("GET", f"{path(DAG_ID, run)}/taskInstances")["task_instances"]
-    # What the UI's list shows beside the task.
+    # The UI's list shows this beside the task.
     assert instance["rendered_map_index"] == "hello_world.send_hello_world"
     assert (instance["pool"], instance["queue"]) == ("automacoes", "default")
 

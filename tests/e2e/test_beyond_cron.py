@@ -1,4 +1,4 @@
-"""What a crontab can't do, each on the running deployment; docs/why-airflow.md names these tests."""
+"""Features that a crontab lacks, each tested on the running deployment. docs/why-airflow.md names these tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def cron(deployment: Deployment, api: AirflowApi) -> AirflowApi:
-    """The API, once the DAGs are known; `ola` is scheduled from here on."""
+    """The API, when the DAGs are known. `ola` is scheduled from now on."""
     for dag in ("branches", "stubborn", "endless", "ola"):
         api.unpause(dag, PATIENCE, deployment.supervisor.check)
     return api
@@ -26,7 +26,7 @@ def cron(deployment: Deployment, api: AirflowApi) -> AirflowApi:
 
 @pytest.fixture(scope="module")
 def runs(deployment: Deployment, cron: AirflowApi) -> Callable[[str, int], str]:
-    """Give the id of a run of a DAG with this number in its conf, once it has ended; all are triggered together."""
+    """A function that waits for the run of a DAG with a number in its conf, and returns its id. All run at the same time."""
     keys = {"branches": "parts", "stubborn": "failures"}
     wanted = [("branches", 0), ("branches", 2), ("stubborn", 2), ("stubborn", 9), ("endless", 0)]
     ids = {
@@ -74,7 +74,7 @@ def test_retries_wait_longer_each_time_and_every_try_keeps_its_log(deployment, c
     assert state(cron, "stubborn", run) == "success"
     first, second, third = tries(cron, "stubborn", run, "attempt")
     assert (first.state, second.state, third.state) == ("failed", "failed", "success")
-    # The delay is one second, doubled with each try; a busy machine may add to it.
+    # The delay is one second, doubled with each try; on a busy machine it may be longer.
     assert second.started - first.ended >= timedelta(seconds=1)
     assert third.started - second.ended >= timedelta(seconds=2)
     for attempt, failed in ((1, True), (2, True), (3, False)):
@@ -103,7 +103,7 @@ def test_a_time_limit_ends_what_would_run_for_ever(cron, runs):
 )
 def test_three_in_the_morning_is_three_in_the_morning(deployment, cron, dag, hours):
     zone = ZoneInfo({"at_three_Sao_Paulo": "America/Sao_Paulo", "at_three_New_York": "America/New_York"}[dag])
-    # New York's clocks change on 8 March 2026: three o'clock is an hour earlier from then on, and comes once a day.
+    # New York's clocks change on 8 March 2026: from then on, three o'clock is an hour earlier in UTC, still once a day.
     planned = cron.call(
         "POST",
         "/api/v2/backfills/dry_run",
@@ -120,7 +120,7 @@ def test_three_in_the_morning_is_three_in_the_morning(deployment, cron, dag, hou
 
 def test_missed_runs_do_not_pile_up_and_are_made_up_for_on_request(deployment, cron):
     cron.unpause("yearly", PATIENCE, deployment.supervisor.check)
-    # A quarter of a century was missed; what comes is the last interval alone.
+    # A quarter of a century was missed, but only the last interval runs.
     [only] = until(deployment, lambda: [run for run in cron.runs("yearly", EPOCH) if run.state == "success"])
     assert only.run_type == "scheduled"
     assert only.end == datetime(only.end.year, 1, 1, tzinfo=UTC)

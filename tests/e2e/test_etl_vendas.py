@@ -1,4 +1,4 @@
-"""etl_vendas through scheduler and Celery worker, from a source that is written to, judged by both servers."""
+"""etl_vendas with scheduler and Celery worker, while the source is written to; both servers compute the expected values."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def wait_for_runs(
 
 @pytest.fixture(scope="module")
 def runs(deployment: Deployment, api: AirflowApi) -> list[Run]:
-    """Runs on adjoining intervals, up to one that covers the last write of a simulator that wrote for a while."""
+    """Runs on adjoining intervals, up to the one that covers the simulator's last write."""
     simulator.run(
         deployment.settings.source_dsn, simulator.Traffic(rate=20, hold=(1, 10), prepared=0.02), seconds=15
     )
@@ -105,7 +105,7 @@ def test_a_table_is_built_anew_and_the_schedule_goes_on(deployment, api, runs, s
         ).result_rows
     assert rebuilt == [("cliente",)]
     with psycopg.connect(deployment.settings.source_dsn, autocommit=True) as source:
-        # What is deleted goes with the next run of the schedule.
+        # The next scheduled run removes the deleted rows.
         source.execute("DELETE FROM item_venda WHERE item_id % 10 = 3")
     deleted = datetime.now(UTC)
     wait_for_runs(
@@ -144,7 +144,7 @@ def test_altered_row_makes_the_comparison_fail(deployment, runs, table, column, 
 
 
 def test_damage_is_found_repaired_and_told(deployment, api, runs, schedule):
-    """Three rows altered by hand, one taken away, one added: the run that repairs them is red, the next one green."""
+    """Three rows are changed by hand, one is deleted, one added: the run that repairs them fails, the next one succeeds."""
     begun = datetime.now(UTC)
     with closing(deployment.clickhouse.client()) as warehouse:
         into, row = (
@@ -180,7 +180,7 @@ def test_damage_is_found_repaired_and_told(deployment, api, runs, schedule):
     words = {line.split()[0]: line for line in shown.stdout.splitlines() if line}
     assert set(words) >= set(VENDAS.names)
     assert re.match(r"venda +(equal|follows) +\d\d:\d\d:\d\d", words["venda"]), shown.stdout
-    # `local check` compares as well, and notes what it found.
+    # `local check` compares too, and notes its result.
     assert re.match(r"pais +(never compared +-|equal +\d\d:)", words["pais"]), shown.stdout
     assert reconcile({"somente_relatorio": True}) == "success"
     with closing(deployment.clickhouse.client()) as warehouse:
@@ -189,7 +189,7 @@ def test_damage_is_found_repaired_and_told(deployment, api, runs, schedule):
             " WHERE started_at >= {begun:DateTime64(6, 'UTC')} ORDER BY started_at",
             parameters={"begun": begun},
         ).result_rows
-    # The row that was added may be gone by then: each run compares all keys of a table of this size.
+    # The added row may be gone already: each run compares all keys of a table of this size.
     assert first[:4] == ("venda", "repaired", 3, 1)
     assert first[4] in (4, 5)
     assert sorted(one[:2] for one in others) == sorted((name, "equal") for name in VENDAS.names)

@@ -22,12 +22,12 @@ from tests.receivers import Mailbox, Webhook
 TICK, RUNS = "agendar_jobs", "executar_tarefa"
 TASK = "hello_world.send_hello_world"
 TWENTY = [f"job-{number:02}" for number in range(20)]
-# A time of the clock that is over by some minutes, and that `all` does not pass over.
+# A due time a few minutes ago, which the policy `all` does not skip.
 DUE = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=7)
 
 
 def sql(deployment: Deployment, statement: str, *values: object) -> None:
-    """What somebody does in psql, as the jobs' own role."""
+    """Run a statement as the jobs' own role, as somebody may do in psql."""
     uri = deployment.environment["AIRFLOW_CONN_POSTGRES_JOBS"].replace("postgres://", "postgresql://")
     with psycopg.connect(libpq(uri)) as connection:
         connection.execute(statement, values)  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def sql(deployment: Deployment, statement: str, *values: object) -> None:
 
 @pytest.fixture(scope="module")
 def airflow(deployment: Deployment) -> Iterator[AirflowApi]:
-    """Airflow's API; runs of executar_tarefa start, and ticks end with this module."""
+    """Airflow's API. executar_tarefa is unpaused; agendar_jobs is paused again after this module."""
     with AirflowApi(deployment.settings) as client:
         client.unpause(RUNS, PATIENCE, deployment.supervisor.check)
         yield client
@@ -44,7 +44,7 @@ def airflow(deployment: Deployment) -> Iterator[AirflowApi]:
 
 @pytest.fixture(scope="module")
 def jobs(deployment: Deployment, airflow: AirflowApi) -> Iterator[httpx.Client]:
-    """The service, as the operator; no job is left behind."""
+    """A client of the service as the operator. All jobs are removed at the end."""
     token = rest.token(deployment.settings.url, "operator", deployment.settings.operator_password)
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=f"{deployment.settings.url}/scheduler", headers=headers, timeout=30) as client:
@@ -61,7 +61,7 @@ def created(airflow: AirflowApi) -> dict[str, dict[str, Any]]:
 
 
 def ticked(deployment: Deployment, airflow: AirflowApi) -> tuple[str, Any]:
-    """Tick once by hand; return the state of the run and what its task returned."""
+    """Trigger one tick; return the run's state and its task's return value."""
     run_id = airflow.trigger(TICK, {})
     state = airflow.wait(TICK, run_id, PATIENCE, deployment.supervisor.check).state
     path = f"/api/v2/dags/{TICK}/dagRuns/{run_id}/taskInstances/start_due_jobs/xcomEntries/return_value"
@@ -74,7 +74,7 @@ def test_twenty_due_times_become_twenty_runs_and_a_bad_job_is_told_of_once(
     for name in (*TWENTY, "ghost"):
         body = {"name": name, "tarefa": TASK, "cron": "0 0 1 1 *", "queue": "high", "missed": "once"}
         jobs.post("/jobs", json=body).raise_for_status()
-    # Seven minutes late, as after an outage; and one whose automation is gone since it was made.
+    # Seven minutes late, as after an outage; and one job whose automation no longer exists.
     sql(deployment, "UPDATE jobs SET next_run_at = %s", DUE)
     sql(deployment, "UPDATE jobs SET task = 'hello_world.gone' WHERE name = 'ghost'")
     with broker(deployment) as turns:
@@ -82,7 +82,7 @@ def test_twenty_due_times_become_twenty_runs_and_a_bad_job_is_told_of_once(
             turns.delete(turn)
     mailbox.messages.clear()
     webhook.posts.clear()
-    # The schedule's own run, of the minute that is over.
+    # The scheduled run of the last minute.
     begun = datetime.now(UTC)
     airflow.unpause(TICK, PATIENCE, deployment.supervisor.check)
     first = until(deployment, lambda: airflow.runs(TICK, since=begun))[0]
@@ -96,13 +96,13 @@ def test_twenty_due_times_become_twenty_runs_and_a_bad_job_is_told_of_once(
         [told] = about(texts)
         assert "job ghost: 400 module hello_world has no tarefa" in told
 
-    # Somebody died before it could be written down: the same due times again, and nothing new.
+    # As if a process had died before it noted the starts: the same due times again start nothing new.
     until(deployment, lambda: all(run["state"] == "success" for run in created(airflow).values()))
     sql(deployment, "UPDATE jobs SET next_run_at = %s", DUE)
     airflow.call("PATCH", f"/api/v2/dags/{TICK}", json={"is_paused": False})
     state, counts = ticked(deployment, airflow)
     airflow.call("PATCH", f"/api/v2/dags/{TICK}", json={"is_paused": True})
-    # The schedule may have come first.
+    # A scheduled run may have been first.
     assert state == "success"
     assert counts["started"] == 0
 

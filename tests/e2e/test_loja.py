@@ -1,7 +1,7 @@
 """The store's seven DAGs on Celery workers, over real servers: MariaDB, RabbitMQ, SQS and S3, PostgreSQL as Redshift.
 
-One fixture starts everything that needs no other: the consumers first, of whose two workers one is killed. What a killed
-worker was doing is noticed after half a minute, so that test is the last one, and the others use the time.
+One fixture starts all DAGs that need no other's result. The consumers start first, on two workers, one of which is killed.
+Airflow notices a killed worker's task after half a minute, so the test about it is the last one.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ CATEGORIES = {
     "Móveis": "CAT-004",
     "Esportes": None,
 }
-# Long before the last end of a data interval, and after it.
+# Before the end of the last data interval, so that the rows belong to it.
 EARLIER = datetime.now(UTC) - timedelta(days=3)
 
 
 @dataclass(frozen=True)
 class Lab:
-    """The deployment, its API, the store's servers, and what was there when the DAGs began to run."""
+    """The deployment, its API, the store's servers, and the time at which the DAGs began to run."""
 
     deployment: Deployment
     api: AirflowApi
@@ -57,31 +57,31 @@ class Lab:
     begun: datetime
 
     def unpause(self, dag: str) -> None:
-        """Let a DAG run; the schedule starts its last tick at once."""
+        """Unpause a DAG; the scheduler starts the run of its latest due time at once."""
         self.api.unpause(dag, PATIENCE, self.deployment.supervisor.check)
 
     def pause(self, dag: str) -> None:
-        """Let no further run of it start."""
+        """Pause a DAG."""
         self.api.call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": True})
 
     def works(self, dag: str) -> bool:
-        """Tell whether any task of it runs, or is about to."""
+        """Return whether a task of the DAG runs, or is about to run."""
         place = f"/api/v2/dags/{dag}/dagRuns/~/taskInstances"
         found = self.api.call("GET", place, params={"state": ["queued", "running"], "limit": 1})
         return bool(found["total_entries"])
 
     def first(self, dag: str) -> Run:
-        """Return the first run that a schedule or an asset has started."""
+        """Return the DAG's first run that a schedule or an asset has started."""
         return until(self.deployment, lambda: self.api.runs(dag, self.begun))[0]
 
     def ended(self, dag: str, run: str, state: str = "success") -> Run:
-        """Return the run once it has ended, as it should."""
+        """Wait for a run's end, check its state, and return it."""
         found = ended(self.deployment, self.api, dag, run)
         assert found.state == state, [one for one in instances(self.api, dag, run) if one.state != "success"]
         return found
 
     def returned(self, dag: str, run: str, task: str) -> Any:
-        """Return what a task returned."""
+        """Return a task's return value."""
         place = f"{path(dag, run)}/taskInstances/{task}/xcomEntries/return_value"
         return self.api.call("GET", place, params={"deserialize": False})["value"]
 
@@ -100,7 +100,7 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def loja(deployment: Deployment) -> Iterator[Loja]:
-    """The store's servers, for as long as this module runs."""
+    """The store's servers, for this module."""
     servers = deployment.start_loja()
     yield servers
     for server in servers.servers:
@@ -109,7 +109,7 @@ def loja(deployment: Deployment) -> Iterator[Loja]:
 
 @pytest.fixture(scope="module")
 def lost(deployment: Deployment, loja: Loja) -> Iterator[Worker]:
-    """A second worker, which is to be killed, and a triggerer, for the watchers of the queues on SQS."""
+    """A second worker, which will be killed, and a triggerer for the watchers of the SQS queues."""
     lost = Worker(deployment.settings, deployment.environment, deployment.settings.log("servidor04"))
     lost.name = lost.hostname = "servidor04"
     triggerer = Triggerer(deployment.settings, deployment.environment, deployment.settings.log("triggerer"))
@@ -122,7 +122,7 @@ def lost(deployment: Deployment, loja: Loja) -> Iterator[Worker]:
 
 @pytest.fixture(scope="module")
 def lab(deployment: Deployment, loja: Loja, lost: Worker) -> Iterator[Lab]:
-    """A store with content, one of two consumers' workers killed, and every DAG begun that needs no other's result."""
+    """A filled store, one of the two consumers' workers killed, and all DAGs started that need no other's result."""
     with AirflowApi(deployment.settings) as api:
         lab = Lab(deployment, api, loja, datetime.now(UTC))
         fill(lab)
@@ -132,12 +132,12 @@ def lab(deployment: Deployment, loja: Loja, lost: Worker) -> Iterator[Lab]:
         yield lab
         for dag in DAGS:
             lab.pause(dag)
-        # Or what still runs would miss the servers, and say so to everybody.
+        # Otherwise, running tasks would lose the servers and send alerts.
         until(deployment, lambda: not any(map(lab.works, DAGS)))
 
 
 def fill(lab: Lab) -> None:
-    """Give the store products, orders of which some are wrong, pending products of which one is, and a price list."""
+    """Insert products, orders (some are wrong), pending products (one is wrong), and a price list."""
     with closing(lab.loja.connect()) as connection, connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO produtos (nome, categoria, preco, estoque) VALUES (%s, %s, 10.00, 3)",
@@ -154,7 +154,7 @@ def fill(lab: Lab) -> None:
                 (7, "2026-01-02", "enviado", EARLIER),
                 (ORDERS + 1, "1899-01-01", "pago", EARLIER),
                 (ORDERS + 2, "2026-01-02", "perdido", EARLIER),
-                # Nothing of the last interval.
+                # Not part of the last interval.
                 (ORDERS + 3, "2026-01-02", "novo", datetime.now(UTC)),
             ],
         )
@@ -162,13 +162,13 @@ def fill(lab: Lab) -> None:
             "INSERT INTO produtos_pendentes (nome, categoria, preco, estoque) VALUES (%s, 'Roupas', %s, 1)",
             [("Camisa", "10.00"), ("Calça", "-1.00"), ("Meia", "5.00")],
         )
-    # A small change, one beyond the limit, and one of a product that nobody knows.
+    # A small change, one beyond the limit, and one of an unknown product.
     origin = Path(lab.deployment.environment["LOJA_PRECOS_ORIGEM"])
     origin.write_text("produto_id,preco\n1,11.00\n2,99.00\n4711,5.00\n")
 
 
 def consume_and_kill(lab: Lab, lost: Worker) -> None:
-    """Let consumers of both workers hold messages, and kill one worker before any is stored."""
+    """Let consumers on both workers receive messages, and kill one worker before it has stored any."""
     parameters = lab.loja.rabbitmq.url()
     for tipo in ("pedido", "usuario"):
         rabbitmq.publish(pika.URLParameters(parameters), f"{tipo}-fila", generate(tipo, 1, 300))
@@ -181,7 +181,7 @@ def consume_and_kill(lab: Lab, lost: Worker) -> None:
 
     until(lab.deployment, lambda: [one for one in found("planejar") if one.state == "success"])
     with closing(lab.loja.connect()) as holder, holder.cursor() as cursor:
-        # Whoever wants to store a batch waits for this.
+        # The consumers wait for this lock before they store a batch.
         cursor.execute("LOCK TABLES mensagens WRITE")
 
         def waits() -> bool:
@@ -213,12 +213,12 @@ def test_a_bad_product_holds_up_no_other_and_is_repeated_once_mended(lab: Lab) -
     lab.store("UPDATE produtos_pendentes SET preco = 1 WHERE nome = 'Calça'")
     again = lab.api.trigger("criacao_produtos", {"repetir": [2]})
     lab.ended("criacao_produtos", again)
-    # It has failed no more: what can't be done ends the run as failed, though its last task always runs.
+    # The product is no longer in the state `falhou`, so the run fails, although its last task always runs.
     refused = lab.api.trigger("criacao_produtos", {"repetir": [2]})
     lab.ended("criacao_produtos", refused, "failed")
     lab.pause("criacao_produtos")
     assert {state for _, state, _ in lab.store(pending)} == {"catalogado"}
-    # Downstream was told of each of them once.
+    # One message was sent for each of them.
     assert lab.store("SELECT count(*), count(enviado_em) FROM avisos") == [(3, 3)]
 
 
@@ -272,7 +272,7 @@ def test_orders_arrive_by_data_interval_and_wrong_ones_are_set_aside(lab: Lab) -
     assert first.start is not None
     assert first.end is not None
     assert first.end - first.start == timedelta(days=1)
-    # The one of today belongs to the next interval; of the two lines of one order the newer is there.
+    # Today's order belongs to the next interval. Of the two rows of one order, the newer one is loaded.
     assert lab.warehouse(count) == [(ORDERS, (ORDERS - 1) * Decimal("10.50") + 1)]
     assert {reason for (reason,) in lab.warehouse("SELECT motivo FROM pedidos_rejeitados")} >= {
         "status is 'perdido': it must be novo, pago, enviado, entregue, cancelado"
@@ -297,7 +297,7 @@ def test_a_migration_that_differs_fails_and_changes_nothing_and_is_resumed(lab: 
     count = "SELECT count(*), sum(valor_total) FROM pedidos"
     before = lab.warehouse(count)
     lab.store("UPDATE pedidos SET valor_total = 20 WHERE pedido_id = 9")
-    # A warehouse that loses a row on the way.
+    # Make the warehouse lose a row during the load.
     lab.warehouse(
         "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
         "CREATE TRIGGER lossy BEFORE INSERT ON pedidos FOR EACH ROW WHEN (NEW.pedido_id = 10) EXECUTE FUNCTION lose()"
@@ -327,7 +327,7 @@ def test_messages_that_wait_on_sqs_start_their_consumers(lab: Lab) -> None:
     client = lab.loja.aws.client("sqs")
     sqs.publish(client, "produto-fila", [*generate("produto", 1, 30), b"{"])
     lab.unpause("consumir_fila_sqs")
-    # A watcher is there from the next time on that the file of an unpaused DAG is read.
+    # The watcher starts when the file of the unpaused DAG is parsed the next time.
     resume(lab.api, "consumir_fila_sqs")
     run = lab.first("consumir_fila_sqs")
     assert run.run_type == "asset_triggered"

@@ -27,7 +27,7 @@ PATIENCE = 180.0
 
 @pytest.fixture(scope="module")
 def api(deployment: Deployment) -> Iterator[AirflowApi]:
-    """A client of the deployment's API; the DAG takes triggers."""
+    """A client of the deployment's API; the DAG is unpaused."""
     with AirflowApi(deployment.settings) as client:
         client.unpause(DAG_ID, PATIENCE, deployment.supervisor.check)
         yield client
@@ -63,7 +63,7 @@ def counts(deployment: Deployment, run: str, database: str = "ocorrencias") -> l
 def csv_lines(
     deployment: Deployment, api: AirflowApi, run: str, folder: str = "."
 ) -> list[tuple[str, str, int]]:
-    """Return a run's lines in the file, which is whole."""
+    """Return a run's lines in the CSV file; check that the file is complete."""
     file = Path(deployment.environment["OCORRENCIAS_PASTA"]) / folder / NAME
     text = file.read_text()
     assert text.endswith("\n")
@@ -86,7 +86,7 @@ def emitted(deployment: Deployment, run: str) -> list[tuple[str, dict[str, Any]]
 
 
 def failed(deployment: Deployment, api: AirflowApi, conf: dict[str, Any]) -> str:
-    """Trigger a run that has to fail at its first try; return the log of it."""
+    """Trigger a run that must fail at its first try; return its log."""
     run = api.trigger(DAG_ID, conf)
     assert ended(deployment, api, DAG_ID, run).state == "failed"
     [task] = [one for one in instances(api, DAG_ID, run) if one.task == "coletar"]
@@ -171,7 +171,7 @@ def test_an_unknown_pop_is_counted_and_told_of_once(
     [mail], [post] = about(mailbox.texts()), about(webhook.texts())
     assert "Notice: the service&#x27;s list of POPs lacks 99" in mail
     assert "lacks 99" in post
-    # Who is responsible for the known one was asked by an earlier run at most.
+    # Earlier runs have requested the known POP already.
     assert service.count(POPS) == 2
     assert sum(asked == (ATIVIDADES, {"popId": "4"}) for asked in service.asked) <= 1
 
@@ -188,7 +188,7 @@ def test_the_page_of_the_dag_shows_counts_and_retries(deployment, api, service):
     assert (view["destination"], view["href"]) == ("dag", "/glance/{DAG_ID}")
     settings = deployment.settings
     address = f"{settings.url}{view['href'].format(DAG_ID=DAG_ID)}"
-    # As the browser shows it, by the cookie of the UI.
+    # As in a browser: with the UI's cookie.
     cookies = {"_token": rest.token(settings.url, "viewer", settings.viewer_password)}
     shown = httpx.get(address, cookies=cookies)
     assert shown.status_code == 200
@@ -203,13 +203,13 @@ def test_the_page_of_the_dag_shows_counts_and_retries(deployment, api, service):
 def test_a_run_can_be_cancelled_while_the_service_is_slow(deployment, api, service):
     file = Path(deployment.environment["OCORRENCIAS_PASTA"]) / NAME
     before = file.read_bytes() if file.exists() else None
-    # Left alone, this answer would take the whole limit of the run, which is longer than the test waits.
+    # This answer would take the run's whole time limit, which is longer than the test waits.
     service.faults[ABERTAS] = [Fault.DRIP]
     run = api.trigger(DAG_ID, {})
     until(deployment, lambda: service.count(ABERTAS))
     with rest.admin(deployment.settings) as admin:
         admin.patch(path(DAG_ID, run).removeprefix("/api/v2"), json={"state": "failed"}).raise_for_status()
-    # The process has ended: nobody reads the answer any more, and nobody asks again.
+    # The process has ended: it no longer reads the answer, and sends no more requests.
     until(deployment, lambda: ABERTAS in service.left)
     assert ended(deployment, api, DAG_ID, run).state == "failed"
 
@@ -249,7 +249,7 @@ def test_a_replay_stands_apart(deployment, api, service):
             turns.delete(turn)
         run = api.trigger(DAG_ID, {"modo": "replay", "gravacao": "tarde"})
         assert ended(deployment, api, DAG_ID, run).state == "success"
-        # Nobody was told of its unknown POP, which leaves the turn to a real one.
+        # No notice was sent about its unknown POP, so the turn is free for a real one.
         assert list(turns.scan_iter(f"alertas:{DAG_ID}:resumir*")) == []
     assert service.asked == []
     [(asset, extra)] = emitted(deployment, run)

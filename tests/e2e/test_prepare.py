@@ -1,4 +1,4 @@
-"""What `deploy.prepare` leaves behind, the same for the service `init` and for the embedded deployment."""
+"""The results of `deploy.prepare`, which the service `init` and the embedded deployment run."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_second_time_gives_users_the_passwords_and_roles_of_then(
         assert [role["name"] for role in api.call("GET", "/auth/fab/v1/users/viewer")["roles"]] == ["Viewer"]
         assert "another one" not in changed.stdout + changed.stderr
     finally:
-        # Two at once, as when two hosts start.
+        # Two processes at once, as when two hosts start.
         with ThreadPoolExecutor() as pool:
             again = list(pool.map(prepare, [environment] * 2))
     assert [one.returncode for one in again] == [0, 0], again

@@ -1,4 +1,4 @@
-"""Which queue a run's tasks wait in, who is served first, and how many may extract at once."""
+"""The queue of a run's tasks, the order of the queues, and the limit on concurrent extractions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.e2e.conftest import PATIENCE
 from tests.e2e.runs import broker, ended, every, instances, open_gate, until
 
 WAITING = 30
-SLOTS = 2  # of the deployment's one worker
+SLOTS = 2  # slots of the deployment's only worker
 
 
 @pytest.fixture(scope="module")
 def ready(deployment: Deployment, api: AirflowApi) -> AirflowApi:
-    """The API, once the tests' own DAGs are known."""
+    """The API, when the tests' own DAGs are known."""
     for dag in ("gated", "extraction", "branches"):
         api.unpause(dag, PATIENCE, deployment.supervisor.check)
     return api
@@ -29,7 +29,7 @@ def test_the_api_server_refuses_a_queue_that_is_not_in_the_list(ready):
 
 
 def test_the_hook_is_registered_in_the_api_server(deployment, ready):
-    # Nobody unpauses this one: what its instances look like is the API server's work alone.
+    # This DAG stays paused: the API server alone creates its task instances.
     run = ready.trigger("at_three_New_York", {"queue": "high"})
     assert [one.queue for one in instances(ready, "at_three_New_York", run)] == ["high"]
 
@@ -38,7 +38,7 @@ def test_the_hook_is_registered_in_the_scheduler(deployment, ready):
     run = ready.trigger("branches", {"parts": 3, "queue": "low"})
     assert ended(deployment, ready, "branches", run).state == "success"
     found = instances(ready, "branches", run)
-    # How many there are is known while the run runs: the scheduler makes all but the first.
+    # The number of mapped instances is only known during the run: the scheduler creates all but the first.
     assert sorted(one.index for one in found if one.task == "load") == [0, 1, 2]
     assert {one.queue for one in found} == {"low"}
     assert {one.hostname for one in found if one.task == "load"} == {"servidor01"}
@@ -78,7 +78,7 @@ def test_high_runs_start_before_thirty_low_ones_that_wait(deployment, ready):
         # Two runs of one DAG at the same time: all slots are taken.
         until(deployment, lambda: len(running(ready, waiting)) == SLOTS)
         first, second = running(ready, waiting)
-        # More than one: where queues take turns, the first would go next as well, and the second behind a low one.
+        # More than one: if the queues took turns, the first would also be next, but the second would come after a low one.
         urgent = [ready.trigger("gated", {"queue": "high"}) for _ in range(3)]
         for run in urgent:
             open_gate(deployment, run)
@@ -91,7 +91,7 @@ def test_high_runs_start_before_thirty_low_ones_that_wait(deployment, ready):
     open_gate(deployment, second)
     begun = [one.started for _, one in every(ready, "gated", waiting) if one.started]
     assert sum(moment < last for moment in begun) == SLOTS
-    # The rest has shown what it was for. A worker drops what it gets of it.
+    # The other runs are not needed any more. A worker drops their messages.
     for run in waiting:
         open_gate(deployment, run)
         ready.call("PATCH", f"/api/v2/dags/gated/dagRuns/{run}", json={"state": "success"})
@@ -106,13 +106,13 @@ def test_the_pool_bounds_extractions_while_other_tasks_go_on(deployment, ready):
     runs = [ready.trigger("extraction", {}) for _ in range(slots + 1)]
 
     def held_back() -> list[str]:
-        """The runs that wait in the scheduler, once the others were sent."""
+        """Return the runs that wait in the scheduler after the others were sent."""
         found = {run: instances(ready, "extraction", run)[0].state for run in runs}
         waiting = [run for run in runs if found[run] == "scheduled"]
         return waiting if sum(state in sent for state in found.values()) == slots else []
 
     [last] = until(deployment, held_back)
-    # That nothing more is sent is the pool's doing: this one, which comes later, is.
+    # The pool holds the others back: this run, which comes later, is sent.
     other = ready.trigger("gated", {})
     until(deployment, lambda: instances(ready, "gated", other)[0].state in sent)
     assert held_back() == [last]

@@ -1,5 +1,5 @@
-"""More than one of each: workers share a backfill and outlive one another, a worker that is told to stop ends its
-tasks first, and schedulers stand in for each other."""
+"""Several workers and schedulers: workers share a backfill and survive the loss of one, a stopped worker finishes its tasks,
+and a scheduler takes over from another one."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.e2e.conftest import DAG_ID, PATIENCE
 from tests.e2e.runs import ended, instances, open_gate, until
 
 GATED = "gated"
-"""Of tests/e2e/dags: its one task runs until a file with the run's name is made."""
+"""A DAG of tests/e2e/dags with one task, which runs until a file with the run's name exists."""
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def running(api: AirflowApi, dag_id: str, run_id: str) -> dict[int, str]:
-    """Return the workers' names by map index of the tasks that run."""
+    """Return the worker's name of each running task, by map index."""
     return {
         one.index: one.hostname
         for one in instances(api, dag_id, run_id)
@@ -41,7 +41,7 @@ def schedulers(deployment: Deployment) -> list[Scheduler]:
 
 
 def wanted_workers(deployment: Deployment) -> int:
-    """Return what the autoscaler of deploy/kubernetes/values.yaml is told by the metadata database."""
+    """Return the result of the autoscaler's query in deploy/kubernetes/values.yaml."""
     values = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "values.yaml").read_text())
     query = values["workers"]["celery"]["keda"]["query"]
     with psycopg.connect(deployment.settings.dsn(deployment.settings.metadata_database)) as metadata:
@@ -52,7 +52,7 @@ def wanted_workers(deployment: Deployment) -> int:
 
 @pytest.fixture(scope="module")
 def extra(deployment: Deployment, api: AirflowApi) -> Iterator[list[Worker]]:
-    """Two workers and a scheduler more. A test may take any of them out, or the scheduler that was there before."""
+    """Two more workers and a second scheduler. A test may stop any of them, or the first scheduler."""
     extra = []
     for name in ("servidor02", "servidor03"):
         worker = Worker(deployment.settings, deployment.environment, deployment.settings.log(name))
@@ -68,7 +68,7 @@ def extra(deployment: Deployment, api: AirflowApi) -> Iterator[list[Worker]]:
 
 @pytest.fixture
 def resize(api: AirflowApi) -> Iterator[Callable[[int], None]]:
-    """Change how many tasks of ranges may extract at once."""
+    """Change how many tasks of ranges may read the source at once."""
     path = f"/api/v2/pools/{FONTE_VENDAS_BACKGROUND}"
     before = api.call("GET", path)
 
@@ -90,7 +90,7 @@ def test_a_backfill_over_workers_is_exact_though_one_is_killed(
     resize(0)
     with closing(deployment.clickhouse.client()) as warehouse:
         until(deployment, lambda: [run for run in api.runs(DAG_ID, EPOCH) if run.state == "success"])
-        # The ledger says that all is there, so that nothing but the backfill can bring it back.
+        # The ledger has these rows as moved, so only the backfill can bring them back.
         for table in ("venda", "item_venda"):
             warehouse.command(f"TRUNCATE TABLE vendas_raw.{table}")
         run_id = api.trigger(DAG_ID, {"inicio": "1990-01-01T00:00:00Z", "fim": datetime.now(UTC).isoformat()})
@@ -117,7 +117,7 @@ def test_a_backfill_over_workers_is_exact_though_one_is_killed(
         resize(4)
         until(deployment, lambda: moved()[0])
         with psycopg.connect(deployment.settings.source_dsn) as holder:
-            # No task gets past its next piece while this is held, so whoever is killed now is killed on the way.
+            # With this lock, no task gets past its next piece, so a worker that is killed now is in the middle of its work.
             holder.execute("LOCK TABLE venda, item_venda IN ACCESS EXCLUSIVE MODE")
 
             def sharing() -> dict[int, str]:
@@ -147,7 +147,7 @@ def test_a_worker_that_is_told_to_stop_lets_its_tasks_end(
 ) -> None:
     api.unpause(GATED, PATIENCE, deployment.supervisor.check)
     leaving, *_ = [worker for worker in extra if worker in deployment.supervisor.servers]
-    # More than the other worker has room for.
+    # More tasks than the other worker has slots.
     run_ids = [api.trigger(GATED, {}) for _ in range(3)]
 
     def on_the_leaving_one() -> list[str]:
@@ -184,7 +184,7 @@ def test_with_two_schedulers_one_is_killed_and_nothing_stops(
             "SELECT queued_by_job_id FROM task_instance WHERE run_id = %s", (run_id,)
         ).fetchone()
     assert row is not None
-    # The one that sent the task to the worker, and that would have heard of its end.
+    # The scheduler that sent the task, and that would have received its result.
     lost = max((one for one in schedulers(deployment) if one.last_job < row[0]), key=lambda one: one.last_job)
     deployment.supervisor.kill(lost)
     killed = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The automations' REST service at /scheduler on the whole deployment: users, runs, and clean-queue against a worker."""
+"""The automations' REST service at /scheduler on a complete deployment: users, runs, and clean-queue beside a worker."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CHANGES: list[tuple[str, str, Any]] = [
 
 @pytest.fixture(scope="module")
 def airflow(deployment: Deployment) -> Iterator[AirflowApi]:
-    """Airflow's own API as its admin; executar_tarefa is known, and paused: what is queued waits."""
+    """Airflow's own API as the admin. executar_tarefa is known and paused, so that queued runs wait."""
     with AirflowApi(deployment.settings) as client:
         client.unpause(DAG, PATIENCE, deployment.supervisor.check)
         pause(client, True)
@@ -64,7 +64,7 @@ def pause(airflow: AirflowApi, paused: bool) -> None:
 
 @pytest.fixture(scope="module")
 def users(deployment: Deployment, airflow: AirflowApi) -> Iterator[dict[str, httpx.Client]]:
-    """A client of the service for each user, by a token in the header; `nobody` has none."""
+    """A client of the service for each user, with a token in the header. `nobody` has no token."""
     settings = deployment.settings
     passwords = {
         "admin": settings.admin_password,
@@ -99,12 +99,12 @@ def queue(client: httpx.Client, run_id: str, **more: Any) -> None:
 
 
 def there(airflow: AirflowApi, prefix: str) -> set[str]:
-    """Return the runs whose id begins like this."""
+    """Return the runs whose id begins with the prefix."""
     found = airflow.call("GET", RUNS, params={"limit": 100, "order_by": "-run_after"})["dag_runs"]
     return {run["dag_run_id"] for run in found if run["dag_run_id"].startswith(prefix)}
 
 
-# Who may.
+# Access.
 
 
 def test_each_user_may_what_airflow_lets_them(users: dict[str, httpx.Client], airflow: AirflowApi) -> None:
@@ -144,7 +144,7 @@ def test_the_cookie_of_the_ui_reads_and_changes_nothing(
     settings = deployment.settings
     before = there(airflow, "")
     with httpx.Client(base_url=settings.url, follow_redirects=True, timeout=60) as person:
-        # As a browser logs in: the form, and what Airflow sets in return.
+        # Log in like a browser: with the form, which sets Airflow's cookie.
         form = person.get("/auth/login/").text
         found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', form)
         fields = {"username": "operator", "password": settings.operator_password}
@@ -157,7 +157,7 @@ def test_the_cookie_of_the_ui_reads_and_changes_nothing(
             answer = person.request(method, f"/scheduler{path}", json=body)
             assert answer.status_code == 401, (method, path, answer.text)
             assert "Authorization" in answer.json()["message"]
-        # What a form of another site can send.
+        # A request that a form on another site can send.
         sent = person.post(
             "/scheduler/queue-task", content=json.dumps(HELLO), headers={"Content-Type": "text/plain"}
         )
@@ -165,7 +165,7 @@ def test_the_cookie_of_the_ui_reads_and_changes_nothing(
     assert there(airflow, "") == before
 
 
-# What becomes of a call.
+# Calls.
 
 
 def test_a_call_runs_under_the_name_of_who_asked(
@@ -418,7 +418,7 @@ def test_it_takes_away_what_it_is_asked_for(
     for name in ("low", "default", "high"):
         queue(operator, f"take-{name}", queue=name)
     operator.post("/schedule-task", json={**HELLO, "run_id": "take-later", "hours": 1, "queue": "low"})
-    # Runs that have begun: one that waits for its retry, one that was queued for it, one that was cleared, one that runs.
+    # Runs that have begun: waiting for a retry, queued for a retry, cleared, and running.
     begun = {"retry": "up_for_retry", "again": "queued", "cleared": None, "runs": "running"}
     for name, state in begun.items():
         queue(operator, f"take-{name}")
@@ -449,7 +449,7 @@ def test_it_takes_away_what_it_is_asked_for(
 
 
 START = "SELECT state FROM task_instance WHERE dag_id = %s AND run_id = %s FOR UPDATE"
-"""How Airflow begins, for a worker, to start a task."""
+"""The lock that Airflow takes first when a worker starts a task."""
 
 
 def test_a_start_that_comes_first_keeps_its_run(
@@ -477,7 +477,7 @@ def test_a_start_that_comes_later_finds_no_task(
 ) -> None:
     for run in ("race-1", "race-2"):
         queue(operator, run)
-    # It has locked the first task and stands before the second, which somebody else holds.
+    # clean-queue has locked the first task and waits for the second, which another session has locked.
     assert metadata.execute(START, (DAG, "race-2")).fetchone() == (None,)
     dsn = deployment.settings.dsn(deployment.settings.metadata_database)
     with ThreadPoolExecutor(2) as pool, psycopg.connect(dsn) as worker:
@@ -492,7 +492,7 @@ def test_a_start_that_comes_later_finds_no_task(
 
 
 def waiting_for_locks(deployment: Deployment) -> int:
-    """Return how many sessions of the metadata database wait for a row that another one has locked."""
+    """Return how many sessions of the metadata database wait for another session's lock."""
     with psycopg.connect(deployment.settings.dsn(deployment.settings.metadata_database)) as connection:
         row = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s",
@@ -520,7 +520,7 @@ def test_while_a_worker_takes_runs_each_runs_once_or_is_gone(
             metadata.commit()
             return {run for (run,) in rows} & made
 
-        # Some run, some wait in Celery, some perhaps with the scheduler still.
+        # Some run, some wait in Celery, some may still wait in the scheduler.
         until(deployment, lambda: len(begun()) >= 2)
         removed = operator.get("/clean-queue?queue=low").json()["removed"]
         left = there(airflow, "busy-")
@@ -528,7 +528,7 @@ def test_while_a_worker_takes_runs_each_runs_once_or_is_gone(
         assert len(left) + removed == len(made)
         for run in left:
             assert ended(deployment, airflow, DAG, run).state == "success"
-        # A worker has been told of each message for a run that is gone, and the scheduler goes on.
+        # A worker has taken each message for a removed run, and the scheduler still works.
         with broker(deployment) as queues:
             until(deployment, lambda: queues.llen("low") == 0)
         assert there(airflow, "busy-") == left
@@ -547,7 +547,7 @@ def test_while_a_worker_takes_runs_each_runs_once_or_is_gone(
         pause(airflow, True)
 
 
-# The description, and its page.
+# The OpenAPI document and its page.
 
 
 def test_the_description_holds_in_every_case(
@@ -604,7 +604,7 @@ def test_the_page_shows_each_call_and_loads_nothing_from_elsewhere(
             for block in page.locator(".opblock-summary").all()
             if (path := block.locator(".opblock-summary-path").get_attribute("data-path"))
         }
-        # Tried out on the page: what the cookie is enough for, and what it is not.
+        # Requests from the page: the cookie allows some of them and not others.
         answers = {}
         for operation in ("tasks-list_modules", "queue-clean_queue_by_get"):
             block = page.locator(f"#operations-{operation}")

@@ -1,4 +1,4 @@
-"""Who may do what: nobody without a login, a viewer only look, an operator run; and no secret where people read."""
+"""Permissions: nothing without a login, a viewer may only read, an operator may run; and no secret in anything shown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.runs import ended, log, path
 
 LEAKY = "leaky"
 METHODS = ("get", "post", "put", "patch", "delete")
-# What Airflow itself answers to anybody: whether it is healthy, its version, and the way to the login page.
+# The routes that Airflow answers without a login: its health, its version, and the login page.
 PUBLIC = {
     "GET /api/v2/monitor/health",
     "GET /api/v2/version",
@@ -42,7 +42,7 @@ def anonymous(deployment: Deployment, api: AirflowApi) -> Iterator[httpx.Client]
 
 @pytest.fixture(scope="module")
 def users(deployment: Deployment, api: AirflowApi) -> Iterator[dict[str, httpx.Client]]:
-    """A client of each user, logged in."""
+    """A client for each user, logged in."""
     settings = deployment.settings
     passwords = {"viewer": settings.viewer_password, "operator": settings.operator_password}
     with ExitStack() as clients:
@@ -57,7 +57,7 @@ def users(deployment: Deployment, api: AirflowApi) -> Iterator[dict[str, httpx.C
 
 
 def answered(client: httpx.Client, routes: Iterable[tuple[str, str]], refusal: int) -> set[str]:
-    """Return the routes that do not refuse with this status; each path parameter is `1`."""
+    """Return the routes that do not answer with the status `refusal`. Each path parameter is `1`."""
     found = set()
     for method, route in routes:
         body = {} if method in ("POST", "PUT", "PATCH") else None
@@ -68,7 +68,7 @@ def answered(client: httpx.Client, routes: Iterable[tuple[str, str]], refusal: i
 
 
 def airflow_routes() -> list[tuple[str, str]]:
-    """Return every route of the API and of what the UI asks, by Airflow's own descriptions of them."""
+    """Return all routes of the API and of the UI's backend, from Airflow's own OpenAPI documents."""
     described = files("airflow.api_fastapi.core_api.openapi")
     return [
         (method.upper(), route)
@@ -80,7 +80,7 @@ def airflow_routes() -> list[tuple[str, str]]:
 
 
 def project_apps() -> dict[str, FastAPI]:
-    """Return the apps that the project's plugins add to the API server, by their prefix."""
+    """Return the apps that the project's plugins add to the API server, by prefix."""
     from airflow.plugins_manager import is_valid_plugin
 
     apps = {}
@@ -97,7 +97,7 @@ def project_apps() -> dict[str, FastAPI]:
 
 
 def app_routes(prefix: str, app: FastAPI) -> list[tuple[str, str]]:
-    """Return every route of an app, that of its documentation included."""
+    """Return all routes of an app, including those of its documentation."""
     return [
         (method, prefix + route.path)  # type: ignore[attr-defined]
         for route in app.routes
@@ -191,7 +191,7 @@ def test_secrets_are_masked_in_logs_and_rendered_fields(
     deployment: Deployment, api: AirflowApi, users: dict[str, httpx.Client]
 ) -> None:
     api.unpause(LEAKY, PATIENCE, deployment.supervisor.check)
-    # As an operator: who may run things sees no more of their secrets than a viewer does.
+    # As an operator: a user who may trigger runs sees no more secrets than a viewer.
     started = users["operator"].post(f"/api/v2/dags/{LEAKY}/dagRuns", json=RUN)
     assert started.status_code == 200, started.text
     run_id = started.json()["dag_run_id"]

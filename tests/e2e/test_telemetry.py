@@ -1,4 +1,4 @@
-"""What a run of the deployment tells over OpenTelemetry's protocol, and what the dashboard asks of it."""
+"""The metrics and traces that a run of the deployment sends, and those that the dashboard needs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def wait(deployment: Deployment, arrived: Callable[[], bool], missing: Callable[
 
 
 def spans_of(telemetry: Receiver, run_id: str) -> list[Span]:
-    """Return the spans of the trace that this run is the root of."""
+    """Return the spans of this run's trace."""
     spans = list(telemetry.received.spans)
     traces = {
         span.trace
@@ -56,7 +56,7 @@ def clock(connection: psycopg.Connection[Any]) -> datetime:
 
 @pytest.fixture(scope="module")
 def run_id(deployment: Deployment, api: AirflowApi) -> str:
-    """A run that moves a row, over a range in which a transaction is open; the next run reads that once more."""
+    """A run that moves a row of a range in which a transaction is open. The next run re-reads the range."""
     dsn = deployment.settings.source_dsn
     with closing(psycopg.connect(dsn)) as late, psycopg.connect(dsn, autocommit=True) as source:
         begun = clock(source)
@@ -71,7 +71,7 @@ def run_id(deployment: Deployment, api: AirflowApi) -> str:
 
 @pytest.fixture(scope="module")
 def trace(deployment: Deployment, telemetry: Receiver, run_id: str) -> dict[str, Span]:
-    """The spans of that run by name, once the last has come."""
+    """The spans of that run by name, after the last one has arrived."""
 
     def names() -> set[str]:
         return {span.name for span in spans_of(telemetry, run_id)}
@@ -116,7 +116,7 @@ def test_the_mirror_tells_its_numbers_per_table(deployment, telemetry, trace):
 
 
 def test_processes_of_tasks_send_increments(telemetry, trace):
-    """Or each would be a sum of its own, and stay at one for ever."""
+    """Otherwise each process would have its own sum, which would stay at one for ever."""
     points = list(telemetry.received.points)
     counted = [point for point in points if point.kind in ("counter", HISTOGRAM)]
     assert {point.name for point in counted} >= {"airflow.ti.finish", "airflow.task.duration", "mirror.rows"}
@@ -158,6 +158,6 @@ def test_the_collector_adds_up_and_translates_what_the_dashboard_rests_on():
     steps = config["service"]["pipelines"]["metrics"]["processors"]
     assert steps.index("resource") < steps.index("deltatocumulative")
     assert steps.index("transform") < steps.index("deltatocumulative")
-    # Increments of many processes can be added up only if they say that they are of one.
+    # Increments of many processes can be added up only if they all have the same instance id.
     [identity] = config["processors"]["resource"]["attributes"]
     assert (identity["key"], identity["action"]) == ("service.instance.id", "upsert")

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server per test module, and a database of its own per test.
+"""A real PostgreSQL server per test module, and a database per test.
 
 Test modules import the fixtures by name: `from tests.local.postgres_fixtures import database, server`.
 """
@@ -23,7 +23,7 @@ _numbers = itertools.count(1)
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """Run a server for the tests of one module."""
     folder = tmp_path_factory.mktemp("postgres")
-    # No test cuts the power, and a crash of the processes loses nothing that the kernel has.
+    # No test simulates a loss of power; after a crash of processes, the kernel still has all written data.
     with Postgres(
         folder / "the data", free_port(), PASSWORD, folder / "postgres.log", {"fsync": "off"}
     ) as server:

@@ -1,7 +1,7 @@
-"""The store's servers, one of each for the session, and a database of its own per test.
+"""The store's servers, one of each per session, and a database per test.
 
-`tests/conftest.py` makes them known everywhere. A machine that can't have one fails the tests that need it, with the
-reason.
+`tests/conftest.py` makes these fixtures available everywhere. If a server can't be started on this machine, the tests that
+need it fail with the reason.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from local.servers.rabbitmq import RabbitMQ
 from local.servers.server import free_port
 
 DEBIAN = DEFAULT_FOLDER / "debian"
-# No test cuts the power, and a crash of the processes loses nothing that the kernel has.
+# No test simulates a loss of power; after a crash of processes, the kernel still has all written data.
 NO_FSYNC = {"innodb-flush-log-at-trx-commit": "2"}
 
 _numbers = itertools.count(1)
@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
-    """One MariaDB for the session; each test gets a database of its own from `loja`."""
+    """One MariaDB for the session. The fixture `loja` gives each test its own database."""
     folder = tmp_path_factory.mktemp("mariadb")
     tree = unpack(DEBIAN, mariadb.PACKAGES)
     with MariaDB(
@@ -40,7 +40,7 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB
 
 @pytest.fixture(scope="session")
 def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    """One RabbitMQ for the session; tests take queues with names of their own."""
+    """One RabbitMQ for the session. Each test uses its own names of queues."""
     folder = tmp_path_factory.mktemp("rabbitmq")
     tree = unpack(DEBIAN, rabbitmq.PACKAGES)
     with RabbitMQ(folder / "data", free_port(), token_urlsafe(12), folder / "log", tree) as server:
@@ -49,7 +49,7 @@ def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AWS]:
-    """One moto server, with SQS and S3, for the session; tests take queues and buckets with names of their own."""
+    """One moto server, with SQS and S3, for the session. Each test uses its own names of queues and buckets."""
     with AWS(free_port(), tmp_path_factory.mktemp("aws") / "log") as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1 that nobody trusts who isn't told to."""
+"""A self-signed certificate for 127.0.0.1, which is not trusted by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""trigger_script.py with an API of recorded answers, its users, and the ways to reach it."""
+"""trigger_script.py with an API of recorded answers: its users and its addresses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trigger.single import single
 
 @pytest.fixture(scope="package")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Script:
-    """The script as one file, by itself in a folder, with an environment that knows nobody."""
+    """The script as one file, alone in a folder, without a login in its environment."""
     folder = tmp_path_factory.mktemp("trigger")
     (folder / "home").mkdir()
     (folder / "trigger_script.py").write_text(single(), encoding="utf-8")
@@ -33,57 +33,57 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Script:
 
 @pytest.fixture(scope="package")
 def airflow() -> Airflow:
-    """What stands behind the address: it remembers runs."""
+    """The API of recorded answers, which keeps the created runs."""
     return Airflow()
 
 
 @pytest.fixture(scope="package")
 def url(airflow: Airflow) -> Iterator[str]:
-    """The address at which it answers, always."""
+    """The address of the API, without faults."""
     with Faulty(airflow) as server:
         yield server.url
 
 
 @pytest.fixture(scope="package")
 def viewer(airflow: Airflow) -> User:
-    """A user who may look and not touch."""
+    """A user who may only read."""
     return airflow.users["viewer"]
 
 
 @pytest.fixture(scope="package")
 def operator(airflow: Airflow) -> User:
-    """A user who may trigger as well, and is not the admin."""
+    """A user who may also trigger, and who is not the admin."""
     return airflow.users["operator"]
 
 
 @pytest.fixture(scope="package")
 def script(alone: Script, airflow: Airflow, url: str) -> Script:
-    """The script with the admin's name and password in its environment."""
+    """The script, with the admin's login in its environment."""
     admin = airflow.users["admin"]
     return alone.having(AIRFLOW_API_URL=url, AIRFLOW_USERNAME=admin.name, AIRFLOW_PASSWORD=admin.password)
 
 
 @pytest.fixture
 def faulty(airflow: Airflow) -> Iterator[Faulty]:
-    """Another address of it that breaks on request."""
+    """A second address of the API, with faults on request."""
     with Faulty(airflow) as server:
         yield server
 
 
 @pytest.fixture(scope="package")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate that nobody trusts by default, and its key."""
+    """A certificate that is not trusted by default, and its key."""
     return certificate.create(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture
 def encrypted(airflow: Airflow, ca: tuple[Path, Path]) -> Iterator[Faulty]:
-    """One with TLS."""
+    """The same with TLS."""
     with Faulty(airflow, ca) as server:
         yield server
 
 
 @pytest.fixture
 def run_ids(airflow: Airflow) -> Callable[[str], set[str]]:
-    """What tells which runs a DAG has."""
+    """A function that returns the ids of a DAG's runs."""
     return lambda dag_id: set(airflow.runs.get(dag_id, ()))

@@ -1,7 +1,6 @@
-"""An API server on loopback that breaks where a test says so.
+"""An API server on loopback, with the faults that a test sets.
 
-What it isn't told to break is answered by what stands behind it: the real API (`Upstream`), or recorded answers
-(tests/trigger/recorded.py).
+Requests without a fault are answered by the real API (`Upstream`) or with recorded answers (tests/trigger/recorded.py).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ HOP_BY_HOP = {"connection", "content-encoding", "content-length", "host", "trans
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer, whole or not."""
+    """One answer, which may be incomplete."""
 
     status: int
     body: bytes
@@ -32,7 +31,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked."""
+    """A client's request."""
 
     method: str
     path: str
@@ -46,7 +45,7 @@ Fault = Callable[["Handler", Callable[[], Answer]], "Answer | None"]
 
 @dataclass(frozen=True)
 class Instead:
-    """A fault: this answer instead of the API's."""
+    """A fault: answer this instead of the API's answer."""
 
     answer: Answer
 
@@ -55,14 +54,14 @@ class Instead:
 
 
 def answer(status: int, body: str | bytes = "", kind: str = "application/json", **headers: str) -> Instead:
-    """Answer this instead of asking the API; `retry_after="1"` becomes the header Retry-After."""
+    """Answer this without asking the API. `retry_after="1"` becomes the header Retry-After."""
     named = {name.replace("_", "-").title(): value for name, value in headers.items()}
     whole = body.encode() if isinstance(body, str) else body
     return Instead(Answer(status, whole, {"Content-Type": kind, **named}))
 
 
 def echo(status: int) -> Fault:
-    """Answer with all that was sent, as a server does that explains what it doesn't like."""
+    """Answer with the complete request in the body, like a server that quotes the request in its errors."""
 
     def repeat(handler: Handler, ask: Callable[[], Answer]) -> Answer:
         sent = handler.server.requests[-1]
@@ -73,16 +72,16 @@ def echo(status: int) -> Fault:
 
 
 def lost(handler: Handler, ask: Callable[[], Answer]) -> None:
-    """Let the API do what was asked, and hang up without an answer."""
+    """Send the request to the API, but close the connection without an answer."""
     ask()
 
 
 def hung_up(handler: Handler, ask: Callable[[], Answer]) -> None:
-    """Hang up before the API hears of it."""
+    """Close the connection without sending the request to the API."""
 
 
 def truncated(handler: Handler, ask: Callable[[], Answer]) -> None:
-    """Hang up in the middle of the API's answer."""
+    """Close the connection in the middle of the API's answer."""
     whole = ask()
     handler.send_response(whole.status)
     handler.send_header("Content-Type", "application/json")
@@ -92,7 +91,7 @@ def truncated(handler: Handler, ask: Callable[[], Answer]) -> None:
 
 
 def silent(handler: Handler, ask: Callable[[], Answer]) -> None:
-    """Take the request and say nothing until the test is over."""
+    """Read the request, and send nothing until the test is over."""
     handler.server.closing.wait()
 
 
@@ -123,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _handle
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Upstream:
@@ -145,7 +144,7 @@ class Upstream:
 
 
 class Faulty(ThreadingHTTPServer):
-    """The server; a context manager. `ask` answers, `requests` holds what was asked."""
+    """The server; a context manager. `ask` returns the answers; `requests` holds all requests so far."""
 
     daemon_threads = True
     block_on_close = False
@@ -164,15 +163,15 @@ class Faulty(ThreadingHTTPServer):
             self.socket = context.wrap_socket(self.socket, server_side=True)
 
     def breaks(self, method: str, path: str, *faults: Fault) -> None:
-        """Plan faults for requests whose path this pattern is found in: one for each, then none."""
+        """Set faults for requests whose path matches the pattern: one fault per request, then none."""
         self._planned.append((method, path, list(faults)))
 
     def always_breaks(self, method: str, path: str, fault: Fault) -> None:
-        """Plan the same fault for all of them."""
+        """Set the same fault for all such requests."""
         self._always.append((method, path, fault))
 
     def next_fault(self, method: str, path: str) -> Fault | None:
-        """Return what shall go wrong with a request."""
+        """Return the fault for a request, or None."""
         for planned_method, pattern, faults in self._planned:
             if faults and planned_method == method and re.search(pattern, path):
                 return faults.pop(0)
@@ -182,11 +181,11 @@ class Faulty(ThreadingHTTPServer):
         return None
 
     def asked(self, method: str, path: str) -> list[Request]:
-        """Return the requests of a kind."""
+        """Return the requests with this method whose path matches the pattern."""
         return [one for one in self.requests if one.method == method and re.search(path, one.path)]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that hung up."""
+        """Log nothing about a client that has closed the connection."""
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

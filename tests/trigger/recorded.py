@@ -1,7 +1,7 @@
-"""Airflow's API as far as the script's own work needs it: answers that Airflow 3.3 gave, and runs that end at once.
+"""Answers of Airflow 3.3's API, recorded for the tests of the script itself, and runs that end at once.
 
-Airflow's part (what a filter finds, which interval a run gets, who may do what) is tests/trigger/deployment's business. Its
-test_recorded.py holds these answers against those of a server.
+tests/trigger/deployment tests what depends on Airflow: filters, data intervals and permissions. Its test_recorded.py
+compares these answers with those of a server.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from tests.trigger.faulty import Answer, Request
 from tests.trigger.users import User
 
 FOLDER = Path(__file__).parent / "answers"
-PAGE = 100  # no page is longer
+PAGE = 100  # the longest page
 MANY = 300
 STATES = ("queued", "running", "success")
 Entry = dict[str, Any]
 
 
 def recorded(name: str) -> Any:
-    """Return what a file of answers holds."""
+    """Return the content of a file of answers."""
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def dags() -> dict[str, Entry]:
-    """Return the definition of each DAG by its id, as `…/details` gives it; `many_000` is there 300 times."""
-    # Of the others there stands what differs.
+    """Return the definition of each DAG by its id, as `…/details` returns it; of `many_000`, there are 300 copies."""
+    # The file has the other DAGs only with their differences from `quick`.
     entries = {name: {**_DAGS["quick"], **entry} for name, entry in _DAGS.items()}
     many = entries.pop("many_000")
     for number in range(MANY):
@@ -44,14 +44,14 @@ def dags() -> dict[str, Entry]:
 
 _DAGS: dict[str, Entry] = recorded("dags")["dags"]
 LISTED: list[str] = recorded("dags")["listed"]
-"""The keys of a definition that a list gives, too."""
+"""The keys of a definition that the list of DAGs has, too."""
 IMPORT_ERRORS: Entry = recorded("import_errors")
 RUNS: Entry = recorded("runs")
 REFUSALS: dict[str, Entry] = recorded("refusals")
 
 
 class RefusedError(Exception):
-    """An answer that is no success; `name` is that of the refusal in the record."""
+    """An answer with an error; `name` is its name among the recorded refusals."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -59,7 +59,7 @@ class RefusedError(Exception):
 
 
 class Airflow:
-    """What stands behind an address. `runs` holds those of each DAG by their ids; a run ends when it was looked at twice."""
+    """The API. `runs` holds the runs of each DAG by id. A run ends after it was read twice."""
 
     def __init__(self) -> None:
         names = {"admin": "admin", "operator": "op_user", "viewer": "viewer_user"}
@@ -69,7 +69,7 @@ class Airflow:
         self._secret = secrets.token_hex(64)
 
     def token(self, name: str, age: float = 0) -> str:
-        """Return a token of a user, as it is so many seconds after its making; it is good for an hour."""
+        """Return a token of a user, `age` seconds old. Tokens are valid for an hour."""
         made = int(time.time() - age)
         claims = {"sub": name, "aud": "apache-airflow", "nbf": made, "iat": made, "exp": made + 3600}
         return jwt.encode({**claims, "jti": secrets.token_hex(16)}, self._secret, "HS512")
@@ -181,7 +181,7 @@ class Airflow:
         return made
 
     def _look_at(self, run: Entry) -> Entry:
-        """Return the run as it is, after which it goes on."""
+        """Return the run's current state, then move it to the next state."""
         seen = dict(run)
         if run["state"] in STATES[:-1]:
             run["state"] = STATES[STATES.index(run["state"]) + 1]
@@ -191,6 +191,6 @@ class Airflow:
 
 
 def page(name: str, entries: list[Entry], query: Mapping[str, list[str]]) -> Entry:
-    """Return the page of a list that a query asks for."""
+    """Return the page of a list that the query selects."""
     limit, offset = (int(query.get(key, [default])[0]) for key, default in (("limit", "50"), ("offset", "0")))
     return {name: entries[offset : offset + min(limit, PAGE)], "total_entries": len(entries)}

@@ -1,4 +1,4 @@
-"""trigger_script.py as its users run it: in this process, in one of its own with pipes, or on a terminal."""
+"""Run trigger_script.py as its users do: in this process, in its own process with pipes, or on a terminal."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ import psutil
 import trigger_script
 from local.waiting import until
 
-# Long enough for a busy machine; a test that waits this long has failed.
+# Seconds; enough for a busy machine. A test that waits this long has failed.
 PATIENCE = 120.0
 CONTROL = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\][^\x07]*\x07|[()][A-Z0-9]|[=>])")
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a call ended: its exit code, and all that it wrote."""
+    """The result of a call: its exit code, and its output."""
 
     code: int
     out: str
     err: str
 
     def json(self) -> Any:
-        """Return standard output, which must be one JSON text and nothing else."""
+        """Return standard output, which must be exactly one JSON text."""
         return json.loads(self.out)
 
 
 @dataclass(frozen=True)
 class Script:
-    """The script in a folder with nothing else of ours, and the environment that it is called with."""
+    """The script in a folder without other files of the project, and the environment of its calls."""
 
     path: Path
     environment: Mapping[str, str]
 
     def having(self, **variables: str | Path | None) -> Script:
-        """Return the script with further variables in its environment, or without those that are None."""
+        """Return the script with these variables in its environment, without those that are None."""
         changed = {name: None if value is None else str(value) for name, value in variables.items()}
         merged = {**self.environment, **changed}
         return replace(self, environment={name: value for name, value in merged.items() if value is not None})
@@ -64,7 +64,7 @@ class Script:
         return [sys.executable, str(self.path), *map(str, arguments)]
 
     def __call__(self, *arguments: str | Path, stdin: str = "") -> Done:
-        """Call it in this process and return how it ended: as in pipes, at no interpreter's start."""
+        """Call it in this process, as with pipes, and return the result. This saves the start of an interpreter."""
         streams = {
             "stdin": io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"),
             "stdout": io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True),
@@ -81,7 +81,7 @@ class Script:
         return Done(code, out, err)
 
     def each(self, **calls: tuple[str | Path, ...]) -> dict[str, Done]:
-        """Call it with each of several argument lists; return how each ended, by name."""
+        """Call it with several argument lists, one after another; return the results by name."""
         return {name: self(*call) for name, call in calls.items()}
 
     def start(self, *arguments: str | Path, stdin: str = "") -> Call:
@@ -89,16 +89,16 @@ class Script:
         return Call(self, [str(argument) for argument in arguments], stdin)
 
     def process(self, *arguments: str | Path, stdin: str = "") -> Done:
-        """Call it in a process of its own and return how that ended."""
+        """Call it in its own process and return the result."""
         return self.start(*arguments, stdin=stdin).finish()
 
     def together(self, **calls: tuple[str | Path, ...]) -> dict[str, Done]:
-        """Call it with several argument lists at once, each in a process; return how each ended, by name."""
+        """Call it with several argument lists at once, each in its own process; return the results by name."""
         started = {name: self.start(*call) for name, call in calls.items()}
         return {name: one.finish() for name, one in started.items()}
 
     def terminal(self, *arguments: str | Path, columns: int = 60, piped: bool = False) -> Terminal:
-        """Start a call on a terminal; its standard output goes elsewhere when `piped`."""
+        """Start a call on a terminal. With `piped`, its standard output is a pipe."""
         return Terminal(self, [str(argument) for argument in arguments], columns, piped)
 
 
@@ -114,7 +114,7 @@ class Call:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A terminal that pytest runs on is none of the script's.
+            # The script must not use the terminal on which pytest runs.
             start_new_session=True,
         )
         self._written: dict[str, list[str]] = {"out": [], "err": []}
@@ -139,11 +139,11 @@ class Call:
 
     @property
     def err(self) -> str:
-        """What was written to standard error so far."""
+        """The text written to standard error so far."""
         return "".join(self._written["err"])
 
     def expect(self, text: str) -> None:
-        """Wait until this text was written to standard error."""
+        """Wait until standard error contains this text."""
 
         def ended() -> None:
             if self._process.poll() is not None:
@@ -153,11 +153,11 @@ class Call:
         until(lambda: text in self.err, PATIENCE, lambda: f"{text!r} in {self.err}", check=ended, pause=0.05)
 
     def interrupt(self) -> None:
-        """Send what Ctrl-C sends."""
+        """Send SIGINT, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
     def finish(self) -> Done:
-        """Wait for the end; a call that doesn't end is killed and fails the test."""
+        """Wait for the end. If the call does not end, it is killed and the test fails."""
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -172,7 +172,7 @@ class Call:
 
 
 class Terminal:
-    """A call on a pseudo-terminal; a context manager that ends it."""
+    """A call on a pseudo-terminal. A context manager, which ends the call."""
 
     def __init__(self, script: Script, arguments: list[str], columns: int, piped: bool) -> None:
         self.raw = ""
@@ -186,7 +186,7 @@ class Terminal:
             stdout=subprocess.PIPE if piped else slave,
             stderr=slave,
             start_new_session=True,
-            # What asks for a password opens /dev/tty, which is the session's controlling terminal.
+            # The question for a password opens /dev/tty, which is the session's controlling terminal.
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
@@ -204,16 +204,16 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What was written so far, without colours and movements of the cursor."""
+        """The text written so far, without colours and cursor movements."""
         return CONTROL.sub("", self.raw).replace("\r\n", "\n")
 
     @property
     def lines(self) -> list[str]:
-        """The lines that were written, each as often as it was."""
+        """The written lines, with repetitions."""
         return [line for line in re.split(r"[\r\n]", self.text) if line.strip()]
 
     def expect(self, text: str) -> None:
-        """Read until this text was written."""
+        """Read until the output contains this text."""
         deadline = time.monotonic() + PATIENCE
         while text not in self.text:
             assert self._read(deadline), f"{text!r} was not written: {self.text}"
@@ -223,7 +223,7 @@ class Terminal:
         os.write(self._end, f"{text}\n".encode())
 
     def interrupt(self) -> None:
-        """Press Ctrl-C, once the call waits for somebody; between prompt and read, Python would wait for one more."""
+        """Press Ctrl-C when the call waits for input. Between prompt and read, Python would need a second Ctrl-C."""
         process = psutil.Process(self.process.pid)
         until(lambda: process.status() == psutil.STATUS_SLEEPING, PATIENCE, lambda: self.text, pause=0.05)
         os.write(self._end, b"\x03")
@@ -237,7 +237,7 @@ class Terminal:
         return self.process.wait(PATIENCE)
 
     def piped(self) -> str:
-        """Return what went to standard output elsewhere; call it before `finish`, as a pipe's reader would."""
+        """Return the output in the pipe. Call it before `finish`, as a pipe's reader would do."""
         assert self.process.stdout is not None
         return self.process.stdout.read().decode()
 
@@ -246,7 +246,7 @@ class Terminal:
         assert readable, f"nothing more after {PATIENCE:g} s: {self.text}"
         try:
             read = os.read(self._end, 65536)
-        except OSError:  # EIO: nobody has the terminal open any more
+        except OSError:  # EIO: no process has the terminal open any more
             return False
         self.raw += read.decode(errors="replace")
         return bool(read)

@@ -1,4 +1,4 @@
-"""When two calls of an automation are the same, whatever shape a run holds them in; without a server."""
+"""When two calls of an automation are equal, in each form in which a run stores them. Without a server."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_run_of_an_automation_is_told_from_another_as_the_service_does() -> No
     assert differing(run(run_after=MADE + DELAY), asked) == ["delay"]
     assert differing(run(run_after=MADE + DELAY), asked, run_after=MADE + DELAY) == []
     assert differing(run(), asked, run_after=MADE + DELAY) == ["run after"]
-    # It was cleared later, so that nobody knows when it was made.
+    # The run was cleared later, so the time of its creation is unknown.
     cleared = run(run_after=MADE + DELAY, queued_at=MADE + 2 * DELAY)
     assert differing(cleared, asked, delay=DELAY) == differing(cleared, asked) == []
 

@@ -1,4 +1,4 @@
-"""The command itself: help, version, usage, and what a shell completes."""
+"""The command itself: help, version, usage errors, and shell completion."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ USAGE = {
 
 @pytest.fixture(scope="module")
 def usage(alone: Script):
-    """How each call that makes no sense ends."""
+    """The results of invalid calls."""
     return alone.each(**{name: arguments for name, (arguments, _) in USAGE.items()})
 
 
@@ -94,7 +94,7 @@ def test_a_pipe_that_is_closed_early_ends_it_quietly(script: Script):
 
 
 def complete(script: Script, *words: str) -> list[str]:
-    """What a shell is told for the last of the words of a command line."""
+    """Return the completions that a shell gets for the last word of a command line."""
     asking = script.having(
         _TRIGGER_SCRIPT_COMPLETE="bash_complete",
         COMP_WORDS=" ".join(("trigger_script.py", *words)),
@@ -109,7 +109,7 @@ def test_a_shell_completes_options_and_the_ids_of_dags(script: Script, alone: Sc
     assert "--dry-run" in complete(script, "--d")
     assert complete(script, "--dag-id", "many_00") == [f"many_00{number}" for number in range(10)]
     assert complete(script, "--dag-id", "quick", "--output", "j") == ["json"]
-    # Who isn't known gets no ids, and no error into the line that is being typed.
+    # Without a login, there are no ids, and no error appears in the command line.
     assert complete(alone, "--dag-id", "qu") == []
 
 

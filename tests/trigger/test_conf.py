@@ -1,4 +1,4 @@
-"""The ways to give a conf, what is refused before any run exists, and where the message points."""
+"""The ways to give a conf, the confs that are refused before a run exists, and the places in the messages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TEXT = json.dumps(CONF)
 
 @pytest.fixture(scope="module")
 def confs(script: Script) -> dict[str, dict[str, object]]:
-    """The conf that each way of giving it would send."""
+    """The conf that each way would send."""
     folder = script.path.parent
     (folder / "conf.json").write_text(TEXT)
     planned = ("--dag-id", "described", "--dry-run", "--output", "json")
     done = script.each(
         string=(*planned, "--conf", TEXT),
-        # As a shell without quotes around the object hands it over, in the middle and at the end.
+        # As a shell splits an object without quotes, in the middle and at the end.
         tokens=("--dag-id", "described", "--conf", *TEXT.split(), "--dry-run", "--output", "json"),
         tokens_last=(*planned, "--conf", *TEXT.split()),
         equals=(*planned, f"--conf={TEXT}"),
@@ -86,7 +86,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def refused(script: Script):
-    """How each bad conf was refused."""
+    """The results for wrong confs."""
     (script.path.parent / "conf.json").write_text(TEXT)
     return script.each(**{name: ("--dag-id", "described", *given) for name, (given, _) in REFUSED.items()})
 

@@ -1,4 +1,4 @@
-"""`enqueue`: the ways to give a payload, what is refused before anybody is asked, and an API without the service."""
+"""`enqueue`: the ways to give a payload, the calls refused before any request, and an API without the service."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PLANNED = ("--dry-run", "-o", "json")
 
 @pytest.fixture(scope="module")
 def planned(script: Script) -> dict[str, dict[str, object]]:
-    """What each way of calling it would send."""
+    """The request that each way of calling would send."""
     (script.path.parent / "payload.json").write_text(TEXT)
     (script.path.parent / "list.json").write_text("[1, 2]")
     call = ("enqueue", HELLO)
     calls = dict(
         string=(*call, TEXT, *PLANNED),
-        # As a shell without quotes around the object hands it over, with what looks like options in it.
+        # As a shell splits an object without quotes, with words that look like options.
         tokens=(*call, *TEXT.split(), *PLANNED),
         tokens_last=("enqueue", *PLANNED, HELLO, *TEXT.split()),
         tokens_between=("enqueue", *PLANNED, HELLO, "--note", "{x", *TEXT.split(), "--queue", "low"),
@@ -88,7 +88,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def refused(script: Script):
-    """How each call that makes no sense was refused."""
+    """The results of refused calls."""
     return {
         name: script("enqueue", *given, *(("--note", "makes no sense") if given else ()))
         for name, (given, _) in REFUSED.items()

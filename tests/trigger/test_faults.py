@@ -1,4 +1,4 @@
-"""An API that is away, slow or broken: what is tried again, what is given up, and that no run is made twice."""
+"""An API that is down, slow or broken: which requests are retried, when it gives up, and that no run is created twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HTML = "<html><head><title>502 Bad\nGateway</title></head><body><h1>nginx</h1></
 
 @pytest.fixture
 def through(script: Script, faulty: Faulty) -> Script:
-    """The script on the way that breaks."""
+    """The script, through the proxy with faults."""
     return script.having(AIRFLOW_API_URL=faulty.url)
 
 
@@ -86,7 +86,7 @@ def test_also_the_login_is_tried_again(through, faulty, tmp_path):
 def test_whatever_it_answers_becomes_one_line(through, faulty, fault, said):
     faulty.always_breaks("GET", "^/api/v2/dags", fault)
     done = through(*LISTED)
-    # What the API refuses is the request's fault; all else is the API's.
+    # 4xx means that the request is wrong; all other errors are the API's.
     assert done.code == (2 if fault.answer.status in range(400, 500) else 5), done.err
     assert done.out == ""
     [line] = done.err.splitlines()
@@ -141,7 +141,7 @@ def test_twenty_seconds_are_the_default(alone):
 
 @pytest.fixture
 def other_service() -> Iterator[str]:
-    """The address of something that speaks no HTTP at all."""
+    """The address of a server that does not use HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def greet() -> None:

@@ -1,4 +1,4 @@
-"""The list of DAGs: all pages of it, what is left of it by a pattern, and how it looks where it is printed."""
+"""The list of DAGs: all its pages, patterns, and the forms of output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KEYS = {
 
 @pytest.fixture(scope="module")
 def lists(script: Script):
-    """Lists with each filter, and in each form."""
+    """The list with each filter, and in each form."""
     assert script("--dag-id", "quick", "--wait", "--interval", "0.1").code == 0
     done = script.each(
         all=("--list", "-o", "json"),

@@ -1,4 +1,4 @@
-"""How the script begins: as one file or beside its package, quickly, and quietly where somebody ends it at once."""
+"""The script's start: as one file or beside its package, fast, and without a traceback at an early Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.trigger.script import Script
 from trigger import single
 
-# Prints which of these were loaded by a call.
+# Prints which of these modules a call has loaded.
 LOADED = """
 import json, runpy, sys
 path, names = sys.argv[1], json.loads(sys.argv[2])
@@ -29,7 +29,7 @@ HEAVY = ["jsonschema", "requests", "tenacity", "yaml", "trigger.client"]
 
 @pytest.fixture(params=["one file", "beside its package"])
 def either(request: pytest.FixtureRequest, alone: Script) -> Script:
-    """The script in both of its forms."""
+    """The script in both forms."""
     return alone if request.param == "one file" else Script(ROOT / "trigger_script.py", alone.environment)
 
 
@@ -47,7 +47,7 @@ def test_nothing_of_the_repository_is_beside_the_one_file(alone: Script) -> None
 
 
 def test_the_one_file_says_what_it_needs() -> None:
-    """A PEP 723 header, so that `uv run` and the like install it."""
+    """It has a PEP 723 header, from which `uv run` and similar tools install its packages."""
     text = single.single()
     header = text[text.index("# /// script\n") : text.index("# ///\n")]
     assert 'requires-python = ">=3.11"' in header

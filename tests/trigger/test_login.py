@@ -1,4 +1,4 @@
-"""Who asks, and where: flags, environment, profiles, prompts, tokens that end, and what is never printed."""
+"""Address and login: flags, environment, profiles, prompts, expired tokens, and secrets, which are never printed."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ ASKED = ("--list", "--tag", "fast", "-o", "plain")
 
 @pytest.fixture
 def nobody(alone: Script, tmp_path: Path, url: str) -> Script:
-    """The script with an address, a home and a cache of its own, and no user."""
+    """The script with an address, its own home and cache, and no user."""
     return alone.having(HOME=tmp_path, AIRFLOW_API_URL=url)
 
 
 @pytest.fixture
 def somebody(nobody: Script, viewer: User) -> Script:
-    """The same as a user with few rights."""
+    """The same, as a user with few permissions."""
     return nobody.having(AIRFLOW_USERNAME=viewer.name, AIRFLOW_PASSWORD=viewer.password)
 
 
 @pytest.fixture(scope="module")
 def token(airflow: Airflow, viewer: User) -> str:
-    """A token that is good."""
+    """A valid token."""
     return airflow.token(viewer.name)
 
 
 @pytest.fixture(scope="module")
 def expired(airflow: Airflow, viewer: User) -> str:
-    """The same as it is after its end."""
+    """The same token after its expiry."""
     return airflow.token(viewer.name, age=7200)
 
 
@@ -57,7 +57,7 @@ def test_a_token_is_kept_for_its_owner_alone_and_used_again(somebody: Script, fa
     kept = file.read_text()
     assert somebody.environment["AIRFLOW_PASSWORD"] not in kept
 
-    # A file that others could have written is not trusted.
+    # A file that others may have written is not trusted.
     file.chmod(0o644)
     assert way(*ASKED).code == 0
     assert len(faulty.asked("POST", "/auth/token")) == 2
@@ -96,7 +96,7 @@ def test_a_wrong_password_after_a_good_one_is_wrong(somebody):
 
 @pytest.mark.parametrize("broken", ["expired", "malformed"])
 def test_a_kept_token_that_ended_is_renewed(somebody, faulty, tmp_path, expired, token, broken):
-    """Also one whose end the script can't see: the server's clock, or its key, may be another."""
+    """This includes tokens that only the server refuses, for example because of its clock or a new key."""
     way = somebody.having(AIRFLOW_API_URL=faulty.url)
     assert way(*ASKED).code == 0
     [file] = cached(tmp_path)
@@ -195,14 +195,14 @@ def test_flags_win_over_the_environment(somebody, operator):
 
 
 class Profiles:
-    """A file of profiles, and the script that is told of it."""
+    """A file of profiles, and the script that uses it."""
 
     def __init__(self, script: Script, path: Path) -> None:
         self.path = path
         self.script = script.having(AIRFLOW_PROFILES=path, AIRFLOW_API_URL=None)
 
     def write(self, **profiles: dict[str, Any]) -> None:
-        """Write the profiles for their owner alone."""
+        """Write the profiles, readable only by their owner."""
         tables = (
             f"[{name}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in profile.items())
             for name, profile in profiles.items()
@@ -276,7 +276,7 @@ def secrets_in(done: Done, *secrets: str) -> list[str]:
 
 
 def test_verbose_tells_what_is_asked_and_no_secret(nobody, somebody, viewer, token, faulty):
-    """Neither in the trace, nor in an error that a server sends back with what it was sent."""
+    """Neither in the trace, nor in the error of a server that quotes the request."""
     calls = {
         "good": somebody(*ASKED, "--verbose"),
         "flags": nobody(*ASKED, "-v", "--username", viewer.name, "--password", viewer.password),
@@ -314,7 +314,7 @@ def test_tls_is_verified_and_ca_names_whom_to_trust(somebody, encrypted, ca, tmp
     assert encrypted.requests == []
     trusted = script(*ASKED, "--ca", ca[0])
     assert (trusted.code, trusted.err) == (0, "")
-    # What the environment trusts for everybody does not weaken what was asked for.
+    # The environment's REQUESTS_CA_BUNDLE does not override --ca.
     assert script.having(REQUESTS_CA_BUNDLE=ca[0])(*ASKED, "--ca", certificate.create(tmp_path)[0]).code == 5
     missing = script(*ASKED, "--ca", tmp_path / "nothing.pem")
     assert missing.code == 2

@@ -1,4 +1,4 @@
-"""One run asked for or watched: what is refused before anybody makes it, what is asked, and what a terminal shows of it."""
+"""Trigger or watch one run: requests refused before they are sent, the sent requests, and the output on a terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def refused(script: Script):
-    """How each request was refused."""
+    """The results of refused requests."""
     return script.each(
         **{
             name: ("--dag-id", "ranged", "--run-id", f"no_{name}", *given)

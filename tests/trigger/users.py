@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class User:
-    """Somebody whom an auth manager knows."""
+    """A user of an auth manager."""
 
     name: str
     password: str

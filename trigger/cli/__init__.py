@@ -1,4 +1,4 @@
-"""From the shell: the exit code, and one line for each error."""
+"""Run the command from the shell: exit codes, and one line per error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-import trigger.cli.automations  # noqa: F401 (its commands are parts of this one)
+import trigger.cli.automations  # noqa: F401 (the import adds its commands)
 from trigger.cli.dags import command
 from trigger.cli.options import COMPLETE
 from trigger.errors import TriggerError
@@ -23,7 +23,7 @@ from trigger.text import one_line
 
 
 class _Terminated(KeyboardInterrupt):
-    """The wish of whoever ends processes, to be met as Ctrl-C is."""
+    """SIGTERM, handled like Ctrl-C."""
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
@@ -31,7 +31,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code; every error becomes one line."""
+    """Run the command and return its exit code. Every error is printed on one line."""
     screen = Screen("table", verbose=False)
     try:
         with command.make_context(
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             try:
                 return int(command.invoke(context))
             finally:
-                # It knows the secrets that no error may show.
+                # This screen knows the secrets that errors must not show.
                 screen = context.obj or screen
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -57,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TriggerError as error:
         screen.fail(str(error))
         return error.exit_code
-    except BrokenPipeError:  # of the help, which is long
+    except BrokenPipeError:  # when the help is piped to a program that ends early
         to_nowhere(sys.stdout)
         return 0
-    except Exception as error:  # noqa: BLE001 (a fault of this file, which a script that calls it must see as one)
+    except Exception as error:  # noqa: BLE001 (a bug here: calling scripts must get an exit code)
         place = traceback.extract_tb(error.__traceback__)[-1]
         screen.fail(
             f"unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}: {one_line(str(error))}"
@@ -69,10 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def start() -> NoReturn:
-    """Do what the shell asked for, and end the process with its exit code."""
+    """Run the command of the shell, and end the process with the exit code."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by who calls
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (to the end)
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (stays open until the process ends)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _terminate)

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 def _enqueue(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     """Run an automation once.
 
-    TASK is module.function, or the function alone where one module has it. PAYLOAD holds its arguments: a JSON
-    object by name such as '{"email": "ana@example.com"}', or a list; @payload.json, or - for standard input.
+    TASK is module.function, or only the function if one module has it. PAYLOAD has its arguments: a JSON object by name
+    such as '{"email": "ana@example.com"}', or a list; or @payload.json, or - for standard input.
     """
     options = context.params
     args, kwargs = read_payload(options["words"], options["file"], options["assignments"])
@@ -77,7 +77,7 @@ def _enqueue(client: AirflowClient, screen: Screen, context: click.Context) -> i
 
 @adds(command, "modules")
 def _list_modules(client: AirflowClient, screen: Screen, context: click.Context) -> int:
-    """List the automations, and the arguments that they take."""
+    """List the automations and their arguments."""
     modules = client.modules()
     show_modules(screen, modules)
     for module in modules:
@@ -165,19 +165,19 @@ def _add_job(client: AirflowClient, screen: Screen, context: click.Context) -> i
 
 @adds(jobs, "pause", NAMES)
 def _pause_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
-    """Keep jobs from running until they are resumed."""
+    """Pause jobs until they are resumed."""
     return _change_jobs(client, screen, context, lambda name: client.switch_job(name, enabled=False))
 
 
 @adds(jobs, "resume", NAMES)
 def _resume_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
-    """Let paused jobs go on."""
+    """Resume paused jobs."""
     return _change_jobs(client, screen, context, lambda name: client.switch_job(name, enabled=True))
 
 
 @adds(jobs, "remove", NAMES)
 def _remove_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
-    """Remove jobs; the runs that they have made stay."""
+    """Remove jobs; the runs that they have started stay."""
     return _change_jobs(client, screen, context, client.remove_job)
 
 
@@ -186,6 +186,6 @@ def _change_jobs(
 ) -> int:
     names = context.params["names"]
     for name in names:
-        client.job(name)  # a name that is wrong must show before any job is changed
+        client.job(name)  # raises for a wrong name before any job is changed
     show_jobs(screen, [change(name) for name in names])
     return 0

@@ -1,4 +1,4 @@
-"""The command itself, whose flags are for DAGs: list, trigger, watch, backfill, state."""
+"""The command itself. Its flags are for DAGs: list, trigger, watch, backfill, state."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from trigger.tables import show_backfill, show_dags, show_import_failures, show_
 if TYPE_CHECKING:
     from trigger.client import AirflowClient
 
-# What each option is for; given anywhere else it would silently do nothing.
+# The options of each action. An option for another action is refused, because it would have no effect.
 PURPOSES = {
     "trigger": {
         *("conf", "file", "assignments", "allow_undeclared", "run_id", "inicio", "fim", "logical_date"),
@@ -143,10 +143,10 @@ EVERYWHERE = {
 def command(context: click.Context, **options: Any) -> int:
     """List, trigger and watch Airflow DAGs.
 
-    A run is checked before it exists: that the DAG is there, can be imported and is not paused, and that conf
-    fits the Params that the DAG declares.
+    Before a run is created, it is checked that the DAG exists, can be imported and is not paused, and that conf
+    fits the DAG's Params.
 
-    The commands are for automations; each has a --help of its own.
+    The commands are for automations; each has its own --help.
     """
     if context.invoked_subcommand is not None:
         return 0
@@ -309,7 +309,7 @@ ACTIONS: dict[str, Action] = {
 
 
 def _preflight(client: AirflowClient, screen: Screen, context: click.Context, conf: Mapping[str, Any]) -> Dag:
-    """Return the DAG. Raises NotFound or RequestRefused for what would only show once a run exists."""
+    """Return the DAG. Raises NotFound or RequestRefused for errors that would otherwise show only after the run exists."""
     options = context.params
     dag = find_dag(client, options["dag_id"])
     check_conf(dag, conf, allow_undeclared=options["allow_undeclared"])
@@ -318,7 +318,7 @@ def _preflight(client: AirflowClient, screen: Screen, context: click.Context, co
 
 
 def _interval(options: Mapping[str, Any], conf: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
-    """Return [inicio, fim) of the options. Raises RequestRefused when conf says something else."""
+    """Return [inicio, fim) from the options. Raises RequestRefused if conf contradicts them."""
     bounds = []
     for name in ("inicio", "fim"):
         if options[name] is None:

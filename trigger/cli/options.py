@@ -1,4 +1,4 @@
-"""Options and arguments that several commands have, and how a command becomes one."""
+"""Options and arguments that several commands share, and the decorators that create commands."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Seconds(click.FloatRange):
 
 
 class Commands(click.Group):
-    """Commands, each with its own options; what stands before a command counts as the command's."""
+    """Commands, each with its own options. Options before a command's name are passed to the command."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         _, rest, _ = self.make_parser(context).parse_args(list(args))
@@ -73,7 +73,7 @@ class Commands(click.Group):
 
 
 class RootCommand(Commands):
-    """The flags for DAGs, and beside them the commands."""
+    """The flags for DAGs, and the commands."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(context, join_json(self, args, _conf_starts))
@@ -101,10 +101,10 @@ def _payload_starts(before: str, _: str, valued: set[str]) -> bool:
 def join_json(
     command: click.Command, args: Sequence[str], starts: Callable[[str, str, set[str]], bool]
 ) -> list[str]:
-    """Return the arguments with JSON that the shell broke into several made whole again.
+    """Return the arguments, with JSON that the shell has split joined again.
 
-    `starts` tells by an argument, the one before it and the names of options that take a value whether it may
-    be the beginning.
+    `starts` gets the previous argument, an argument, and the names of options that take a value; it returns whether JSON
+    may begin at this argument.
     """
     options = [option for option in command.params if isinstance(option, click.Option)]
     names = {name for option in options for name in (*option.opts, *option.secondary_opts)}
@@ -115,7 +115,7 @@ def join_json(
         text = argument.removeprefix("--conf=")
         if text[:1] not in ("{", "[") or not starts(before, argument, valued):
             continue
-        # As far as it takes to be JSON, or, for the complaint, to what can only be an option.
+        # Join until it is JSON; otherwise up to the next option, for the error message.
         ends = range(at + 1, len(joined) + 1)
         further = (end for end in ends[:-1] if joined[end].partition("=")[0] in names)
         end = next((end for end in ends if _is_json(" ".join(joined[at:end]).removeprefix("--conf="))), None)
@@ -136,12 +136,12 @@ def _is_json(text: str) -> bool:
 def completes(
     names: Callable[[AirflowClient], Iterable[str]],
 ) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return what completes the beginning of a name for a shell, of those that the API knows."""
+    """Return a function for shell completion, which completes the names that the API returns."""
 
     def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
         from trigger.client import AirflowClient
 
-        # A completion that fails must leave the terminal alone.
+        # A failed completion must not print anything.
         try:
             login = find_login(context, lambda _: None)
             with AirflowClient(
@@ -187,7 +187,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _together(*decorators: Decorator) -> Decorator:
-    """Return several decorators as one, the first outermost, as they would be written."""
+    """Return several decorators as one. The first is the outermost, as if they were written one above the other."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for decorator in reversed(decorators):
@@ -275,7 +275,7 @@ def timeout_of(options: Mapping[str, Any]) -> float | None:
 
 
 def adds(group: click.Group, name: str, *options: Decorator, **settings: Any) -> Callable[[Action], Action]:
-    """Return what makes an action a command, with these options beside those that all have."""
+    """Return a decorator that makes an action a command, with these options and the shared ones."""
 
     def add(action: Action) -> Action:
         @click.pass_context

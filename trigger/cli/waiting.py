@@ -1,4 +1,4 @@
-"""What commands for runs share: the check before, the wait, and what to say when it is left."""
+"""The shared parts of commands for runs: the check before, the wait, and the hints when a wait is interrupted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trigger.tables import backfill_state, show_backfill, show_run
 if TYPE_CHECKING:
     from trigger.client import AirflowClient
 
-LOG_LINES = 20  # of a failed task's log
+LOG_LINES = 20  # lines shown of a failed task's log
 
 
 def say_how_to_see(screen: Screen, context: click.Context, dag_id: str, run_id: str) -> None:
@@ -35,13 +35,13 @@ def say_how_to_see(screen: Screen, context: click.Context, dag_id: str, run_id: 
 def show_or_wait(
     client: AirflowClient, screen: Screen, context: click.Context, run: Run, timeout: float | None
 ) -> int:
-    """Show a run that was just made, or wait for its end if that was asked for."""
+    """Show a new run, or wait for its end with --wait or --logs."""
     if not (context.params["wait"] or context.params["logs"]):
         show_run(screen, run)
         return 0
     screen.say(run.run_id)
     screen.say(run.url)
-    # Also where nobody asked for a delay: Airflow begins no interval before its end.
+    # Also without a delay: Airflow starts no run before the end of its data interval.
     if run.run_after and run.run_after > datetime.now(UTC):
         screen.say(f"it starts at {wall_clock(run.run_after)}")
     return wait_for_run(client, screen, context, run, timeout)
@@ -73,13 +73,13 @@ def wait_for_run(
 
 
 def _results(client: AirflowClient, screen: Screen, run: Run, tasks: Sequence[Task]) -> dict[str, Any]:
-    """Return what an automation returned as `result`; nothing of other DAGs, and of what has no result."""
+    """Return {"result": an automation's return value}; {} for other DAGs, and for runs without a result."""
     if run.dag_id != AUTOMATIONS or run.state != "success":
         return {}
     try:
         return {"result": client.result(tasks[-1])}
     except TriggerError as error:
-        # The run has succeeded all the same.
+        # The run has succeeded nevertheless.
         screen.warn(f"its result can't be read: {error}")
         return {}
 
@@ -104,7 +104,7 @@ def _show_failures(client: AirflowClient, screen: Screen, tasks: Sequence[Task])
 
 
 def agrees(question: str, what: str, instead: str = "") -> bool:
-    """Return what whoever sits at the terminal says. Raises RequestRefused where there is none."""
+    """Ask at the terminal, and return whether the user agrees. Raises RequestRefused without a terminal."""
     if not is_terminal():
         raise RequestRefused(f"nobody is there to confirm {what}: add --yes{instead}")
     return click.confirm(question, err=True)
@@ -136,7 +136,7 @@ def wait_for_backfill(
 
 
 def find_dag(client: AirflowClient, dag_id: str) -> Dag:
-    """Return a DAG whose file is in order."""
+    """Return a DAG. Raises RequestRefused if its file can't be imported."""
     dag = client.dag(dag_id)
     if dag.import_error:
         failures = [one for one in client.import_failures() if dag.dag_id in one.dag_ids]
@@ -146,7 +146,7 @@ def find_dag(client: AirflowClient, dag_id: str) -> Dag:
 
 
 def have_unpaused(client: AirflowClient, screen: Screen, options: Mapping[str, Any], dag: Dag) -> None:
-    """Raise RequestRefused if a run would wait for ever, unless somebody wants the DAG unpaused."""
+    """Unpause a paused DAG with --unpause, or if the user agrees; otherwise raise RequestRefused."""
     if not dag.paused:
         return
     if options["dry_run"] and options["unpause"]:
@@ -169,7 +169,7 @@ def show_request(screen: Screen, url: str, body: Mapping[str, Any]) -> None:
 
 
 def command_line(context: click.Context, dag_id: str, *arguments: str) -> str:
-    """Return the command that goes on from here; it repeats whom to ask, and no secret."""
+    """Return the command that continues from here. It repeats the address and the user, but no secret."""
     whom = []
     for name in ("url", "username", "profile", "ca"):
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:

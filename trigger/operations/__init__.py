@@ -1,1 +1,1 @@
-"""What the API can be asked, noun by noun."""
+"""The operations of the API, one file for each noun."""

@@ -1,4 +1,4 @@
-"""Automations: run once, and what waits removed."""
+"""Automations: create a run, and remove waiting runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trigger.request import TaskRequest
 
 
 class Automations(Runs):
-    """What can be asked of automations."""
+    """The operations on automations."""
 
     def enqueue(
         self,
@@ -26,28 +26,28 @@ class Automations(Runs):
         run_id: str | None = None,
         note: str | None = None,
     ) -> Run:
-        """Ask for one run of an automation and return it, as `trigger` does that of a DAG.
+        """Create one run of an automation and return it, as `trigger` does for a DAG.
 
-        `task` is `module.function`, or the function alone where one module has it. Raises RequestRefused with
-        the service's own words for a task, queue, delay or arguments that make no sense.
+        `task` is `module.function`, or only the function if one module has it. Raises RequestRefused with the service's
+        message for a wrong task, queue, delay or arguments.
         """
         return self.send_task(
             TaskRequest.make(task, args, kwargs, queue=queue, delay=delay, run_id=run_id, note=note)
         )
 
     def send_task(self, request: TaskRequest) -> Run:
-        """Ask for a run of an automation that is described already; otherwise as `enqueue`."""
-        # The service answers a repeated request with the run that the first one made.
+        """Create the run of a prepared request, as `enqueue` does."""
+        # The service answers a repeated request with the run that the first one has created.
         run_id = self._wire.call(
             "POST", request.path, lambda answer: str(answer["run_id"]), body=request.body, root=SERVICE
         )
         return self.run(AUTOMATIONS, run_id)
 
     def clean_queue(self, queue: str | None = None, *, scheduled: bool = False) -> int:
-        """Remove the runs of automations that wait and have not started; return how many.
+        """Remove the runs of automations that have not started yet; return their number.
 
-        Those of all queues unless one is named; `scheduled` adds the ones that wait for their time. Where an
-        answer got lost, the number leaves out what the request had removed that it belonged to.
+        Without `queue`, it removes runs of all queues. `scheduled` adds runs with a later start time. If an answer was lost
+        and the request repeated, the number does not include the runs that the first request has removed.
         """
         query = {"queue": queue, "scheduled": "true" if scheduled else None}
         return self._wire.call(

@@ -1,4 +1,4 @@
-"""Backfills: planned, started, looked at, waited for."""
+"""Backfills: plan, start, read, and wait for the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trigger.operations.base import Operations
 
 
 class Backfills(Operations):
-    """What can be asked of backfills."""
+    """The operations on backfills."""
 
     def plan_backfill(
         self,
@@ -26,8 +26,8 @@ class Backfills(Operations):
         max_active_runs: int | None = None,
         run_backwards: bool = False,
     ) -> BackfillPlan:
-        """Return what a backfill of the intervals beginning in [inicio, fim) would run; create nothing."""
-        # The API's range includes its end; everywhere else here it does not.
+        """Return the plan of a backfill for the intervals that begin in [inicio, fim); create nothing."""
+        # The API's range includes its end; all other ranges here exclude it.
         last = fim - timedelta(microseconds=1)
         body: dict[str, Any] = {
             "dag_id": dag_id,
@@ -47,10 +47,10 @@ class Backfills(Operations):
         return self._wire.call("POST", "/backfills/dry_run", read, body=body)
 
     def start_backfill(self, plan: BackfillPlan) -> Backfill:
-        """Start what was planned. Raises RequestRefused while another backfill of the DAG is active.
+        """Start a planned backfill. Raises RequestRefused while another backfill of the DAG is active.
 
-        A backfill has no id of ours that would make asking twice harmless: an answer that got lost is looked
-        for among the backfills that are newer than the request.
+        The client can't choose a backfill's id, so a repeated request is not safe. After a lost answer, the backfill is
+        searched among those that are newer than the request.
         """
         newest = max((backfill.id for backfill in self._backfills(plan.dag_id)), default=-1)
 
@@ -70,7 +70,7 @@ class Backfills(Operations):
                 return self._wire.call("POST", "/backfills", Backfill.read, body=plan.body, once=True)
             except (Conflict, Transient) as error:
                 again, lost = lost, lost or isinstance(error, Transient)
-                # It may have been made after all, or stand in the way of the second request.
+                # The first request may have created it, and it then conflicts with the second request.
                 if lost and (found := ours()) is not None:
                     return found
                 if isinstance(error, Conflict):
@@ -100,7 +100,7 @@ class Backfills(Operations):
                 "order_by": "logical_date",
             },
         )
-        # Earlier backfills have left their runs in the same range.
+        # Earlier backfills may have runs in the same range.
         return [run for run in runs if run.queued_at is not None and run.queued_at >= backfill.created_at]
 
     def wait_backfill(
@@ -112,9 +112,10 @@ class Backfills(Operations):
         progress: Callable[[list[Run]], None] = lambda _: None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> list[Run]:
-        """Return the runs of a backfill once Airflow has closed it; otherwise as `wait`.
+        """Wait until Airflow has completed a backfill, and return its runs; otherwise like `wait`.
 
-        It does so within half a minute of the last run's end, and lets no other backfill begin before.
+        Airflow completes it within half a minute after the last run's end. Until then, no other backfill of the DAG can
+        start.
         """
         count = 0
 

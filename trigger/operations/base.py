@@ -1,4 +1,4 @@
-"""What the operations of all nouns stand on: the way to the server, and whose it is."""
+"""The base of the operations of all nouns: the connection to the server, with its address and user."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trigger.wire import Wire
 
 
 class Operations:
-    """The operations of one noun. Each raises a TriggerError."""
+    """The operations of one noun. Each may raise a TriggerError."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire

@@ -1,4 +1,4 @@
-"""DAGs: listed, described, unpaused, and the files that can't be imported."""
+"""DAGs: list, describe and unpause them, and list the files that can't be imported."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from trigger.text import did_you_mean
 
 
 class Dags(Operations):
-    """What can be asked of DAGs."""
+    """The operations on DAGs."""
 
     def dags(
         self, *, tags: Sequence[str] = (), paused: bool | None = None, last_states: bool = False
     ) -> list[Dag]:
-        """Return all DAGs by id, those with any of the tags; `last_states` asks for their newest run's."""
+        """Return all DAGs by id, or those with any of the tags. `last_states` adds the state of their newest run."""
         filters: dict[str, Any] = {"tags": list(tags), "tags_match_mode": "any"} if tags else {}
         if paused is not None:
             filters["paused"] = str(paused).lower()
         filters["order_by"] = "dag_id"
         states: dict[str, str] = {}
         if last_states:
-            # Four short questions instead of one for each DAG.
+            # Four requests instead of one per DAG.
             for state in ("queued", "running", "success", "failed"):
                 query = {**filters, "last_dag_run_state": state}
                 states.update(
@@ -38,12 +38,12 @@ class Dags(Operations):
         return [replace(found[dag_id], last_state=states.get(dag_id)) for dag_id in sorted(found)]
 
     def _broken(self, filters: Mapping[str, Any]) -> Iterator[Dag]:
-        """Yield the DAGs of files that can't be imported any more; Airflow leaves them out of its lists."""
+        """Yield the DAGs of files that can't be imported any more, which Airflow's list does not contain."""
         broken = {"has_import_errors": "true", "exclude_stale": "false"}
         return self._wire.pages("/dags", "dags", Dag.read, {**filters, **broken})
 
     def dag(self, dag_id: str) -> Dag:
-        """Return one DAG with its Params. Raises NotFound with the id that was perhaps meant."""
+        """Return one DAG with its Params. Raises NotFound, with a suggestion of a similar id."""
         try:
             return self._wire.call("GET", f"/dags/{quoted(dag_id)}/details", Dag.read)
         except NotFound:
@@ -52,7 +52,7 @@ class Dags(Operations):
             # Airflow lists all DAGs of a new file before it has stored the definition of each.
             raise NotFound(f"DAG {dag_id!r} is new and Airflow is still reading it: try again in a moment")
         broken = []
-        with suppress(NotAllowed):  # not everyone may see them
+        with suppress(NotAllowed):  # not every user may see them
             broken = self.import_failures()
         hint = did_you_mean(dag_id, known)
         if broken and not hint:

@@ -23,7 +23,7 @@ class Jobs(Operations):
         )
 
     def job(self, name: str) -> Job:
-        """Return a job. Raises NotFound with the name that was perhaps meant."""
+        """Return a job. Raises NotFound, with a suggestion of a similar name."""
         try:
             return self._wire.call("GET", f"/jobs/{quoted(name)}", Job.read, root=SERVICE)
         except NotFound:
@@ -31,17 +31,16 @@ class Jobs(Operations):
         raise NotFound(f"there is no job {name!r}{did_you_mean(name, known) or '; see jobs list'}")
 
     def add_job(self, name: str, task: str, cron: str, **wish: Any) -> Job:
-        """Make a job and return it; `wish` holds any of the other fields that a Job has for its maker.
+        """Create a job and return it. `wish` may have any other field of a Job that users can set.
 
-        A job of this name that was made by the same request is that job. Raises RequestRefused where it was
-        made by another one.
+        If a job with this name and the same fields exists, it is returned. Raises RequestRefused if its fields differ.
         """
         body = {"name": name, "tarefa": task, "cron": cron, **wish}
         try:
             return self._wire.call("POST", "/jobs", Job.read, body=body, root=SERVICE)
         except Conflict:
             existing = self.job(name)
-        # What is left out asks for the service's default.
+        # The service's defaults for missing fields.
         defaults = {
             "args": [],
             "kwargs": {},
@@ -62,7 +61,7 @@ class Jobs(Operations):
         return existing
 
     def switch_job(self, name: str, *, enabled: bool) -> Job:
-        """Pause a job, or let it go on; return it. Raises NotFound as `job` does."""
+        """Pause or resume a job, and return it. Raises NotFound as `job` does."""
         path = f"/jobs/{quoted(name)}"
         try:
             return self._wire.call("PATCH", path, Job.read, body={"enabled": enabled}, root=SERVICE)
@@ -71,8 +70,8 @@ class Jobs(Operations):
             raise
 
     def remove_job(self, name: str) -> Job:
-        """Remove a job and return what it was; its runs stay."""
+        """Remove a job and return it as it was; its runs stay."""
         job = self.job(name)
-        with suppress(NotFound):  # of a request that had no answer
+        with suppress(NotFound):  # an earlier request without an answer has removed it
             self._wire.call("DELETE", f"/jobs/{quoted(name)}", lambda _: None, root=SERVICE)
         return job

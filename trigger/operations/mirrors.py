@@ -1,4 +1,4 @@
-"""Mirrors: how each of their tables stands."""
+"""Mirrors: the state of each of their tables."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from trigger.errors import NotFound
 from trigger.model import State
 from trigger.operations.dags import Dags
 
-STATE = "estado"  # the key under which a mirror's runs hand on how each table stands
+STATE = "estado"  # the XCom key under which a mirror's runs store the state of each table
 
 
 class Mirrors(Dags):
-    """What can be asked of mirrors."""
+    """The operations on mirrors."""
 
     def state(self, dag_id: str) -> State:
-        """Return how each table of a mirror stands, as its newest run says.
+        """Return the state of each table of a mirror, as its newest run has reported it.
 
-        `dag_id` is either of its DAGs, `etl_…` or `reconciliar_…`. Raises NotFound where neither has said anything yet.
+        `dag_id` is one of its DAGs, `etl_…` or `reconciliar_…`. Raises NotFound if neither has reported a state yet.
         """
         self.dag(dag_id)
         mirror = dag_id.removeprefix("etl_").removeprefix("reconciliar_")

@@ -11,10 +11,10 @@ from trigger.operations.base import Operations
 
 
 class Modules(Operations):
-    """What can be asked of the modules of automations."""
+    """The operations on the modules of automations."""
 
     def modules(self) -> list[Module]:
-        """Return the automations that can be asked for."""
+        """Return the files of automations with their functions."""
 
         def read(answer: Sequence[Mapping[str, Any]]) -> list[Module]:
             return [

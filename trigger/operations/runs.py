@@ -1,4 +1,4 @@
-"""Runs of DAGs: asked for once, looked at, waited for."""
+"""Runs of DAGs: create, read, and wait for the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trigger.wire import PAGE
 
 
 class Runs(Dags, Modules, Tasks):
-    """What can be asked of runs."""
+    """The operations on runs."""
 
     def trigger(
         self,
@@ -32,11 +32,11 @@ class Runs(Dags, Modules, Tasks):
         delay: timedelta | None = None,
         note: str | None = None,
     ) -> Run:
-        """Ask for a run and return it; conf is sent as it is, without a check.
+        """Create a run and return it. conf is sent without a check.
 
-        The run's id is part of the request, drawn here unless given, so that asking again, here after a lost
-        answer or by the caller, finds the same run instead of making a second one. Raises RequestRefused
-        when the id, or the logical date, belongs to another request's run.
+        The request contains the run's id, which is generated here unless it is given. So a repeated request, here after a
+        lost answer or by the caller, finds the same run and does not create a second one. Raises RequestRefused if a run of
+        another request has this id or this logical date.
         """
         request = RunRequest.make(
             dag_id,
@@ -51,7 +51,7 @@ class Runs(Dags, Modules, Tasks):
         return self.send(request)
 
     def send(self, request: RunRequest) -> Run:
-        """Ask for a run that is described already; otherwise as `trigger`."""
+        """Create the run of a prepared request, as `trigger` does."""
         dag_id = request.dag_id
         path = f"/dags/{quoted(dag_id)}/dagRuns"
         try:
@@ -79,12 +79,12 @@ class Runs(Dags, Modules, Tasks):
         return existing
 
     def run(self, dag_id: str, run_id: str) -> Run:
-        """Return a run. Raises NotFound with the id that was perhaps meant."""
+        """Return a run. Raises NotFound, with a suggestion of a similar id."""
         path = f"/dags/{quoted(dag_id)}/dagRuns"
         try:
             return self._wire.call("GET", f"{path}/{quoted(run_id)}", self._read_run)
         except NotFound:
-            self.dag(dag_id)  # which may be what is not there
+            self.dag(dag_id)  # raises NotFound if the DAG itself is missing
 
         def read(answer: Mapping[str, Any]) -> list[str]:
             return [entry["dag_run_id"] for entry in answer["dag_runs"]]
@@ -105,11 +105,11 @@ class Runs(Dags, Modules, Tasks):
         progress: Callable[[Run, list[Task]], None] | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ) -> Run:
-        """Return the run once it has ended, whatever its state.
+        """Wait for the end of a run, and return it in any state.
 
-        It is asked for every `interval` seconds; `progress` gets it with its tasks each time. An API that
-        goes away is waited for up to five minutes, and `warn` is told. Raises WaitTimeout after `timeout`
-        seconds, which leaves the run going.
+        The run is read every `interval` seconds, and passed to `progress` with its tasks. If the API does not answer, the
+        wait continues for up to five minutes, and `warn` is called. Raises WaitTimeout after `timeout` seconds; the run
+        itself continues.
         """
         seen = "of an unknown state"
 

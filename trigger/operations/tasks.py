@@ -1,4 +1,4 @@
-"""Task instances of a run: their states, their logs and what they returned."""
+"""Task instances of a run: their states, logs and return values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from trigger.operations.base import Operations
 
 
 class Tasks(Operations):
-    """What can be asked of task instances."""
+    """The operations on task instances."""
 
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
-        """Return the task instances of a run in the order they began; those that have not stand last."""
+        """Return the task instances of a run in the order of their start; those without a start come last."""
 
         def read(entry: Mapping[str, Any]) -> Task:
             return Task(
@@ -32,17 +32,17 @@ class Tasks(Operations):
             )
 
         path = f"/dags/{quoted(dag_id)}/dagRuns/{quoted(run_id)}/taskInstances"
-        # Ids grow, so that what is added between two pages stands on the last; a retry moves there too.
+        # Ordered by the growing ids: instances that are added between two pages, also by a retry, are on the last page.
         found = self._wire.pages(path, "task_instances", read, {"order_by": "id"})
         tasks = {(task.task_id, task.map_index): task for task in found}.values()
         never = datetime.max.replace(tzinfo=UTC)
         return sorted(tasks, key=lambda task: (task.start_date or never, task.task_id, task.map_index))
 
     def log(self, task: Task, try_number: int | None = None, *, errors_last: bool = False) -> list[str]:
-        """Return the lines of a task instance's log, of its newest try unless told otherwise.
+        """Return the lines of a task instance's log, by default of its newest try.
 
-        What a task printed can be stamped later than the exception that ended it: `errors_last` puts that
-        where it belongs, though the lines of a log that still grows may then change their places.
+        A task's printed lines can have later timestamps than the exception that ended it. `errors_last` moves the exception
+        to the end. In a log that still grows, lines may then change their places.
         """
 
         def read(answer: Mapping[str, Any]) -> list[str]:
@@ -63,7 +63,7 @@ class Tasks(Operations):
         )
 
     def result(self, task: Task) -> Any:
-        """Return what a task instance returned, as JSON knows it; None if it returned nothing."""
+        """Return a task instance's return value, as JSON data; None if it has none."""
         path = (
             f"/dags/{quoted(task.dag_id)}/dagRuns/{quoted(task.run_id)}"
             f"/taskInstances/{quoted(task.task_id)}/xcomEntries/return_value"
@@ -77,14 +77,14 @@ class Tasks(Operations):
 
 
 def _log_lines(entries: Iterable[Any]) -> Iterator[str]:
-    """Yield the lines of a log: each event, then its exceptions with the frames that are not Airflow's."""
+    """Yield the lines of a log: each event, followed by its exceptions without the frames of Airflow's own code."""
     about_itself = False
     for entry in entries:
         if isinstance(entry, str):
             yield from entry.splitlines()
             continue
         event = str(entry.get("event", ""))
-        # Marks of what the web page can fold; the first such block says where the server found the log.
+        # Marks of blocks that the UI can fold. The first block lists the sources of the log.
         if event.startswith(("::group::", "::endgroup::")):
             about_itself = event.startswith("::group::Log message source")
             continue

@@ -1,19 +1,19 @@
-"""`criacao_produtos` on the database: claim what is due, take each product through its steps, one transaction a step.
+"""`criacao_produtos` on the database: claim the due products, then take each through its steps. A step is a transaction.
 
 | step | when the process dies right after it |
 |------|--------------------------------------|
-| claim: `reserva` = the run, for all its batches, one transaction | the retry gets it again; a new run takes it over |
+| claim: `reserva` = the run's id, for all batches in one transaction | the retry gets the same; a new run takes them over |
 | a step: lock the row, check claim and state, do it, write state and event, commit | done once; the next try goes on |
-| in the middle of a step | rolled back: it was never tried |
-| a failed step: tries, reason, next time, no claim | as any other product that is due later |
+| in the middle of a step | the server rolls back: the step was never tried |
+| a failed step: write tries, reason and next time; release the claim | the product is due later, as any other |
 
-Two at once. Airflow keeps one run (`max_active_runs=1`), but not one process: a task whose worker fell silent may go on
-while its retry runs, and a cleared run overlaps with a scheduled one. Both lock the row before they read state and claim,
-so a step is done by one of them and the other finds it done. A new run takes over what an older one still claims: whoever
-loses its claim leaves the product alone from the next step on. `SKIP LOCKED` keeps both claim and step from waiting for
-a row that somebody else works on.
+Two processes at once: Airflow keeps one active run (`max_active_runs=1`), but it can't keep one process. A task whose
+worker lost contact may continue while its retry runs, and a cleared run may overlap with a scheduled one. Both processes
+lock the row before they read state and claim. So one of them does the step, and the other finds it done. A new run takes
+over the claims of an older run: from its next step on, the older run skips these products. With `SKIP LOCKED`, neither
+claim nor step waits for a row that another process has locked.
 
-A product in the catalogue: the insert and the state are one transaction, so there is no product twice.
+The insert into the catalogue and the product's new state are one transaction, so no product is inserted twice.
 """
 
 from __future__ import annotations
@@ -45,23 +45,23 @@ from include.loja.products.creation import (
 )
 
 FOLDER = "criacao_produtos"
-# A single connection that is gone is no product's fault.
+# Errors of the connection, which no product has caused.
 CONNECTION_LOST = (2006, 2013)
 
 
 @dataclass(frozen=True)
 class Claims:
-    """The pending products, as one run sees them; `run` is its id, the claim's owner."""
+    """The pending products as one run sees them. `run` is the run's id, which owns the claims."""
 
     connection: Connection[DictCursor]
     run: str
     delay: timedelta
 
     def replay(self, products: Sequence[int] | None) -> int:
-        """Put failed products (all of them for None) back to the start; return how many.
+        """Put these failed products back to the first state (None: all failed ones); return how many.
 
-        Raises RequestError for one that is not in the state `falhou`; nothing is put back then. Those that an earlier
-        try of this run has put back are no error.
+        Raises RequestError for a product that is not in the state `falhou`; then none is put back. A product that an
+        earlier try of this run has put back raises nothing.
         """
         with transaction(self.connection) as cursor:
             if products is not None:
@@ -69,7 +69,7 @@ class Claims:
                 found = {row["pendente_id"] for row in cursor.fetchall()}
                 if missing := sorted(set(products) - found):
                     raise RequestError(
-                        f"pending product {', '.join(map(str, missing))} has not failed: only those in the state "
+                        f"pending product {', '.join(map(str, missing))} has not failed: only products in the state "
                         "falhou can be repeated"
                     )
             cursor.execute(
@@ -81,7 +81,7 @@ class Claims:
             )
 
     def claim(self, batches: int, batch: int) -> list[list[int]]:
-        """Claim what is due, oldest first; return its ids in at most `batches` lists of at most `batch`."""
+        """Claim the due products, oldest first; return their ids in at most `batches` lists of at most `batch` ids."""
         with transaction(self.connection) as cursor:
             cursor.execute(sql.text(FOLDER, "read_due"), {"run": self.run, "limit": batches * batch})
             ids = [row["pendente_id"] for row in cursor.fetchall()]
@@ -90,9 +90,9 @@ class Claims:
         return [ids[start : start + batch] for start in range(0, len(ids), batch)]
 
     def work(self, ids: Sequence[int]) -> dict[str, int]:
-        """Take each of these through all steps it can take now; return how many ended in which state.
+        """Take each product through all steps that it can take now; return the number of products per final state.
 
-        `adiado` are those that a later run tries again, `alheio` those that are not this run's any more.
+        `adiado` counts products that a later run tries again, `alheio` products that this run no longer claims.
         """
         counted: Counter[str] = Counter()
         for pendente_id in ids:
@@ -100,14 +100,14 @@ class Claims:
         return dict(counted)
 
     def left(self) -> int:
-        """Return how many open products this run still claims: those that no task has worked on."""
+        """Return how many open products this run still claims: no task has worked on them."""
         with self.connection.cursor() as cursor:
             cursor.execute(sql.text(FOLDER, "count_claimed"), {"run": self.run})
             [row] = cursor.fetchall()
         return int(row["n"])
 
     def report(self) -> list[dict[str, Any]]:
-        """Return this run's events of products that failed or wait: id, step, state and reason."""
+        """Return this run's events for products that failed or wait: id, step, state and reason."""
         with self.connection.cursor() as cursor:
             cursor.execute(sql.text(FOLDER, "read_failures"), {"run": self.run})
             return list(cursor.fetchall())
@@ -119,7 +119,7 @@ class Claims:
             except Exception as error:
                 if not is_transient(error) or error.args[0] in CONNECTION_LOST:
                     raise
-                # Its own transaction is rolled back; the failed try is recorded in one of its own.
+                # The step's transaction is rolled back, so the failed try is recorded in another one.
                 outcome = self._fail(pendente_id, f"MySQL: {' '.join(map(str, error.args))}")
             if outcome is None:
                 return "alheio"
@@ -129,7 +129,7 @@ class Claims:
                 return outcome.state.value
 
     def _step(self, pendente_id: int) -> Outcome | None:
-        """Try the step that the product's state asks for, in one transaction; None where it is not this run's."""
+        """Try the next step of the product's state, in one transaction; None if this run does not claim the product."""
         with transaction(self.connection) as cursor:
             product = self._lock(cursor, pendente_id)
             if product is None:
@@ -167,7 +167,7 @@ class Claims:
                 "attempts": outcome.attempts,
                 "reason": outcome.reason,
                 "delay": self.delay.total_seconds() if outcome.wait else 0,
-                # Kept from one step to the next of the same run, and given up with the last.
+                # The run keeps its claim from step to step, and releases it with the last one.
                 "run": self.run if outcome.state in OPEN and not outcome.wait else None,
             },
         )
@@ -196,7 +196,7 @@ def _validate(cursor: DictCursor, product: Product) -> None:
 
 
 def _catalogue(cursor: DictCursor, product: Product) -> None:
-    # Once more: it may have waited between the steps, and who mends one thing may break another.
+    # Check again: somebody may have edited the row between two steps.
     product = validate_stock(process(product))
     if product.produto_id is None:
         cursor.execute(sql.text(FOLDER, "insert_product"), _values(product))

@@ -1,10 +1,10 @@
-"""`criacao_produtos`: what a pending product goes through, and what one try of a step makes of it. No database here.
+"""`criacao_produtos`: the states of a pending product, and the outcome of one try of a step. No database here.
 
     pendente ──process──▶ processado ──validate──▶ validado ──catalogue──▶ catalogado
         └─────────────────────┴── tries used up, or refused ──▶ falhou ──replay──▶ pendente
 
-A step that fails is tried again by a later run, not before the product's own delay: a run waits for no product, and no
-product for another. What the content alone decides (a negative price) is refused at once: a second try reads the same.
+A later run retries a failed step, once the product's own delay is over. So no run waits for a product, and no product
+waits for another. A product with wrong content (a negative price) is refused at once: a retry would read the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_PRICE = Decimal("9999999999.99")
 
 
 class State(StrEnum):
-    """In `produtos_pendentes.estado`, in order; the last two are ends."""
+    """The values of `produtos_pendentes.estado`, in order. The last two are final."""
 
     PENDING = "pendente"
     PROCESSED = "processado"
@@ -32,7 +32,7 @@ OPEN = (State.PENDING, State.PROCESSED, State.VALIDATED)
 
 @dataclass(frozen=True)
 class Step:
-    """What takes a product from one state to the next; `retries` are tries after the first."""
+    """A step takes a product from one state to the next. `retries` does not count the first try."""
 
     name: str
     leads_to: State
@@ -47,16 +47,16 @@ STEPS = {
 
 
 class Refused(Exception):
-    """The product's content is wrong, and no further try will mend it."""
+    """The product's content is wrong, so a retry can't help."""
 
 
 class NotYet(Exception):
-    """Something is missing that somebody may add: to be tried again."""
+    """A value is missing that somebody may add later: try again."""
 
 
 @dataclass(frozen=True)
 class Product:
-    """A pending product. What may be None is what people may leave open."""
+    """A pending product. People may leave a field empty; it is None then."""
 
     pendente_id: int
     state: State
@@ -70,7 +70,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a try made of the product: its state, the failed tries of its next step, whether it is to wait, and why."""
+    """The result of a try: the product's state, the failed tries of its next step, whether it must wait, the reason."""
 
     state: State
     attempts: int
@@ -79,13 +79,13 @@ class Outcome:
 
 
 def process(product: Product) -> Product:
-    """Return the product in the form that the catalogue takes. Raises Refused, naming value and rule."""
+    """Return the product in the form of the catalogue. Raises Refused, naming value and rule."""
     name = re.sub(r"\s+", " ", product.nome or "").strip()
     category = re.sub(r"\s+", " ", product.categoria or "").strip()
     if not name:
-        raise Refused(f"nome is {product.nome!r}: it must hold a letter")
+        raise Refused(f"nome is {product.nome!r}: it must not be empty")
     if not category:
-        raise Refused(f"categoria is {product.categoria!r}: it must hold a letter")
+        raise Refused(f"categoria is {product.categoria!r}: it must not be empty")
     price = product.preco
     if price is None or not 0 < price <= MAX_PRICE:
         raise Refused(f"preco is {price}: it must be above 0 and at most {MAX_PRICE}")
@@ -95,7 +95,7 @@ def process(product: Product) -> Product:
 
 
 def validate_stock(product: Product) -> Product:
-    """Return the product. Raises NotYet where nobody has counted it, Refused where the count makes no sense."""
+    """Return the product. Raises NotYet if `estoque` is empty, Refused if it is negative."""
     if product.estoque is None:
         raise NotYet("estoque is empty: nobody has counted it yet")
     if product.estoque < 0:
@@ -104,12 +104,12 @@ def validate_stock(product: Product) -> Product:
 
 
 def done(product: Product) -> Outcome:
-    """Return what a step that went well makes of the product."""
+    """Return the outcome of a step that succeeded."""
     return Outcome(STEPS[product.state].leads_to, 0, wait=False, reason=None)
 
 
 def failed(product: Product, reason: str, final: bool) -> Outcome:
-    """Return what a failed try makes of it: it waits for the next, or has failed for good."""
+    """Return the outcome of a failed try: the product waits for the next try, or has failed for good."""
     step = STEPS[product.state]
     attempts = product.attempts + 1
     if final or attempts > step.retries:

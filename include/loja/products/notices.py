@@ -1,14 +1,14 @@
-"""What downstream is told of a product: from the outbox `avisos` to the queue, at least once, under one lasting id.
+"""Messages about new products: from the outbox `avisos` to the queue, at least once, always under the same id.
 
-| step                             | what is there when the process dies right after it               |
+| step                             | when the process dies right after it                              |
 |----------------------------------|-------------------------------------------------------------------|
-| the product's step, with the row in `avisos`, in one transaction | both, or neither                  |
-| publish, confirmed by the broker | the message; the row still counts as unsent, and is sent again    |
+| the product's step and the row in `avisos`, in one transaction | both are there, or neither          |
+| publish, confirmed by the broker | the message is there; the row still counts as unsent, and is sent again |
 | mark as sent                     | done                                                              |
 
-A message that is sent twice, by a crash or by two senders at once, has the same id both times. The consumers store the
-effect of an id once (`include/loja/queues/message.py`), so twice is as good as once. A broker that is away holds up no
-product: the rows wait for the next run.
+A message that is sent twice, after a crash or by two senders at once, has the same id both times. The consumers store
+the effect of an id once (`include/loja/queues/message.py`), so the second message changes nothing. A broker that does not
+answer delays no product: the rows wait for the next run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def message(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def send(connection: Connection[DictCursor], publish: Publish) -> int:
-    """Publish all that is unsent; return how many messages. What `publish` raises goes on, with the rest unsent."""
+    """Publish all unsent messages; return how many. Raises what `publish` raises; the rest stays unsent then."""
     sent = 0
     while rows := _unsent(connection):
         publish([message(row) for row in rows])

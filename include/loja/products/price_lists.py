@@ -2,13 +2,14 @@
 
 | step                                                           | when the process dies right after it              |
 |----------------------------------------------------------------|---------------------------------------------------|
-| propose: list and lines, one transaction; a retry replaces them | the retry reads the list again, as it is then    |
-| a person decides, where lines are beyond the limit             | Airflow keeps the answer                          |
+| propose: list and lines, one transaction; a retry replaces them | the retry fetches the list again                 |
+| if lines are beyond the limit, a person decides                | Airflow keeps the answer                          |
 | apply: lock the list, prices, history, `aplicada_em`; commit   | the retry finds it applied, and reports the same  |
 | in the middle of applying                                      | rolled back: no price has changed                 |
 
-Two at once: the second waits for the list's row, and finds it applied. A price that somebody else changed after the list
-was read is not overwritten: its line ends as `conflito`, for what was approved was a change from another price.
+Two processes at once: the second waits for the list's row, and then finds the list applied. A price that somebody else
+changed after the list was read is not overwritten: its line ends as `conflito`, because the approved change began at
+another price.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SHOWN = 50
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person said of the changes beyond the limit; `by` is None where nobody had to be asked or answered."""
+    """A person's decision about the changes beyond the limit. `by` is None if nobody was asked, or nobody answered."""
 
     approved: bool
     by: str | None
@@ -48,9 +49,9 @@ def catalogue(connection: Connection[DictCursor]) -> dict[int, Decimal]:
 def save(
     connection: Connection[DictCursor], name: str, origin: str, content: bytes, proposals: Iterable[Proposal]
 ) -> None:
-    """Keep the list `name` and what its lines mean, in the place of what an earlier try kept.
+    """Store the list `name` with the proposals of its lines, and replace what an earlier try stored.
 
-    Raises RequestError when the list has been applied: what is in the history must not change.
+    Raises RequestError when the list has been applied: its proposals are history, which must not change.
     """
     with transaction(connection) as cursor:
         cursor.execute(sql.text(FOLDER, "lock_list"), {"list": name})
@@ -82,14 +83,14 @@ def save(
 
 
 def question(connection: Connection[DictCursor], name: str) -> str | None:
-    """Return what a person is asked, in Markdown: the changes beyond the limit; None where there are none."""
+    """Return the question to a person in Markdown: the changes beyond the limit. None if there are none."""
     with connection.cursor() as cursor:
         cursor.execute(sql.text(FOLDER, "read_to_approve"), {"list": name})
         rows = cursor.fetchall()
     if not rows:
         return None
     lines = [
-        # Beside a name, characters that would be Markdown of their own are shown as they are.
+        # A product's name may contain characters of Markdown: they are escaped.
         f"| {row['produto_id']} | {_plain(row['nome'])} | {row['preco_antigo']} | {row['preco_novo']} |"
         for row in rows[:SHOWN]
     ]
@@ -101,9 +102,9 @@ def question(connection: Connection[DictCursor], name: str) -> str | None:
 
 
 def apply(connection: Connection[DictCursor], name: str, decision: Decision) -> dict[str, int]:
-    """Apply the list in one transaction; return how many lines ended in which way. A second call changes nothing.
+    """Apply the list in one transaction; return the number of lines per result. A second call changes nothing.
 
-    Raises LeftoverError where the list was never read.
+    Raises LeftoverError if the list was never read.
     """
     with transaction(connection) as cursor:
         cursor.execute(sql.text(FOLDER, "lock_list"), {"list": name})
@@ -117,7 +118,7 @@ def apply(connection: Connection[DictCursor], name: str, decision: Decision) -> 
                 "by": decision.by,
                 "decision": "aprovada" if decision.approved else "recusada",
             }
-            # In the order of the keys, so that two lists never wait for each other.
+            # Each step locks rows in the order of their keys, so that two lists never deadlock.
             for step in (
                 "refuse_proposals",
                 "lock_products",

@@ -1,8 +1,8 @@
-"""A supplier's price list: what its text says, and what each line means for the catalogue. No database, no network.
+"""A supplier's price list: parse its text, and decide what each line changes in the catalogue. No database, no network.
 
-CSV has a header with `produto_id` and `preco`, comma or semicolon between fields, and is UTF-8; JSON is a list of objects
-with these keys, or an object whose `precos` is that list. Other columns are ignored. A price has a point for its decimals
-(a comma in CSV that is separated by semicolons), at most two, and no thousands separator: `1.259` is refused, not guessed.
+CSV is UTF-8, has a header with `produto_id` and `preco`, and comma or semicolon between fields. JSON is a list of objects
+with these keys, or an object with that list under `precos`. Other columns are ignored. A price has at most two decimals
+after a point (in CSV with semicolons a comma works too) and no thousands separator: `1.259` is refused, not guessed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ PRICE = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,2})?")
 KEY = re.compile(r"[0-9]{1,9}")
 COLUMNS = ("produto_id", "preco")
 MAX_LINES = 1_000_000
-# Of several prices for one product, so many are told.
+# How many of a product's contradicting prices a message names.
 NAMED = 3
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line as the list has it; `number` counts products from 1."""
+    """A line of the list as text. `number` counts the lines with products from 1."""
 
     number: int
     product: str
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What becomes of a line: `aplicar`, `aprovar` (a person decides), `igual` or `invalido`, with the reason."""
+    """The decision on a line: `aplicar`, `aprovar` (a person decides), `igual` or `invalido`, with the reason."""
 
     number: int
     product: int | None
@@ -48,7 +48,7 @@ class Proposal:
 
 
 def parse(content: bytes, form: str) -> list[Line]:
-    """Return the lines of a list in `csv` or `json`. Raises ListError when the list as a whole makes no sense."""
+    """Return the lines of a list; `form` is `csv` or `json`. Raises ListError when the whole list is unusable."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -56,17 +56,17 @@ def parse(content: bytes, form: str) -> list[Line]:
     lines = list(_csv(text) if form == "csv" else _json(text))
     if not lines:
         raise ListError(
-            "the list has no prices: an empty list would mean nothing, so it is taken for a mistake"
+            "the list has no prices: it must have at least one line, so an empty list is treated as a mistake"
         )
     if len(lines) > MAX_LINES:
-        raise ListError(f"the list has {len(lines)} lines: at most {MAX_LINES} are taken")
+        raise ListError(f"the list has {len(lines)} lines: at most {MAX_LINES} are accepted")
     return lines
 
 
 def propose(lines: Iterable[Line], catalogue: Mapping[int, Decimal], limit: Decimal) -> list[Proposal]:
-    """Return what each line means, given the catalogue's prices; `limit` is a share, 0.2 for 20 %.
+    """Return the proposal of each line, given the catalogue's prices. `limit` is a fraction: 0.2 means 20 %.
 
-    A product that stands in the list twice with different prices is invalid on both lines; an identical line is ignored.
+    If the list gives a product two different prices, all its lines are invalid. A repeated identical line is ignored.
     """
     read = [_read(line, catalogue) for line in lines]
     prices: dict[int, set[Decimal]] = {}
@@ -80,8 +80,8 @@ def propose(lines: Iterable[Line], catalogue: Mapping[int, Decimal], limit: Deci
 
 
 def change(proposal: Proposal) -> Decimal | None:
-    """Return the change as a share of the old price, or None where that was 0."""
-    assert proposal.old is not None  # noqa: S101 - only asked of lines that are valid
+    """Return the change as a fraction of the old price, or None if the old price is 0."""
+    assert proposal.old is not None  # noqa: S101 - only called for valid lines
     assert proposal.new is not None  # noqa: S101
     return abs(proposal.new - proposal.old) / proposal.old if proposal.old else None
 
@@ -115,7 +115,7 @@ def _decide(
             number, product, old, new, "invalido", f"the list gives {given}: it must give one price"
         )
     if product in seen:
-        return Proposal(number, product, old, new, "igual", "the same line stands above")
+        return Proposal(number, product, old, new, "igual", "repeats an earlier line of the list")
     seen.add(product)
     if new == old:
         return Proposal(number, product, old, new, "igual")
@@ -128,7 +128,7 @@ def _decide(
             old,
             new,
             "aprovar",
-            f"a change {by}; up to {(limit * 100).normalize():f} % needs nobody",
+            f"a change {by}; more than {(limit * 100).normalize():f} % needs a person's approval",
         )
     return proposal
 
@@ -136,7 +136,7 @@ def _decide(
 def _csv(text: str) -> Iterator[Line]:
     header = text.partition("\n")[0]
     delimiter = ";" if ";" in header else ","
-    # A field of a megabyte is an error, in words of our own.
+    # Raises csv.Error for a field above 128 KiB too.
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         names = [name.strip() for name in reader.fieldnames or []]
@@ -148,18 +148,18 @@ def _csv(text: str) -> Iterator[Line]:
                 price = price.replace(",", ".") if price.count(",") == 1 and "." not in price else price
             yield Line(number, (row["produto_id"] or "").strip(), price)
     except csv.Error as error:
-        raise ListError(f"line {reader.line_num} of the list is no CSV: {error}") from None
+        raise ListError(f"line {reader.line_num} of the list is not CSV: {error}") from None
 
 
 def _json(text: str) -> Iterator[Line]:
     try:
-        # As text: a price must not pass through a float.
+        # Numbers stay text: a float would round a price.
         content = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ListError(f"the list is no JSON: {error}") from None
+        raise ListError(f"the list is not JSON: {error}") from None
     rows: Any = content.get("precos") if isinstance(content, dict) else content
     if not isinstance(rows, list):
-        raise ListError("the list must be a JSON list of objects, or an object whose precos is one")
+        raise ListError("the list must be a JSON list of objects, or an object with such a list under precos")
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise ListError(f"entry {number} of the list is a {type(row).__name__}; it must be an object")
@@ -174,4 +174,6 @@ def _text(value: Any) -> str:
 
 def _require(names: list[str]) -> None:
     if missing := [name for name in COLUMNS if name not in names]:
-        raise ListError(f"the list has {', '.join(map(repr, names[:20]))}; it lacks {' and '.join(missing)}")
+        raise ListError(
+            f"the list has the columns {', '.join(map(repr, names[:20]))}; it lacks {' and '.join(missing)}"
+        )

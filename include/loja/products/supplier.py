@@ -1,6 +1,6 @@
-"""Where the supplier's price list comes from: an http(s) address or a file, as `LOJA_PRECOS_ORIGEM` says.
+"""Fetch the supplier's price list from `LOJA_PRECOS_ORIGEM`, an http(s) address or a file.
 
-The address is a setting, never a run's conf: who may trigger a run must not make the deployment fetch what he names.
+The address is a setting and never part of a run's conf: a user who may trigger a run must not choose what is fetched.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ TRIES = 4
 def read(origin: str, form: str, credentials: tuple[str, str] | None) -> tuple[bytes, str]:
     """Return the list's bytes and its form, `csv` or `json`.
 
-    Raises ConfigurationError for an origin that makes no sense, ListError for a list that is too large or that the
-    supplier refuses to give, SourceError for one that can't be had now.
+    Raises ConfigurationError for an invalid origin, ListError for a list that is too large or refused by the supplier,
+    SourceError when the supplier or the file can't be read now.
     """
     if not origin:
         raise ConfigurationError(
@@ -37,7 +37,7 @@ def read(origin: str, form: str, credentials: tuple[str, str] | None) -> tuple[b
     if address.scheme in ("http", "https") and address.hostname:
         if address.username or address.password:
             raise ConfigurationError(
-                "LOJA_PRECOS_ORIGEM holds a password, which logs would show: put it into the connection fornecedor_loja"
+                "LOJA_PRECOS_ORIGEM contains a login, which logs would show: put it into the connection fornecedor_loja"
             )
         return _fetch(origin, credentials), form or _form(address.path)
     path = Path(origin)
@@ -49,7 +49,7 @@ def read(origin: str, form: str, credentials: tuple[str, str] | None) -> tuple[b
 
 
 def shown(origin: str) -> str:
-    """Return the origin without what may give access in an address, such as a token: for logs and tables."""
+    """Return the origin for logs and tables: an address without its query, which may contain a token."""
     address = urlsplit(origin)
     if address.scheme not in ("http", "https"):
         return origin
@@ -60,7 +60,7 @@ def _form(name: str) -> str:
     suffix = name.rpartition(".")[2].lower()
     if suffix not in ("csv", "json"):
         raise ConfigurationError(
-            f"the list's name {name!r} ends neither in .csv nor in .json: say which it is in LOJA_PRECOS_FORMATO"
+            f"the list's name {name!r} ends neither in .csv nor in .json: set LOJA_PRECOS_FORMATO to csv or json"
         )
     return suffix
 
@@ -68,10 +68,10 @@ def _form(name: str) -> str:
 def _open(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ListError(f"{path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are taken")
+            raise ListError(f"{path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are accepted")
         return path.read_bytes()
     except OSError as error:
-        # It may be written in a moment.
+        # A SourceError is retried: the file may be there soon.
         raise SourceError(f"{path} can't be read: {error.strerror}") from None
 
 
@@ -85,13 +85,15 @@ def _get(address: str, credentials: tuple[str, str] | None) -> bytes:
             if answer.status_code >= 500 or answer.status_code == 429:
                 raise SourceError(f"{shown(address)} answered {answer.status_code}")
             if answer.status_code != 200:
-                raise ListError(f"{shown(address)} answered {answer.status_code}; a list comes with 200")
+                raise ListError(f"{shown(address)} answered {answer.status_code}; it must answer 200")
             content = bytearray()
             for chunk in answer.iter_content(CHUNK):
                 content += chunk
                 if len(content) > MAX_BYTES:
-                    raise ListError(f"{shown(address)} gives more than {MAX_BYTES} bytes; no more are taken")
+                    raise ListError(
+                        f"{shown(address)} sends more than {MAX_BYTES} bytes; at most that many are accepted"
+                    )
             return bytes(content)
     except requests.RequestException as error:
-        # A body that ends before its Content-Length is one of these: half a list is no list.
+        # A body shorter than its Content-Length raises one of these too, so half a list is never used.
         raise SourceError(f"{shown(address)} gave no answer: {type(error).__name__}") from None

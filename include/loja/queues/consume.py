@@ -1,26 +1,26 @@
-"""One consumer of one queue: take a batch, store it, and only then acknowledge it.
+"""One consumer of one queue: receive a batch, store it, and only then acknowledge it.
 
-| step                                            | the process, or the broker, dies right after it                   |
-|-------------------------------------------------|-------------------------------------------------------------------|
-| 1 receive a batch, which the queue keeps unseen | it is delivered again, at once or after the visibility timeout     |
-| 2 count one that comes again                    | as after 1; the count is higher by one                            |
-| 3 store messages with their effects, commit     | delivered again; the ids are there, so nothing but 6 happens       |
-| 4 count a refused one                           | delivered again; that is the next try                             |
-|   send it to wait                               | delivered again, and from where it waits: still one id            |
-|   bring it back once it has waited              | the same                                                          |
-| 5 send a hopeless one to the dead letters       | delivered again, and sent there again                             |
-|   note that it is there                         | delivered again; nothing but 6 happens                            |
-| 6 acknowledge                                   | done. If the broker loses it: as after 3                          |
+| step                                             | when the process or the broker dies right after it                |
+|--------------------------------------------------|-------------------------------------------------------------------|
+| 1 receive a batch; the broker hides it           | delivered again, at once or after the visibility timeout          |
+| 2 count a redelivered message                    | as after 1; the count is higher by one                            |
+| 3 store messages with their effects, commit      | delivered again; the ids are stored, so only step 6 is done       |
+| 4 count a refused message                        | delivered again; that is the next try                             |
+|   send it to the waiting queue                   | delivered from both queues, under one id                          |
+|   send it back after its pause                   | the same                                                          |
+| 5 send a message that can't be stored to the dead letters | delivered again, and sent there again                    |
+|   note in the database that it is there          | delivered again; only step 6 is done                              |
+| 6 acknowledge                                    | done. If the broker loses the acknowledgement: as after 3         |
 
-So a message is never lost, its effect is there once, and a dead letter at least once.
+So a message is never lost, its effect is stored exactly once, and a dead letter is there at least once.
 
-A refused message is tried three times in all (`RETRIES`), with a pause that the queue keeps. Poison is never tried. A
-message whose delivery nobody finished comes again marked as such, and then goes through 2 to 6 alone; one that has
-come so `LOST` times probably ends the processes that take it, and joins the dead letters unseen. A process that lives to
-see the broker or the database fail takes its count back. Two consumers that hold the same message: see
-`inbox`.
+A refused message is tried three times in all (`RETRIES` = 2 more), with a pause that the broker keeps. Poison is never
+tried. A message whose delivery was not finished comes again, marked as redelivered, and then goes through steps 2 to 6
+alone. After `LOST` such deliveries the message probably crashes its consumers: it goes to the dead letters without a try.
+If the broker or the database fails and the process survives, the process takes back the count of step 2. `inbox` explains
+what happens when two consumers hold the same message.
 
-A body that is published anew after it died is handled anew. One that died and was only not acknowledged is not.
+A dead message that somebody publishes again is a new message. A dead message that was only not acknowledged is not.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ LOST = 5
 
 @dataclass(frozen=True)
 class Delivery:
-    """A body as the queue handed it out.
+    """A body as the broker delivered it.
 
-    `again` when an earlier delivery of it may have come to no end, `seen` when there was an earlier one at all.
+    `again`: an earlier delivery of it may have been left unfinished. `seen`: there was an earlier delivery.
     """
 
     body: bytes
@@ -57,31 +57,31 @@ class Delivery:
 
 
 class Queue(Protocol):
-    """What a consumer needs of a broker. Every method may raise `Away`; then all that was received comes again."""
+    """What a consumer needs from a broker. Each method may raise `Away`: then all received messages are redelivered."""
 
     def receive(self, most: int) -> Sequence[Delivery]:
-        """Return up to so many bodies, the most urgent first; none when there are none for now."""
+        """Return up to `most` bodies, the most urgent first; none when the queue is empty for now."""
 
     def postpone(self, delivery: Delivery) -> None:
-        """Let it come again after a pause; it is not acknowledged. Returns once the broker knows."""
+        """Have it delivered again after a pause. Returns once the broker has confirmed."""
 
     def bury(self, delivery: Delivery, reason: str, tries: int) -> None:
-        """Put it among the dead letters. Returns once the broker has it safely."""
+        """Put a copy among the dead letters. Returns once the broker has stored it."""
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Let the queue forget these."""
+        """Remove these from the queue."""
 
     def reopen(self) -> None:
-        """Connect anew, with some patience. Raises Away when that is over."""
+        """Connect again, with retries. Raises Away when their time is over."""
 
 
 class Away(BrokerError):
-    """The broker does not answer, or has hung up."""
+    """The broker does not answer, or has closed the connection."""
 
 
 @dataclass
 class Tally:
-    """What one consumer did. For the log only: what counts is counted from the database."""
+    """What one consumer did. For the log only: a run's numbers are counted from the database."""
 
     stored: int = 0
     postponed: int = 0
@@ -96,10 +96,10 @@ def consume(
     seconds: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Tally:
-    """Take batches until the queue has nothing, `limit` messages are done, or `seconds` are over.
+    """Consume batches until the queue is empty, `limit` messages are done, or `seconds` are over.
 
-    A broker that goes away is waited for; one that stays away raises Away. What is wrong with the database is raised.
-    Either way nothing is lost: what is not acknowledged comes again.
+    Reconnects to a broker that does not answer; raises Away when that fails. Raises the database's errors as they are.
+    In both cases no message is lost: what is not acknowledged is delivered again.
     """
     tally = Tally()
     begun = clock()
@@ -115,13 +115,13 @@ def consume(
                     _settle_alone(queue, stored, suspect, tally)
             taken += len(deliveries)
         except Away as error:
-            log.warning("the broker is away (%s); connecting anew", error)
+            log.warning("the broker does not answer (%s); connecting again", error)
             queue.reopen()
     return tally
 
 
 def _settle_alone(queue: Queue, stored: Inbox, suspect: Delivery, tally: Tally) -> None:
-    # Counted just before it is tried, and one by one: those that only travel with it are not suspected for ever.
+    # Counted just before its try, each alone: otherwise a crash would count against the rest of its batch, too.
     name = key(suspect.body)
     known = stored.failures([name]).get(name)
     if known is not None and known.dead:
@@ -132,23 +132,23 @@ def _settle_alone(queue: Queue, stored: Inbox, suspect: Delivery, tally: Tally) 
         try:
             _settle(queue, stored, [suspect], tally)
         except (Away, pymysql.MySQLError):
-            # The process lives: it was the broker or the database that failed, and no fault of the message.
+            # The process survived: the broker or the database failed, not the message.
             stored.uncount_lost(name)
             raise
         return
-    reason = f"delivered {lost} times more without an end: its processing may end whoever tries"
+    reason = f"redelivered {lost} times without being finished: it may crash the process that handles it"
     _bury(queue, stored, suspect, reason, 0, tally)
     queue.acknowledge([suspect])
 
 
 def _settle(queue: Queue, stored: Inbox, deliveries: Sequence[Delivery], tally: Tally) -> None:
-    """Bring a batch to its end: stored, waiting or buried; then acknowledge what the queue need not keep."""
+    """Store, postpone or bury each message of a batch; then acknowledge all but the postponed ones."""
     failures = stored.failures({key(delivery.body) for delivery in deliveries})
     done: list[Delivery] = []
     messages: list[tuple[Delivery, Message]] = []
     for delivery in deliveries:
         known = failures.get(key(delivery.body))
-        # It lies there, and was only not acknowledged. One that was published anew is a case of its own.
+        # It is among the dead letters, and was only not acknowledged. `seen` is false for one that was published again.
         if delivery.seen and known is not None and known.dead:
             done.append(delivery)
             continue
@@ -166,7 +166,7 @@ def _settle(queue: Queue, stored: Inbox, deliveries: Sequence[Delivery], tally: 
             _bury(queue, stored, delivery, reason, tries, tally)
             done.append(delivery)
         else:
-            log.warning("%s is refused, try %d of %d: %s", message.id, tries, RETRIES + 1, reason)
+            log.warning("%s was refused, try %d of %d: %s", message.id, tries, RETRIES + 1, reason)
             queue.postpone(delivery)
             tally.postponed += 1
     if done:
@@ -175,7 +175,7 @@ def _settle(queue: Queue, stored: Inbox, deliveries: Sequence[Delivery], tally: 
 
 def _bury(queue: Queue, stored: Inbox, delivery: Delivery, reason: str, tries: int, tally: Tally) -> None:
     name = key(delivery.body)
-    log.error("%s joins the dead letters of %s: %s", name, stored.queue, reason)
+    log.error("%s goes to the dead letters of %s: %s", name, stored.queue, reason)
     queue.bury(delivery, reason, tries)
     stored.mark_dead(name, reason)
     tally.buried += 1

@@ -1,14 +1,13 @@
-"""What the database knows of messages: whose effect is in it, what failed how often, and what a run came to.
+"""The messages' tables in the database: stored messages, failures with their counts, and the numbers of each run.
 
-A message's effect and the row with its id are one transaction, so that either both are there or neither. A batch is one
-transaction as well, for its speed; when one message in it is refused, the batch is rolled back and gone through again
-one by one, so that the others are kept.
+A message's effect and the row with its id are one transaction, so both are there or neither. For speed, a whole batch is
+one transaction. If one message of it is refused, the batch is rolled back and its messages are applied one by one, so
+that the others are stored.
 
-| two consumers have the same message at once | the second waits at the id's row until the first has committed or rolled |
-|                                             | back, and then finds the id there, or is the one that stores it          |
-| two batches share several messages          | both go through their ids in the same order, so neither waits for the    |
-|                                             | other in a circle                                                        |
-| the process dies in the transaction         | the server rolls it back; the message is still the queue's               |
+| two consumers hold the same message at once | the second waits for the id's row until the first commits or rolls back; |
+|                                             | then it finds the id, or stores the message itself                       |
+| two batches share several messages          | both apply their messages in the order of ids, so there is no deadlock   |
+| the process dies in the transaction         | the server rolls it back; the message is still in the queue              |
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ from include.loja.mysql import execute_script, transaction
 from include.loja.queues.message import Message
 
 FOLDER = "consumir_fila"
-# A rule of the database's own refuses the row: SIGNAL SQLSTATE '45000', and CHECK in MySQL and in MariaDB.
+# A rule in the database refuses the row: SIGNAL SQLSTATE '45000', and CHECK in MySQL and in MariaDB.
 RULES = {1644, 3819, 4025}
 LONGEST_REASON = 500
 
 Effect = Callable[[DictCursor, Message], None]
-"""What a message does, by the given cursor alone, so that it is part of the transaction."""
+"""Applies a message's effect. It must use the given cursor only, so that the effect is part of the transaction."""
 
 
 class Refused(Exception):
-    """A message that makes sense but can't be applied now; it is tried again, and then set aside."""
+    """A valid message that can't be applied now. It is tried again, and then set apart."""
 
 
 @dataclass(frozen=True)
 class Failures:
-    """What went wrong with a message so far; `tries` failed, `lost` deliveries nobody finished."""
+    """A message's failures so far: `tries` failed tries, and `lost` deliveries that were not finished."""
 
     tries: int = 0
     lost: int = 0
@@ -50,7 +49,7 @@ class Failures:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What a run came to in one queue; `taxa` is sucessos / total, and None where there was nothing."""
+    """A run's numbers for one queue. `taxa` is sucessos / total, or None if total is 0."""
 
     total: int
     sucessos: int
@@ -59,13 +58,13 @@ class Metrics:
 
 
 def metrics(sucessos: int, falhas: int) -> Metrics:
-    """Return the numbers of a run: of nothing, no share succeeded, and none failed."""
+    """Return a run's numbers, with `total` and `taxa` computed."""
     total = sucessos + falhas
     return Metrics(total, sucessos, falhas, sucessos / total if total else None)
 
 
 def record_movement(cursor: DictCursor, message: Message) -> None:
-    """Write down what a message did: the effect of all three types."""
+    """Insert a row into `movimentos`: the effect of all three types of messages."""
     cursor.execute(
         sql.text(FOLDER, "insert_movement"),
         {"id": message.id, "tipo": message.tipo, "acao": message.dados.acao},
@@ -73,7 +72,7 @@ def record_movement(cursor: DictCursor, message: Message) -> None:
 
 
 class Inbox:
-    """The tables of the queue workers, for one run and one queue."""
+    """The messages' tables, for one run and one queue."""
 
     def __init__(
         self,
@@ -89,12 +88,12 @@ class Inbox:
         self._insert = sql.text(FOLDER, "insert_message")
 
     def apply(self, messages: Sequence[Message]) -> Mapping[bytes, str]:
-        """Store these messages and their effects, each at most once for all times.
+        """Store these messages and their effects, each id at most once ever.
 
-        Returns why, by the digest, of those that are refused; all others are committed, now or long ago. What is
-        wrong with the database rather than with a message is raised; what is not stored then is still the queue's.
+        Returns the reasons of the refused messages, by digest; all other messages are committed, now or by an earlier
+        call. Raises the database's errors that no message has caused; messages not stored then are still in the queue.
         """
-        # In the order of ids, never in another; of two with one id and different contents, the first is stored.
+        # Always in the order of ids, against deadlocks. The sort is stable: of two messages with one id, the first wins.
         ordered = sorted(messages, key=lambda message: message.id)
         try:
             with transaction(self.connection) as cursor:
@@ -117,7 +116,7 @@ class Inbox:
         return refused
 
     def failures(self, keys: Collection[str]) -> Mapping[str, Failures]:
-        """Return what is known of these messages; those without a failure are not among them."""
+        """Return the failures of these messages. A message without a failure has no entry."""
         if not keys:
             return {}
         with self.connection.cursor() as cursor:
@@ -128,34 +127,34 @@ class Inbox:
             }
 
     def count_failure(self, key: str, reason: str) -> int:
-        """Count a failed try; return how many there are now."""
+        """Count a failed try; return the new count."""
         return self._count("count_failure", key, reason).tries
 
     def count_lost(self, key: str) -> int:
-        """Count a delivery after one that nobody finished; return how many there are now."""
+        """Count a redelivery, which means that an earlier delivery was not finished; return the new count."""
         return self._count("count_redelivery", key).lost
 
     def uncount_lost(self, key: str) -> None:
-        """Take back one count of a delivery that came to no end, if the database answers."""
+        """Undo one `count_lost`, if the database answers."""
         with suppress(pymysql.MySQLError), transaction(self.connection) as cursor:
             cursor.execute(sql.text(FOLDER, "uncount_redelivery"), {"chave": key, "fila": self.queue})
 
     def mark_dead(self, key: str, reason: str) -> None:
-        """Note that a message lies in the dead-letter queue, once more if it was put there before in this run."""
+        """Note that this run has put a message into the dead-letter queue; count it if the run has done so before."""
         with transaction(self.connection) as cursor:
             cursor.execute(sql.text(FOLDER, "mark_dead"), self._values(key, reason))
 
     def forget(self, key: str) -> None:
-        """Forget a message's failures, so that it may be tried anew."""
+        """Delete a message's failures, so that it is tried as a new one."""
         with transaction(self.connection) as cursor:
             cursor.execute(sql.text(FOLDER, "forget_failure"), {"chave": key, "fila": self.queue})
 
     def measure(self) -> Metrics:
-        """Return what this run came to so far, and keep it: counted from the rows, not by whoever wrote them."""
+        """Return this run's numbers so far, and store them. They are counted from the rows, not by the consumers."""
         with transaction(self.connection) as cursor:
             cursor.execute(sql.text(FOLDER, "read_metrics"), {"execucao": self.run, "fila": self.queue})
             row = cursor.fetchone()
-            assert row is not None  # noqa: S101 (a count always answers)
+            assert row is not None  # noqa: S101 (COUNT always returns a row)
             found = metrics(row["sucessos"], row["falhas"])
             values = {"execucao": self.run, "fila": self.queue, **vars(found)}
             values["taxa"] = None if found.taxa is None else Decimal(found.taxa).quantize(Decimal("0.000001"))
@@ -184,7 +183,7 @@ class Inbox:
         cursor.execute(sql.text(FOLDER, "read_digest"), {"id": message.id})
         row = cursor.fetchone()
         if row is not None and row["resumo"] != message.digest:
-            raise Refused(f"{message.id} is stored already, with another content")
+            raise Refused(f"{message.id} is stored already, with a different content")
 
     def _count(self, statement: str, key: str, reason: str | None = None) -> Failures:
         with transaction(self.connection) as cursor:
@@ -197,12 +196,12 @@ class Inbox:
 
 
 def create_tables(connection: Connection[DictCursor]) -> None:
-    """Create the tables where they are missing."""
+    """Create those tables that are missing."""
     execute_script(connection, FOLDER, "create_tables")
 
 
 def _reason(error: Exception) -> str | None:
-    """Return why a message was refused, or None when it is not the message's fault."""
+    """Return why the message was refused, or None if the error has another cause than the message."""
     if isinstance(error, Refused):
         return str(error)
     if isinstance(error, pymysql.DataError | pymysql.IntegrityError):

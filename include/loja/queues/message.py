@@ -1,10 +1,10 @@
-"""The store's messages: what one looks like, and what is refused as poison before anything is done with it.
+"""The store's messages: their format, and the check that refuses anything else as poison.
 
     {"tipo": "produto", "id": "PRODUTO-0001", "timestamp": "2026-11-21T15:00:00Z",
      "dados": {"acao": "criar", "metadados": {"origem": "app", "prioridade": "alta"}}}
 
-`id` names the message, once and for all: whatever arrives again under it changes nothing. It is PRODUTO, PEDIDO or
-USUARIO after its `tipo`, and four digits or more. Keys that nobody here reads are let through.
+`id` identifies the message for ever: another message with the same id changes nothing. It is PRODUTO, PEDIDO or USUARIO,
+as `tipo`, then a hyphen and at least four digits. Unknown keys are ignored.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError, field_val
 Broker = Literal["rabbitmq", "sqs"]
 TYPES = ("produto", "pedido", "usuario")
 QUEUES = tuple(f"{name}-fila" for name in TYPES)
-"""On either broker. A message of another type is taken from any of them: its effect is by its own type."""
+"""On both brokers. A queue may contain messages of another type: `tipo` decides the effect, not the queue."""
 LARGEST = 240 * 1024
-"""Bytes of a body. A message of the store has some 200: what is larger is no such message, and is not even parsed.
+"""The largest body in bytes. A message of the store has about 200; a larger body is refused without parsing it.
 
-Whatever is a message fits among the dead letters, with its reason, on both brokers.
+With this limit, a message and its reason fit into a dead letter on both brokers.
 """
 
 
 class Poison(Exception):
-    """A body that is no message of the store, and never will be; the text says why."""
+    """A body that is not a message of the store, whatever is retried. The text is the reason."""
 
 
 class Priority(IntEnum):
-    """The more urgent, the higher."""
+    """A higher number is more urgent."""
 
     baixa = 0
     media = 1
@@ -41,21 +41,21 @@ class Priority(IntEnum):
 
 
 class Metadata(BaseModel):
-    """Where a message comes from, and how much it hurries."""
+    """Where a message comes from, and how urgent it is."""
 
     origem: Literal["app", "site", "api"]
     prioridade: Literal["alta", "media", "baixa"]
 
 
 class Data(BaseModel):
-    """What is to be done."""
+    """The action, with its metadata."""
 
     acao: Literal["criar", "atualizar", "deletar"]
     metadados: Metadata
 
 
 class Message(BaseModel):
-    """A message that makes sense."""
+    """A valid message."""
 
     tipo: Literal["produto", "pedido", "usuario"]
     id: str = Field(max_length=40, pattern=r"^(PRODUTO|PEDIDO|USUARIO)-[0-9]{4,}$")
@@ -66,7 +66,7 @@ class Message(BaseModel):
     def _is_named_after_its_type(self) -> Message:
         if not self.id.startswith(f"{self.tipo.upper()}-"):
             raise ValueError(
-                f"id {self.id} is none of tipo {self.tipo}: it must begin with {self.tipo.upper()}-"
+                f"id {self.id} does not fit tipo {self.tipo}: it must begin with {self.tipo.upper()}-"
             )
         return self
 
@@ -86,28 +86,28 @@ class Message(BaseModel):
 
     @property
     def at(self) -> datetime:
-        """Return its time as UTC without a zone, as the database keeps it."""
+        """Return its time as a naive datetime in UTC, as the database stores it."""
         return self.timestamp.astimezone(UTC).replace(tzinfo=None)
 
     @property
     def digest(self) -> bytes:
-        """Return 32 bytes that two messages share when they say the same."""
+        """Return 32 bytes, which are equal for messages with equal content."""
         return hashlib.sha256(self.model_dump_json().encode()).digest()
 
 
 def parse(body: bytes) -> Message:
-    """Return the message in a body. Raises Poison naming the field and what would be right."""
+    """Return the message in a body. Raises Poison, naming the field and what would be right."""
     if len(body) > LARGEST:
         raise Poison(f"{len(body)} bytes; a message has at most {LARGEST}")
     try:
         content = json.loads(body)
     except UnicodeDecodeError:
         raise Poison("not UTF-8") from None
-    # A body of brackets alone is deeper than the parser goes.
+    # Deeply nested brackets raise RecursionError.
     except (ValueError, RecursionError) as error:
-        raise Poison(f"no JSON: {error}") from None
+        raise Poison(f"not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise Poison(f"a JSON {type(content).__name__}; a message is an object")
+        raise Poison(f"a JSON {type(content).__name__}; it must be an object")
     try:
         return Message.model_validate(content)
     except ValidationError as error:
@@ -118,7 +118,7 @@ def parse(body: bytes) -> Message:
 
 
 def priority(body: bytes) -> Priority:
-    """Return how urgent a body is: poison is never urgent."""
+    """Return a body's priority; that of poison is `baixa`."""
     try:
         return parse(body).priority
     except Poison:
@@ -126,9 +126,9 @@ def priority(body: bytes) -> Priority:
 
 
 def key(body: bytes) -> str:
-    """Return what failures of a body are counted under: its digest, after the message's id where it has one.
+    """Return the key under which a body's failures are counted: its message's id, if it has one, and its digest.
 
-    Not the id alone: what is known of one content says nothing of another that came under the same id.
+    The id alone is not enough: two bodies with the same id but different contents have their own failures.
     """
     digest = f"sha256:{hashlib.sha256(body).hexdigest()[:32]}"
     try:

@@ -1,17 +1,18 @@
 """The store's queues on RabbitMQ.
 
-For each of `produto-fila`, `pedido-fila` and `usuario-fila` there are
+Each of `produto-fila`, `pedido-fila` and `usuario-fila` is three queues:
 
-| queue    | what is in it                                                                                       |
+| suffix   | content                                                                                             |
 |----------|-----------------------------------------------------------------------------------------------------|
-| the name | messages; durable, `x-max-priority` 2, so what is urgent is delivered first                         |
-| -espera  | refused ones, each with the header `volta`: when it goes back, in milliseconds since 1970            |
-| -mortas  | dead letters, the body as it came, headers `motivo`, `tentativas`, `fila`                           |
+| none     | messages; durable, `x-max-priority` 2, so that urgent messages are delivered first                  |
+| -espera  | refused messages; the header `volta` is when each goes back, in milliseconds since 1970             |
+| -mortas  | dead letters: the body unchanged, headers `motivo`, `tentativas`, `fila`                            |
 
-At most one batch is delivered ahead (`basic.qos`): a consumer that dies holds up no more than that, and a message that
-is urgent waits behind no more. What is put into a queue here is persistent and confirmed by the broker before anything
-is acknowledged. Therefore a consumer brings back itself what has waited: the broker's own way, an expiration and a
-dead-letter exchange, confirms nothing, and loses what is on its way when it is killed.
+The broker delivers at most one batch ahead (`basic.qos`): a consumer that dies delays one batch at most, and an urgent
+message waits behind one batch at most. Messages that this module puts into a queue are persistent, and the broker has
+confirmed them before anything is acknowledged. That is why a consumer itself moves messages back after their pause: the
+broker's own way (an expiration and a dead-letter exchange) confirms nothing, and loses messages in transit when the broker
+is killed.
 """
 
 from __future__ import annotations
@@ -40,33 +41,34 @@ from include.loja.queues.consume import Away, Delivery
 from include.loja.queues.message import Priority, priority
 
 log = logging.getLogger(__name__)
-# The client tells of each socket and channel, and of what it raises too: eight lines and a traceback for one refusal.
+# The client logs each socket and channel, and the errors that it raises: eight lines and a traceback for one refusal.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 WAITING = "-espera"
 DEAD = "-mortas"
-# Headers: when a message goes back, and that it has.
+# Headers: when a message goes back to its queue, and the mark that it has waited.
 BACK, WAITED = "volta", "esperou"
 DENIED, NOT_AS_DECLARED = 403, 406
-# A broker's own no to a login or a virtual host.
+# The reply codes with which a broker refuses a login (403) or a virtual host (530).
 REFUSED = re.compile(r"\((403|530)\)")
-# How long a queue that says nothing counts as having nothing, in seconds.
+# A queue that delivers nothing for so many seconds counts as empty.
 SILENCE = 0.5
-# Published messages that the broker writes to disk together.
+# Messages in one transaction of `publish`, which the broker writes to disk together.
 TOGETHER = 500
 
 
 def declare(channel: BlockingChannel, queue: str) -> None:
-    """Create a queue, the one in which its refused messages wait, and its dead letters', where they are missing."""
+    """Create a queue, its waiting queue and its dead-letter queue, if they are missing."""
     channel.queue_declare(queue, durable=True, arguments={"x-max-priority": int(max(Priority))})
     channel.queue_declare(queue + WAITING, durable=True)
     channel.queue_declare(queue + DEAD, durable=True)
 
 
 def waiting(parameters: pika.URLParameters, queue: str) -> int:
-    """Return how many messages are in a queue that nobody holds, with those whose pause is over.
+    """Return how many messages in a queue are ready, that is, not delivered to a consumer.
 
-    Creates the queue where it is missing. Of what has waited it brings back `TOGETHER`; consumers bring the rest.
+    Creates the queue if it is missing. First moves up to `TOGETHER` messages whose pause is over back into the queue;
+    consumers move the rest.
     """
     with _told(), BlockingConnection(parameters) as connection:
         channel = connection.channel()
@@ -78,10 +80,10 @@ def waiting(parameters: pika.URLParameters, queue: str) -> int:
 
 
 def publish(parameters: pika.URLParameters, queue: str, bodies: Iterable[bytes]) -> int:
-    """Put bodies into a queue; return how many, once the broker has all of them on its disk.
+    """Put bodies into a queue; return how many, once the broker has written all of them to disk.
 
-    They go in transactions of `TOGETHER`. Raises Away in the middle: some of what was given is there then, and a
-    second call doubles those, which their ids make good.
+    They are sent in transactions of `TOGETHER`. If it raises Away in the middle, some bodies are in the queue. A second
+    call sends these again, which does no harm: their ids are the same.
     """
     count = 0
     rest = iter(bodies)
@@ -98,7 +100,7 @@ def publish(parameters: pika.URLParameters, queue: str, bodies: Iterable[bytes])
 
 
 class RabbitMQ:
-    """One consumer's view of one queue: `consume.Queue`. A context manager that hangs up at the end."""
+    """One consumer's view of one queue: `consume.Queue`. A context manager that closes the connection at the end."""
 
     def __init__(
         self,
@@ -123,7 +125,7 @@ class RabbitMQ:
         self._hang_up()
 
     def reopen(self) -> None:
-        """Connect anew, until it works or patience is over."""
+        """Connect again; retry until it works or `patience` is over."""
         self._hang_up()
         for attempt in patience(self.patience, Away):
             with attempt, _told():
@@ -135,7 +137,7 @@ class RabbitMQ:
                 self._publishing.confirm_delivery()
 
     def receive(self, most: int) -> list[Delivery]:
-        """Return what comes until there are `most`, or nothing comes for a moment."""
+        """Return up to `most` messages; stop when none arrives for `SILENCE` seconds."""
         found: list[Delivery] = []
         with _told():
             _bring_back(self._publishing, self.queue, most)
@@ -150,7 +152,7 @@ class RabbitMQ:
         return found
 
     def postpone(self, delivery: Delivery) -> None:
-        """Move it to where it waits for its pause; in both places for a moment, in none never."""
+        """Move it to the waiting queue for its pause. For a moment it is in both queues, never in none."""
         back = int((time.time() + self.pause.total_seconds()) * 1000)
         self._put(self.queue + WAITING, delivery.body, _properties(delivery.body, {BACK: back}))
         self.acknowledge([delivery])
@@ -161,7 +163,7 @@ class RabbitMQ:
         self._put(self.queue + DEAD, delivery.body, pika.BasicProperties(delivery_mode=2, headers=headers))
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Let the queue forget these."""
+        """Remove these from the queue."""
         with _told():
             for delivery in deliveries:
                 self._consuming.basic_ack(delivery.handle)
@@ -178,9 +180,9 @@ class RabbitMQ:
 
 
 def revive(parameters: pika.URLParameters, queue: str, forget: Callable[[bytes], None]) -> int:
-    """Put the dead letters that lie there now back into their queue; return how many.
+    """Put the present dead letters back into their queue; return how many.
 
-    `forget` is told each body first, so that its failures are forgotten. One that dies in between lies in both queues.
+    Calls `forget` with each body first, to delete its failures. If the process dies in between, a body is in both queues.
     """
     count = 0
     with _told(), BlockingConnection(parameters) as connection:
@@ -199,9 +201,9 @@ def revive(parameters: pika.URLParameters, queue: str, forget: Callable[[bytes],
 
 
 def _bring_back(channel: BlockingChannel, queue: str, most: int) -> None:
-    """Put up to so many messages whose pause is over back into their queue, in the order in which they came to wait.
+    """Move up to `most` messages whose pause is over back into their queue, in the order in which they were postponed.
 
-    In both places for a moment, in none never. Needs a channel that confirms.
+    For a moment a message is in both queues, never in none. The channel must be in confirm mode.
     """
     for _ in range(most):
         method, properties, body = channel.basic_get(queue + WAITING)
@@ -230,27 +232,27 @@ def _properties(body: bytes, headers: Mapping[str, Any] | None = None) -> Any:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Say in our words what the client raises: nobody there, or something that a person has to mend."""
+    """Translate the client's errors: Away if the broker does not answer, ConfigurationError if a person must act."""
     try:
         yield
     except (ProbableAuthenticationError, ProbableAccessDeniedError) as error:
-        # The client suspects either whenever a broker hangs up at that moment, as one that stops does.
+        # The client guesses: it raises these for any connection that closes during the login, as when a broker stops.
         if not REFUSED.search(str(error)):
-            raise Away(f"RabbitMQ of connection rabbitmq_loja hung up: {error}") from None
+            raise Away(f"RabbitMQ of connection rabbitmq_loja closed the connection: {error}") from None
         raise ConfigurationError(
             f"RabbitMQ refused the login or the virtual host of connection rabbitmq_loja: {error}"
         ) from None
     except ChannelClosedByBroker as error:
         if error.reply_code == NOT_AS_DECLARED:
             raise ConfigurationError(
-                f"RabbitMQ has a queue that is not as it should be; delete it, once it is empty: {error.reply_text}"
+                f"RabbitMQ has a queue with other attributes; delete it once it is empty: {error.reply_text}"
             ) from None
         if error.reply_code == DENIED:
             raise ConfigurationError(
-                f"RabbitMQ refused what the login of connection rabbitmq_loja asked for: {error.reply_text}"
+                f"RabbitMQ denied a permission to the login of connection rabbitmq_loja: {error.reply_text}"
             ) from None
         raise Away(f"{error.reply_code} {error.reply_text}") from None
     except (AMQPError, OSError) as error:
-        # What it raises for a refused connection has no text.
+        # The error of a refused connection has no text, so name its class.
         said = f"{type(error).__name__} {error}".strip()
         raise Away(f"RabbitMQ of connection rabbitmq_loja does not answer: {said}") from None

@@ -1,7 +1,7 @@
-"""Where the numbers of a run go, beside the store's database: the warehouse, and whoever collects metrics.
+"""Report a run's numbers to the warehouse and to OpenTelemetry. The store's database has them already.
 
-In the warehouse a run has one row per queue, replaced when it is told again. The counters of OpenTelemetry add up what
-they are told, so they are told once a run, last.
+In the warehouse a run has one row per queue; a repeated report replaces it. OpenTelemetry's counters would add up a
+repeated report, so they are updated once a run, as the last step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from include.loja.queues.inbox import FOLDER, Metrics
 
 
 def write(connect: Callable[[], Any], run: str, numbers: Mapping[str, Metrics]) -> None:
-    """Write a run's numbers, by queue, into the warehouse; `connect` gives a DB-API connection without autocommit."""
+    """Write a run's numbers per queue into the warehouse. `connect` returns a DB-API connection without autocommit."""
     connection = connect()
     try:
         cursor = connection.cursor()
@@ -35,9 +35,9 @@ def write(connect: Callable[[], Any], run: str, numbers: Mapping[str, Metrics]) 
 
 
 def tell(broker: str, numbers: Mapping[str, Metrics], meter: Meter | None = None) -> None:
-    """Count messages by broker, queue and result, and set the share that succeeded where there was any message."""
+    """Count messages by broker, queue and result. Set the gauge of the success rate if there was any message."""
     meter = meter or metrics.get_meter("loja")
-    messages = meter.create_counter("loja.messages", "{message}", "Messages that came to their end")
+    messages = meter.create_counter("loja.messages", "{message}", "Messages that were stored or set apart")
     rate = meter.create_gauge("loja.success_rate", "1", "Share of a run's messages that succeeded")
     for queue, found in numbers.items():
         labels = {"broker": broker, "queue": queue}

@@ -1,20 +1,21 @@
 """The store's queues on Amazon SQS.
 
-SQS knows no priorities. So each of `produto-fila`, `pedido-fila` and `usuario-fila` is three queues, and a consumer asks
-them in this order; the last one for a while, so that it does not ask without end:
+SQS has no priorities. So each of `produto-fila`, `pedido-fila` and `usuario-fila` is three queues and one for dead
+letters. A consumer asks the three in this order, and waits up to a second at the last one if all were empty:
 
-| queue    | what is in it                                                                                      |
+| suffix   | content                                                                                            |
 |----------|----------------------------------------------------------------------------------------------------|
-| -alta    | what is urgent                                                                                     |
-| the name | the rest of the world's messages, whatever their priority                                          |
-| -baixa   | what has time                                                                                      |
+| -alta    | urgent messages                                                                                    |
+| none     | messages of priority `media`, and those that other programs send, whatever their priority          |
+| -baixa   | messages of low priority                                                                           |
 | -mortas  | dead letters: the body, attributes `motivo`, `tentativas`, `fila`                                  |
 
-What is received stays unseen for the visibility timeout, in which its batch must be stored: else it comes again, and its
-id makes that good. A consumer that dies gives its batch back when that time is over. A refused message is made visible
-after its pause; it then looks like one whose delivery nobody finished, and is counted as such, twice at most.
+SQS hides received messages for the visibility timeout. A batch must be stored within that time; otherwise its messages
+are delivered again, which does no harm: their ids are the same. When a consumer dies, its batch is visible again after
+that time. A refused message is visible again after its pause. SQS then reports it as redelivered, so it is also counted
+as a delivery that was not finished, twice at most.
 
-There is no redrive policy: it would move messages without a reason, and count deliveries that nobody tried.
+There is no redrive policy: it would move messages without a reason, and it counts deliveries, not tries.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from include.loja.queues.message import LARGEST, Priority, priority
 
 SUFFIXES = {Priority.alta: "-alta", Priority.media: "", Priority.baixa: "-baixa"}
 DEAD = "-mortas"
-# Messages of one call, as SQS has it.
+# SQS takes and returns at most so many messages in one call.
 MOST = 10
 MISSING = {"NonExistentQueue", "QueueDoesNotExist"}
 DENIED = {
@@ -47,11 +48,11 @@ DENIED = {
     "UnrecognizedClientException",
 }
 THROTTLED = {"Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequestsException"}
-# What SQS answers about a receipt whose time is over, or whose message is deleted.
+# The codes for a receipt that has expired, or whose message is deleted.
 OVER = {"InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid"}
-# As long as SQS keeps anything, in seconds. Left to itself, it forgets a dead letter after four days.
+# The longest retention that SQS offers, in seconds. Its default would delete a dead letter after four days.
 KEPT = 14 * 24 * 3600
-# What SQS takes in an attribute, as in XML.
+# Characters that XML, and so SQS, does not allow in an attribute.
 NOT_TEXT = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -64,9 +65,9 @@ class Handle:
 
 
 def declare(client: Any, queue: str) -> dict[str, str]:
-    """Create a queue's four queues where they are missing; return their URLs by name.
+    """Create those of a queue's four queues that are missing; return their URLs by name.
 
-    One that is there stays as it is, whatever its attributes.
+    An existing queue keeps its attributes.
     """
     with _told(queue):
         return {
@@ -76,7 +77,7 @@ def declare(client: Any, queue: str) -> dict[str, str]:
 
 
 def waiting(client: Any, queue: str) -> int:
-    """Return about how many messages wait in a queue, of all priorities; those that somebody holds don't count."""
+    """Return about how many messages of all priorities are visible in a queue; hidden ones are not counted."""
     with _told(queue):
         return sum(
             int(
@@ -90,7 +91,7 @@ def waiting(client: Any, queue: str) -> int:
 
 
 def publish(client: Any, queue: str, bodies: Iterable[bytes]) -> int:
-    """Put bodies into a queue, each by its priority; return how many, once SQS has taken all of them."""
+    """Put bodies into the queue of their priority; return how many, once SQS has accepted all of them."""
     urls = declare(client, queue)
     count = 0
     pending: dict[str, list[str]] = {url: [] for url in urls.values()}
@@ -120,13 +121,13 @@ class SQS:
         self.urls = declare(client, queue)
 
     def reopen(self) -> None:
-        """Ask until SQS answers, or patience is over; there is no connection to keep."""
+        """Retry until SQS answers or `patience` is over. SQS has no lasting connection."""
         for attempt in patience(self.patience, Away):
             with attempt:
                 self.urls = declare(self.client, self.queue)
 
     def receive(self, most: int) -> list[Delivery]:
-        """Return what the three queues have until there are `most`, the urgent first."""
+        """Return up to `most` messages of the three queues, the urgent first."""
         found: list[Delivery] = []
         with _told(self.queue):
             for suffix in SUFFIXES.values():
@@ -139,7 +140,7 @@ class SQS:
         return found
 
     def postpone(self, delivery: Delivery) -> None:
-        """Let it be seen again after the pause."""
+        """Make it visible again after the pause."""
         with _told(self.queue):
             try:
                 self.client.change_message_visibility(
@@ -148,12 +149,12 @@ class SQS:
                     VisibilityTimeout=int(self.pause.total_seconds()),
                 )
             except ClientError as error:
-                # It is seen by others already, or one of them has brought it to its end.
+                # It is visible again already, or another consumer has finished and deleted it.
                 if _code(error) not in OVER:
                     raise
 
     def bury(self, delivery: Delivery, reason: str, tries: int) -> None:
-        """Put it among the dead letters; of a body that would be too large with the reason, the beginning."""
+        """Put it among the dead letters. A body above `LARGEST` is cut, so that it fits together with the reason."""
         body = delivery.body.decode()
         attributes = {"motivo": NOT_TEXT.sub("?", reason), "tentativas": str(tries), "fila": self.queue}
         if len(delivery.body) > LARGEST:
@@ -169,7 +170,7 @@ class SQS:
             )
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Delete these; one whose time is over may come again."""
+        """Delete these. A message whose visibility timeout is over may be delivered again."""
         by_url: dict[str, list[str]] = {}
         for delivery in deliveries:
             by_url.setdefault(delivery.handle.url, []).append(delivery.handle.receipt)
@@ -202,9 +203,9 @@ class SQS:
 
 
 def revive(client: Any, queue: str, forget: Callable[[bytes], None]) -> int:
-    """Put the dead letters that are seen now back into their queue; return how many.
+    """Put the visible dead letters back into their queue; return how many.
 
-    `forget` is told each body first, so that its failures are forgotten. One that dies in between lies in both queues.
+    Calls `forget` with each body first, to delete its failures. If the process dies in between, a body is in both queues.
     """
     urls = declare(client, queue)
     count = 0
@@ -233,7 +234,7 @@ def _url(client: Any, name: str) -> str:
 
 
 def _code(error: ClientError) -> str:
-    """Return SQS' code of an error, in the short form of its names."""
+    """Return an error's code without its prefix: `QueueDoesNotExist` for `AWS.SimpleQueueService.QueueDoesNotExist`."""
     return str(error.response.get("Error", {}).get("Code")).rpartition(".")[2]
 
 
@@ -245,13 +246,13 @@ def _send(client: Any, url: str, bodies: Sequence[str]) -> int:
         Entries=[{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)],
     )
     if failed := answer.get("Failed"):
-        raise Away(f"SQS took {len(bodies) - len(failed)} of {len(bodies)}: {failed[0].get('Message')}")
+        raise Away(f"SQS accepted {len(bodies) - len(failed)} of {len(bodies)}: {failed[0].get('Message')}")
     return len(bodies)
 
 
 @contextmanager
 def _told(queue: str) -> Iterator[None]:
-    """Say in our words what the client raises: nobody there, or something that a person has to mend."""
+    """Translate the client's errors: Away if a retry may help, ConfigurationError if access is denied, or BrokerError."""
     try:
         yield
     except ClientError as error:
@@ -259,7 +260,7 @@ def _told(queue: str) -> Iterator[None]:
         if code in DENIED:
             raise ConfigurationError(f"SQS refused connection sqs_loja for {queue}: {error}") from None
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        # A queue that is gone is made again when the consumer connects anew.
+        # `reopen` creates a missing queue again.
         if code in MISSING or code in THROTTLED or status >= 500:
             raise Away(f"queue {queue}: {error}") from None
         raise BrokerError(f"SQS refused a call about {queue}: {error}") from None

@@ -1,11 +1,11 @@
-"""What starts `consumir_fila_sqs`: a watcher that asks whether messages wait, and takes none.
+"""The trigger that starts `consumir_fila_sqs`: it asks SQS for the number of waiting messages, and receives none.
 
-The Amazon provider's own trigger receives the messages and puts their bodies into the metadata database; left in the
-queue, they would each time count as delivered, and it would tell of them without a pause.
+The Amazon provider's own trigger is not used. It receives the messages and writes their bodies into the metadata
+database. If they stay in the queue, each check counts as a delivery, and fires an event again.
 
-It tells when messages begin to wait, and again every `AGAIN` times if some still do: a run whose messages came faster
-than it could take them, or that failed, is followed by another. What is told during a run makes one run after it, not a
-heap: Airflow keeps one note for each asset until the DAG may run.
+This trigger fires an event when messages begin to wait, and again at every `AGAIN`-th check while some still wait. So
+another run starts after a run that failed, or that could not keep up with new messages. Several events during a run start
+only one run after it: Airflow queues one event per asset until the DAG may run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AGAIN = 4
 
 
 class MessagesWait(BaseEventTrigger):
-    """Tells `{"fila": queue, "esperando": about how many}` of one queue on SQS; asks every `seconds`."""
+    """Fires `{"fila": queue, "esperando": approximate number}` for one queue on SQS; checks every `seconds`."""
 
     def __init__(self, queue: str, seconds: float) -> None:
         super().__init__()
@@ -32,21 +32,21 @@ class MessagesWait(BaseEventTrigger):
         self._client: Any = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return how the triggerer makes it anew."""
+        """Return class path and arguments, from which the triggerer creates it again."""
         return (
             f"{type(self).__module__}.{type(self).__qualname__}",
             {"queue": self.queue, "seconds": self.seconds},
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Ask for ever. A queue that can't be asked is asked again later; it starts nothing meanwhile."""
+        """Check for ever. After an error it checks again later, and fires no event until then."""
         quiet = 0
         try:
             while True:
                 try:
                     count = await asyncio.to_thread(self._count)
                 except Exception:
-                    log.exception("%s can't be asked; asking again in %s s", self.queue, self.seconds)
+                    log.exception("%s can't be checked; checking again in %s s", self.queue, self.seconds)
                     self._hang_up()
                     count = 0
                 if count and quiet == 0:
@@ -60,7 +60,7 @@ class MessagesWait(BaseEventTrigger):
         from include.loja import connections
         from include.loja.queues.sqs import declare, waiting
 
-        # Kept: a new client takes longer than the triggerer wants to be held up.
+        # The client is kept: creating one takes long enough to block the triggerer.
         if self._client is None:
             self._client = connections.sqs()
             declare(self._client, self.queue)

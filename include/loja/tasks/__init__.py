@@ -1,1 +1,1 @@
-"""What the tasks of each DAG do: connections opened, the work called, what it says logged."""
+"""The work of each DAG's tasks: open the connections, call the domain's modules, log the result."""

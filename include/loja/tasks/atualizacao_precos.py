@@ -1,4 +1,4 @@
-"""What the tasks of `atualizacao_precos` do."""
+"""The work of the tasks of `atualizacao_precos`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def read(settings: Prices, run: str) -> list[str]:
-    """Read the list and keep what it means; return what a person is to be asked: nothing, or one text."""
+    """Fetch the list and store its proposals. Return the question to a person, or an empty list if there is none."""
     content, form = supplier.read(settings.origin, settings.form, connections.supplier())
     lines = parse(content, form)
     with closing(connections.mysql()) as connection:
@@ -30,7 +30,7 @@ def read(settings: Prices, run: str) -> list[str]:
 
 
 def apply(run: str, approved: bool, by: str | None) -> dict[str, int]:
-    """Apply the run's list; return how many lines ended in which way."""
+    """Apply the run's list; return the number of lines per result."""
     with closing(connections.mysql()) as connection:
         report = price_lists.apply(connection, run, Decision(approved, by))
     log.info("%s", report)

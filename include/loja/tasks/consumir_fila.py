@@ -1,4 +1,4 @@
-"""What the tasks of `consumir_fila_rabbitmq` and `consumir_fila_sqs` do, on one broker or the other."""
+"""The work of the tasks of `consumir_fila_rabbitmq` and `consumir_fila_sqs`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 def plan(
     broker: Broker, run: str, queues: Sequence[str], consumers: int, batch: int, revive: bool
 ) -> list[dict[str, Any]]:
-    """Return one entry for each consumer that has something to do: `fila`, and `numero` from one, per queue.
+    """Return one entry for each consumer to start: `fila`, and `numero`, which counts from one per queue.
 
-    With `revive` the queues' dead letters are put back first, to be tried as if they were new.
+    With `revive`, first puts the queues' dead letters back, to be tried as new messages.
     """
     with closing(connections.mysql()) as store:
         create_tables(store)
@@ -33,7 +33,7 @@ def plan(
     planned = []
     for queue in queues:
         waiting = _waiting(broker, queue)
-        # Rounded up: one for each batch, and no more than were asked for.
+        # One consumer per batch, rounded up, and at most `consumers`.
         count = min(consumers, -(-waiting // batch))
         log.info("%d messages wait in %s: %d consumers", waiting, queue, count)
         planned += [{"fila": queue, "numero": number} for number in range(1, count + 1)]
@@ -48,19 +48,19 @@ def work(
     batch: int,
     seconds: float,
 ) -> dict[str, int]:
-    """Be one consumer of a queue until it is empty or the time is over; return what it did."""
+    """Run one consumer of a queue until the queue is empty or `seconds` are over; return its counts."""
     with closing(connections.mysql()) as store, _open(settings, broker, queue, batch) as opened:
         return vars(consume(opened, Inbox(store, queue, run), batch, seconds=seconds))
 
 
 def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None) -> dict[str, dict[str, Any]]:
-    """Return what a run came to, by queue, and tell database, warehouse and metrics.
+    """Return a run's numbers per queue, and write them to database, warehouse and metrics.
 
-    `failed` counts the consumers that failed for good; None where nothing could be planned. Raises UnfinishedError in
-    both cases once all is told: nobody else would end the run as failed, for `medir` comes last.
+    `failed` is the number of consumers that failed for good, or None if `planejar` failed. Raises UnfinishedError at once
+    for None, and after writing the numbers if it is not 0: `medir` is the last task, so only it can end the run as failed.
     """
     if failed is None:
-        raise UnfinishedError("task planejar has failed, and says why: nothing was consumed")
+        raise UnfinishedError("task planejar has failed (its log has the reason): nothing was consumed")
     with closing(connections.mysql()) as store:
         numbers = {queue: Inbox(store, queue, run).measure() for queue in queues}
     for queue, found in numbers.items():

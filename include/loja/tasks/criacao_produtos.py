@@ -1,4 +1,4 @@
-"""What the tasks of `criacao_produtos` do."""
+"""The work of the tasks of `criacao_produtos`."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ from include.loja.settings import Creation
 log = logging.getLogger(__name__)
 
 QUEUE = "produto-fila"
-# So many failures are told in the log; all of them are in produtos_eventos.
+# The log shows at most so many failures; produtos_eventos has all of them.
 SHOWN = 100
 
 
 def claim(settings: Creation, run: str, replay: Sequence[int] | None, replay_all: bool) -> list[list[int]]:
-    """Put back what is to be repeated, then claim what is due; return its ids in batches."""
+    """Put back the failed products that the run repeats, then claim the due ones; return their ids in batches."""
     with closing(connections.mysql()) as connection:
         claims = Claims(connection, run, settings.delay)
         if replay or replay_all:
-            log.info("%d failed products begin again", claims.replay(None if replay_all else replay))
+            log.info(
+                "%d failed products are put back to the start", claims.replay(None if replay_all else replay)
+            )
         return claims.claim(settings.batches, settings.batch)
 
 
 def create(settings: Creation, run: str, batch: Sequence[int]) -> dict[str, int]:
-    """Take a batch through its steps; return how many products ended in which state."""
+    """Take a batch through its steps; return the number of products per final state."""
     with closing(connections.mysql()) as connection:
         return Claims(connection, run, settings.delay).work(batch)
 
 
 def tell(settings: Creation, run: str, claimed: bool) -> dict[str, int]:
-    """Send what downstream was not told yet, and say which products failed; return the counts of both.
+    """Send the unsent messages about products, and log the products that failed; return both counts.
 
-    Raises UnfinishedError when nothing could be claimed, or a batch of this run was not worked on: a task has failed, and
-    the next run takes it over. Nobody else would end the run as failed, for `tell` comes last.
+    Raises UnfinishedError if nothing could be claimed, or if this run still claims products: a task has failed, and the
+    next run takes over. `avisar` is the last task, so only it can end the run as failed.
     """
     with closing(connections.mysql()) as connection:
         sent = notices.send(connection, _publish)
@@ -49,7 +51,7 @@ def tell(settings: Creation, run: str, claimed: bool) -> dict[str, int]:
         for failure in failures[:SHOWN]:
             log.warning("product %(pendente_id)s is %(estado)s: %(motivo)s", failure)
         if not claimed:
-            raise UnfinishedError("task reservar has failed, and says why: no product was claimed")
+            raise UnfinishedError("task reservar has failed (its log has the reason): no product was claimed")
         if left := claims.left():
             raise UnfinishedError(
                 f"{left} products of this run were not worked on: the next run takes them over"

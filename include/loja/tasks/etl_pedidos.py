@@ -1,4 +1,4 @@
-"""What the tasks of `etl_pedidos` do."""
+"""The work of the tasks of `etl_pedidos`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from include.loja.transfer.table import Figures
 log = logging.getLogger(__name__)
 
 DAG = "etl_pedidos"
-# Of a load in the ledger: runs of several DAGs may have one name.
+# A load's name in the ledger. The DAG is part of it: runs of several DAGs may have the same id.
 LOAD = f"{DAG} {{}}".format
 
 
@@ -30,7 +30,7 @@ def extract(
     conf: Mapping[str, Any],
     interval: tuple[datetime | None, datetime | None],
 ) -> dict[str, Any]:
-    """Export the orders of the run's window, cleaned; return the extract, for the tasks that follow."""
+    """Export the orders of the run's window, cleaned; return the extract for the next tasks."""
     with connections.warehouse().session() as session:
         until = publish.covered(session)
     start, end = window(span(conf), interval, until)
@@ -42,7 +42,7 @@ def extract(
 
 
 def load(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict[str, int]:
-    """Publish the window in one transaction, compared before its commit; return what was read and set aside."""
+    """Publish the window in one transaction, compared before its commit; return the rows read and set aside."""
     read = restore(extracted)
     start, end = (datetime.fromisoformat(extracted[name]) for name in ("inicio", "fim"))
     bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
@@ -52,15 +52,15 @@ def load(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict[str
 
 
 def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> None:
-    """Hold what people now read against the extract, then remove the stage. Raises ComparisonError."""
+    """Compare the published rows with the extract, then remove the stage. Raises ComparisonError if they differ."""
     with connections.warehouse().session() as session:
         if not publish.compare_load(session, LOAD(run), restore(extracted)):
-            log.warning("another load was published since: it has been compared with its own extract")
+            log.warning("not compared: another load was published since, and compared with its own extract")
     Bucket(connections.s3(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
 
 
 def dump(read: Orders) -> dict[str, Any]:
-    """Return an extract for JSON."""
+    """Return an extract as values for JSON."""
     return {
         "kept": read.kept.dump(),
         "set_aside": read.set_aside.dump(),
@@ -71,7 +71,7 @@ def dump(read: Orders) -> dict[str, Any]:
 
 
 def restore(dumped: Mapping[str, Any]) -> Orders:
-    """Return what `dump` was given."""
+    """Return the extract that was given to `dump`."""
     return Orders(
         Export.load(dumped["kept"]),
         Export.load(dumped["set_aside"]),

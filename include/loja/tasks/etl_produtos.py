@@ -1,4 +1,4 @@
-"""What the tasks of `etl_produtos` do."""
+"""The work of the tasks of `etl_produtos`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from include.loja.transfer.export import Products
 log = logging.getLogger(__name__)
 
 DAG = "etl_produtos"
-# Of a load in the ledger: runs of several DAGs may have one name.
+# A load's name in the ledger. The DAG is part of it: runs of several DAGs may have the same id.
 LOAD = f"{DAG} {{}}".format
 
 
 def extract(settings: Transfer, run: str) -> dict[str, Any]:
-    """Export all products, enriched; return the extract, for the tasks that follow."""
+    """Export all products, enriched; return the extract for the next tasks."""
     bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
     with closing(connections.mysql()) as connection:
         read = export.products(connection, bucket, folder(DAG, run))
@@ -33,20 +33,20 @@ def extract(settings: Transfer, run: str) -> dict[str, Any]:
 
 
 def load(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> int:
-    """Publish products and totals in one transaction; return how many products."""
+    """Publish products and totals in one transaction; return the number of products."""
     bucket = Bucket(connections.s3(), settings.bucket, settings.part_rows)
     with connections.warehouse().session() as session:
         return publish.products(session, bucket, restore(extracted), LOAD(run))
 
 
 def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict[str, Any]:
-    """Hold both published tables against the source's sums, then remove the stage. Raises ComparisonError."""
+    """Compare both published tables with the source's sums, then remove the stage. Raises ComparisonError."""
     read = restore(extracted)
     with connections.warehouse().session() as session:
         if publish.is_last(session, "produtos", LOAD(run)):
             publish.compare_products(session, read.export.figures, read.totals)
         else:
-            log.warning("another load was published since: it has been compared with its own extract")
+            log.warning("not compared: another load was published since, and compared with its own extract")
     Bucket(connections.s3(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
     return {
         "linhas": read.export.figures.rows,
@@ -56,7 +56,7 @@ def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict
 
 
 def dump(read: Products) -> dict[str, Any]:
-    """Return an extract for JSON."""
+    """Return an extract as values for JSON."""
     return {
         "export": read.export.dump(),
         "totals": {category: [str(price), stock] for category, (price, stock) in read.totals.items()},
@@ -66,7 +66,7 @@ def dump(read: Products) -> dict[str, Any]:
 
 
 def restore(dumped: Mapping[str, Any]) -> Products:
-    """Return what `dump` was given."""
+    """Return the extract that was given to `dump`."""
     totals = {category: (Decimal(price), int(stock)) for category, (price, stock) in dumped["totals"].items()}
     version = datetime.fromisoformat(dumped["version"])
     return Products(Export.load(dumped["export"]), totals, dict(dumped["others"]), version)

@@ -1,13 +1,13 @@
-"""What the tasks of `migracao_completa` do.
+"""The work of the tasks of `migracao_completa`.
 
-| step                                                       | when the process dies right after it                    |
+| step                                                       | when the process dies                                    |
 |------------------------------------------------------------|----------------------------------------------------------|
-| plan the chunks, once: `plano.json`                        | the next try finds the plan, and keeps to it             |
-| export a chunk in one snapshot, then write its `….json`    | before: the chunk is exported again; after: it is done   |
-| publish all in one transaction, compared before its commit | before: nothing has changed; after: a retry does it again |
-| compare once more what people now read                     | compared again                                           |
+| plan the chunks, once: `plano.json`                        | after it: the next try uses the same plan                |
+| export a chunk in one snapshot, then write its `….json`    | before it: the chunk is exported again; after: it is done |
+| publish all in one transaction, compared before its commit | before it: nothing has changed; after: a retry repeats it |
+| compare the published tables once more                     | a retry compares again                                   |
 
-To resume a run, clear its failed tasks: what is done is found on S3 by the run's id.
+To resume a run, clear its failed tasks: they find the finished chunks on S3 by the run's id.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ log = logging.getLogger(__name__)
 
 DAG = "migracao_completa"
 PRODUTOS = "produtos"
-# Of a load in the ledger: runs of several DAGs may have one name.
+# A load's name in the ledger. The DAG is part of it: runs of several DAGs may have the same id.
 LOAD = f"{DAG} {{}}".format
 
 
 def plan(settings: Transfer, run: str) -> list[str]:
-    """Return the names of the chunks, one task each: `produtos`, and each range of orders as `pedidos-low-high`."""
+    """Return the chunks' names, one task each: `produtos`, and `pedidos-<low>-<high>` for each range of orders."""
     bucket, home = _bucket(settings, run)
     found = bucket.get(f"{home}/plano.json")
     if found is None:
@@ -49,7 +49,7 @@ def plan(settings: Transfer, run: str) -> list[str]:
 
 
 def move(settings: Transfer, run: str, chunk: str) -> int:
-    """Export one chunk unless that is done; return how many rows it has."""
+    """Export one chunk, unless an earlier try has done it; return its number of rows."""
     bucket, home = _bucket(settings, run)
     done = bucket.get(f"{home}/{chunk}.json")
     if done is not None:
@@ -85,9 +85,9 @@ def load(settings: Transfer, run: str) -> dict[str, int]:
 
 
 def compare(settings: Transfer, run: str) -> dict[str, int]:
-    """Hold everything that is published against the source's sums of each chunk, then remove the stage.
+    """Compare the published tables with the source's sums of each chunk, then remove the stage.
 
-    Raises ComparisonError, naming table or chunks. A table that another load has changed since is left out, aloud.
+    Raises ComparisonError, naming table or chunks. Skips a table that another load has changed since, with a warning.
     """
     bucket, home = _bucket(settings, run)
     products, orders = _read(bucket, home)

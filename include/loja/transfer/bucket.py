@@ -1,8 +1,8 @@
-"""Rows to Parquet files on S3, part by part: memory holds one batch of rows, the disk one part.
+"""Write rows to Parquet files on S3, part by part: one batch of rows is in memory, one part on disk.
 
-An export is what its manifest says, and a manifest is written after all its parts, to a folder that nobody else writes
-to. So whatever dies on the way leaves parts that no manifest names, and that nobody reads; a bucket's lifecycle rule
-removes them.
+Each try writes its parts to a folder of its own. The export that lists them is returned or stored after the last part.
+A process that dies before that leaves parts that no export lists and nobody reads; a lifecycle rule of the bucket removes
+them.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Export:
-    """A table's rows in the stage, and what they sum up to."""
+    """A table's rows in the stage, and their figures."""
 
     table: str
     parts: list[Part]
     figures: Figures
 
     def dump(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the export as values for JSON."""
         return {
             "table": self.table,
             "parts": [vars(part) for part in self.parts],
@@ -52,14 +52,14 @@ class Export:
 
     @staticmethod
     def load(dumped: Mapping[str, Any]) -> Export:
-        """Return what `dump` was given."""
+        """Return the export that was given to `dump`."""
         return Export(
             dumped["table"], [Part(**part) for part in dumped["parts"]], Figures.load(dumped["figures"])
         )
 
 
 def folder(dag_id: str, run: str) -> str:
-    """Return the prefix of a run's objects: readable, and no two runs share one."""
+    """Return the prefix of a run's objects. It is readable, and unique per run."""
     return f"{dag_id}/{re.sub(r'[^0-9A-Za-z]+', '-', run)}-{hashlib.sha256(run.encode()).hexdigest()[:8]}"
 
 
@@ -72,11 +72,11 @@ class Bucket:
     part_rows: int
 
     def put(self, key: str, content: Mapping[str, Any]) -> None:
-        """Write a JSON object, in the place of what is there."""
+        """Write a JSON object; replace an existing one."""
         self.client.put_object(Bucket=self.name, Key=key, Body=json.dumps(content).encode())
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return a JSON object, or None when it is not there."""
+        """Return a JSON object, or None if the key does not exist."""
         try:
             answer = self.client.get_object(Bucket=self.name, Key=key)
         except self.client.exceptions.NoSuchKey:
@@ -85,7 +85,7 @@ class Bucket:
         return found
 
     def remove(self, prefix: str) -> int:
-        """Remove all objects whose keys begin with the prefix; return how many."""
+        """Remove all objects below the prefix; return how many."""
         removed = 0
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
             if keys := [{"Key": each["Key"]} for each in page.get("Contents", [])]:
@@ -94,7 +94,7 @@ class Bucket:
         return removed
 
     def batches(self, part: Part) -> Iterator[pa.RecordBatch]:
-        """Yield a part's rows in batches. Raises ComparisonError when it is not the file that was written."""
+        """Yield a part's rows in batches. Raises ComparisonError if the file's size or number of rows has changed."""
         import pyarrow.parquet as pq
 
         with TemporaryFile() as file:
@@ -105,13 +105,13 @@ class Bucket:
             yield from parquet.iter_batches(BATCH)
 
     def writer(self, prefix: str, table: Table) -> Writer:
-        """Return a writer of a table's rows below the prefix."""
+        """Return a writer for a table's rows, in a new folder below the prefix."""
         return Writer(self, f"{prefix}/{table.name}/{uuid4().hex}", table)
 
 
 @dataclass
 class Writer:
-    """Takes rows, and makes parts of them; a context manager that leaves no file behind."""
+    """Collects rows and writes them as parts. A context manager, which removes its temporary file."""
 
     bucket: Bucket
     prefix: str
@@ -124,7 +124,7 @@ class Writer:
     _written: int = 0
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take one row: a value for each of the table's columns."""
+        """Add one row: a value for each of the table's columns."""
         self._rows.append(row)
         if len(self._rows) >= min(BATCH, self.bucket.part_rows):
             self._flush()
@@ -163,7 +163,7 @@ class Writer:
         size = self._file.tell()
         self._file.seek(0)
         key = f"{self.prefix}/parte-{len(self.parts) + 1:05d}.parquet"
-        # In several requests where it is large. It closes what it is given.
+        # Uploads a large file in several requests, and closes the file.
         self.bucket.client.upload_fileobj(self._file, self.bucket.name, key)
         self.parts.append(Part(key, size, self._written))
         self._close()

@@ -1,8 +1,9 @@
-"""Up to when the warehouse has the orders: from its ledger, by a pure function.
+"""Compute from the ledger up to which instant the warehouse has all orders. A pure function.
 
-`CURRENT_TIMESTAMP` is the time of the statement that writes, and its transaction may commit after a run has read past
-that time. So each load says up to when it saw everything: its window's end, or the start of the oldest transaction that
-was open when it read, if that is earlier. The next run begins there, however long ago, and whatever runs were missed.
+A row's `CURRENT_TIMESTAMP` is the time of the statement that wrote it. Its transaction may commit later, after a run has
+already read past that time. So each load notes the instant before which it saw every change: its window's end, or the
+start of the oldest transaction that was open during the read, if that is earlier. The next run begins at this instant,
+however long ago it is.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ BEGINNING = datetime(1970, 1, 2, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Load:
-    """A load, as the ledger has it: everything changed in [start, end) as of its snapshot is there.
+    """A row of the ledger: the load has everything that was changed in [start, end), as of its snapshot.
 
-    `whole` is a load of the whole table, whose `end` is when its oldest chunk was read.
+    `whole` means a load of the whole table. Its `end` is that of its oldest chunk.
     """
 
     start: datetime
@@ -29,9 +30,10 @@ class Load:
 
 
 def covered_until(loads: Iterable[Load]) -> datetime | None:
-    """Return the instant up to which nothing is missing after these loads, in the order they were published in.
+    """Return the instant up to which these loads are complete; `loads` are in the order of their publication.
 
-    A load of the whole table sets the instant, also back: it brought the state of then. None without any that counts.
+    A load of the whole table sets the instant, even to an earlier one, because it has brought the state of that time.
+    Returns None if no load is of the whole table or begins at `BEGINNING`.
     """
     until: datetime | None = None
     for load in loads:
@@ -49,10 +51,11 @@ def window(
     interval: tuple[datetime | None, datetime | None],
     until: datetime | None,
 ) -> tuple[datetime, datetime]:
-    """Return the [start, end) that a run reads, by when rows were last changed.
+    """Return the [start, end) that a run reads, in times of the rows' last change.
 
-    A run that is asked for a range reads that. One of the schedule reads from what is covered to its interval's end.
-    Raises RequestError for a range that is empty, and for a run that has neither.
+    A run with a range in its conf (`asked`) reads that range. A scheduled run reads from the start of its interval, or
+    from the end of what is covered if that is earlier, to its interval's end. Raises RequestError for an empty range,
+    and for a run that has neither.
     """
     if asked is not None:
         start, end = asked

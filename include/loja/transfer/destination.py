@@ -1,14 +1,14 @@
-"""The warehouse: Redshift, or PostgreSQL in its place. They differ in two things, and these are all that is here twice.
+"""The warehouse: Redshift, or PostgreSQL in its place. Only two things differ, and so exist twice here:
 
 | | Redshift | PostgreSQL |
 |---|---|---|
-| a stage is filled by | `COPY … FROM 's3://…'`, read by Redshift in parallel | `COPY … FROM STDIN`, part by part |
-| of two loads at once | one waits for the ledger's lock | one waits for the tables' lock; readers do not |
+| how a stage is filled | `COPY … FROM 's3://…'`, which Redshift reads in parallel | `COPY … FROM STDIN`, part by part |
+| two loads at once | the second waits for the ledger's lock | the second waits for the tables' lock; readers don't wait |
 
-Redshift has one kind of lock, which keeps readers away too, so only the ledger has it, which nobody else reads for long. It
-is what counts: under snapshot isolation, the default of new clusters, two loads that saw the same state would both commit.
+Redshift's only lock blocks readers too. So a load locks the ledger alone, which nobody else reads for long. The lock is
+necessary: under snapshot isolation, the default of new clusters, two loads that saw the same state would both commit.
 
-Everything else is the SQL that both have, through DB-API with `%s`.
+Everything else is SQL that both understand, through DB-API with `%s`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Copy = Callable[[Any, str, Table, Export, Bucket], None]
 
 @dataclass(frozen=True)
 class Destination:
-    """How to connect (DB-API, without autocommit), to fill a stage, and to keep a second load away."""
+    """Three functions: connect (DB-API, without autocommit), fill a stage, and lock out a second load."""
 
     connect: Callable[[], Any]
     copy: Copy
@@ -43,7 +43,7 @@ class Destination:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Open a session with the tables in place; what it did not commit is rolled back at the end."""
+        """Open a session; create missing tables. At its end, rolls back what is not committed."""
         connection = self.connect()
         try:
             session = Session(self, connection)
@@ -56,13 +56,13 @@ class Destination:
 
 @dataclass(frozen=True)
 class Session:
-    """One connection to the warehouse; its stages are temporary tables, gone with it however it ends."""
+    """One connection to the warehouse. Its stages are temporary tables, which disappear with the connection."""
 
     destination: Destination
     connection: Any
 
     def run(self, text: str) -> None:
-        """Execute statements without values, one after the other."""
+        """Execute statements one after the other; they take no bound parameters."""
         cursor = self.connection.cursor()
         for statement in sql.statements(text):
             cursor.execute(statement)
@@ -74,9 +74,9 @@ class Session:
         return [tuple(row) for row in cursor.fetchall()]
 
     def fill(self, table: Table, exports: Sequence[Export], bucket: Bucket) -> Figures:
-        """Make the stage `estagio_<table>` and fill it; return its figures.
+        """Create the stage `estagio_<table>` and fill it; return its figures.
 
-        Raises ComparisonError when they are not what was exported.
+        Raises ComparisonError if they differ from the figures of the exports.
         """
         name = f"estagio_{table.name}"
         cursor = self.connection.cursor()
@@ -87,7 +87,7 @@ class Session:
         figures = self.figures(name, table)
         expected = sum((export.figures for export in exports), Figures())
         if figures != expected:
-            raise ComparisonError(f"the stage of {table.name} holds {figures}; exported were {expected}")
+            raise ComparisonError(f"the stage of {table.name} holds {figures}; the export has {expected}")
         self.connection.commit()
         return figures
 
@@ -99,9 +99,9 @@ class Session:
         high: int | None = None,
         values: Sequence[Any] = (),
     ) -> Figures:
-        """Return the figures of a relation, of the keys in [low, high) where they are given.
+        """Return the figures of a relation, or of its keys in [low, high) if given.
 
-        `values` are what the relation's own text has `%s` for.
+        `values` are bound to the `%s` in the text of `relation`.
         """
         bounds = [(f"{table.key} >= %s", low), (f"{table.key} < %s", high)]
         given = [(condition, value) for condition, value in bounds if value is not None]
@@ -114,13 +114,13 @@ class Session:
 
 
 def postgres(dsn: str) -> Destination:
-    """Return PostgreSQL as the warehouse; `dsn` is libpq's."""
+    """Return PostgreSQL as the warehouse; `dsn` is a connection string of libpq."""
 
     def connect() -> Any:
         import psycopg
 
         connection = psycopg.connect(dsn)
-        # As on Redshift: what is compared in several statements is one state, whoever publishes meanwhile.
+        # As on Redshift: the statements of a comparison see one state, even if another load is published meanwhile.
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         return connection
 
@@ -131,9 +131,9 @@ def postgres(dsn: str) -> Destination:
 
 
 def redshift(connect: Callable[[], Any], role: str) -> Destination:
-    """Return Redshift as the warehouse; `role` is the ARN that it reads S3 with.
+    """Return Redshift as the warehouse; `role` is the ARN of the role with which it reads S3.
 
-    Raises ConfigurationError for a text that is no ARN of a role: it becomes part of a statement.
+    Raises ConfigurationError if `role` is not an ARN of a role: it becomes part of a statement.
     """
     if not ROLE.fullmatch(role):
         raise ConfigurationError(
@@ -146,14 +146,14 @@ def redshift(connect: Callable[[], Any], role: str) -> Destination:
         cursor.execute(copy_statement(name, bucket.name, key, role))
 
     def lock(cursor: Any, tables: Sequence[str]) -> None:
-        # The first statement of its transaction: it takes no snapshot, so the next one sees what the other load left.
+        # LOCK takes no snapshot. As the first statement of the transaction, it lets the next one see the other load's rows.
         cursor.execute(f"LOCK TABLE {LEDGER}")
 
     return Destination(connect, copy, lock)
 
 
 def manifest(export: Export, bucket: str) -> dict[str, Any]:
-    """Return what Redshift's COPY takes as the list of its files; Parquet needs each one's length."""
+    """Return the manifest that lists the files for Redshift's COPY. For Parquet it must have each file's length."""
     return {
         "entries": [
             {
@@ -167,7 +167,7 @@ def manifest(export: Export, bucket: str) -> dict[str, Any]:
 
 
 def copy_statement(name: str, bucket: str, key: str, role: str) -> str:
-    """Return Redshift's COPY. It takes no bound parameters: what is put into it has been checked, and is again here."""
+    """Return Redshift's COPY. It takes no bound parameters, so key, bucket and role are checked here once more."""
     if not KEY.fullmatch(key) or not KEY.fullmatch(bucket) or not ROLE.fullmatch(role):
         raise ConfigurationError(f"s3://{bucket}/{key} or {role} can't be part of a statement")
     return f"COPY {name} FROM 's3://{bucket}/{key}' IAM_ROLE '{role}' FORMAT AS PARQUET MANIFEST"
@@ -176,7 +176,7 @@ def copy_statement(name: str, bucket: str, key: str, role: str) -> str:
 def _from_stdin(cursor: Any, name: str, table: Table, export: Export, bucket: Bucket) -> None:
     import pyarrow.csv as csv
 
-    # NULL is a field without anything in it, an empty text one with quotes: both sides take it so.
+    # PyArrow writes NULL as an empty field and an empty text as "", and PostgreSQL reads them the same way.
     options = csv.WriteOptions(include_header=False, quoting_style="needed")
     with cursor.copy(f"COPY {name} ({', '.join(table.columns)}) FROM STDIN (FORMAT csv)") as copy:
         for part in export.parts:

@@ -1,4 +1,4 @@
-"""What a product becomes on its way to the warehouse."""
+"""The columns that are added to a product on its way to the warehouse."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MAX_VALUE = Decimal("999999999999.99")
 
 
 def enrich(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the product with `valor_estoque` and `categoria_id`, None for a category that has none.
+    """Return the product with `valor_estoque` and `categoria_id`, which is None for an unknown category.
 
-    Raises ValueError, naming product and value, where the stock is worth more than the warehouse's type holds.
+    Raises ValueError, naming product and value, if `valor_estoque` is too large for the warehouse's type.
     """
     value = row["preco"] * row["estoque"]
     if abs(value) > MAX_VALUE:

@@ -1,11 +1,11 @@
-"""From the store's database into the stage: one snapshot, streamed, and held against the database's own sums.
+"""Export from the store's database to the stage: stream one snapshot, and compare with the database's own sums.
 
 | step                                                    | when the process dies right after it                          |
 |---------------------------------------------------------|---------------------------------------------------------------|
 | note the oldest open transaction, then open the snapshot | nothing was written                                          |
-| stream rows to parts on S3, each try in its own folder  | parts that no manifest names                                  |
+| stream rows to parts on S3, each try in its own folder  | unused parts are left on S3                                   |
 | compare with the database's sums in the same snapshot   | the same                                                      |
-| return the extract (or write it as a chunk's manifest)  | the next try exports again, or finds the chunk done           |
+| return the extract (or write it as the chunk's JSON)    | the next try exports again (or finds the chunk done)          |
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ EVERY = {"low": 0, "high": 1 << 62}
 
 @dataclass(frozen=True)
 class Products:
-    """The products, and the source's own totals by category: average price and stock.
+    """The products, and the source's own totals per category: average price and stock.
 
-    `version` is the source's clock at its snapshot.
+    `version` is the source's clock just before the snapshot.
     """
 
     export: Export
     totals: dict[str, tuple[Decimal, int]]
     others: dict[str, int]
-    """Categories without an id, each with its number of products."""
+    """The categories without an id, each with its number of products."""
     version: datetime
 
 
 @dataclass(frozen=True)
 class Orders:
-    """The orders of a window or key range, and what was set aside of them.
+    """The orders of a window or key range: those kept, and those set aside.
 
-    Everything committed before `until` is in it; `version` is the source's clock at its snapshot.
+    Every change made before `until` is in it. `version` is the source's clock just before the snapshot.
     """
 
     kept: Export
@@ -62,7 +62,7 @@ class Orders:
 
 
 def products(connection: Connection[DictCursor], bucket: Bucket, prefix: str) -> Products:
-    """Export all products, enriched. Raises ComparisonError when what was written is not what the source sums up."""
+    """Export all products, enriched. Raises ComparisonError if the written rows differ from the source's sums."""
     others: dict[str, int] = {}
     with connection.cursor() as cursor:
         cursor.execute(sql.text("etl_produtos", "read_clock"))
@@ -97,7 +97,10 @@ def orders_changed(
     window: tuple[datetime, datetime],
     grace: timedelta,
 ) -> Orders:
-    """Export the orders last changed in [start, end), cleaned; raise as `products` does."""
+    """Export the orders that were last changed in [start, end), cleaned; raise as `products` does.
+
+    Also raises SourceError if the source's clock is before `end`, or if its user can't see other transactions.
+    """
     low, high = (instant.astimezone(UTC).replace(tzinfo=None) for instant in window)
     return _orders(
         connection,
@@ -118,13 +121,13 @@ def orders_of_chunk(
     chunk: tuple[int, int],
     grace: timedelta,
 ) -> Orders:
-    """Export the orders with `linha` in [low, high), cleaned; raise as `products` does."""
+    """Export the orders with `linha` in [low, high), cleaned; raise as `orders_changed` does."""
     names = ("migracao_completa", "extract_orders", "sum_orders")
     return _orders(connection, bucket, prefix, names, chunk[0], chunk[1], None, grace)
 
 
 def chunks(connection: Connection[DictCursor], rows: int) -> list[tuple[int, int]]:
-    """Return key ranges [low, high) of about so many orders; the last has no end, for what is written meanwhile."""
+    """Return key ranges [low, high) of `rows` orders each. The last one is open-ended, for orders inserted meanwhile."""
     found: list[tuple[int, int]] = []
     low = EVERY["low"]
     with connection.cursor() as cursor:
@@ -141,7 +144,7 @@ def chunks(connection: Connection[DictCursor], rows: int) -> list[tuple[int, int
 def stream(
     connection: Connection[DictCursor], statement: str, values: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Yield a query's rows while the server sends them, without holding them."""
+    """Yield a query's rows while the server sends them; they are never all in memory."""
     with connection.cursor(SSDictCursor) as cursor:
         cursor.execute(statement, values)
         while rows := cursor.fetchmany(FETCH):
@@ -160,11 +163,11 @@ def _orders(
 ) -> Orders:
     folder, extract, total = names
     values = {"low": low, "high": high}
-    # Before the snapshot: a transaction that begins after this writes times after this.
+    # Must come before the snapshot: a transaction that begins later writes later times.
     oldest, now = _oldest_open(connection)
     if end is not None and now < end:
         raise SourceError(
-            f"the source's clock says {now.isoformat()}, which is before {end.isoformat()}: try later"
+            f"the source's clock is at {now.isoformat()}, before the window's end {end.isoformat()}: try later"
         )
     with (
         snapshot(connection) as cursor,
@@ -185,7 +188,7 @@ def _orders(
 
 
 def _oldest_open(connection: Connection[DictCursor]) -> tuple[datetime, datetime]:
-    """Return when the oldest open transaction began, the present time without any, and the source's clock."""
+    """Return when the oldest open transaction began (the present time if none is open), and the source's clock."""
     try:
         with connection.cursor() as cursor:
             cursor.execute(sql.text("etl_pedidos", "read_oldest_open"))
@@ -194,8 +197,8 @@ def _oldest_open(connection: Connection[DictCursor]) -> tuple[datetime, datetime
         if error.args[0] != NO_PRIVILEGE:
             raise
         raise SourceError(
-            "the user of mysql_loja does not see other transactions, so rows that commit late would be lost: "
-            "GRANT PROCESS ON *.* TO it"
+            "the user of mysql_loja can't see other transactions, so rows that commit late would be missed: "
+            "GRANT PROCESS ON *.* TO this user"
         ) from None
     now = row["now"].replace(tzinfo=UTC)
     return min(row["oldest"].replace(tzinfo=UTC), now) if row["oldest"] else now, now
@@ -209,4 +212,4 @@ def _sums(cursor: DictCursor, folder: str, name: str, values: Mapping[str, Any])
 
 def _compare(table: str, written: Figures, source: Figures) -> None:
     if written != source:
-        raise ComparisonError(f"{table}: written were {written}; the source sums up to {source}")
+        raise ComparisonError(f"{table}: the export has {written}; the source has {source}")

@@ -1,7 +1,7 @@
-"""What is wrong with an order of the legacy table, row by row. What only several rows show is found in the stage.
+"""Find faults in the orders of the legacy table, row by row. Faults across several rows are found in the warehouse.
 
-True duplicates are rows with the same `pedido_id`, since nothing keeps it unique there: the one that was written last
-(the highest `linha`) is the order, and each other is set aside as its copy or as an older version of it.
+The legacy table has no unique key on `pedido_id`, so several rows may have the same one. The row that was written last
+(the highest `linha`) is the order; each other row is set aside as its copy or as an older version of it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 STATES = ("novo", "pago", "enviado", "entregue", "cancelado")
 EARLIEST = datetime(2000, 1, 1)  # noqa: DTZ001 - the table's times are naive, and UTC
 TOLERANCE = timedelta(days=1)
-# The source's ids are unsigned; neither Parquet's type nor the warehouse's holds more than this.
+# The source's ids are unsigned. The types in Parquet and in the warehouse are signed: this is their maximum.
 MAX_ID = (1 << 63) - 1
 
 
 def fault(row: Mapping[str, Any], now: datetime) -> str | None:
     """Return why an order is set aside, naming the value, or None; `now` is the source's clock, naive and UTC.
 
-    PyMySQL gives a date that is none, such as 0000-00-00 00:00:00, as a text.
+    PyMySQL returns an invalid date, such as 0000-00-00 00:00:00, as a text.
     """
     date, status, value = row["data"], row["status"], row["valor_total"]
     if not isinstance(date, datetime):
@@ -33,7 +33,7 @@ def fault(row: Mapping[str, Any], now: datetime) -> str | None:
     if value is None or value < 0:
         return f"valor_total is {value}: it must be at least 0"
     if row["cliente_id"] is None:
-        return "cliente_id is empty: an order has a client"
+        return "cliente_id is empty: an order must have one"
     for name in ("pedido_id", "cliente_id"):
         if row[name] > MAX_ID:
             return f"{name} is {row[name]}: it must be at most {MAX_ID}"
@@ -41,7 +41,7 @@ def fault(row: Mapping[str, Any], now: datetime) -> str | None:
 
 
 def split(row: Mapping[str, Any], now: datetime) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Return the row as it is loaded and None, or None and the row as it is set aside."""
+    """Return (row for `pedidos`, None), or (None, row for `pedidos_rejeitados`)."""
     reason = fault(row, now)
     if reason is None:
         kept = ("linha", "pedido_id", "cliente_id", "data", "valor_total", "status")

@@ -1,14 +1,14 @@
-"""From the stage into the tables that people read: one transaction, compared before it is committed.
+"""Publish: from the stage into the tables that people read, in one transaction, compared before the commit.
 
 | step                                                      | when the process dies right after it                       |
 |-----------------------------------------------------------|-------------------------------------------------------------|
-| COPY into temporary tables, compared with the export      | they are gone with the session                              |
-| lock, replace, set aside, compare, ledger row, in one transaction | rolled back: readers see what was there               |
+| COPY into temporary tables, compare with the export       | they disappear with the session                             |
+| lock, replace, set aside, compare, ledger row, in one transaction | rolled back: readers see the tables as before       |
 | commit                                                    | done; a retry publishes the same again, with the same effect |
 
-Two at once: one waits for the other's lock, and begins with what the other has left. Either order gives the same, for a
-line from an older snapshot does not replace one from a newer (`drop_overtaken.sql`). And what was read before a whole table
-was, is not published after it: that would bring rows back which were deleted at the source, or old products.
+Two loads at once: the second waits for the first one's lock, and then sees its rows. The order does not matter, because a
+row from an older snapshot never replaces one from a newer snapshot (`drop_overtaken.sql`). A load that was read before a
+published load of the whole table is refused: it would bring back old products, or rows that were deleted at the source.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ORDER_TABLES = ("pedidos", "pedidos_rejeitados")
 
 @dataclass(frozen=True)
 class Chunk:
-    """A key range of orders, and what the source summed it up to."""
+    """A key range of orders, and the source's figures for it."""
 
     low: int
     high: int
@@ -40,7 +40,7 @@ class Chunk:
 
 
 def products(session: Session, bucket: Bucket, read: Products, load: str) -> int:
-    """Publish products and totals by category; return how many rows. Raises ComparisonError or OvertakenError."""
+    """Publish products and totals per category; return the number of rows. Raises ComparisonError or OvertakenError."""
     session.fill(PRODUCTS, [read.export], bucket)
     begin(session, PRODUCT_TABLES)
     publish_products(session, read, load)
@@ -49,7 +49,7 @@ def products(session: Session, bucket: Bucket, read: Products, load: str) -> int
 
 
 def publish_products(session: Session, read: Products, load: str) -> None:
-    """Replace the products by what is staged, within the caller's transaction; raise as `products` does."""
+    """Replace the products with the staged ones, within the caller's transaction; raise as `products` does."""
     _refuse_overtaken(session, "produtos", read.version)
     session.run(sql.text("etl_produtos", "publish"))
     compare_products(session, read.export.figures, read.totals)
@@ -57,7 +57,7 @@ def publish_products(session: Session, read: Products, load: str) -> None:
 
 
 def compare_products(session: Session, expected: Figures, totals: Mapping[str, tuple[Decimal, int]]) -> None:
-    """Raise ComparisonError unless both tables hold what the source summed up to."""
+    """Raise ComparisonError unless both tables equal the source's sums."""
     found = session.figures("produtos", PRODUCTS)
     if found != expected:
         raise ComparisonError(f"produtos holds {found}; the source had {expected}")
@@ -73,7 +73,7 @@ def compare_products(session: Session, expected: Figures, totals: Mapping[str, t
 def orders(
     session: Session, bucket: Bucket, read: Orders, window: tuple[datetime, datetime], load: str
 ) -> None:
-    """Publish a window's orders and what is set aside of them. Raises ComparisonError or OvertakenError."""
+    """Publish a window's orders, with those set aside. Raises ComparisonError or OvertakenError."""
     stage_orders(session, bucket, [read.kept], [read.set_aside])
     begin(session, ORDER_TABLES)
     _refuse_overtaken(session, "pedidos", read.version)
@@ -91,15 +91,15 @@ def orders(
         only.format("pedidos_rejeitados"), SET_ASIDE
     )
     if found != expected:
-        raise ComparisonError(f"the lines of this load are {found} in the warehouse; {expected} were staged")
+        raise ComparisonError(f"the warehouse holds {found} of this load; the stage had {expected}")
     _note(session, load, "pedidos", window[0], read.until, read.version, False, expected.rows)
     session.connection.commit()
 
 
 def compare_load(session: Session, load: str, read: Orders) -> bool:
-    """Hold the lines that people now read of a load against its extract; raise ComparisonError when they differ.
+    """Compare a load's published rows with its extract; raise ComparisonError if they differ.
 
-    Returns False, and compares nothing, when another load was published since: it may have changed them.
+    Returns False without comparing if another load was published since, because that may have changed the rows.
     """
     if not is_last(session, "pedidos", load):
         return False
@@ -109,10 +109,10 @@ def compare_load(session: Session, load: str, read: Orders) -> bool:
         relation.format("pedidos_rejeitados"), SET_ASIDE, values=version
     )
     [(rows, *_), *_] = session.read(sql.text("dw_loja", "read_load_rows"), [load, "pedidos"])
-    # Fewer than were read where the warehouse had some of them from a later snapshot.
+    # The load has fewer rows than the extract if the warehouse had some of them from a later snapshot already.
     if found.rows != rows or (rows == read.source.rows and found != read.source):
         raise ComparisonError(
-            f"of load {load} there are {found}; the source had {read.source}, loaded were {rows}"
+            f"the warehouse holds {found} of load {load}; the source had {read.source}, the load {rows} rows"
         )
     return True
 
@@ -128,9 +128,9 @@ def stage_orders(
 def publish_all_orders(
     session: Session, chunks: Sequence[Chunk], until: datetime, version: datetime, load: str
 ) -> None:
-    """Replace all orders by what is staged, within the caller's transaction; raise as `orders` does.
+    """Replace all orders with the staged ones, within the caller's transaction; raise as `orders` does.
 
-    `until` is the earliest of all chunks, `version` the latest.
+    `until` is the earliest of all chunks' `until`, `version` the latest of their `version`.
     """
     _refuse_overtaken(session, "pedidos", version)
     session.run(sql.text("etl_pedidos", "clear"))
@@ -141,7 +141,7 @@ def publish_all_orders(
 
 
 def compare_orders(session: Session, chunks: Sequence[Chunk]) -> None:
-    """Raise ComparisonError, naming the chunks, unless orders and what was set aside are together what was read."""
+    """Raise ComparisonError, naming the chunks, unless kept and set-aside orders together equal the source's sums."""
     wrong = []
     for chunk in chunks:
         found = session.figures("pedidos", ORDERS, chunk.low, chunk.high) + session.figures(
@@ -162,23 +162,23 @@ def covered(session: Session) -> datetime | None:
 
 
 def is_last(session: Session, table: str, load: str) -> bool:
-    """Tell whether nothing was published in a table since this load."""
+    """Return whether this load is the last one that was published in a table."""
     return session.read(sql.text("dw_loja", "read_last_load"), [table]) == [(load,)]
 
 
 def begin(session: Session, tables: Sequence[str]) -> None:
-    """Begin the publishing transaction: of two at once, the second sees what the first has done."""
-    # Ends the transaction that reading has opened, whose snapshot may be from before the lock.
+    """Begin the publishing transaction. Of two at once, the second waits, and then sees the first one's rows."""
+    # Ends the transaction that earlier reads have opened: its snapshot would be older than the lock.
     session.connection.commit()
     session.destination.lock(session.connection.cursor(), [*tables, LEDGER])
 
 
 def _refuse_overtaken(session: Session, table: str, version: datetime) -> None:
-    """Raise OvertakenError where the whole table was read after this instant, and published already."""
+    """Raise OvertakenError if a load of the whole table that was read after this instant is published already."""
     for load, newer in session.read(sql.text("dw_loja", "read_newer_whole_load"), [table, _naive(version)]):
         raise OvertakenError(
-            f"{table} was read at {_naive(version)} UTC, and is there as {load} read it at {newer}: "
-            "nothing was changed; trigger a new run, which reads what is there now"
+            f"this load read {table} at {_naive(version)} UTC, but {load}, which read it at {newer} UTC, is published: "
+            "nothing was changed; trigger a new run, which reads the present state"
         )
 
 
@@ -199,5 +199,5 @@ def _note(
 
 
 def _naive(instant: datetime) -> datetime:
-    """Return an instant as the warehouse keeps it: in UTC, and without saying so."""
+    """Return an instant as a naive datetime in UTC, as the warehouse stores it."""
     return instant.astimezone(UTC).replace(tzinfo=None)

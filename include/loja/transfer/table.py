@@ -1,7 +1,7 @@
-"""The tables that go from the store's database to the warehouse: their columns, and what is summed up of them.
+"""The tables that go from the store's database to the warehouse: their columns, and the sums by which they are compared.
 
-Names and types come from here alone, never from a run. A column's type is PyArrow's, which decides what a Parquet file
-holds; the warehouse's own types stand in `include/sql/dw_loja/`.
+Names and types are defined only here, and never come from a run. A column's type is the PyArrow type of the Parquet
+files; the warehouse's own types are in `include/sql/dw_loja/`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Weighs each value by its key: two values that changed places leave the plain sum as it was.
+# Each value is weighted by its key modulo this. The plain sum would not change if two values changed places.
 MODULUS = 1009
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the warehouse; `types` are PyArrow's as `name` or `decimal(precision, scale)`."""
+    """A table of the warehouse. `columns` maps each column to the name of its type in `schema`."""
 
     name: str
     key: str
@@ -42,7 +42,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a set of rows sums up to, exactly; NULL counts as 0 in the sums."""
+    """The exact sums over a set of rows; NULL counts as 0."""
 
     rows: int = 0
     keys: int = 0
@@ -57,7 +57,7 @@ class Figures:
         return f"{self.rows} rows (keys {self.keys}, sum {self.money}, weighted {self.weighted})"
 
     def dump(self) -> dict[str, Any]:
-        """Return them for JSON."""
+        """Return the figures as values for JSON."""
         return {
             "rows": self.rows,
             "keys": self.keys,
@@ -67,7 +67,7 @@ class Figures:
 
     @staticmethod
     def load(dumped: Mapping[str, Any]) -> Figures:
-        """Return what `dump` was given."""
+        """Return the figures that were given to `dump`."""
         return Figures(dumped["rows"], dumped["keys"], Decimal(dumped["money"]), Decimal(dumped["weighted"]))
 
     @staticmethod
@@ -85,13 +85,13 @@ class Figures:
 
     @staticmethod
     def row(values: tuple[Any, ...]) -> Figures:
-        """Return the figures of a row (rows, keys, money, weighted) that a server computed."""
+        """Return the figures from a row (rows, keys, money, weighted) that a server computed."""
         count, keys, money, weighted = values
         return Figures(int(count), int(keys or 0), Decimal(money or 0), Decimal(weighted or 0))
 
 
 def sums(key: str, money: str) -> str:
-    """Return the SQL list of what `Figures.row` takes, for MySQL, PostgreSQL and Redshift alike."""
+    """Return the SELECT list that computes `Figures.row`'s input, for MySQL, PostgreSQL and Redshift."""
     return (
         f"COUNT(*), COALESCE(SUM({key}), 0), COALESCE(SUM({money}), 0), "
         f"COALESCE(SUM({money} * MOD({key}, {MODULUS})), 0)"

@@ -1,6 +1,6 @@
-"""Who may ask for what: the users and permissions of Airflow, for each route of the service.
+"""Access control: the users and permissions of Airflow, for each route of the service.
 
-A route takes one of these as a parameter, and gets Airflow's user:
+A route declares one of these as a parameter, and gets Airflow's user:
 
     @router.get("/jobs")
     def list_jobs(user: Reader) -> …
@@ -14,14 +14,12 @@ A route takes one of these as a parameter, and gets Airflow's user:
 | `Changer` | to trigger executar_tarefa     | `Authorization: Bearer …` alone                       |
 | `Remover` | to delete its runs             | `Authorization: Bearer …` alone                       |
 
-**Whatever changes something asks for the header**, also where the method is GET: a browser sends the cookie along with
-requests that another site made it send, but no site can make it send the header. A request with both is one with the
-header.
+**Every route that changes something requires the header**, even if its method is GET. Another site can make a browser send a
+request with the cookie, but not with the header. If a request has both, the header counts.
 
-Nobody, an expired token, one that is no token, one of a user who is gone: 401. A user without the right: 403. Both are
-decided by Airflow's auth manager, whichever it is. Only a body that is no JSON, or too large, is refused before that.
-A route without one of these parameters would be open to anyone: tests/e2e/test_security.py asks every route without a
-login.
+No login, an expired or invalid token, or a token of a deleted user: 401. A user without the permission: 403. Airflow's auth
+manager decides both. Only a body that is not JSON, or too large, is refused earlier. A route without one of these parameters
+would be open to anyone: tests/e2e/test_security.py calls every route without a login.
 """
 
 from __future__ import annotations
@@ -55,7 +53,7 @@ async def _user(request: Request, token: HTTPAuthorizationCredentials | None) ->
     try:
         return await get_user(request, None, token)
     except HTTPException as refusal:
-        # Airflow answers 403 for what is no token of its own; nobody has been recognised then either.
+        # Airflow answers 403 for an invalid token. No user is known then, so this service answers 401.
         raise _unknown(f"{refusal.detail}: log in, or get a token from POST /auth/token") from None
 
 
@@ -64,12 +62,12 @@ def _unknown(message: str) -> HTTPException:
 
 
 async def by_any_means(request: Request, token: Token, cookie: Cookie) -> BaseUser:
-    """Return whom the header names, else whom the cookie names."""
+    """Return the user of the header, or else the user of the cookie."""
     return await _user(request, token)
 
 
 async def by_header(request: Request, token: Token) -> BaseUser:
-    """Return whom the header names."""
+    """Return the user of the header."""
     if token is None:
         raise _unknown("this needs the header Authorization: Bearer <token>; a cookie is not enough")
     return await _user(request, token)

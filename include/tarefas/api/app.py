@@ -1,4 +1,4 @@
-"""The service, put together."""
+"""The FastAPI app of the service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def create_app() -> FastAPI:
         title="Automations",
         version="1.0",
         description=DESCRIPTION,
-        # Open to anyone as FastAPI has them; page.py has them behind a login.
+        # FastAPI's own pages would be open to anyone; page.py serves them only to logged-in users.
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

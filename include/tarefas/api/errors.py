@@ -1,12 +1,11 @@
-"""How the service says no: every error, of whatever origin, is answered as `{"message": "…"}`.
+"""The form of all errors: the service answers every error with `{"message": "…"}`.
 
-A route raises FastAPI's `HTTPException(status, "what is wrong, and what would be right")`. What else ends here:
-bodies and queries that FastAPI refuses (422, each field by its name), calls that the automations refuse
-(`RequestError`, 422), a folder of automations that can't be read (503), and what nobody foresaw (500, which tells
-nothing; the traceback goes to the server's log).
+A route raises FastAPI's `HTTPException(status, "what is wrong, and what would be right")`. Other errors are handled here:
+bodies and queries that FastAPI refuses (422, naming each field), wrong calls (`RequestError`, 422), a folder of automations
+that can't be read (503), and unexpected errors (500 without details; the traceback is in the server's log).
 
-A router says which refusals its routes know by `responses=answers(404, 409)`; the OpenAPI document then shows them.
-`COMMON` are those that every route has, `BODY` those of a route with a body.
+A router declares the errors of its routes with `responses=answers(404, 409)`, for the OpenAPI document. `COMMON` are the
+statuses that every route has, `BODY` those of a route with a body.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ class Message(BaseModel):
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the `responses` of a route that refuses with these statuses."""
+    """Return the `responses` of a route that answers errors with these statuses."""
     return {status: {"model": Message, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
 COMMON = (401, 403)
 BODY = (400, 413, 422)
-"""Of every route that reads a body: no JSON, too large, not what the route takes."""
+"""For every route that reads a body: not JSON, too large, not valid for the route."""
 
 
 def install(app: FastAPI) -> None:
-    """Let the app answer all its errors in this way."""
+    """Install the handlers for all errors of the app."""
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RequestError, _wrong_call)
@@ -51,7 +50,7 @@ def install(app: FastAPI) -> None:
 
 
 def _answer(status: int, message: str, headers: Any = None) -> JSONResponse:
-    # Half a character, which JSON can escape and UTF-8 can't hold, may have come with the request.
+    # The request may contain a lone surrogate, which JSON can escape but UTF-8 can't encode.
     return JSONResponse({"message": message.encode(errors="backslashreplace").decode()}, status, headers)
 
 
@@ -60,13 +59,15 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
     message, headers = str(error.detail), error.headers
     if error.status_code == 405:
         headers = {"Allow": ", ".join(_methods(request))}
-    elif message == "There was an error parsing the body":  # FastAPI's, for all that is worse than bad syntax
+    elif (
+        message == "There was an error parsing the body"
+    ):  # FastAPI's message for anything but a syntax error
         message = "the body can't be read as JSON: it is no UTF-8, nested too deeply, or has a number that is too long"
     return _answer(error.status_code, message, headers)
 
 
 def _methods(request: Request) -> list[str]:
-    """Return what all routes of this path take; the framework tells those of the first only."""
+    """Return the methods of all routes with this path; the framework returns those of the first route only."""
     found = set()
     for route in request.app.routes:
         match, _ = route.matches(request.scope)
@@ -93,7 +94,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 def _sentence(error: Any) -> str:
-    """Turn one of pydantic's errors into a sentence with the field's name and the value that it had."""
+    """Turn one of pydantic's errors into a sentence with the field's name and its value."""
     where = [str(part) for part in error["loc"]]
     field = ".".join(where[1:]) or f"the {where[0]}"
     if error["type"] == "missing":

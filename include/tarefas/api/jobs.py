@@ -1,4 +1,4 @@
-"""The jobs: which there are, and what people change about them. `agendar_jobs` does the rest."""
+"""The routes to list, create, change and remove jobs. `agendar_jobs` starts them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CALL = ("module", "function", "tarefa", "args", "kwargs", "queue")
 
 
 class JobChange(BaseModel):
-    """What of a job is to be another; what is left out stays. The automation is named in one of three ways."""
+    """The fields of a job to change; other fields stay unchanged. The automation can be named in three ways."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"enabled": False}]})
 
@@ -44,7 +44,7 @@ class JobChange(BaseModel):
 
 
 class JobBody(JobChange):
-    """A job to be made: its name, its automation and its cron expression; the rest has defaults."""
+    """A job to create: its name, its automation and its cron expression. The other fields have defaults."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -82,7 +82,7 @@ def get_job(user: Reader, name: str) -> Job:
 
 @router.post("", status_code=201, responses=answers(*BODY, 409))
 def add_job(user: Changer, automations: Automations, body: JobBody) -> Job:
-    """Make a job. It is due for the first time at the next time of its cron expression from now."""
+    """Create a job. It is first due at the next time of its cron expression."""
     wanted = _merged({}, body, automations)
     with _store() as store:
         return store.add(NewJob(name=body.name, **wanted))
@@ -90,15 +90,15 @@ def add_job(user: Changer, automations: Automations, body: JobBody) -> Job:
 
 @router.patch("/{name}", responses=answers(*BODY, 404))
 def change_job(user: Changer, automations: Automations, name: str, body: JobChange) -> Job:
-    """Change a job: pause it, let it go on, give it another time or other arguments. Its `last_error` is forgotten.
+    """Change a job: pause or enable it, or change its times or its arguments. Its `last_error` is cleared.
 
-    With another cron expression or time zone, and when it is enabled again, it is due from now on: times that it has
-    missed by then are not made up for.
+    If the cron expression or the time zone changes, or if the job is enabled again, it is due from now on: missed times are
+    not started.
     """
 
     def edit(job: Job) -> Definition | Job:
         if body.model_dump(exclude_none=True) == {"enabled": False}:
-            # Whatever is wrong with a row, it can be paused.
+            # Pausing needs no check: even a wrong row can be paused.
             return job.model_copy(update={"enabled": False})
         return Definition(**_merged(job.model_dump(include=set(Definition.model_fields)), body, automations))
 
@@ -108,14 +108,14 @@ def change_job(user: Changer, automations: Automations, name: str, body: JobChan
 
 @router.delete("/{name}", responses=answers(404, 422))
 def remove_job(user: Changer, name: str) -> Message:
-    """Remove a job. Runs that it has started stay."""
+    """Remove a job. The runs that it has started stay."""
     with _store(name) as store:
         store.remove(name)
     return Message(message=f"job {name} removed")
 
 
 def _merged(known: dict[str, Any], body: JobChange, automations: Catalog) -> dict[str, Any]:
-    """Return the fields of a Definition, checked. Raises RequestError for the call, HTTPException for the times."""
+    """Return the fields of a Definition, checked. Raises RequestError for a wrong call, HTTPException for wrong times."""
     asked = body.model_dump(exclude_none=True, exclude={"name"})
     if (task := asked.pop("task", None)) is not None:
         if {"tarefa", "module", "function"} & asked.keys():
@@ -138,7 +138,7 @@ def _merged(known: dict[str, Any], body: JobChange, automations: Catalog) -> dic
 
 @contextmanager
 def _store(name: str | None = None) -> Iterator[Store]:
-    """Give the table; what it refuses becomes an answer."""
+    """Yield the table of jobs, and turn its errors into HTTP answers."""
     try:
         if name is not None and not NAME.fullmatch(name):
             raise UnknownJobError(f"there is no job {name!r}")

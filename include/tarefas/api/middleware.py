@@ -1,4 +1,4 @@
-"""What stands before the routes: a bound on bodies, and the check of calls that come by Airflow's own API."""
+"""Middleware: the limit on bodies, and the check of calls through Airflow's own API."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from include.tarefas.errors import CatalogError, RequestError
 from include.tarefas.request import resolve
 
 LARGEST_BODY = 256 * 1024
-"""Bytes. A call may have fewer (`plain.LARGEST`); written with escapes it is longer than it is."""
+"""In bytes. The limit of a call (`plain.LARGEST`) is lower, but a body with escapes is longer than its call."""
 PREFIX = "/scheduler"
-"""Where the service is mounted."""
+"""The path at which the service is mounted."""
 TRIGGER = f"/api/v2/dags/{DAG_ID}/dagRuns"
 
 
 class SmallBodies:
-    """Of the service's app: a body is read up to `LARGEST_BODY` bytes, whatever its headers say; then 413."""
+    """For the service's app: answers 413 for a body above `LARGEST_BODY` bytes, counted while it is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -45,14 +45,14 @@ class SmallBodies:
 
 
 class CheckCalls:
-    """Of the API server itself: no run of executar_tarefa is made for a call that its automation would not take.
+    """For the API server itself: refuses to create a run of executar_tarefa for a wrong call.
 
-    Airflow's Params can't tell that a function lacks an argument. So the body of `POST …/executar_tarefa/dagRuns`, which
-    the UI, programs and this service itself send, is held against the automations first; a wrong call is answered 400
-    as Airflow answers for Params, `{"detail": "…"}`, and nothing is made. Who may not trigger learns nothing here: Airflow
-    answers them, and whatever is no call at all.
+    Airflow's Params can't find a missing argument of a function. So the body of `POST …/executar_tarefa/dagRuns`, which
+    the UI, programs and this service send, is first checked against the automations. A wrong call gets 400 and
+    `{"detail": "…"}`, as Airflow answers for wrong Params, and no run is created. Users who may not trigger the DAG, and
+    bodies that are not calls, get Airflow's own answer.
 
-    A right call goes on to Airflow with its conf in the one shape that runs hold (trigger/calls.py).
+    A valid call is passed on to Airflow with its conf in the form that runs store (trigger/calls.py).
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -82,9 +82,9 @@ class CheckCalls:
 
 
 class LineBreaks:
-    """Of the API server itself: no path below /scheduler that holds a line break is anything's.
+    """For the API server itself: answers 404 for a path below /scheduler that contains a line break.
 
-    Starlette mounts nothing for such a path, so that Airflow would answer it, in another form than this service documents.
+    Starlette does not route such a path to the service. Airflow would answer it, in another form than the service documents.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -107,7 +107,7 @@ def _triggers(scope: Scope) -> bool:
 
 
 def _checked(body: bytes) -> bytes | JSONResponse:
-    """Return the body with its call in the one shape, or the answer to a wrong call. What is no call stays as it is."""
+    """Return the body with its call in the stored form, or the answer to a wrong call. Other bodies stay unchanged."""
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):

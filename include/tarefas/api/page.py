@@ -1,7 +1,7 @@
-"""The OpenAPI document of the service, and the page that shows it; both for who may see executar_tarefa.
+"""The OpenAPI document of the service, and the page that shows it, both for users who may see executar_tarefa.
 
-The page is Swagger UI as Flask-AppBuilder brings it along, which Airflow's users and roles rest on. Its files are served
-from here, with the same access, and the browser is told to take nothing from anywhere else.
+The page is Swagger UI, from Flask-AppBuilder, which Airflow's auth manager depends on. Its files are served here with the
+same access control, and the page's policy forbids the browser to load files from other servers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from include.tarefas.api.tasks import Automations
 from include.tarefas.catalog import Catalog
 
 HERE = Path(__file__).parent / "static"
-# Swagger UI sets styles from its script, and holds its icons in data URLs.
+# Swagger UI sets inline styles in its script, and has its icons in data URLs.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
@@ -30,7 +30,7 @@ router = APIRouter(include_in_schema=False)
 
 
 def assets() -> dict[str, Path]:
-    """Return the files that the page loads, by name."""
+    """Return the paths of the files that the page loads, by name."""
     appbuilder = Path(str(files("flask_appbuilder"))) / "static" / "appbuilder"
     return {
         "swagger-ui-bundle.js": appbuilder / "js" / "swagger-ui-bundle.js",
@@ -41,7 +41,7 @@ def assets() -> dict[str, Path]:
 
 @router.get("/openapi.json")
 def document(user: Reader, request: Request, automations: Automations) -> JSONResponse:
-    """Describe the service, and name the automations that there are."""
+    """Return the OpenAPI document, with the names of the automations."""
     app = request.app
     described: dict[str, Any] = get_openapi(
         title=app.title,
@@ -58,7 +58,7 @@ def document(user: Reader, request: Request, automations: Automations) -> JSONRe
 
 
 def _name_automations(properties: dict[str, Any], automations: Catalog) -> None:
-    """Tell in the schema of a body which automations its fields may name."""
+    """Add the names of the automations to the schema of a body, as an enum of its fields."""
     functions = automations.functions
     known = {
         "module": sorted({one.module for one in functions}),
@@ -73,7 +73,7 @@ def _name_automations(properties: dict[str, Any], automations: Catalog) -> None:
 
 @router.get("/docs")
 def page(user: Reader) -> Response:
-    """Show the description, and try it."""
+    """Return the page: Swagger UI."""
     return FileResponse(HERE / "docs.html", headers={"Content-Security-Policy": POLICY})
 
 

@@ -1,36 +1,36 @@
-"""clean-queue: takes away what waits and has not started, while workers and schedulers go on.
+"""clean-queue: removes runs that wait and have not started, while workers and schedulers keep running.
 
-A run **waits** when none of its tasks was ever started: each has no start time, and is in no state, `scheduled` or
-`queued`. A task that waits for its retry, or that was cleared, has been started: its run stays, as one that runs does.
-A run with its `run_after` ahead is scheduled, and goes only when that is asked for.
+A run **waits** if none of its tasks was ever started: each has no start time, and its state is none, `scheduled` or
+`queued`. A task that waits for its retry, or that was cleared, has been started before, so its run stays. Running runs
+stay too. A run with a future `run_after` is scheduled, and is removed only with `scheduled=true`.
 
-One transaction, in this order, which is the schedulers' own (they never wait for a lock that we hold, they pass over it):
+It is one transaction. It locks in the same order as the schedulers, which skip locked rows instead of waiting:
 
-1. lock the runs that wait, in the order of their ids;
+1. lock the waiting runs, in the order of their ids;
 2. lock their task instances;
-3. delete those of the runs that still wait; the database deletes with them what belongs to them;
+3. delete those runs that still wait; the database deletes their dependent rows;
 4. commit.
 
-A worker's request to start a task locks the task instance. So for each run there are two ways, and no third:
+A worker's request to start a task locks the task instance. So each run ends in one of two ways:
 
-- the start came first: step 2 waits for it, step 3 sees a start time, and the run stays;
-- the lock came first: the start waits for our commit, finds no task instance, is answered 404, and the worker runs
-  nothing.
+- The start came first: step 2 waits for it, step 3 sees a start time, and the run stays.
+- The lock came first: the start waits for our commit, finds no task instance, gets 404, and the worker runs nothing.
 
-What else can meet us:
+Other processes that may interfere:
 
-- **A scheduler that queues the task meanwhile** did so before step 1 or 2, which waits for it, or passes over what is
-  locked. It may send a message for a task whose row is gone: the next point.
-- **Messages in Celery for deleted runs** stay. A worker that takes one gets that 404, logs it as a failed message and
-  takes the next; the scheduler hears of a task that is not there and forgets it. To take them out of Redis would be
-  wrong: the scheduler counts a message that it sent as a slot that is taken, until a worker has answered.
-- **A run id that is used again at once** belongs to another task instance, which the old message can't start. But the
-  scheduler knows tasks by DAG, run id and try: if it hears of the failed message in the second in which it queues the
-  new one, that counts as a failed try, and the task is retried. Ids that the service draws are never used again.
-- **Somebody who deletes a run in the UI** locks the task instance before the run, which can dead-lock with us.
-  PostgreSQL ends one of the two; we begin again, up to three times.
-- **Two at once**: the second waits in step 1 and finds what is left.
-- **Dying before step 4** changes nothing; after it, all is done and only the answer is lost. Asking again is harmless.
+- **A scheduler that queues the task meanwhile**: it did so before step 1 or 2, which then waited for it, or it skips the
+  locked row. It may send a message for a task whose row is deleted: see the next point.
+- **Messages in Celery for deleted runs** stay. A worker that takes one gets that 404, logs a failed message, and takes the
+  next one. The scheduler gets the result of a task that does not exist, and drops it. Removing them from Redis would be
+  wrong: the scheduler counts a sent message as a used slot until a worker has answered.
+- **A run id that is used again at once** has a new task instance, which the old message can't start. But the scheduler
+  identifies tasks by DAG, run id and try. If the old message fails within the second in which the new task is queued, that
+  counts as a failed try, and the task is retried. Ids that the service generates are never used again.
+- **A user who deletes a run in the UI** locks the task instance before the run, so there may be a deadlock. PostgreSQL
+  cancels one of the two; this transaction is repeated up to three times.
+- **Two calls at once**: the second waits in step 1, and finds the runs that are left.
+- **A process that dies** before step 4 changes nothing. After step 4, only the answer is lost, and a repeated call does no
+  harm.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ router = APIRouter(tags=["queue"], responses=answers(*COMMON, 422))
 
 
 class Which(BaseModel):
-    """What to take away. A misspelt key is refused: it would mean all queues."""
+    """Which runs to remove. An unknown key is refused, because without a queue all queues are meant."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -69,7 +69,7 @@ class Which(BaseModel):
 
 
 class Cleaned(BaseModel):
-    """How many runs were taken away."""
+    """How many runs were removed."""
 
     message: str = Field(examples=["queue cleaned up"])
     removed: int
@@ -77,10 +77,10 @@ class Cleaned(BaseModel):
 
 @router.delete("/clean-queue")
 def clean_queue(user: Remover, which: Annotated[Which, Query()]) -> Cleaned:
-    """Take away what waits and has not started; what runs, or has run before, stays."""
+    """Remove runs that wait and have not started. Runs that run, or have run before, stay."""
     with create_session() as session:
         removed = remove_waiting(which.queue, which.scheduled, session=session)
-        # What Airflow's audit log shows of it; committed together with it.
+        # The entry in Airflow's audit log, committed in the same transaction.
         asked = {"queue": which.queue, "scheduled": which.scheduled, "removed": removed}
         session.add(Log(event="clean_queue", owner=user.get_name(), dag_id=DAG_ID, extra=json.dumps(asked)))
     return Cleaned(message="queue cleaned up", removed=removed)
@@ -88,15 +88,15 @@ def clean_queue(user: Remover, which: Annotated[Which, Query()]) -> Cleaned:
 
 @router.get("/clean-queue")
 def clean_queue_by_get(user: Remover, which: Annotated[Which, Query()]) -> Cleaned:
-    """The same by GET, as the users of the older service know it. It needs the header too: it changes something."""
+    """The same by GET, for clients of the older service. It needs the header too, because it changes something."""
     return clean_queue(user, which)
 
 
 @retry_db_transaction
 def remove_waiting(queues: list[Queue], scheduled: bool, *, session: Session) -> int:
-    """Delete the runs of executar_tarefa that wait, in these queues or in all; return how many.
+    """Delete the waiting runs of executar_tarefa, in these queues or in all; return how many.
 
-    The session has begun nothing before, and is committed by the caller.
+    `session` must not have an open transaction, and the caller must commit it.
     """
     keeps = or_(
         TaskInstance.start_date.is_not(None),

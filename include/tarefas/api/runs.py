@@ -1,21 +1,21 @@
-"""How a run is started: by asking Airflow's own REST API, inside the server and with the caller's token.
+"""Start a run through Airflow's own REST API, inside the server, with the caller's token.
 
-So rights, Params, the cluster policy, the audit log and the name of who triggered the run are Airflow's own, and there
-is no second way to make a run.
+So Airflow itself handles permissions, Params, the cluster policy, the audit log and the name of the triggering user.
+There is no second way to create a run.
 
-Airflow makes a run and its task in one transaction, so there is a whole run or none. A caller that got no answer can't
-know which; it asks again with the same `run_id`:
+Airflow creates a run and its task in one transaction, so either both exist or none. A caller without an answer can't know
+which. It repeats the request with the same `run_id`:
 
 | what happened before                           | the second request                                              |
 |------------------------------------------------|-----------------------------------------------------------------|
-| it never arrived, or nothing was committed     | makes the run, 201                                              |
-| the run is there, waiting, running or ended    | Airflow says 409; it is the same call: 200 with that run        |
-| both arrive at once                            | Airflow's unique key (DAG, run id) lets one make it: 201, 200   |
+| it never arrived, or nothing was committed     | creates the run, 201                                            |
+| the run exists, waiting, running or ended      | Airflow answers 409; if it is the same call: 200 with that run  |
+| both arrive at once                            | Airflow's unique key (DAG, run id) lets one create it: 201, 200 |
 | the id belongs to a run of another call        | 409                                                             |
-| `clean-queue` took the run away                | makes it again, 201: the caller asks for it now                 |
+| `clean-queue` has removed the run              | creates it again, 201                                           |
 
-The same call is the same automation, arguments and queue, and the same delay, whatever road made the run, and whatever shape
-its conf has (trigger/calls.py). Another user, or another note, makes no other call.
+The same call means the same automation, arguments, queue and delay, whichever API created the run, and whatever form its
+conf has (trigger/calls.py). The user and the note do not matter.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from trigger.request import same
 
 @dataclass(frozen=True)
 class Run:
-    """A run of executar_tarefa; `created` is False for one that an earlier request made."""
+    """A run of executar_tarefa. `created` is False if an earlier request has created it."""
 
     run_id: str
     run_after: datetime
@@ -55,10 +55,11 @@ async def start(
     run_id: str | None = None,
     note: str | None = None,
 ) -> Run:
-    """Start a run of the call after the delay, or find the one that is there; `automations` are those that there are.
+    """Start a run of the call after the delay, or find the existing one. `automations` is the catalog.
 
-    Raises HTTPException: what Airflow answers about rights (401, 403), a call that Airflow refuses (422), a `run_id` that
-    belongs to another call (409), Airflow not able to (503).
+
+    Raises HTTPException: Airflow's answer about permissions (401, 403), a call that Airflow refuses (422), a `run_id` of
+    another call (409), or Airflow can't create the run now (503).
     """
     now = datetime.now(UTC)
     run_id = run_id or _new_id(call, now)
@@ -79,7 +80,7 @@ async def start(
 
 
 def links(run_id: str) -> dict[str, str]:
-    """Return where a person, and where a program, sees the run."""
+    """Return the run's URLs in the UI and in the REST API."""
     from airflow.configuration import conf
 
     base = str(conf.get("api", "base_url", fallback="")).rstrip("/")
@@ -88,7 +89,7 @@ def links(run_id: str) -> dict[str, str]:
 
 
 async def _ask(method: str, path: str, token: str, body: dict[str, Any]) -> httpx.Response:
-    # The very app of this process: asking for another instance would make a second API server in it.
+    # This process's own app: creating another instance would start a second API server in the process.
     from airflow.api_fastapi.main import app
 
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -97,7 +98,7 @@ async def _ask(method: str, path: str, token: str, body: dict[str, Any]) -> http
 
 
 def _new_id(call: Call, now: datetime) -> str:
-    """Return an id that a person can read in the list of runs, and that nobody else draws."""
+    """Return a new, unique id that is readable in the list of runs."""
     name = re.sub("[^A-Za-z0-9_.]", "_", call.name)[:150]
     return f"{name}__{now:%Y%m%dT%H%M%SZ}__{token_hex(6)}"
 
@@ -122,7 +123,7 @@ def _existing(run_id: str, call: Call, automations: Catalog, delay: timedelta) -
 
 
 def _refusal(answer: httpx.Response) -> HTTPException:
-    """Return what Airflow's refusal is called here."""
+    """Translate Airflow's error into this service's error."""
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):

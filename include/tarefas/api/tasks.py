@@ -1,4 +1,4 @@
-"""The automations: which there are, and a call of one now or later."""
+"""The routes that list the automations, and call one now or later."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = APIRouter(tags=["tasks"], responses=answers(*COMMON, 503))
 
 
 def load_catalog() -> Catalog:
-    """Return what the folder of automations holds now: what is added there is known at the next request."""
+    """Return the present content of the folder of automations. New files are found at the next request."""
     return catalog.load(settings.load().modules_path)
 
 
@@ -49,7 +49,7 @@ class ModuleInfo(BaseModel):
 
 
 class TaskCall(BaseModel):
-    """A call: `module` and `function`, or `tarefa`, and what the function is given."""
+    """A call: `module` and `function`, or `tarefa`, and the arguments."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -90,7 +90,7 @@ class TaskCall(BaseModel):
     )
 
     def conf(self) -> dict[str, Any]:
-        """Return what `request.resolve` takes."""
+        """Return the call as a conf for `request.resolve`."""
         return self.model_dump(include=set(request.KEYS))
 
 
@@ -98,7 +98,7 @@ Part = Annotated[int, Field(strict=True, ge=0, le=int(LATEST.total_seconds()))]
 
 
 class LaterCall(TaskCall):
-    """A call, and how long it waits: at least one of the three is above zero."""
+    """A call with a delay: at least one of `seconds`, `minutes` and `hours` must be above 0."""
 
     seconds: Part = 0
     minutes: Part = 0
@@ -114,7 +114,7 @@ class LaterCall(TaskCall):
 
     @property
     def delay(self) -> timedelta:
-        """Return the whole time."""
+        """Return the sum of the three."""
         return timedelta(seconds=self.seconds, minutes=self.minutes, hours=self.hours)
 
     def spoken(self) -> str:
@@ -149,7 +149,7 @@ KNOWN: dict[int | str, dict[str, Any]] = {
 
 @router.get("/modules")
 def list_modules(user: Reader, automations: Automations) -> list[ModuleInfo]:
-    """List the files of automations, and what can be called in each. Nothing is imported for it."""
+    """List the files of automations, with their functions. No file is imported."""
     return [
         ModuleInfo(
             module=module.name,
@@ -182,14 +182,14 @@ async def queue_task(
 async def schedule_task(
     user: Changer, token: Token, body: LaterCall, automations: Automations, response: Response
 ) -> Started:
-    """Start a run that waits for the given time, counted from now, and then goes the way of all others."""
+    """Start a run that waits for the given time from now, and then for a worker like any other run."""
     return await _start(token, body, automations, response)
 
 
 async def _start(token: Token, body: TaskCall, automations: Catalog, response: Response) -> Started:
     call = request.resolve(body.conf(), automations)
     later = body if isinstance(body, LaterCall) else None
-    assert token is not None  # noqa: S101  # Changer has seen it.
+    assert token is not None  # noqa: S101  # Changer requires it.
     run = await runs.start(
         token.credentials,
         call,

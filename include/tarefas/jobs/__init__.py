@@ -1,1 +1,1 @@
-"""Jobs: calls of automations that are due by the clock, kept in PostgreSQL."""
+"""Jobs: calls of automations at the times of a cron expression, stored in PostgreSQL."""

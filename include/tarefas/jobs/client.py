@@ -1,8 +1,7 @@
-"""The one thing that jobs ask of Airflow: runs of `executar_tarefa`, over its REST API.
+"""Start runs of `executar_tarefa`, and read their states, through Airflow's REST API.
 
-The connection's address, TLS and proxies are the business of whoever makes the `requests.Session`; Airflow's HttpHook
-does that well. Tokens and retries are those of `trigger.wire`. What each answer means for a run that must not be started
-twice is here.
+The caller configures the `requests.Session` with TLS and proxies; Airflow's HttpHook does this well. `trigger.wire` does
+tokens and retries. This file interprets the answers for a run that must not start twice.
 """
 
 from __future__ import annotations
@@ -22,30 +21,30 @@ from trigger.wire import Origin, Wire
 DAG = "executar_tarefa"
 PATH = f"/api/v2/dags/{DAG}"
 CONNECTION = "connection airflow_api"
-# Airflow gives at most 100 runs a page; and an address has its limits.
+# Airflow returns at most 100 runs per page, and the length of a URL is limited.
 BATCH = 50
-# What a server says that may say something else in a moment.
+# Statuses of errors that may pass.
 PASSING = (408, 425, 429, 500, 502, 503, 504)
 LONGEST_ANSWER = 500
 
 
 class Outcome(Enum):
-    """What became of a run that was asked for."""
+    """The result of a request to start a run."""
 
     STARTED = "started"
     THERE = "was there already"
 
 
 class RefusedError(Exception):
-    """Airflow will not have this run, now or ever: the message is its answer."""
+    """Airflow refuses this run, and a retry can't help. The message is Airflow's answer."""
 
 
 class AwayError(Exception):
-    """No answer, or none that means anything; whether the run was made nobody knows. Asking again does no harm."""
+    """No answer, or a temporary error. The run may have been created or not; a repeated request does no harm."""
 
 
 class UnusableError(Exception):
-    """Airflow answers, but nothing can be started: for no job, until somebody mends what the message names."""
+    """Airflow answers, but can't start any job until a person fixes what the message names."""
 
 
 class Api:
@@ -76,13 +75,13 @@ class Api:
             )
 
     def start(self, run_id: str, conf: dict[str, Any], note: str) -> Outcome:
-        """Start a run, unless one of this id is there. Raises RefusedError, AwayError, UnusableError."""
+        """Start a run, unless one with this id exists. Raises RefusedError, AwayError, UnusableError."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf, "note": note}
         answer = self._ask("POST", f"{PATH}/dagRuns", body=body)
         if answer.status_code == 409:
             return Outcome.THERE
         if answer.ok:
-            # Anything may say 200: a login page, a proxy that means well.
+            # Other servers may answer 200 too, such as a login page or a proxy.
             if _json(answer).get("dag_run_id") != run_id:
                 raise UnusableError(f"{self._wire.url} answers, but not like Airflow ({CONNECTION})")
             return Outcome.STARTED
@@ -91,7 +90,7 @@ class Api:
         raise RefusedError(_said(answer))
 
     def states(self, run_ids: Iterable[str]) -> dict[str, str]:
-        """Return the state of each of these runs that is there. Raises AwayError, UnusableError."""
+        """Return the states of those of these runs that exist. Raises AwayError, UnusableError."""
         wanted = list(run_ids)
         found: dict[str, str] = {}
         for first in range(0, len(wanted), BATCH):
@@ -108,7 +107,7 @@ class Api:
         return bool(_json(self._ask("GET", PATH)).get("has_import_errors"))
 
     def _ask(self, method: str, path: str, **request: Any) -> requests.Response:
-        """Return the answer to a request, if it can be one about runs."""
+        """Return the answer to a request. Raises UnusableError for 401, 403 and 404, AwayError for temporary errors."""
         with _explained():
             answer = self._wire.answer(method, path, **request)
         if answer.status_code in (401, 403, 404):
@@ -118,7 +117,7 @@ class Api:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn the errors of the wire into those of this file."""
+    """Convert the errors of `trigger.wire` into those of this file."""
     try:
         yield
     except Transient as error:

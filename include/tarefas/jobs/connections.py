@@ -1,4 +1,4 @@
-"""The two ends of the jobs, from Airflow's connections `postgres_jobs` and `airflow_api`."""
+"""The jobs' database and Airflow's API, from Airflow's connections `postgres_jobs` and `airflow_api`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ API = "airflow_api"
 
 
 def store() -> Store:
-    """Return the table of jobs, not connected yet. Raises AwayError. What stands in the extra are libpq's parameters."""
+    """Return the table of jobs, not connected yet. The connection's extra has libpq's parameters. Raises AwayError."""
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -30,7 +30,10 @@ def store() -> Store:
 
 @contextmanager
 def api() -> Iterator[Api]:
-    """Give Airflow's API. Raises UnusableError. What stands in the extra is HttpHook's: `verify`, `cert`, `proxies`."""
+    """Yield Airflow's API. The connection's extra has HttpHook's options, such as `verify`, `cert`, `proxies`.
+
+    Raises UnusableError.
+    """
     from airflow.providers.http.hooks.http import HttpHook
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
@@ -41,6 +44,6 @@ def api() -> Iterator[Api]:
     except AirflowNotFoundException:
         raise UnusableError(missing(API)) from None
     with hook.get_conn() as session:
-        # The hook's own would be basic authentication, which Airflow does not take.
+        # The hook sets basic authentication, which Airflow does not accept.
         session.auth = None
         yield Api(session, hook.base_url, connection.login or "", connection.password or "")

@@ -1,6 +1,6 @@
-"""The database of the jobs: made with a role of its own, and brought to this version.
+"""Create the database of the jobs with its own role, and migrate it to this version.
 
-All of it may run any number of times, also in several processes at once.
+All of it can be repeated, also in several processes at once.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSIONS = "jobs_version"
 """Alembic's table of the version, in the database of the jobs."""
-# Any number that nobody else locks in these databases.
+# The number of the advisory lock; no other program may lock it in these databases.
 LOCK = 0x6A6F6273
 
 
 @contextmanager
 def alone(conninfo: str) -> Iterator[None]:
-    """Wait until nobody else is in such a block on this database; the server lets go of it with the process."""
+    """Run the block while no other process is in such a block on this database. The lock ends with the process."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
         yield
 
 
 def ensure(wanted: str, owner: str) -> None:
-    """Make the role and the database of `wanted` on the server of `owner`, unless one can log in there already.
+    """Create the role and the database of `wanted` on the server of `owner`, unless `wanted` can log in already.
 
-    Both are libpq's conninfo. A role that is there gets the password again. Raises ValueError for a role or a database
-    that is not named, or is `owner`'s own; and psycopg.Error with what the server said, also where `owner` may not
-    create them; nothing is made on a server that `wanted` does not name.
+    Both are libpq's conninfo. An existing role gets the password again. If `wanted` names another server than `owner`,
+    nothing is created. Raises ValueError if a role or a database is missing in `wanted`, or is `owner`'s own; psycopg.Error
+    with the server's message, for example if `owner` may not create them.
     """
     check(wanted, owner)
     try:
@@ -46,7 +46,7 @@ def ensure(wanted: str, owner: str) -> None:
     ours = conninfo_to_dict(wanted)
     user, database = sql.Identifier(str(ours["user"])), sql.Identifier(str(ours["dbname"]))
     with psycopg.connect(owner, autocommit=True) as server:
-        # Hashed here, so that the password reaches neither the statement nor the server's log.
+        # Hashed here, so that the password is neither in the statement nor in the server's log.
         hashed = server.pgconn.encrypt_password(
             str(ours["password"]).encode(), str(ours["user"]).encode(), b"scram-sha-256"
         ).decode()
@@ -57,16 +57,16 @@ def ensure(wanted: str, owner: str) -> None:
             )
         )
         if not server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [ours["dbname"]]).fetchone():
-            # Who is no superuser has to be a member of the role that it gives the database to.
+            # Without superuser rights, the current user must be a member of the role that will own the database.
             server.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(user))
             server.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, user))
         server.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
 
 
 def check(wanted: str, owner: str) -> None:
-    """Raise ValueError unless `wanted` names a role, its password and a database, which are others than `owner`'s.
+    """Raise ValueError unless `wanted` names a role, its password and a database, and they differ from `owner`'s.
 
-    The role gets a password and the database is closed to others, which whose they are would not survive.
+    `ensure` sets the role's password and closes the database to other roles, which would lock out Airflow itself.
     """
     ours, theirs = conninfo_to_dict(wanted), conninfo_to_dict(owner)
     names = {"user": "login", "password": "password", "dbname": "database"}
@@ -80,14 +80,14 @@ def check(wanted: str, owner: str) -> None:
 
 
 def migrate(conninfo: str) -> None:
-    """Bring the database to the newest version."""
+    """Migrate the database to the newest version."""
     from alembic import command
     from sqlalchemy import create_engine, text
 
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo))
     try:
         with engine.begin() as connection:
-            # Until the migrations are committed: a second process then finds nothing to do.
+            # Held until the migrations are committed, so that a second process finds nothing to do.
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             config = _alembic()
             config.attributes["connection"] = connection
@@ -97,14 +97,14 @@ def migrate(conninfo: str) -> None:
 
 
 def head() -> str:
-    """Return the newest version that the migration files know."""
+    """Return the newest version of the migration files."""
     from alembic.script import ScriptDirectory
 
     return str(ScriptDirectory.from_config(_alembic()).get_current_head())
 
 
 def libpq(url: str) -> str:
-    """Return a PostgreSQL URL of SQLAlchemy, whichever driver it names, as libpq's conninfo."""
+    """Return libpq's conninfo for a PostgreSQL URL of SQLAlchemy, with any driver."""
     from sqlalchemy import make_url
 
     parts = make_url(url)
@@ -128,6 +128,6 @@ def _alembic() -> Any:
     from alembic.config import Config
 
     config = Config()
-    # Its configuration knows %(name)s, so that a % in the path has to be doubled.
+    # Alembic's configuration interpolates %(name)s, so a % in the path must be doubled.
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config

@@ -1,4 +1,4 @@
-"""How a tick ends in failure: what a person has to mend fails at once and is told, what may heal is tried again."""
+"""Turn the errors of a tick into failures of the task: without a retry if a person must act, otherwise with retries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.tarefas.jobs.store import AwayError
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn errors into failures of the task, in one line each; the alert of bad jobs names them as what it is about."""
+    """Turn errors into failures of the task with a one-line message. The alert about bad jobs is grouped by their names."""
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     try:

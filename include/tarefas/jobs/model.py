@@ -1,4 +1,4 @@
-"""What a job is: the JSON that people write, and the row of the table `jobs` that it becomes."""
+"""A job: the JSON that people write, and the row of the table `jobs`."""
 
 from __future__ import annotations
 
@@ -36,10 +36,9 @@ class _Times(BaseModel):
 
 
 class Definition(_Call, _Times):
-    """What people decide about a job, its name apart. Raises ValidationError for what makes no sense by itself.
+    """All fields of a job that people set, without its name. Raises ValidationError for wrong values.
 
-    The times of a job that is not enabled are not looked at. Whether the automation takes the arguments is asked of the
-    catalog, which is not known here.
+    The times of a job that is not enabled are not checked. The arguments are checked elsewhere, against the catalog.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +58,7 @@ class Definition(_Call, _Times):
 
 
 class Job(_Call, _Times):
-    """A row of the table. It may have been made wrong by hand, or have become wrong: nothing is checked here."""
+    """A row of the table. Nothing is checked: the row may have been inserted by hand, or may have become invalid."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -76,9 +75,9 @@ class Job(_Call, _Times):
     )
 
     def run_id(self, due: datetime) -> str:
-        """Return the id of the run of a due time: always the same for both.
+        """Return the id of the run for a due time. It is the same for the same job and due time.
 
-        The number tells the job from an older one of the same name, whose runs are not those of this one.
+        The number distinguishes the job from a removed one with the same name.
         """
         return f"job__{self.name}__{self.id}__{due:%Y%m%dT%H%M%SZ}"
 
@@ -88,14 +87,14 @@ class Job(_Call, _Times):
 
 
 def check_name(name: str) -> str:
-    """Return the name. Raises ValueError for one that no run id or address could hold."""
+    """Return the name. Raises ValueError if a run id or a URL can't contain it."""
     if not NAME.fullmatch(name) or ".." in name or name == ".":
         raise ValueError("must be 1 to 100 of the characters A-Z a-z 0-9 _ . - without two dots in a row")
     return name
 
 
 class NewJob(Definition):
-    """A job to be made."""
+    """A job to create."""
 
     name: str
 

@@ -1,15 +1,13 @@
-"""When a job is due: cron expressions in a time zone, and what becomes of times that were missed. Pure functions.
+"""The due times of a job: cron expressions in a time zone, and the policy for missed times. Pure functions.
 
-A due time is an instant, in UTC and whole minutes. What the expression says is the wall clock of the time zone, and
-where that clock is put forward or back:
+A due time is an instant in UTC, in whole minutes. The expression is in local time of the time zone. When the clock changes:
 
-- a local time that never comes (02:30 in the night of spring) is due at the moment when the clock jumps over it;
+- a local time that does not exist (02:30 in the night of the spring change) is due when the clock jumps over it;
 - a local time that comes twice is due the first time;
-- an expression that holds in every hour (`*/15 * * * *`) goes on evenly: no time in the gap, both of those that come
-  twice.
+- an expression that matches in every hour (`*/15 * * * *`) is due at even intervals: not in the gap, and both times in the
+  repeated hour.
 
-The arithmetic is croniter's. `after` is the only thing that is asked of it, so that whatever is decided about missed
-times rests on one and the same series.
+croniter does the arithmetic. Only `after` uses it, so that all decisions about missed times use the same series.
 """
 
 from __future__ import annotations
@@ -25,17 +23,17 @@ from croniter import CroniterError, croniter
 
 LONGEST_CRON = 200
 FIELDS = 5
-# croniter's own letters for "at random" and "by hash": the first would be another time at each look.
+# croniter's letters for random (R) and hashed (H) times. A random time would be different at each evaluation.
 BY_CHANCE = re.compile(r"(?<![a-z])[rh](?![a-z])", re.IGNORECASE)
 WRITE_CRON = "write five fields, minute hour day month weekday, like '30 8 * * mon-fri'"
 
 
 class ScheduleError(ValueError):
-    """A cron expression or a time zone that names no times; the message says which and what would be right."""
+    """A wrong cron expression or time zone. The message names it and what would be right."""
 
 
 class Missed(StrEnum):
-    """What to do with due times that nobody could keep."""
+    """The policy for missed due times."""
 
     SKIP = "skip"
     ONCE = "once"
@@ -44,7 +42,7 @@ class Missed(StrEnum):
 
 @dataclass(frozen=True)
 class Decision:
-    """Start the run of `start`, unless that is None; the next due time to look at is `then`."""
+    """Start the run for `start`, unless it is None. `then` is the next due time."""
 
     start: datetime | None
     then: datetime
@@ -54,14 +52,14 @@ class Schedule:
     """The due times of a cron expression in a time zone."""
 
     def __init__(self, cron: str, timezone: str) -> None:
-        """Raise ScheduleError for an expression or a zone that makes no sense, and for one that never comes."""
+        """Raise ScheduleError for a wrong expression or zone, and for an expression that is never due."""
         self.zone = _zone(timezone)
         self.cron = _checked(cron)
         self._every_hour = croniter(self.cron).expanded[1] == ["*"]
         self.after(datetime(2026, 1, 1, tzinfo=UTC))
 
     def after(self, instant: datetime) -> datetime:
-        """Return the first due time later than `instant`, in UTC. Raises ScheduleError when there is none."""
+        """Return the first due time after `instant`, in UTC. Raises ScheduleError if there is none."""
         try:
             times = croniter(self.cron, instant.astimezone(self.zone), ret_type=datetime)
             found = times.get_next()
@@ -72,9 +70,9 @@ class Schedule:
         return found.astimezone(UTC)
 
     def last(self, instant: datetime, since: datetime) -> datetime:
-        """Return the last due time up to `instant`, or `since`, a due time before it, when none came later."""
+        """Return the last due time up to `instant`; `since`, an earlier due time, if there is no later one."""
         window = timedelta(minutes=1)
-        # Twice as far back each time, so that many due times cost no more than few.
+        # Double the window each time, so that the cost does not grow with the number of due times.
         while (found := self.after(max(instant - window, since))) > instant:
             if instant - window <= since:
                 return since
@@ -86,21 +84,21 @@ class Schedule:
 
 @lru_cache(maxsize=4096)
 def load(cron: str, timezone: str) -> Schedule:
-    """Return the Schedule, from memory where it was made before: to read an expression is most of the work."""
+    """Return the Schedule from a cache: parsing the expression is most of the work."""
     return Schedule(cron, timezone)
 
 
 def decide(schedule: Schedule, due: datetime, now: datetime, missed: Missed, grace: timedelta) -> Decision:
-    """Return the next thing to do for a job whose first open due time is `due`, not later than `now`.
+    """Return the next step for a job whose first open due time is `due`, not later than `now`.
 
-    Due times are taken one by one, the oldest first. One that is not older than `grace` is not late: its run starts.
-    Of those that are late
+    Due times are handled one by one, the oldest first. A due time not older than `grace` is on time: its run starts. Of late
+    due times
 
     - `all` starts each;
-    - `once` starts one for all of them, the newest due time;
+    - `once` starts one for all of them, the newest;
     - `skip` starts none.
 
-    To leave times out is a decision of its own, without a start: whoever acts on it writes it down first.
+    Leaving out due times is a decision without a start, which the caller must store before the next decision.
     """
     if missed is Missed.ALL or now - due <= grace:
         return Decision(due, schedule.after(due))
@@ -130,7 +128,7 @@ def _checked(cron: str) -> str:
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    # OSError for the name of a folder, such as America.
+    # OSError: the name of a folder, such as America.
     except (KeyError, ValueError, OSError):
         raise ScheduleError(
             f"time zone {name!r} is not known; write it like America/Sao_Paulo or UTC"
@@ -138,5 +136,5 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _comes_again(local: datetime) -> bool:
-    """Return whether a local time with its zone is the second of two."""
+    """Return whether a local time is the second one of a repeated hour."""
     return bool(local.fold) and local.replace(fold=0).utcoffset() != local.utcoffset()

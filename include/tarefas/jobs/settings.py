@@ -1,4 +1,4 @@
-"""What can be set of `agendar_jobs`; docs/settings.md lists it."""
+"""The settings of `agendar_jobs`. docs/settings.md lists them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from include.conventions.settings import FromEnvironment, seconds, whole
 
 @dataclass(frozen=True)
 class Settings(FromEnvironment):
-    """All of them; `seconds` is a number of them."""
+    """All settings. `seconds` is a number of seconds."""
 
     grace: timedelta = seconds(
         "AGENDAR_JOBS_GRACE_SECONDS", 300, 1, meaning="an older due time counts as missed"
@@ -24,5 +24,5 @@ class Settings(FromEnvironment):
 
 
 def load() -> Settings:
-    """Read the settings; raise ValueError naming the variable that makes no sense."""
+    """Read the settings. Raises ValueError, naming the variable, for a wrong value."""
     return Settings.load()

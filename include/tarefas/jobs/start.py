@@ -1,44 +1,43 @@
-"""One tick of `agendar_jobs`: start what is due, once.
+"""One tick of `agendar_jobs`: start each due time once.
 
-The whole state is a row's `next_run_at`: the first due time of which nobody has written down that its run is there, or
-that it is left out. For one due time of one job, in one transaction:
+The only state is the row's `next_run_at`: the first due time that is not yet noted as started or left out. For one due
+time of one job, in one transaction:
 
 1. **claim**: lock a due row (`FOR UPDATE SKIP LOCKED`).
-2. **decide**: which due time is started next, by the policy for missed times. When the policy leaves times out, that
-   is all that happens: `next_run_at` moves past them and is committed, and the row is claimed anew.
-3. **start**: ask Airflow for a run whose id is made of the job and the due time.
-4. **advance**: move `next_run_at` to the due time after it; commit.
+2. **decide**: choose the next due time to start, by the policy for missed times. If the policy leaves times out, only that
+   happens: `next_run_at` moves past them, commit, and the row is claimed again.
+3. **start**: ask Airflow for a run. The run's id is made of the job and the due time.
+4. **advance**: move `next_run_at` to the following due time; commit.
 
-What happens when the process dies, or the database goes away,
+When the process dies, or the database does not answer:
 
-| after          | what is there                     | who comes next                                                      |
+| after          | what exists                       | the next process                                                    |
 |----------------|-----------------------------------|---------------------------------------------------------------------|
 | claim, decide  | nothing; the server drops the lock| does the same                                                       |
-| leaving out    | `next_run_at` past what is left out | goes on from there; what was left out is never looked at again    |
+| leaving out    | `next_run_at` is past the left-out times | continues there; these times are never considered again      |
 | start, lost    | no run                            | does the same: starts it                                            |
-| start, made    | the run                           | asks for the same id, gets 409, and advances                        |
-| advance        | run and new `next_run_at`         | finds the job no longer due                                         |
-| telling        | errors told by this run of the DAG | the retry of the same run finds them again, no other run           |
+| start, created | the run                           | asks for the same id, gets 409, and advances                        |
+| advance        | the run and the new `next_run_at` | finds the job no longer due                                         |
+| reporting      | errors marked as reported by this DAG run | the retry of the same run finds them again, no other run    |
 
-A due time later than `next_run_at` is never started first, and the run of an earlier one never after it is advanced.
-With `once` and `skip`, a repeated decision may be taken at a later time and pass over a due time whose run was made
-and not written down: that run is there once, and so is the newer one.
+A due time later than `next_run_at` is never started first, and an earlier one is never started after the advance. With
+`once` and `skip`, a repeated decision is made at a later time. It may skip a due time whose run was created but not
+noted: then this run and the newer one both exist, each once.
 
-Two at once: the lock decides. The other process passes the row over, and takes the next one. A process that is frozen
-in step 3 for so long that the server ends its transaction finds its run already there when it wakes up, and can't
-advance. The row is locked while Airflow is asked, so that whoever changes, pauses or removes the job does it before the
-start or after it; that the answer is waited for only so long bounds how long they wait.
+Two processes at once: the lock decides. The other process skips the row and takes the next one. A process may be frozen
+in step 3 until the server ends its transaction. When it continues, its run exists already, and it can't advance. The row
+is locked during the request to Airflow, so a user's change, pause or removal of the job happens before or after the
+start. The request has a timeout, which limits how long the user waits.
 
-An answer that does not come leaves the job due, behind all others, and the tick goes on with them. Three in a row end
-the tick: nothing is lost, the next one begins with the jobs that were tried the longest ago. That order also keeps a job
-with thousands of due times from holding up the others: after each start it is at the end of the line.
+A request without an answer leaves the job due, behind all others, and the tick continues with them. Three in a row end the
+tick. Nothing is lost: the next tick begins with the jobs whose last try is longest ago. This order also keeps a job with
+thousands of due times from delaying others: after each start it is the last one.
 
-A job that can't be started at all, for its schedule or because Airflow refuses its call, gets the reason into
-`last_error`. Somebody may have been saving the automation's file at that moment: the job is tried again after ten minutes,
-behind all that have no error, and what it owes by then goes by its policy. A start clears the error; the same error again is
-not told again.
+If a job can't be started, because of its schedule or because Airflow refuses its call, the reason is stored in `last_error`.
+Perhaps somebody was just saving the automation's file, so the job is tried again after ten minutes, behind all jobs without
+an error. Its missed times are then handled by its policy. A start clears the error. The same error is not reported again.
 
-Time is read from the database once in a tick: what comes due meanwhile belongs to the next.
+The time is read from the database once per tick: jobs that become due later belong to the next tick.
 """
 
 from __future__ import annotations
@@ -57,28 +56,28 @@ from include.tarefas.jobs.store import Claim, Store
 log = logging.getLogger(__name__)
 
 AWAY = 3
-"""So many jobs in a row without an answer, and the API server counts as away."""
+"""After so many jobs in a row without an answer, the tick ends."""
 MOST_FOLLOWED = 1000
 
 
 class BadJobsError(Exception):
-    """Jobs that can't be started, and were told of by no other run; `jobs` has the reason of each, by name."""
+    """Jobs that can't be started, and that no other run has reported. `jobs` maps their names to the reasons."""
 
     def __init__(self, jobs: dict[str, str]) -> None:
         reasons = "; ".join(f"job {name}: {error}" for name, error in sorted(jobs.items()))
-        # An alert is cut at some length: the names first.
+        # The names first: a long alert is cut.
         super().__init__(f"{', '.join(sorted(jobs))} can't be started. {reasons}")
         self.jobs = jobs
 
 
 class SilenceError(Exception):
-    """Airflow did not answer about a job; the message says which, and what was tried."""
+    """Airflow did not answer a request for a job. The message names the job and the request."""
 
 
 @dataclass
 class Report:
-    """What a tick did: ids of runs that it started, and that were there. `errors` are those that no other run
-    told, by the job's name; `away` says about which job no answer came last."""
+    """The result of a tick: the ids of the runs that it started, and of those that existed already. `errors` are those that
+    no other run has reported, by the job's name. `away` names the last job without an answer."""
 
     started: list[str] = field(default_factory=list)
     there: list[str] = field(default_factory=list)
@@ -86,7 +85,7 @@ class Report:
     away: str | None = None
 
     def summary(self) -> dict[str, int]:
-        """Return the counts. Raises BadJobsError for new errors, else SilenceError where answers did not come."""
+        """Return the counts. Raises BadJobsError for new errors, or else SilenceError if an answer is missing."""
         if self.errors:
             raise BadJobsError(self.errors)
         if self.away:
@@ -103,11 +102,11 @@ def tick(
     now: Callable[[], datetime] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Report:
-    """Start what is due, for at most so many seconds, and look what became of the runs before.
+    """Start due jobs for at most `seconds`, and update the states of earlier runs.
 
-    `run_id` is the run of `agendar_jobs`, the same when it is tried again: what one run has told, no other tells. A due
-    time older than `grace` is late. `now` is the database's time unless another is handed in. Raises
-    store.AwayError, and client.UnusableError when nothing can be started at all.
+    `run_id` is the run of `agendar_jobs`, which is the same in its retries: an error is reported by one run only. A due time
+    older than `grace` is late. `now` returns the time; by default, the database's. Raises store.AwayError, and
+    client.UnusableError if no job can be started.
     """
     report, moment, end = Report(), (now or store.now)(), clock() + seconds
     silent: list[int] = []
@@ -162,7 +161,7 @@ def _step(claim: Claim, api: Api, grace: timedelta, now: datetime, report: Repor
 
 
 def _follow(store: Store, api: Api, end: float, clock: Callable[[], float]) -> None:
-    """Write down what became of runs that were not over."""
+    """Store the states of runs that were not finished at the last tick."""
     jobs = store.unfinished(MOST_FOLLOWED)
     for first in range(0, len(jobs), client.BATCH):
         if clock() >= end:

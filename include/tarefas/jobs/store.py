@@ -1,6 +1,6 @@
-"""The table `jobs`: what people do to it, and what `agendar_jobs` does.
+"""The table `jobs`: the operations of people and of `agendar_jobs`.
 
-Time is the database's: whichever worker asks, and whatever its own clock says, a job is due for all of them at once.
+Time is the database's clock, so a job is due at the same moment for all workers, whatever their own clocks are.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ LONGEST_ERROR = 1000
 
 
 class JobError(Exception):
-    """Something that a person asked of the table and that it has to refuse."""
+    """A person's request that must be refused."""
 
 
 class UnknownJobError(JobError):
-    """There is no job of that name."""
+    """There is no job with that name."""
 
 
 class JobExistsError(JobError):
-    """There is a job of that name already."""
+    """There is a job with that name already."""
 
 
 class AwayError(Exception):
-    """The database does not answer, or a job stays locked; the message says which. It may heal by itself."""
+    """The database does not answer, or a job stays locked, as the message says. It may pass by itself."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A job that nobody else can start or change until the transaction ends. Exactly one method is to be called."""
+    """A job that no other process can start or change until the transaction ends. Call exactly one method."""
 
     job: Job
     _connection: psycopg.Connection[DictRow]
 
     def started(self, due: datetime, then: datetime) -> None:
-        """Write down that the run of `due` is there, and `then` the next due time."""
+        """Store that the run for `due` exists, and `then` as the next due time."""
         self._run("record_start", due=due, then=then)
 
     def leave_out(self, then: datetime) -> None:
-        """Write down that what is due before `then` is not started."""
+        """Store that due times before `then` are not started."""
         self._run("move_next_run", then=then)
 
     def refuse(self, error: str) -> None:
-        """Write down why this job can't be started, for now."""
+        """Store why this job can't be started now."""
         self._run("record_error", error=error.replace("\0", "")[:LONGEST_ERROR])
 
     def put_behind(self) -> None:
-        """Leave the job due, behind the others."""
+        """Leave the job due, behind all others."""
         self._run("put_behind")
 
     def _run(self, name: str, **values: object) -> None:
@@ -68,7 +68,7 @@ class Claim:
 
 
 class Store:
-    """The table, on one connection; a context manager. Every method may raise AwayError."""
+    """The table, on one connection. A context manager. Every method may raise AwayError."""
 
     def __init__(
         self,
@@ -76,10 +76,10 @@ class Store:
         patience: timedelta = timedelta(seconds=5),
         silence: timedelta = timedelta(minutes=1),
     ) -> None:
-        """Take libpq's conninfo; `patience` bounds the waits for the server and for a locked row.
+        """`conninfo` is libpq's; `patience` limits the waits for the server and for a locked row.
 
-        The server ends a transaction in which nothing was said for as long as `silence`, and gives its lock back: a
-        process that is frozen, or whose machine is gone, keeps no job to itself.
+        The server ends a transaction that is idle for `silence`, and releases its lock. So a frozen process, or one whose
+        machine is lost, does not lock a job for ever.
         """
         self._conninfo = conninfo
         self._seconds = max(1, int(patience.total_seconds()))
@@ -108,7 +108,7 @@ class Store:
         now: datetime = self._one("SELECT clock_timestamp() AS now")["now"]
         return now
 
-    # What people do.
+    # Operations of people.
 
     def jobs(self) -> list[Job]:
         """Return all jobs by name."""
@@ -119,17 +119,17 @@ class Store:
         return _known(name, self._all(_sql("read_job"), name=name))
 
     def add(self, job: NewJob) -> Job:
-        """Make a job, whose first due time is the next one from now. Raises JobExistsError."""
+        """Create a job. Its first due time is the next one from now. Raises JobExistsError."""
         values = _values(job) | {"name": job.name, "next_run_at": self._first(job)}
         if made := self._all(_sql("insert_job"), **values):
             return _job(made[0])
         raise JobExistsError(f"there is a job {job.name!r} already; change it, or remove it first")
 
     def change(self, name: str, edit: Callable[[Job], Definition | Job]) -> Job:
-        """Give a job another definition, which `edit` makes from what it is. Raises UnknownJobError, and what `edit` raises.
+        """Replace a job's definition by the result of `edit`. Raises UnknownJobError, and what `edit` raises.
 
-        With another cron expression or time zone, and when it is enabled again, it is due from now on; what it owed
-        is forgotten. Any other change leaves its next due time alone. A job that is being started is waited for.
+        If the cron expression or the time zone changes, or if the job is enabled again, it is due from now on, and missed
+        times are dropped. Any other change keeps the next due time. Waits for a job that is just being started.
         """
         with _explained(), self._connection.transaction():
             job = _known(name, self._all(_sql("lock_job"), name=name))
@@ -142,39 +142,39 @@ class Store:
             return _job(self._one(_sql("update_job"), **values))
 
     def remove(self, name: str) -> None:
-        """Remove a job; its runs stay. Raises UnknownJobError. A job that is being started is waited for."""
+        """Remove a job; its runs stay. Waits for a job that is just being started. Raises UnknownJobError."""
         with _explained():
             if not self._connection.execute(_sql("delete_job"), {"name": name}).rowcount:
                 raise _unknown(name)
 
-    # What agendar_jobs does.
+    # Operations of agendar_jobs.
 
     @contextmanager
     def claim(self, now: datetime, but: Collection[int]) -> Iterator[Claim | None]:
-        """Lock the due job that was tried the longest ago, those with the ids `but` apart; None when there is none.
+        """Lock the due job whose last try is longest ago, except the ids in `but`; None if there is none.
 
-        One with an error comes last, and when it was not tried for ten minutes.
+        A job with an error comes last, and only ten minutes after its last try.
 
-        What is written down is there for others when the block ends; with an exception, or a process that ends within
-        the block, nothing is.
+        The changes are committed at the end of the block. They are rolled back after an exception, or if the process dies
+        in the block.
         """
         with _explained(), self._connection.transaction():
             found = self._all(_sql("claim_due_job"), now=now, **{"except": list(but)})
             yield Claim(_job(found[0]), self._connection) if found else None
 
     def unfinished(self, limit: int) -> list[Job]:
-        """Return jobs whose last run was not over when somebody looked, at most `limit`, in any order."""
+        """Return up to `limit` jobs whose last known state of the last run is not final, in any order."""
         return [_job(row) for row in self._all(_sql("read_unfinished"), limit=limit)]
 
     def follow(self, job: Job, state: str) -> None:
-        """Write down the state of a job's last run."""
+        """Store the state of a job's last run."""
         with _explained():
             self._connection.execute(
                 _sql("record_state"), {"id": job.id, "last_run_at": job.last_run_at, "state": state}
             )
 
     def untold(self, run_id: str) -> dict[str, str]:
-        """Return the error of each job that has one which was returned to no other run."""
+        """Return the errors that no other run has reported, by the job's name; mark them as reported by this run."""
         return {row["name"]: row["last_error"] for row in self._all(_sql("tell_errors"), run_id=run_id)}
 
     def _first(self, wanted: Definition | Job) -> datetime | None:

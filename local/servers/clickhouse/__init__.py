@@ -1,19 +1,19 @@
-"""ClickHouse on one machine without Docker: one process owns the chDB engine and answers ClickHouse's HTTP interface.
+"""ClickHouse on one machine without Docker: one process runs the chDB engine and serves ClickHouse's HTTP interface.
 
     CLICKHOUSE_PASSWORD=… python -m local.servers.clickhouse --data DIR --port N --user NAME
 
-It is for development, tests and demonstrations on a single machine: one user, loopback only, no cluster, no native
-protocol, no TLS. In production use a real ClickHouse server. What a client of clickhouse-connect may notice:
+It is for development, tests and demonstrations on a single machine: one user, loopback only, no cluster, no native protocol,
+no TLS. In production, use a real ClickHouse server. A client of clickhouse-connect may notice these differences:
 
-- Files, other programs and URLs are out of its reach: no file(), url(), s3(), no dictionaries, no INFILE and OUTFILE,
-  only the table engines that need none of them. postgresql() works. Inside, the user is called `default`.
-- Every INSERT is acknowledged when it is written, also with async_insert. A body that breaks off writes nothing.
-- A client that goes away cancels its statement, whatever kind it is; a server does that for reading ones only.
-- The answer names the client's query id, but system.processes and KILL QUERY know the engine's own. There is no
+- It can't reach files, other programs or URLs: no file(), url(), s3(), no dictionaries, no INFILE and OUTFILE, and only
+  table engines that need none of them. postgresql() works. currentUser() is `default`.
+- Every INSERT is acknowledged when it is written, also with async_insert. An incomplete body writes nothing.
+- If a client disconnects, its statement is cancelled, whatever kind it is; a server cancels only reading statements.
+- The answer has the client's query id, but system.processes and KILL QUERY use the engine's own ids. There is no
   system.query_log.
-- DateTime('zone') arrives in the Native format without its zone, as the same instant; DateTime64 keeps it.
-- No progress headers: for statements above 300 s give the client a longer send_receive_timeout.
-- INSERT … SELECT … FROM input() is refused, and so are ClickHouse's own blocks (compress=1, decompress=1);
+- In the Native format, DateTime('zone') arrives without its zone, as the same instant; DateTime64 keeps its zone.
+- No progress headers: for statements longer than 300 s, set a longer send_receive_timeout in the client.
+- INSERT … SELECT … FROM input() is refused, and so are ClickHouse's own compressed blocks (compress=1, decompress=1).
   Content-Encoding and Accept-Encoding work.
 """
 
@@ -41,7 +41,7 @@ class ClickHouse(Server):
         self.password = password
 
     def command(self) -> list[str]:
-        """Return the argument vector; the password travels in the environment."""
+        """Return the argument vector. The password is passed in the environment."""
         return [
             *(sys.executable, "-m", "local.servers.clickhouse"),
             *("--data", str(self.data), "--port", str(self.port), "--user", self.user),
@@ -58,7 +58,7 @@ class ClickHouse(Server):
         }
 
     def ready(self) -> bool:
-        """Return True once /ping answers and the process that answers is the one started here."""
+        """Return True once /ping answers while the process started here runs."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/ping", timeout=2) as answer:
                 return answer.read() == b"Ok.\n" and self.process is not None and self.process.poll() is None

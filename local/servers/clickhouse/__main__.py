@@ -24,15 +24,15 @@ def _arguments() -> argparse.Namespace:
         prog="python -m local.servers.clickhouse", description=__doc__.splitlines()[0]
     )
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder of the data; made when it is missing"
+        "--data", type=Path, required=True, help="folder of the data; created if it is missing"
     )
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
-    parser.add_argument("--user", required=True, help="the one user")
+    parser.add_argument("--user", required=True, help="name of the only user")
     parser.add_argument(
         "--grace",
         type=int,
         default=10,
-        help="seconds that running statements have when the service is stopped; then they are cancelled (10)",
+        help="seconds until running statements are cancelled when the service stops (default: 10)",
     )
     return parser.parse_args()
 
@@ -47,11 +47,11 @@ def _listen(port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, without its signal handlers: those end the process before the engine is closed."""
+    """uvicorn's server without its signal handlers, which would end the process before the engine is closed."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT; a second one does not wait for clients."""
+        """Stop at SIGTERM and SIGINT. A second signal stops without waiting for clients."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -92,12 +92,12 @@ def main() -> int:
         print("CLICKHOUSE_PASSWORD is not set: the service has no default password", file=sys.stderr)
         return 2
     if not 1 <= arguments.port <= 65535:
-        print(f"--port {arguments.port} is no TCP port: give one from 1 to 65535", file=sys.stderr)
+        print(f"--port is {arguments.port}: it must be from 1 to 65535", file=sys.stderr)
         return 2
     if not arguments.user:
         print("--user is empty: name the service's user", file=sys.stderr)
         return 2
-    # A server's time zone is stated, not inherited from whoever starts it.
+    # The server's time zone must not depend on the environment of the process that starts it.
     os.environ["TZ"] = "UTC"
     try:
         listener = _listen(arguments.port)

@@ -1,4 +1,4 @@
-"""Who may do what: the one user's password, and what a request may change."""
+"""Access control: the only user's password, and whether a request may change data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from local.servers.clickhouse.statement import Statement
 
 
 def authenticate(request: Request, known_user: str, known_password: str) -> None:
-    """Check user and password. Raises ClickHouseError 516, which does not tell which of the two is wrong."""
+    """Check user and password. Raises ClickHouseError 516, whose message does not show which of the two is wrong."""
     headers, url = request.headers, request.query_params
     given: list[tuple[str, str]] = []
     if "x-clickhouse-user" in headers or "x-clickhouse-key" in headers:
@@ -58,7 +58,7 @@ def _authentication_failed(message: str) -> ClickHouseError:
 
 
 def check_allowed(method: str, parameters: Parameters, statement: Statement) -> None:
-    """Raise ClickHouseError 164 when the request may only read and the statement does more."""
+    """Raise ClickHouseError 164 if the request may only read, but the statement writes."""
     if statement.read_only:
         return
     if method == "GET":

@@ -1,4 +1,4 @@
-"""The response to one request: headers and errors as a ClickHouse server gives them, a result as it comes."""
+"""The response to one request: headers and errors as from a ClickHouse server, and the result as a stream."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from local.servers.clickhouse.pipe import PIECE, Pipe, in_thread
 from local.servers.clickhouse.request import Parameters
 from local.servers.clickhouse.statement import Kind
 
-# Answers up to this size go out only once the statement has ended, so that its error can still be their status.
+# Results up to this size are sent only after the statement has ended, so that an error can still be the HTTP status.
 _HELD_BACK = 1 << 20
-# No format's end mark is longer than what of a stream stays back until the statement is known to have ended well.
+# The last bytes of a stream are sent only after the statement has succeeded. No format's end mark is longer.
 _TAIL = 64
 
 _CONTENT_TYPES = {
@@ -52,7 +52,7 @@ class Answer:
         self._started = False
 
     def note(self, parameters: Parameters) -> None:
-        """Take over what the request says about its answer."""
+        """Store the request's parameters for its answer: query id and time zone."""
         self._query_id = parameters.url.get("query_id") or str(uuid.uuid4())
         self._timezone = parameters.url.get("session_timezone") or self._engine.timezone
 
@@ -71,7 +71,7 @@ class Answer:
                 "headers": [
                     (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
                     for name, value in {**common, **headers}.items()
-                    # A value of the client's own must not end a header's line.
+                    # A value from the client must not contain a line break, which would end the header.
                     if value and value.isprintable()
                 ],
             }
@@ -81,14 +81,14 @@ class Answer:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def plain(self, status: HTTPStatus, text: bytes) -> None:
-        """Answer with a text of the service itself."""
+        """Answer with a text of this service."""
         await self._start(
             status, {"Content-Type": "text/plain; charset=UTF-8", "Content-Length": str(len(text))}
         )
         await self._body(text, more=False)
 
     async def error(self, error: ClickHouseError) -> None:
-        """Answer with an error; in the middle of a result end it so that no client takes it for whole."""
+        """Answer with an error. If the answer has begun already, send nothing: it stays incomplete."""
         text = error.text(self._engine.version).encode()
         if not self._started:
             await self._start(
@@ -102,7 +102,7 @@ class Answer:
             await self._body(text, more=False)
 
     def _broken_off(self, error: ClickHouseError) -> bytes:
-        """Return the block that a server (from 25.11) writes behind a result that an error has cut short."""
+        """Return the block that a server (from 25.11 on) appends to a result that an error has interrupted."""
         text = error.text(self._engine.version).encode()
         tag = self._tag.encode()
         return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (tag, text, len(text), tag)
@@ -125,7 +125,7 @@ class Answer:
         return headers
 
     async def statement(self, job: Job, work: asyncio.Future[Result]) -> None:
-        """Answer a statement whose whole output comes with its result."""
+        """Answer a statement whose complete output is in its `Result`."""
         result = await asyncio.shield(work)
         job.release()
         named = job.statement.format if job.statement.kind is Kind.OTHER else None
@@ -140,10 +140,10 @@ class Answer:
         await self._body(output, more=False)
 
     async def query(self, job: Job, work: asyncio.Future[Result], source: Pipe) -> None:
-        """Send a query's result as it comes; leave the response unfinished when the query fails on the way.
+        """Stream a query's result; leave the response incomplete if the query fails later.
 
-        Up to a size (for wait_end_of_query up to its end) the result is held back, so that an error of the query
-        can still be the answer's status, and the counts stand in its headers.
+        The first `_HELD_BACK` bytes (with wait_end_of_query, the whole result) are held back, so that an error can still be
+        the HTTP status, and the counts can be in the headers.
         """
         output_format = job.statement.format or job.parameters.default_format
         with tempfile.SpooledTemporaryFile(max_size=4 * _HELD_BACK, dir=str(self._engine.spool)) as held:
@@ -170,19 +170,19 @@ class Answer:
             try:
                 await asyncio.shield(work)
             except ClickHouseError as error:
-                # The engine has ended the format properly all the same: with its end mark the result would be whole.
+                # The engine has written the format's end mark nevertheless. Drop it: the result would look complete.
                 broken = error
                 tail = self._broken_off(error)
             job.release()
         if encode is not None:
             tail = encode.feed(tail) + encode.finish()
-        # Without its last chunk no client takes the answer for whole.
+        # After an error, the last chunk is missing, so that clients see an incomplete answer.
         await self._body(tail, more=broken is not None)
 
     async def _hold(
         self, source: Pipe, held: tempfile.SpooledTemporaryFile[bytes], whole: bool
     ) -> tuple[int, bool]:
-        """Read the result's beginning into `held`; return its size, and True when that is all of it."""
+        """Read the result's beginning into `held`; return its size, and True if the result has ended."""
         size = 0
         while whole or size < _HELD_BACK:
             piece = await source.read()
@@ -196,7 +196,7 @@ class Answer:
         return size, False
 
     async def _pass_on(self, data: bytes, encode: Encoder | None) -> bytes:
-        """Send all but the tail of `data`, and return that."""
+        """Send all of `data` but its tail, and return the tail."""
         body = data[:-_TAIL]
         if encode is not None:
             body = await in_thread(encode.feed, body)

@@ -1,14 +1,13 @@
 """ClickHouse's HTTP interface over the engine, as an ASGI application.
 
-Served by uvicorn with httptools, which Airflow brings along. An asynchronous server and not one of threads,
-because two of the promises need to see the connection while a statement runs: a client that goes away cancels its
-statement, and a body that breaks off is told from one that ended. What is long runs in threads: the engine
-releases the interpreter's lock, and so do the codecs.
+uvicorn with httptools serves it; Airflow depends on both anyway. The server is asynchronous, because two features must see
+the connection while a statement runs: the statement is cancelled when its client disconnects, and an incomplete body is
+distinguished from a complete one. Long work runs in threads: the engine and the codecs release the interpreter's lock.
 
-A request's way: check the password; read the statement from the URL and the body; for an INSERT write the rest
-of the body, decompressed, into an unnamed file, and only when it is complete run `INSERT … FROM INFILE`; for a
-query run `… INTO OUTFILE` on a pipe and send on what arrives. So the engine writes and reads every format in its
-own code, no body passes through it half, and memory stays flat however much data there is.
+The steps of a request: check the password. Read the statement from the URL and the body. For an INSERT, write the rest of
+the body, decompressed, to an unnamed file, and run `INSERT … FROM INFILE` only when the body is complete. For a query,
+run `… INTO OUTFILE` on a pipe, and send what arrives. So the engine itself reads and writes all formats, never gets half
+a body, and memory use does not depend on the amount of data.
 """
 
 from __future__ import annotations
@@ -39,18 +38,18 @@ from local.servers.clickhouse.statement import Kind, Statement, guard, parse
 
 T = TypeVar("T")
 
-# A statement has to be found in this much of a body, as on a server (max_query_size).
+# The statement must end within this many bytes of a body, as on a server (max_query_size).
 _HEAD = 256 << 10
-# A statement without data is held in memory; the engine's own limit (max_query_size) comes earlier.
+# A statement without data is held in memory. The engine's own limit (max_query_size) is lower.
 _LARGEST_STATEMENT = 64 << 20
-# A longer statement is parsed in a thread: some 40 ms for each 100 KB.
+# A longer statement is parsed in a thread: it takes about 40 ms per 100 KB.
 _SHORT = 16 << 10
 _ENGINE_THREADS = 128
 _KILL_AGAIN = 0.1
 
 
 class Service:
-    """The ASGI application; `close` when the server has stopped."""
+    """The ASGI application. Call `close` after the server has stopped."""
 
     def __init__(self, engine: Engine, user: str, password: str) -> None:
         self._engine = engine
@@ -61,7 +60,7 @@ class Service:
         self._requests: set[asyncio.Future[None]] = set()
 
     async def close(self) -> None:
-        """Wait for the statements that are being cancelled, and close every handle."""
+        """Wait until cancelled statements have ended, and close all handles."""
         while self._requests:
             await asyncio.wait(self._requests)
         self._threads.shutdown(wait=True)
@@ -86,7 +85,7 @@ class Service:
         except ClientDisconnect:
             return
         except asyncio.CancelledError:
-            # Only the server cancels, when the service is stopped and its grace is over.
+            # Only the server cancels a request: when it stops and the grace period is over.
             await answer.error(ClickHouseError(236, "ABORTED", "The service is being stopped"))
         finally:
             self._requests.discard(ended)
@@ -149,7 +148,7 @@ class Service:
     async def _read_form(
         self, request: Request, url: dict[str, str], stack: contextlib.AsyncExitStack
     ) -> list[ExternalTable]:
-        """Read a form: its fields join the URL's parameters, its files become tables of the statement."""
+        """Read a form: its fields are added to the URL's parameters, its files become external tables of the statement."""
         form = await stack.enter_async_context(request.form(max_part_size=_LARGEST_STATEMENT))
         url.update({name: value for name, value in form.multi_items() if isinstance(value, str)})
         tables = []
@@ -174,16 +173,16 @@ class Service:
         return tables
 
     def _unnamed_file(self, stack: contextlib.AsyncExitStack) -> IO[bytes]:
-        """Return a file that has no name and vanishes with its request, or with this process."""
+        """Return a file without a name, which disappears with the request or with this process."""
         return stack.enter_context(tempfile.TemporaryFile(dir=self._engine.spool, buffering=0))
 
     async def _execute(self, request: Request, job: Job, answer: Answer) -> None:
-        """Run the job in a thread and send its answer; cancel it when the client, or the service, goes away."""
+        """Run the job in a thread and send its answer. Cancel it if the client disconnects or the service stops."""
         pipe = Pipe() if job.statement.kind is Kind.QUERY else None
         if pipe is not None:
             job.output = pipe.write_end
         work = asyncio.get_running_loop().run_in_executor(self._threads, job.run)
-        # An error that nobody waits for any more is not one to report.
+        # Marks the error as handled: nobody may wait for the job any more, and asyncio would log it.
         work.add_done_callback(lambda done: done.exception())
         gone = asyncio.ensure_future(_disconnected(request))
         sending = asyncio.ensure_future(
@@ -199,7 +198,7 @@ class Service:
                 pipe.close()
             job.cancelled = True
             while not work.done():
-                # Again and again: the statement may not have begun, or be between two of its steps.
+                # Repeated, because the statement may not have begun yet, or may be between two of its steps.
                 await asyncio.to_thread(self._engine.kill, job.handle.tag)
                 await asyncio.wait({work}, timeout=_KILL_AGAIN)
         if not sending.cancelled():
@@ -207,12 +206,12 @@ class Service:
 
 
 async def _read_statement(body: Body, decode: Decoder, text: bytearray) -> Statement:
-    """Read a statement into `text`, whole or, for an INSERT with data, with the beginning of the data."""
+    """Read a complete statement into `text`; of an INSERT with data, only the beginning of the data."""
     whole = await body.read_into(text, decode, _HEAD)
     try:
         statement = await _parse(text)
     except ClickHouseError:
-        # Cut off anywhere, a statement may look like what it is not.
+        # An incomplete statement may have a syntax error that the complete one does not have.
         if whole:
             raise
     else:

@@ -1,4 +1,4 @@
-"""Content-Encoding in both directions, a piece at a time, by the libraries that clickhouse-connect uses itself."""
+"""Content-Encoding in both directions, piece by piece, with the libraries that clickhouse-connect uses too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# The cheapest first: on a loopback port bytes cost less than the processor's time.
+# The fastest first: on the loopback interface, CPU time costs more than bytes.
 PREFERENCE = ("lz4", "zstd", "br", "gzip", "deflate")
 
 _PIECE = 1 << 20
@@ -28,14 +28,14 @@ class Encoder(Protocol):
     """Compresses one response body."""
 
     def feed(self, data: bytes) -> bytes:
-        """Return what `data` adds to the compressed stream; may be empty."""
+        """Return the next bytes of the compressed stream; may be empty."""
 
     def finish(self) -> bytes:
         """Return the end of the compressed stream."""
 
 
 class Decoder:
-    """Decompresses one request body; one that holds several frames after each other too, as clients send them."""
+    """Decompresses one request body. It may consist of several frames, as some clients send."""
 
     def __init__(self, encoding: str, make: Callable[[], Any]) -> None:
         self._encoding = encoding
@@ -43,7 +43,7 @@ class Decoder:
         self._frame: Any = None
 
     def feed(self, data: bytes) -> bytes:
-        """Return the plain bytes of the next piece. Raises ClickHouseError when it is not of this encoding."""
+        """Return the plain bytes of the next piece. Raises ClickHouseError if it is not valid in this encoding."""
         plain = []
         try:
             while data:
@@ -61,7 +61,7 @@ class Decoder:
         return plain[0] if len(plain) == 1 else b"".join(plain)
 
     def finish(self) -> None:
-        """Raise ClickHouseError when the body ended inside a frame."""
+        """Raise ClickHouseError if the body ended inside a frame."""
         if self._frame is not None:
             raise ClickHouseError(
                 271, "CANNOT_DECOMPRESS", f"The request body ends in the middle of its {self._encoding} data"
@@ -77,7 +77,7 @@ class _Plain(Decoder):
 
 
 class _BrotliFrame:
-    """brotli's decoder under the names that the other decoders share."""
+    """brotli's decoder with the interface of the other decoders."""
 
     def __init__(self) -> None:
         brotli = importlib.import_module("brotli")
@@ -121,7 +121,7 @@ class _StreamEncoder:
 
 
 def _zlib_encoder(bits: int) -> Encoder:
-    # Level 3 is the server's own default for HTTP.
+    # Level 3 is ClickHouse's default for HTTP.
     stream = zlib.compressobj(level=3, wbits=bits)
     return _StreamEncoder(stream.compress, stream.flush)
 
@@ -149,7 +149,7 @@ _ENCODERS: dict[str, Callable[[], Encoder]] = {
     "deflate": lambda: _zlib_encoder(15),
 }
 
-# Clients offer brotli only where the same optional package is installed.
+# brotli is an optional package; clients offer this encoding only if they have it.
 if importlib.util.find_spec("brotli") is not None:
     _DECODERS["br"] = _BrotliFrame
     _ENCODERS["br"] = _brotli_encoder
@@ -171,7 +171,7 @@ def decoder(encoding: str) -> Decoder:
 
 
 def encoder(accepted: str) -> tuple[str, Encoder] | None:
-    """Return name and encoder of the best encoding that an Accept-Encoding header allows, None for no encoding."""
+    """Return name and encoder of the best encoding that an Accept-Encoding header allows, or None if it allows none."""
     offered = set()
     for entry in accepted.lower().split(","):
         name, _, weight = entry.strip().partition(";")

@@ -1,9 +1,8 @@
-"""The one chDB engine of this process: opened on a data folder, used through handles, closed at the end.
+"""The chDB engine of this process: opened on a data folder, used through handles, closed at the end.
 
-A handle is the engine's connection: it has its own current database, settings and temporary tables, and runs
-one statement at a time; handles run in parallel. The engine knows one user, whom its own configuration
-(written here) gives what a client needs of a ClickHouse, and nothing that reaches other files of the machine
-or other programs on it.
+A handle is a connection to the engine. It has its own current database, settings and temporary tables, and runs one
+statement at a time; handles run in parallel. The engine has one user. The configuration written here grants it what a client
+of ClickHouse needs, but no access to the machine's files or programs.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ _TABLE_ENGINES = (
     "Atomic",
 )
 
-# CREATE DICTIONARY is missing on purpose: in an embedded engine its EXECUTABLE source runs any program. FILE,
-# URL and the like are missing too; POSTGRES is what a warehouse of this project reads from.
+# Without CREATE DICTIONARY: in an embedded engine, a dictionary with an EXECUTABLE source can run any program. FILE, URL and
+# similar sources are missing too. POSTGRES is the only source that this project's warehouse reads.
 _GRANTS = (
     "GRANT SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, "
     "CREATE ARBITRARY TEMPORARY TABLE, CREATE FUNCTION, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, CHECK, KILL QUERY, "
@@ -66,8 +65,8 @@ _SERVER_XML = """<clickhouse>
 </clickhouse>
 """
 
-# implicit_select would run a misspelt statement as an expression; a server has it off. With async_insert an
-# INSERT waits in memory for others: here each is acknowledged when its parts are written.
+# implicit_select would run a misspelt statement as an expression; it is off in a server. With async_insert, an INSERT would
+# wait in memory; here each INSERT is acknowledged when its parts are written.
 _USERS_XML = """<clickhouse>
   <profiles><default><implicit_select>0</implicit_select><async_insert>0</async_insert></default></profiles>
   <users><default>
@@ -85,12 +84,12 @@ _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class DataFolderError(Exception):
-    """The data folder can't be used; one line that says why."""
+    """The data folder can't be used. The message is the reason, on one line."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a statement left: its output (empty when it went to a file), and its counts."""
+    """A statement's output (empty if it was written to a file), and its counts."""
 
     output: bytes
     read_rows: int
@@ -103,20 +102,20 @@ class Result:
 
 
 def quote(text: str) -> str:
-    """Return `text` as a string literal of ClickHouse."""
+    """Return `text` as a ClickHouse string literal."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def quote_name(name: str) -> str:
-    """Return `name` as a quoted identifier of ClickHouse."""
+    """Return `name` as a quoted ClickHouse identifier."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
 class Handle:
-    """One connection to the engine; never used by two threads at the same time."""
+    """One connection to the engine. Two threads must not use it at the same time."""
 
     def __init__(self, location: str, lasting: bool) -> None:
-        """Open a handle; one that is not `lasting` serves one request and is then closed."""
+        """Open a handle. If it is not `lasting`, it serves one request and is then closed."""
         self._lasting = lasting
         self.tag = uuid.uuid4().hex
         self._database = "default"
@@ -124,7 +123,7 @@ class Handle:
         self._overlay: dict[str, str] = {}
         self._own: dict[str, str] | None = None
         try:
-            # The tag stands in the settings of each of the handle's queries: that is how `Engine.kill` finds them.
+            # The tag is in the settings of all queries of the handle: `Engine.kill` finds them by it.
             self._connection: Any = chdb.connect(
                 f"{location}&log_comment={self.tag}&storage_file_read_method=pread"
             )
@@ -151,7 +150,7 @@ class Handle:
         )
 
     def prepare(self, database: str | None, settings: Mapping[str, str]) -> None:
-        """Lay a request's database and settings over the handle's own; those of the request before go away."""
+        """Apply a request's database and settings over the handle's own, and remove those of the previous request."""
         wanted_database = database or self._base_database
         if wanted_database != self._database:
             self.query(f"USE {quote_name(wanted_database)}")
@@ -168,7 +167,7 @@ class Handle:
         try:
             self.query("SET " + ", ".join(f"{name} = {quote(value)}" for name, value in changed.items()))
         except ClickHouseError:
-            # Those before the bad one may be set already.
+            # The settings before the wrong one may be set already.
             for name in changed:
                 self._overlay.pop(name, None)
                 with contextlib.suppress(ClickHouseError):
@@ -177,7 +176,7 @@ class Handle:
         self._overlay.update(changed)
 
     def _changed(self) -> dict[str, str]:
-        """Return the handle's own settings that are not defaults, as literals. No request's settings may lie over them."""
+        """Return the handle's own settings that differ from the defaults, as literals. Call it before any overlay."""
         listed = self.query("SELECT name, hex(value) FROM system.settings WHERE changed")
         return {
             name: quote(bytes.fromhex(value).decode())
@@ -185,7 +184,7 @@ class Handle:
         }
 
     def bare(self) -> None:
-        """Take the last request's settings off the handle, so that a SET or USE changes the handle itself."""
+        """Remove the last request's settings, so that a SET or USE changes the handle's own."""
         self._restore(list(self._overlay))
         self._own = None
 
@@ -193,7 +192,7 @@ class Handle:
         return (self._own or {}).get(name, "DEFAULT")
 
     def changed_database(self) -> None:
-        """Note the current database after a USE statement: later requests without a database get it."""
+        """Store the current database after a USE statement, for later requests without a database."""
         name = self.query("SELECT currentDatabase() FORMAT TabSeparatedRaw").output.decode()
         self._database = self._base_database = name.removesuffix("\n")
 
@@ -204,7 +203,7 @@ class Handle:
                 del self._overlay[name]
 
     def close(self) -> None:
-        """Give the connection back to the engine; temporary tables of the handle are gone."""
+        """Close the connection; the handle's temporary tables are dropped."""
         self._connection.close()
 
 
@@ -212,7 +211,7 @@ class Engine:
     """The engine on one data folder, from construction until `close`."""
 
     def __init__(self, data: Path) -> None:
-        """Open the engine. Raises DataFolderError when the folder can't be used or is in use."""
+        """Open the engine. Raises DataFolderError if the folder can't be used, or is in use."""
         self.data = data.resolve()
         try:
             self.data.mkdir(parents=True, exist_ok=True)
@@ -247,12 +246,12 @@ class Engine:
         )
 
     def _claim(self) -> None:
-        """Make sure that nothing else has the folder open: the engine itself would fail without a reason."""
+        """Check that no other process uses the folder. The engine itself would fail without naming the reason."""
         status = self.data / "status"
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if status.exists():
-                # An engine that another program opened in its own process holds this lock of its own.
+                # Another program's engine, without this service, holds only this lock.
                 with status.open("rb") as held:
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -263,28 +262,28 @@ class Engine:
     def _plain_default_database(self) -> None:
         """Make `default` an ordinary database.
 
-        The embedded engine lays the folders of the machine over it, so that `FROM "/any/file"` reads a file,
-        and any unknown table there asks for the right to read files instead of being unknown.
+        In the embedded engine, `default` also contains the machine's files: `FROM "/any/file"` reads a file, and an unknown
+        table raises an error about the right to read files instead of "unknown table".
         """
         metadata = self.data / "metadata"
         self._admin.query("DETACH DATABASE default")
         if (metadata / "default").exists():
             self._admin.query("ATTACH DATABASE default")
         else:
-            # It never had a table: the engine then forgets the database, but not its file.
+            # The database never had a table. Then DETACH removes the database, but not its file.
             (metadata / "default.sql").unlink(missing_ok=True)
             self._admin.query("CREATE DATABASE default ENGINE = Atomic")
 
     def handle(self, lasting: bool) -> Handle:
-        """Open a handle, for one request or for a session; some 0.2 ms."""
+        """Open a handle for one request, or (`lasting`) for a session. Takes about 0.2 ms."""
         return Handle(self._location, lasting)
 
     def kill(self, tag: str) -> None:
-        """Cancel what the handle with this tag runs at the moment; nothing happens when it runs nothing."""
+        """Cancel the statement that the handle with this tag runs, if any."""
         with self._admin_use:
             self._admin.query(f"KILL QUERY WHERE Settings['log_comment'] = {quote(tag)} ASYNC")
 
     def close(self) -> None:
-        """Close the engine; every other handle must be closed already."""
+        """Close the engine. All other handles must be closed already."""
         self._admin.close()
         self._lock.close()

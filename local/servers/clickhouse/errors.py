@@ -1,4 +1,4 @@
-"""Errors as ClickHouse gives them: a code, a name, a message, and the HTTP status that goes with the code."""
+"""Errors in ClickHouse's form: a code, a name, a message, and the code's HTTP status."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import re
 from http import HTTPStatus
 
 _CODE = re.compile(r"Code: (\d+)\. DB::Exception: (.*?)(?: \(([A-Z][A-Z0-9_]+)\))?\s*\Z", re.DOTALL)
-# An error inside a file's data is reported with the whole first report, version and all, as its message.
+# For an error in a file's data, the message contains a complete inner error, with its code and version.
 _NESTED = re.compile(
     r"Code: \d+\. DB::Exception: (.*?) \([A-Z][A-Z0-9_]+\) \(version [^)]*\)\.?\Z", re.DOTALL
 )
-# A body reaches the engine as a file, a result leaves it as one; which file it was tells the client nothing.
+# Bodies and results are passed to the engine as files. Their names mean nothing to the client, so they are removed.
 _BODY_FILE = re.compile(
     r" ?\(in file/uri /dev/fd/\d+\)|:? While executing File: data for INSERT was parsed from file"
     r"|\s+INTO OUTFILE '/dev/fd/\d+' APPEND|\s+FROM INFILE '/dev/fd/\d+'"
 )
 
-# ClickHouse keeps this table too (src/Server/HTTP/exceptionCodeToHTTPStatus.cpp); whatever is not in it is 500.
+# From ClickHouse (src/Server/HTTP/exceptionCodeToHTTPStatus.cpp); the status of all other codes is 500.
 _STATUS: dict[HTTPStatus, tuple[int, ...]] = {
     HTTPStatus.UNAUTHORIZED: (194,),
     HTTPStatus.FORBIDDEN: (192, 193, 497, 512, 516),
-    # What can't be parsed, converted or compiled, and columns that are wrong.
+    # Text that can't be parsed, converted or compiled, and wrong columns.
     HTTPStatus.BAD_REQUEST: (
         *(6, 8, 15, 25, 26, 27, 36, 37, 38, 41, 44, 53, 62, 72, 117, 123),
         *(167, 168, 223, 321, 376, 427, 441, 675, 676),
@@ -38,7 +38,7 @@ _STATUS_OF_CODE = {code: status for status, codes in _STATUS.items() for code in
 
 
 class ClickHouseError(Exception):
-    """An error for the client: `code` and `name` are ClickHouse's own, `message` is one text for a person."""
+    """An error for the client. `code` and `name` are ClickHouse's, `message` is a text for people."""
 
     def __init__(self, code: int, name: str, message: str) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class ClickHouseError(Exception):
 
     @classmethod
     def from_engine(cls, text: str) -> ClickHouseError:
-        """Read the error out of an exception text of the engine; a text without a code becomes 1002."""
+        """Parse the engine's exception text. A text without a code becomes 1002."""
         if found := _CODE.search(text):
             message = found[2]
             if nested := _NESTED.match(message):
@@ -58,9 +58,9 @@ class ClickHouseError(Exception):
 
     @property
     def status(self) -> HTTPStatus:
-        """Return the HTTP status that a ClickHouse server answers for this code."""
+        """Return the HTTP status of a ClickHouse server for this code."""
         return _STATUS_OF_CODE.get(self.code, HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def text(self, version: str) -> str:
-        """Return the response body: the form of ClickHouse's own, which clients parse."""
+        """Return the response body in ClickHouse's own form, which clients parse."""
         return f"Code: {self.code}. DB::Exception: {self.message} ({self.name}) (version {version})\n"

@@ -1,4 +1,4 @@
-"""One statement of one request, as the engine runs it."""
+"""One statement of one request, and how the engine runs it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from local.servers.clickhouse.errors import ClickHouseError
 from local.servers.clickhouse.request import Parameters
 from local.servers.clickhouse.statement import Kind, Statement, guard
 
-# Values of an INSERT that may be expressions are looked through for calls that reach files.
+# Up to this size, the values of an INSERT may be expressions, and are checked for calls that read files.
 _LARGEST_EXPRESSIONS = 1 << 20
 
 
 @dataclass
 class ExternalTable:
-    """A file of a form: a table that exists for one statement."""
+    """An uploaded file that is a table for one statement."""
 
     name: str
     structure: str
@@ -28,22 +28,23 @@ class ExternalTable:
 
 @dataclass
 class Job:
-    """One statement on one handle; `run` belongs into a thread."""
+    """One statement on one handle. Call `run` in a thread."""
 
     handle: Handle
     release: Callable[[], None]
-    """Gives the handle back, at most once: before the answer's last byte, for the client's next request may use it."""
+    """Releases the handle; a second call does nothing. Call it before the answer's last byte: the client's next request
+    may use the same session."""
     parameters: Parameters
     statement: Statement
     text: bytes
     data: IO[bytes] | None = None
     external: list[ExternalTable] = field(default_factory=list)
     output: int | None = None
-    """The pipe's end for a QUERY's result."""
+    """The write end of the pipe for a QUERY's result."""
     cancelled: bool = False
 
     def run(self) -> Result:
-        """Run the statement. Raises ClickHouseError; closes the output, so that its reader sees the end."""
+        """Run the statement, and close the output, so that its reader sees the end. Raises ClickHouseError."""
         try:
             if self.cancelled:
                 raise ClickHouseError(394, "QUERY_WAS_CANCELLED", "Query was cancelled.")
@@ -101,9 +102,9 @@ class Job:
 
 
 def _settings_for_values(data: IO[bytes]) -> dict[str, str]:
-    """Keep expressions among an INSERT's values from reading files of the machine.
+    """Prevent expressions in an INSERT's values from reading the machine's files.
 
-    Returns settings for the statement. Raises ClickHouseError when one of the expressions calls file().
+    Returns settings for the statement. Raises ClickHouseError if an expression calls file().
     """
     size = os.fstat(data.fileno()).st_size
     if size > _LARGEST_EXPRESSIONS:

@@ -1,4 +1,4 @@
-"""Waiting for the engine without holding the event loop: the pipe that a result comes through, and threads."""
+"""Wait for the engine without blocking the event loop: the pipe for a result, and threads."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PIECE = 1 << 20
 
 
 async def in_thread(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-    """Run `function` in a thread; a cancelled caller waits for its end first.
+    """Run `function` in a thread. If the caller is cancelled, wait for the function's end first.
 
-    The function may be using a file that the caller closes next. The number of a closed descriptor goes at once
-    to whatever the engine opens in its own threads, and a late write would land there.
+    The function may use a file that the caller closes next. The engine's threads may then open another file with the same
+    descriptor number, and a late write of the function would go there.
     """
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments, **named))
     try:
@@ -30,10 +30,10 @@ async def in_thread(function: Callable[P, T], *arguments: P.args, **named: P.kwa
 
 
 class Pipe:
-    """A pipe from a thread to the event loop; `write_end` is the thread's to close.
+    """A pipe from a thread to the event loop. The thread must close `write_end`.
 
-    Not a transport of the loop: uvloop closes a pipe's descriptor twice, and the second time it may be one that
-    the engine has opened in the meantime ("Cannot close file", and worse where nothing notices).
+    It is not a transport of the event loop: uvloop closes a pipe's descriptor twice, and before the second time the engine
+    may have opened a file with this number ("Cannot close file", or damage without an error).
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Pipe:
                 fcntl.fcntl(self.write_end, fcntl.F_SETPIPE_SZ, PIECE)
 
     async def read(self) -> bytes:
-        """Return what is there, at most a megabyte; wait for it first; empty at the end."""
+        """Wait for data, and return up to `PIECE` bytes; empty at the end."""
         while True:
             with contextlib.suppress(BlockingIOError):
                 return os.read(self._read_end, PIECE)
@@ -60,5 +60,5 @@ class Pipe:
             loop.remove_reader(self._read_end)
 
     def close(self) -> None:
-        """Stop reading: whoever still writes gets an error. Nobody may be waiting in `read`."""
+        """Stop reading; a later write raises an error. No `read` may be running."""
         os.close(self._read_end)

@@ -1,4 +1,4 @@
-"""What a request says: its parameters, and its body a piece at a time."""
+"""A request's parameters, and its body, read piece by piece."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from local.servers.clickhouse.codecs import Decoder
 from local.servers.clickhouse.errors import ClickHouseError
 from local.servers.clickhouse.pipe import PIECE, in_thread
 
-# What a refused client may still be sending is read and thrown away up to this size.
+# Up to this size, the rest of a refused request's body is read and dropped.
 _LARGEST_DISCARDED = 64 << 20
 
-# What the interface itself means by a parameter: none of them is a setting of the engine.
+# Parameters of the HTTP interface itself; they are not settings of the engine.
 _INTERFACE = frozenset(
     {
         "query",
@@ -46,11 +46,11 @@ _INTERFACE = frozenset(
         "http_wait_end_of_query",
         "http_response_buffer_size",
         "http_write_exception_in_output_format",
-        # Checked here: set on a session's handle it could not be taken back.
+        # Checked by `check_allowed`: on a session's handle it could not be unset again.
         "readonly",
-        # The handle's own tag stands there.
+        # Holds the handle's tag.
         "log_comment",
-        # Every INSERT is acknowledged once it is written, whatever the client would put up with.
+        # Ignored: every INSERT is acknowledged when it is written.
         "async_insert",
         "wait_for_async_insert",
     }
@@ -59,17 +59,17 @@ _INTERFACE = frozenset(
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a request's URL, headers and form say besides the statement."""
+    """The parameters in a request's URL, headers and form, without the statement."""
 
     url: Mapping[str, str]
     headers: Headers
 
     def flag(self, name: str) -> bool:
-        """Return True for a parameter that is given as 1 or true."""
+        """Return whether a parameter is 1 or true."""
         return self.url.get(name, "0").lower() in ("1", "true")
 
     def settings(self, apart_from: frozenset[str]) -> dict[str, str]:
-        """Return the engine's settings among the parameters."""
+        """Return those parameters that are settings of the engine, except `apart_from`."""
         return {
             name: value
             for name, value in self.url.items()
@@ -78,7 +78,7 @@ class Parameters:
 
     @property
     def query_parameters(self) -> dict[str, str]:
-        """Return the values of {name:Type} in the statement."""
+        """Return the values for {name:Type} in the statement."""
         return {
             name.removeprefix("param_"): value
             for name, value in self.url.items()
@@ -87,27 +87,27 @@ class Parameters:
 
     @property
     def database(self) -> str | None:
-        """Return the database of this one request, None for the session's."""
+        """Return the database of this request, or None for the session's."""
         return self.url.get("database") or self.headers.get("x-clickhouse-database") or None
 
     @property
     def default_format(self) -> str:
-        """Return the format of a result whose statement names none."""
+        """Return the format of a result if the statement names none."""
         return self.url.get("default_format") or self.headers.get("x-clickhouse-format") or "TabSeparated"
 
     @property
     def waits_for_end(self) -> bool:
-        """Return True when nothing of the answer may be sent before the statement has ended."""
+        """Return whether the answer may be sent only after the statement has ended."""
         return self.flag("wait_end_of_query") or self.flag("http_wait_end_of_query")
 
     @property
     def encodings(self) -> str:
-        """Return the encodings that the answer may have."""
+        """Return the Accept-Encoding header, or an empty text if compression is off."""
         return self.headers.get("accept-encoding", "") if self.flag("enable_http_compression") else ""
 
 
 class Body:
-    """A request's body, decompressed; it raises ClientDisconnect where it breaks off."""
+    """A request's body, decompressed. Raises ClientDisconnect if it is incomplete."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -127,13 +127,13 @@ class Body:
         return plain
 
     async def read_into(self, text: bytearray, decode: Decoder, limit: int) -> bool:
-        """Read until `text` holds more than `limit` bytes; return True when the body ended first."""
+        """Read until `text` has more than `limit` bytes; return whether the body has ended."""
         while not self.ended and len(text) <= limit:
             text += await self._next(decode)
         return self.ended
 
     async def spool(self, decode: Decoder, file: IO[bytes]) -> None:
-        """Write the rest of the body to `file`; at no time is more than a piece of it in memory."""
+        """Write the rest of the body to `file`. At most one piece is in memory at a time."""
         while not self.ended:
             pieces: list[bytes] = []
             size = 0
@@ -153,7 +153,7 @@ class Body:
         decode.finish()
 
     async def discard(self) -> None:
-        """Read what is left, within bounds: a client that is still sending would not see the answer."""
+        """Read and drop the rest of the body, up to a limit: a client that still sends would not read the answer."""
         left = _LARGEST_DISCARDED
         while not self.ended and left > 0:
             left -= len(await self._next(None))

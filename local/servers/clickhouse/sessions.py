@@ -1,7 +1,7 @@
-"""Sessions: a handle of the engine that a client's `session_id` keeps between requests.
+"""Sessions: handles of the engine that a client keeps between requests with its `session_id`.
 
-Used from the event loop only, so that no lock is needed. As on a server, one request at a time has a session, and a
-session that nobody used for its timeout is closed with its temporary tables and settings.
+They are used only in the event loop, so no lock is needed. As on a server, one request at a time may use a session. A
+session that is unused for its timeout is closed, with its temporary tables and settings.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Sessions:
         self._sessions: dict[str, _Session] = {}
 
     async def acquire(self, name: str, must_exist: bool) -> Handle:
-        """Return the session's handle for one request; `release` follows. Raises ClickHouseError as a server does."""
+        """Return the session's handle for one request; call `release` after it. Raises ClickHouseError 372 or 373."""
         session = self._sessions.get(name)
         if session is None:
             if must_exist:
@@ -54,7 +54,7 @@ class Sessions:
         return session.handle
 
     def release(self, name: str, timeout: float) -> None:
-        """Give the session back; it ends when no request comes for `timeout` seconds."""
+        """Release the session. It ends if no request uses it for `timeout` seconds."""
         session = self._sessions[name]
         session.busy = False
         session.expiry = asyncio.get_running_loop().call_later(timeout, self._expire, name)
@@ -75,7 +75,7 @@ class Sessions:
 
 
 def session_timeout(text: str | None) -> float:
-    """Read the request's `session_timeout` in seconds. Raises ClickHouseError when it is none or too long."""
+    """Return the request's `session_timeout` in seconds. Raises ClickHouseError if it is not a number or too large."""
     if text is None:
         return DEFAULT_TIMEOUT
     if not text.isdecimal():

@@ -1,8 +1,8 @@
-"""What kind of statement a client sent, and where its parts begin: read by tokens, never run.
+"""The kind of a client's statement, and where its parts begin. The statement is split into tokens, never run.
 
-The engine executes a statement from one text, but a client's HTTP body is text and data in one. Three
-questions decide how it is run: is it an INSERT that carries data, and where does the data begin; is it a query
-whose result may be large, and where does its FORMAT clause stand; does it try to reach files of this machine.
+The engine runs a statement from a text, but a client's HTTP body contains statement and data together. Three questions
+decide how it is run. Is it an INSERT with data, and where does the data begin? Is it a query with a possibly large result,
+and where is its FORMAT clause? Does it try to reach files of this machine?
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _READ_ONLY_VERBS = _RESULT_VERBS | frozenset(
 
 
 class Kind(Enum):
-    """How a statement has to be run."""
+    """How a statement must be run."""
 
     INSERT = "an INSERT with its data after the statement"
     QUERY = "a query whose result is streamed"
@@ -42,13 +42,13 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement; offsets count bytes of the text that `parse` got."""
+    """One statement. Offsets are in bytes of the text that was given to `parse`."""
 
     kind: Kind
     verb: str
     """The first word in capitals, e.g. SELECT; empty for an empty text."""
     clause: int
-    """Where INTO OUTFILE or FROM INFILE may be put."""
+    """Where INTO OUTFILE or FROM INFILE can be inserted."""
     data: int
     """INSERT: where the data begins. Otherwise the end of the statement."""
     format: str | None
@@ -58,12 +58,12 @@ class Statement:
 
     @property
     def gives_result(self) -> bool:
-        """Return True when a server reports an output format, even for an empty result."""
+        """Return whether a server reports an output format, even for an empty result."""
         return self.kind is Kind.QUERY or self.verb.encode() in _OTHER_RESULT_VERBS
 
     @property
     def read_only(self) -> bool:
-        """Return True when a GET request may run it."""
+        """Return whether a GET request may run it."""
         return self.kind is not Kind.INSERT and self.verb.encode() in _READ_ONLY_VERBS
 
 
@@ -101,11 +101,11 @@ def _tokens(text: bytes, position: int = 0) -> Iterator[_Token]:
 
 
 def _guarded(tokens: Iterator[_Token]) -> Iterator[_Token]:
-    """Pass tokens on; raise ClickHouseError where the statement reaches for a file of this machine.
+    """Yield the tokens. Raises ClickHouseError if the statement tries to reach a file of this machine.
 
-    The engine runs as an embedded one and then allows its own user everything, also what a server refuses to
-    clients that are not on its machine. The grants of the engine's user close the table functions and engines;
-    INFILE, OUTFILE, disk() and the scalar function file() have no grant.
+    An embedded engine allows its user more than a server allows its clients. The user's grants forbid table functions and
+    table engines that reach files. INFILE, OUTFILE, disk() and the scalar function file() have no grant, so they are checked
+    here.
     """
     before = _Token("sign", b"", 0, 0, 0)
     earlier = before
@@ -134,15 +134,15 @@ def _guarded(tokens: Iterator[_Token]) -> Iterator[_Token]:
 
 
 def guard(text: bytes) -> None:
-    """Raise ClickHouseError when any token of `text` reaches for a file of this machine."""
+    """Raise ClickHouseError if a token of `text` tries to reach a file of this machine."""
     for _ in _guarded(_tokens(text)):
         pass
 
 
 def parse(text: bytes) -> Statement:
-    """Read a statement. Raises ClickHouseError for more than one statement and for files of this machine.
+    """Parse a statement. Raises ClickHouseError for several statements, and for access to files of this machine.
 
-    `text` may be the first part only of an INSERT with data: nothing behind the start of the data is looked at.
+    `text` may be only the first part of an INSERT with data: the data itself is not read.
     """
     seen: list[_Token] = []
     insert: _Token | None = None
@@ -189,7 +189,7 @@ def _named_format(tokens: list[_Token]) -> tuple[int | None, str | None]:
 
 
 def _parse_insert(text: bytes, insert: _Token) -> Statement | None:
-    """Read an INSERT from its keyword; None when it carries no data (INSERT … SELECT)."""
+    """Parse an INSERT from its keyword on; None if it has no data (INSERT … SELECT)."""
     selects = False
     clause: int | None = None
     named = False
@@ -217,7 +217,7 @@ def _parse_insert(text: bytes, insert: _Token) -> Statement | None:
             if name is None or name.kind != "word":
                 return None
             if selects:
-                # The engine reads no such data and would answer that all is well with nothing written.
+                # The engine would ignore this data, and succeed without writing anything.
                 raise ClickHouseError(
                     48, "NOT_IMPLEMENTED", "INSERT … SELECT … FORMAT (data for input()) is not supported here"
                 )
@@ -228,7 +228,7 @@ def _parse_insert(text: bytes, insert: _Token) -> Statement | None:
 
 
 def _data_start(text: bytes, position: int) -> int:
-    """Return where data begins behind a format's name: after the blanks and at most one end of line."""
+    """Return where the data begins after a format's name: after blanks and at most one line end."""
     while text[position : position + 1] in (b" ", b"\t", b"\f"):
         position += 1
     if text[position : position + 1] == b";":

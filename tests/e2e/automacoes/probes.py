@@ -1,4 +1,4 @@
-"""Automations that tests of the deployment run; what they leave in the folder GATES tells how often they did."""
+"""Automations for tests of the deployment. They write lines to files in the folder GATES, which show how often they ran."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from include.tarefas import tarefa
 
 
 def _leave(name: str) -> int:
-    """Add a line to a file of that name, and return how many it has now."""
+    """Add a line to the file with this name, and return its number of lines."""
     path = Path(os.environ["GATES"]) / name
     with path.open("a") as file:
         file.write(f"{get_current_context()['run_id']}\n")
@@ -21,7 +21,7 @@ def _leave(name: str) -> int:
 
 @tarefa
 def fail_twice(name: str) -> int:
-    """Fail twice, and work the third time."""
+    """Fail twice, and succeed the third time."""
     times = _leave(name)
     print(f"this is try {times} of {name}")
     if times < 3:
@@ -31,13 +31,13 @@ def fail_twice(name: str) -> int:
 
 @tarefa
 def count(name: str) -> int:
-    """Leave a line, and be done."""
+    """Write a line, and end."""
     return _leave(name)
 
 
 @tarefa
 def hold(name: str, gate: str) -> int:
-    """Leave a line, and take a worker's slot until the gate opens."""
+    """Write a line, and occupy a worker's slot until the gate's file exists."""
     times = _leave(name)
     while not (Path(os.environ["GATES"]) / gate).exists():
         time.sleep(0.1)
@@ -45,5 +45,5 @@ def hold(name: str, gate: str) -> int:
 
 
 def undecorated() -> None:
-    """Be callable by nobody."""
+    """Not an automation, because it has no decorator."""
     _leave("undecorated")

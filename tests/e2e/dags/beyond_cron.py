@@ -1,4 +1,4 @@
-"""DAGs that show what a crontab can't do; the tests of the deployment run them."""
+"""DAGs for the tests of what a crontab can't do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def gated(name: str, pool: str, queue: Queue) -> None:
-    """Define a DAG whose one task runs until the test makes a file with the run's name."""
+    """Define a DAG with one task, which runs until the test creates a file with the run's name."""
 
     arguments = {**QUICK, "queue": queue.value}
 
@@ -57,7 +57,7 @@ gated("extraction", FONTE_VENDAS, Queue.LOW)
     params={"parts": Param(0, type="integer")},
 )
 def branches() -> None:
-    """Measure; load what there is, in parallel, or rest; then meet again."""
+    """Measure; load all parts in parallel, or rest; then join."""
 
     @task
     def measure() -> list[int]:
@@ -86,7 +86,7 @@ def branches() -> None:
     params={"failures": Param(0, type="integer")},
 )
 def stubborn() -> None:
-    """Fail as many tries as asked for, with a secret in the message; then let the next task go on."""
+    """Fail the number of tries in conf, with a secret in the message; then succeed, and run the next task."""
 
     @task
     def attempt() -> None:
@@ -100,7 +100,7 @@ def stubborn() -> None:
 
 @dag(schedule=None, default_args={**QUICK, "retries": 0}, is_paused_upon_creation=False)
 def killed() -> None:
-    """End as the kernel ends what takes too much memory."""
+    """End with SIGKILL, as the kernel's out-of-memory killer does."""
 
     @task
     def grow() -> None:
@@ -111,7 +111,7 @@ def killed() -> None:
 
 @dag(schedule=None, default_args={**QUICK, "retries": 0}, is_paused_upon_creation=False)
 def endless() -> None:
-    """Run for ever, but for the time limit."""
+    """Run until the time limit."""
 
     @task(execution_timeout=timedelta(seconds=1))
     def spin() -> None:

@@ -1,4 +1,4 @@
-"""A DAG that tells a password in every way a careless task can; the tests look for it where people look."""
+"""A DAG that shows a password in every way that a careless task may. The tests search for it wherever people can read."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_a_text_arrives_as_it_is(server: Mailbox) -> None:
     ],
 )
 def test_an_address_that_is_none_is_refused(server: Mailbox, email: str) -> None:
-    with pytest.raises(RequestError, match=r"is no address: .*Write it as ana@example\.com"):
+    with pytest.raises(RequestError, match=r"is not an address: .*Write it as ana@example\.com"):
         send_email(email, "x")
     assert server.messages == []
 

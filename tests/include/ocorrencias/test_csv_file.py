@@ -142,7 +142,7 @@ def test_another_header_is_an_error_and_nothing_is_written(tmp_path, before):
 @pytest.mark.parametrize("counts", [COUNTS[1:], [], [*COUNTS[1:], Contagem("Outro", "ABERTO", 2)]])
 def test_another_run_of_the_same_time_is_an_error_and_nothing_is_written(tmp_path, counts):
     append(tmp_path, MOMENT, COUNTS)
-    with pytest.raises(CsvError, match="other lines of 2026-11-20 09:40:00: another run has this time"):
+    with pytest.raises(CsvError, match="other lines of 2026-11-20 09:40:00, from another run with this time"):
         append(tmp_path, MOMENT, counts)
     assert (tmp_path / NAME).read_text() == f"{HEADER}\n{LINES}"
 

@@ -1,4 +1,4 @@
-"""What the benchmark prints of its figures."""
+"""The benchmark's printed figures."""
 
 from __future__ import annotations
 

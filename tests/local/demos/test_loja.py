@@ -1,4 +1,4 @@
-"""The store's demonstration: it begins with what it says is wrong, and ends badly when a result is."""
+"""The store's demonstration: its data has the declared faults, and it fails if a result is wrong."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from local.servers.mariadb import MariaDB
 
 @pytest.fixture
 def store(mariadb_server: MariaDB, loja: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection[Any]]:
-    """A store that is filled as for a demonstration, with fewer orders."""
+    """A store with the demonstration's data, with fewer orders."""
     monkeypatch.setattr(data, "ORDERS", 1_000)
     with closing(mysql.connect(mariadb_server.parameters(loja))) as connection:
         mysql.create_schema(connection)

@@ -1,4 +1,4 @@
-"""What the demonstration makes of runs and of figures."""
+"""How the demonstration evaluates runs and figures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALTERED = TableDifference("venda", Figures(3, Decimal("1.50"), 7), Figures(4, De
 
 
 def run(number: int, run_type: str = "scheduled", state: str = "success") -> Run:
-    """Return the run on the interval with this number, each 20 s long."""
+    """Return the run of the interval with this number; each interval is 20 s long."""
     start = NOON + timedelta(seconds=20 * number)
     end = start + timedelta(seconds=20)
     if run_type == "manual":

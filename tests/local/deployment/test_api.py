@@ -1,4 +1,4 @@
-"""The client of Airflow's API against answers that a real server gives only for a moment."""
+"""The client of Airflow's API, with answers that a real server gives only for a moment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNPAUSE = ("PATCH", "/api/v2/dags/vendas")
 
 
 class Airflow:
-    """A server that lists the DAG `vendas`; the statuses of its definition are `details`, the last one for good."""
+    """A server that lists the DAG `vendas`. `details` are the statuses of requests for its definition; the last repeats."""
 
     def __init__(self) -> None:
         self.details = [200]
@@ -40,7 +40,7 @@ class Airflow:
             do_GET = do_POST = do_PATCH = answer
 
             def log_message(self, *_: object) -> None:
-                """Keep quiet."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
@@ -69,7 +69,7 @@ def test_a_dag_that_is_listed_before_its_definition_is_stored_is_waited_for(airf
 
 def test_a_dag_whose_definition_never_comes_is_not_called_ready(airflow, api):
     airflow.details = [404]
-    with pytest.raises(ApiError, match="DAG vendas is not there after 0 s; no import errors"):
+    with pytest.raises(ApiError, match="DAG vendas can't be found after 0 s; no import errors"):
         api.unpause("vendas", timeout=0)
     assert UNPAUSE not in airflow.requests
 

@@ -1,4 +1,4 @@
-"""Ports and secrets of a deployment: drawn once, kept for their owner alone."""
+"""Ports and secrets of a deployment: generated once, readable only by their owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes are started, watched and stopped together, and none is left behind."""
+"""Processes are started, watched and stopped together, and none remains."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from local.deployment.supervisor import (
 from local.servers.server import Server, ServerError
 from tests.processes import is_alive
 
-# A server with a child that ignores signals, in a process group of its own, as task runners make them.
+# A server with a child that ignores signals, in its own process group, as task runners create them.
 STUBBORN = """
 import os, signal, sys, time
 child = os.fork()
@@ -39,7 +39,7 @@ DYING = "import sys; print('no such table', flush=True); sys.exit(3)"
 
 
 class Script(Server):
-    """A Python script; it is ready once it has printed something."""
+    """A Python script. It is ready when it has printed something."""
 
     stop_timeout = 5.0
 
@@ -120,7 +120,7 @@ def test_failed_start_ends_what_was_started_beside_it(tmp_path):
 
 
 def test_a_signal_while_it_stops_leaves_nothing_behind(tmp_path, monkeypatch):
-    """Also the first one, where something else than a signal has ended the block."""
+    """This includes the first signal, if something else than a signal has ended the block."""
     processes: list[psutil.Process] = []
 
     def start_and_fail(supervisor: Supervisor) -> None:
@@ -175,7 +175,7 @@ def test_what_a_killed_supervisor_left_is_ended_by_the_next(tmp_path):
     said: list[str] = []
     with Supervisor(tmp_path, said.append):
         assert not any(map(is_alive, family))
-    assert said == [f"left (process {pid}) was left by an earlier start: stopping it"]
+    assert said == [f"left (process {pid}) is left from an earlier start: stopping it"]
 
 
 def test_process_that_took_over_a_recorded_id_is_left_alone(tmp_path):

@@ -1,4 +1,4 @@
-"""`make local` as its user meets it: it comes up, Ctrl-C ends all of it, and the next start finds the data."""
+"""`make local` for its user: it starts, Ctrl-C stops everything, and the next start finds the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make test-docker` brings along, as far as it can be seen without an engine."""
+"""Those parts of `make test-docker` that can be tested without an engine."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ def test_without_an_engine_and_without_root_it_says_what_to_do(
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(SystemExit, match="only root on Linux can start one: start Docker, then try again"):
+    with pytest.raises(SystemExit, match="only root on Linux can start one: start Docker and try again"):
         command.main(["true"])

@@ -1,4 +1,4 @@
-"""moto's server as the store's tests and the embedded stack run it."""
+"""moto's server, as the store's tests and the embedded deployment run it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Debian's packages in a folder: unpacked whole or not at all, once for two who ask at the same time."""
+"""Debian's packages in a folder: unpacked completely or not at all, and only once for two calls at the same time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from local.servers.debian import INSTALLED, DebianError, unpack
 
-# Small, needs nothing but the C library, and no base image has it.
+# A small package that needs only the C library, and that no base image contains.
 PACKAGE = "hello"
 
 
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def status(folder: Path) -> Path:
-    """What the machine has, without the package."""
+    """dpkg's list of the machine's packages, without this package."""
     entries = INSTALLED.read_text().split("\n\n")
     path = folder / "status"
     path.write_text("\n\n".join(entry for entry in entries if not entry.startswith(f"Package: {PACKAGE}\n")))

@@ -1,4 +1,4 @@
-"""MariaDB as the store's tests and the embedded stack run it."""
+"""MariaDB, as the store's tests and the embedded deployment run it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_listens_on_loopback_only_and_shows_no_secret(server: MariaDB) -> None:
 
 def test_another_password_and_another_server_on_the_data_are_refused(server: MariaDB, tmp_path: Path) -> None:
     second = MariaDB(server.data, free_port(), PASSWORD, tmp_path / "log", server.tree)
-    # It asks for the lock again and again, far longer than this.
+    # It retries to get the lock for much longer than this.
     second.start_timeout = 6
     with pytest.raises(ServerError, match=r"Can't lock aria control file|Unable to lock"):
         second.start()

@@ -1,4 +1,4 @@
-"""PostgreSQL as the embedded stack runs it, on the wheel's real binaries."""
+"""PostgreSQL, as the embedded deployment runs it, with the wheel's real binaries."""
 # ruff: noqa: F401, F811 (fixtures are imported by name)
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def capabilities(process: psutil.Process) -> int:
 
 
 def ends(process: psutil.Process, seconds: float = 30) -> bool:
-    """Return whether the process is gone, at the latest after so many seconds."""
+    """Return whether the process ends within `seconds`."""
     deadline = time.monotonic() + seconds
     while postgres._is_alive(process) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -157,7 +157,7 @@ def test_a_crash_amid_work_keeps_what_was_committed(server: Postgres, database: 
         writer.execute("INSERT INTO kept VALUES (1)")
         writer.execute("BEGIN")
         writer.execute("INSERT INTO kept VALUES (2)")
-        # A backend that only computes does not look whether its postmaster lives.
+        # A backend that only computes does not check whether its postmaster is alive.
         busy.pgconn.send_query(b"SELECT sum(sqrt(n)) FROM generate_series(1, 1000000000) AS n")
         backends = process_of(server).children()
         server.kill()
@@ -272,5 +272,5 @@ def test_a_signal_to_the_module_stops_the_server(tmp_path: Path, number: int) ->
         rest = process.communicate(timeout=60)[1]
     assert process.returncode == (-9 if number == signal.SIGKILL else 0)
     assert "database system is shut down" in rest
-    # The pipe's end was reached: the server has closed it, a moment before it is gone.
+    # The pipe has ended, because the server has closed it; the server itself ends a moment later.
     assert ends(child)

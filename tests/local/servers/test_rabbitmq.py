@@ -1,4 +1,4 @@
-"""RabbitMQ as the store's tests and the embedded stack run it."""
+"""RabbitMQ, as the store's tests and the embedded deployment run it."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_a_confirmed_message_outlives_a_crash_and_a_restart(server: RabbitMQ) ->
     with server.connect() as connection:
         channel = connection.channel()
         channel.queue_declare("kept", durable=True)
-    # RabbitMQ 3.10 confirms a new queue a moment before the last of it is on disk: killed right then, it forgets the
-    # queue. What this test is about is a message in a queue that stands.
+    # RabbitMQ 3.10 confirms a new queue a moment before it is completely on disk. If it is killed then, the queue is lost.
+    # This test is about a message in a queue that is on disk.
     server.restart()
     with server.connect() as connection:
         channel = connection.channel()
@@ -78,7 +78,7 @@ def test_a_second_node_on_the_same_data_is_refused(server: RabbitMQ, tmp_path: P
 
 
 def test_nothing_of_it_is_left_behind(server: RabbitMQ) -> None:
-    """No epmd, no cookie in the home folder, no process once it is stopped. The last test of this node."""
+    """No epmd, no cookie in the home folder, no process after the stop. It must be the last test of this node."""
     assert server.process is not None
     process = psutil.Process(server.process.pid)
     children = process.children(recursive=True)

@@ -1,4 +1,4 @@
-"""Redis as the embedded stack runs it."""
+"""Redis, as the embedded deployment runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulator's health check: a sale within the last minutes, or one line that says when the last one was."""
+"""The simulator's health check: a sale within the last minutes, or a one-line error with the time of the last sale."""
 
 from __future__ import annotations
 

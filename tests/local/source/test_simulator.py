@@ -77,7 +77,7 @@ def assert_all_ended(connection: psycopg.Connection) -> None:
     )
 
 
-# One transaction at a time: what others see while it pauses, and what is there afterwards.
+# One transaction at a time: the rows that others see during its pause, and the rows after it.
 
 
 def test_a_sale_adds_up_and_is_undelivered(source: str, connection: psycopg.Connection) -> None:
@@ -99,7 +99,7 @@ def test_a_late_sale_appears_behind_what_others_committed(
         assert scalar(connection, "SELECT count(*) FROM venda") == 1
 
     application.late_sale(writer, base.generator(1), pause)
-    # The id was drawn first, and so was the timestamp, but the row appeared last.
+    # This id and timestamp came first, but the row became visible last.
     assert scalar(connection, "SELECT array_agg(venda_id ORDER BY updated_at) FROM venda") == [1, 2]
 
 
@@ -350,7 +350,7 @@ def test_a_source_without_schema_or_base_data_is_refused(
         simulator.run(database)
 
 
-# What to write, without a database.
+# The traffic, without a database.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The source's base data, its history in bulk and its command line, on a real server."""
+"""The source's base data, its past sales in bulk and its command line, on a real server."""
 # ruff: noqa: F401, F811 (fixtures are imported by name)
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def test_bulk_totals_are_exact_and_times_lie_in_the_past(
         )
         == 0
     )
-    # Foreign keys were not checked row by row: here all of them at once.
+    # `bulk` skips the checks of foreign keys, so this checks all of them.
     assert (
         scalar(
             connection,

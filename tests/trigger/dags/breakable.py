@@ -1,4 +1,4 @@
-"""A DAG file that airflow could import once, until somebody broke it."""
+"""A DAG file that Airflow could import, until it was broken."""
 
 from __future__ import annotations
 

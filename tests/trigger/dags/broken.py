@@ -1,4 +1,4 @@
-"""A DAG file that airflow can't import."""
+"""A DAG file that Airflow can't import."""
 
 from __future__ import annotations
 

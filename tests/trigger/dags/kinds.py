@@ -1,4 +1,4 @@
-"""DAGs of every kind that a client can meet. An EmptyOperator costs no worker process."""
+"""DAGs of all kinds for the client's tests. An EmptyOperator needs no worker process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def paused() -> None:
 
 @dag(schedule=None, **{**RUNS, "is_paused_upon_creation": True, "tags": ["kinds", "resting"]})
 def paused_too() -> None:
-    """Wait to be unpaused, for the test that is asked."""
+    """Wait to be unpaused, for the test of the question."""
     EmptyOperator(task_id="nothing")
 
 
@@ -71,13 +71,13 @@ def described() -> None:
     },
 )
 def ranged() -> None:
-    """Declare the bounds of a range, which a data interval may contradict."""
+    """Declare the bounds of a range, which may contradict a data interval."""
     EmptyOperator(task_id="nothing")
 
 
 @dag(schedule=None, **RUNS, params={"gate": Param(type="string"), "fail": Param(False, type="boolean")})
 def at_gate() -> None:
-    """Run until the file `gate` is there, and fail then if asked to."""
+    """Run until the file `gate` exists; then fail, if conf says so."""
 
     @task
     def wait_for_gate() -> None:
@@ -119,7 +119,7 @@ def retrying() -> None:
 
 
 class Defer(BaseOperator):
-    """Give the worker back at once and wait for a day that no test sees."""
+    """Release the worker at once, and wait for a day, longer than any test."""
 
     def execute(self, context: Context) -> Any:
         self.defer(trigger=DateTimeTrigger(moment=datetime(2100, 1, 1, tzinfo=UTC)), method_name="resume")
@@ -145,7 +145,7 @@ for dag_id in ("daily", "nightly"):
         **RUNS,
     )
     def past() -> None:
-        """Have had days; no run is scheduled any more."""
+        """Have intervals only in the past; no run is scheduled any more."""
         EmptyOperator(task_id="nothing")
 
     past()

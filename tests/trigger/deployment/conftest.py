@@ -1,4 +1,4 @@
-"""trigger_script.py on the session's deployment, its users, and a way to its API that breaks."""
+"""trigger_script.py with the session's deployment, its users, and a proxy to its API with faults."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tests.trigger.faulty import Faulty, Upstream
 from tests.trigger.script import Script
 from tests.trigger.users import User
 
-# To read all these DAGs and give each its permissions takes seconds, on a busy machine minutes.
+# Seconds. To parse all these DAGs and create their permissions takes seconds, on a busy machine minutes.
 PATIENCE = 300.0
-# One of each file.
+# One DAG of each file.
 DAGS = {"quick", "daily", "breakable", "many_109"}
 
 
 @pytest.fixture(scope="package")
 def admin(deployment: Deployment) -> Iterator[Rest]:
-    """The API as its admin asks it without the script, once every DAG file was read."""
+    """A client for the API as the admin, without the script, after all DAG files were parsed."""
     with rest.admin(deployment.settings) as client:
 
         def read() -> bool:
@@ -42,7 +42,7 @@ def admin(deployment: Deployment) -> Iterator[Rest]:
 
 
 def add_user(admin: Rest, role: str) -> User:
-    """Make a user of FAB with this role."""
+    """Create a user of FAB with this role."""
     user = User(f"{role.lower()}_user", secrets.token_hex(8))
     body = {
         "username": user.name,
@@ -58,19 +58,19 @@ def add_user(admin: Rest, role: str) -> User:
 
 @pytest.fixture(scope="package")
 def viewer(admin: Rest) -> User:
-    """A user who may look and not touch."""
+    """A user who may only read."""
     return add_user(admin, "Viewer")
 
 
 @pytest.fixture(scope="package")
 def operator(admin: Rest) -> User:
-    """A user who may trigger as well, and is not the admin."""
+    """A user who may also trigger, and who is not the admin."""
     return add_user(admin, "Op")
 
 
 @pytest.fixture(scope="package")
 def script(alone: Script, deployment: Deployment, admin: Rest) -> Script:
-    """The script with the admin's name and password in its environment."""
+    """The script, with the admin's login in its environment."""
     settings = deployment.settings
     return alone.having(
         AIRFLOW_API_URL=settings.url,
@@ -81,7 +81,7 @@ def script(alone: Script, deployment: Deployment, admin: Rest) -> Script:
 
 @pytest.fixture(scope="package")
 def automations(script: Script, admin: Rest) -> Script:
-    """The script where the DAG that runs automations is known and goes on."""
+    """The script, when executar_tarefa is known and unpaused."""
     unpaused = {"is_paused": False}
     until(
         lambda: admin.patch("/dags/executar_tarefa", json=unpaused).ok, PATIENCE, "executar_tarefa", pause=0.5
@@ -90,7 +90,7 @@ def automations(script: Script, admin: Rest) -> Script:
 
 
 class SimpleApiServer(ApiServer):
-    """One more API server on the same metadata database, with the Simple auth manager and two users."""
+    """A second API server on the same metadata database, with Airflow's simple auth manager and two users."""
 
     name = "simple-api-server"
 
@@ -120,21 +120,21 @@ class SimpleApiServer(ApiServer):
 def simple(
     deployment: Deployment, admin: Rest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SimpleApiServer]:
-    """An API server with the Simple auth manager, which a test may kill and start again."""
+    """An API server with Airflow's simple auth manager. A test may kill it and start it again."""
     with SimpleApiServer(deployment, tmp_path_factory.mktemp("simple")) as server:
         yield server
 
 
 @pytest.fixture
 def faulty(deployment: Deployment) -> Iterator[Faulty]:
-    """A way to the API that breaks on request."""
+    """A proxy to the API, with faults on request."""
     with closing(Upstream(deployment.settings.url)) as api, Faulty(api) as way:
         yield way
 
 
 @pytest.fixture
 def run_ids(admin: Rest) -> Callable[[str], set[str]]:
-    """What tells which runs a DAG has."""
+    """A function that returns the ids of a DAG's runs."""
 
     def ask(dag_id: str) -> set[str]:
         answer: dict[str, Any] = admin.get(f"/dags/{dag_id}/dagRuns", params={"limit": 100}).json()

@@ -1,4 +1,4 @@
-"""Backfills: shown before they exist, started, waited for, and what becomes of intervals that have run."""
+"""Backfills: planned, started, waited for, and run over intervals that have run before."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def days(done: Done) -> list[str]:
 
 @pytest.fixture(scope="module")
 def backfills(admin):
-    """What tells which backfills a DAG has."""
+    """A function that returns a DAG's backfills."""
 
     def ask(dag_id: str) -> dict[int, dict[str, Any]]:
         answer = admin.get("/backfills", params={"dag_id": dag_id, "order_by": "-id"}).json()
@@ -37,12 +37,12 @@ def backfills(admin):
 
 @pytest.fixture(scope="module")
 def before(script: Script, admin, backfills):
-    """What is said of backfills that are not made, and how many backfills that made."""
+    """The results of calls that create no backfill, and the number of backfills after them."""
     counts = len(backfills("daily"))
     done = script.each(
         dry=(*ASKED, "--dry-run", "-o", "json"),
         plain=(*ASKED, "--dry-run", "-o", "plain"),
-        # Nobody is there to be asked.
+        # Without a terminal, nobody can answer the question.
         unasked=ASKED,
     )
     with script.terminal(*ASKED) as terminal:
@@ -55,7 +55,7 @@ def before(script: Script, admin, backfills):
 
 @pytest.fixture(scope="module")
 def after(script: Script, admin, before):
-    """Two backfills at once, waited for; the second finds a day that has failed and one that was well."""
+    """Two backfills at once, waited for. The second one finds a failed day and a successful one."""
     asked = ("--yes", "--wait", "--interval", "0.5", "-o", "json")
     ran = script.together(
         good=("--dag-id", "nightly", *day(1), "--run-id", "good", "--wait", "--interval", "0.2"),
@@ -158,7 +158,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def refused(script: Script):
-    """How each backfill was refused."""
+    """The results of refused backfills."""
     return script.each(**{name: arguments for name, (arguments, _, _) in REFUSED.items()})
 
 
@@ -177,7 +177,7 @@ def test_one_backfill_of_a_dag_at_a_time(after, script, admin):
         "to_date": "2025-02-05T00:00:00Z",
         "max_active_runs": 1,
     }
-    # One run after the other: it can't be through before it is paused.
+    # Its runs are serial, so it can't end before it is paused.
     other = admin.post("/backfills", json=body).json()["id"]
     assert admin.put(f"/backfills/{other}/pause").status_code == 200
     done = script(

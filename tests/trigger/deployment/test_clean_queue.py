@@ -1,4 +1,4 @@
-"""`clean-queue`: what it removes, and that nobody removes anything by accident."""
+"""`clean-queue`: the runs that it removes, and its protection against accidents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.trigger.faulty import Faulty, lost
 
 @pytest.fixture
 def waiting(automations, admin):
-    """Two runs that wait for their time on `low`, one on `default`; what tells which of them are there."""
+    """Two runs on `low` and one on `default`, which wait for a later start. A function returns those that still exist."""
     mark = secrets.token_hex(4)
     names = {f"{queue}-{number}-{mark}": queue for queue, number in (("low", 1), ("low", 2), ("default", 1))}
     done = {
@@ -55,7 +55,7 @@ def test_a_queue_a_refusal_and_a_yes_at_the_terminal(waiting, automations):
 
 
 def test_what_waits_for_its_time_stays_unless_it_is_named(waiting, automations, faulty: Faulty):
-    # A lost answer is asked for again, which removes nothing more.
+    # After a lost answer, the request is repeated, which removes no more runs.
     faulty.breaks("DELETE", "/scheduler/clean-queue", lost)
     done = automations.having(AIRFLOW_API_URL=faulty.url)("clean-queue", "--yes", "-o", "plain")
     assert (done.code, done.err) == (0, "")

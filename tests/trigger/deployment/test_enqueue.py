@@ -1,4 +1,4 @@
-"""`enqueue`: what the service refuses in its own words, what it runs, and that a lost answer makes no second run."""
+"""`enqueue`: the service's refusals, its runs, and that a lost answer causes no second run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLANNED = ("--dry-run", "-o", "json")
 
 @pytest.fixture
 def made(admin):
-    """What tells the newest runs of automations by their ids."""
+    """A function that returns the newest runs of automations by id."""
 
     def ask() -> dict[str, dict[str, object]]:
         answer = admin.get("/dags/executar_tarefa/dagRuns", params={"limit": 100, "order_by": "-id"})
@@ -43,7 +43,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def refused(automations: Script):
-    """How each call that makes no sense was refused."""
+    """The results of refused calls."""
     return {
         name: automations("enqueue", *given, *(("--note", "makes no sense") if given else ()))
         for name, (given, _) in REFUSED.items()
@@ -65,7 +65,7 @@ def test_no_refused_call_made_a_run(refused, made):
 
 @pytest.fixture(scope="module")
 def ended(automations: Script):
-    """Runs on the worker, side by side, waited for."""
+    """Runs on the worker, in parallel, waited for."""
     mark = secrets.token_hex(4)
     fast = ("--wait", "--interval", "0.5")
     return automations.together(
@@ -98,7 +98,7 @@ def test_a_failure_shows_the_log_and_is_exit_code_1(ended):
     assert run["state"] == "failed"
     assert "result" not in run
     assert "the end of its log" in done.err
-    assert "'nobody' is no address" in done.err
+    assert "'nobody' is not an address" in done.err
 
 
 def test_without_waiting_the_run_is_shown_with_its_page(ended, deployment):
@@ -160,7 +160,7 @@ def test_a_result_that_cant_be_read_is_no_failure(ended, automations, faulty):
 
 @pytest.fixture
 def through(automations: Script, faulty: Faulty) -> Script:
-    """The script on the way that breaks."""
+    """The script, through the proxy with faults."""
     return automations.having(AIRFLOW_API_URL=faulty.url)
 
 

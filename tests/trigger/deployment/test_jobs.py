@@ -1,4 +1,4 @@
-"""`jobs`: added, listed, paused, resumed and removed, and what is said of a job that can't be."""
+"""`jobs`: add, list, pause, resume and remove, and the errors for wrong jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.trigger.faulty import Faulty, lost
 from tests.trigger.script import Script
 
 HELLO = "hello_world.send_hello_world"
-# Far enough from any test.
+# Almost never due, so not during a test.
 NEVER = ("--cron", "0 0 29 2 *")
 FIELDS = {
     *("name", "task", "args", "kwargs", "cron", "timezone", "queue", "enabled", "missed"),
@@ -20,7 +20,7 @@ FIELDS = {
 
 @pytest.fixture
 def name(automations):
-    """A name that no other job has; the job is removed in the end."""
+    """A unique name of a job, which is removed at the end."""
     name = f"cli-{secrets.token_hex(4)}"
     yield name
     automations("jobs", "remove", name)
@@ -43,7 +43,7 @@ def test_a_job_from_its_making_to_its_end(automations, name):
         *("America/Sao_Paulo", "low", "skip"),
         True,
     )
-    # Midnight there.
+    # Midnight in the job's time zone.
     assert "02-29T03:00:00" in job["next_run_at"]
 
     done = automations("jobs", "pause", name, "-o", "plain")
@@ -74,7 +74,7 @@ def test_a_lost_answer_and_the_same_job_again(automations, faulty: Faulty, name)
     again = {
         "same": automations(*call),
         "other": automations(*call, "--queue", "high"),
-        # What is left out is the default, not whatever there is.
+        # A missing option means the default, not the existing job's value.
         "left out": automations(*plain),
     }
     assert again["same"].json() == done.json()
@@ -108,7 +108,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def refused(automations: Script):
-    """How each call that makes no sense ended."""
+    """The results of invalid calls."""
     return {name: automations("jobs", *call) for name, (call, _, _) in REFUSED.items()}
 
 
@@ -129,7 +129,7 @@ def test_no_refused_job_is_there(refused, automations):
 def test_a_near_name_is_suggested_and_a_viewer_may_only_look(automations, viewer, name):
     other = automations.having(AIRFLOW_USERNAME=viewer.name, AIRFLOW_PASSWORD=viewer.password)
     assert automations("jobs", "add", name, HELLO, *NEVER, "--paused").code == 0
-    # Nothing is changed where one of the names is wrong.
+    # If one of the names is wrong, no job is changed.
     done = automations("jobs", "remove", name, name[:-1])
     assert (done.code, done.out) == (3, "")
     assert f"did you mean {name!r}" in done.err

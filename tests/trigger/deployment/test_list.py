@@ -1,4 +1,4 @@
-"""The list of DAGs: that Airflow gives all pages of it, and finds what each filter names."""
+"""The list of DAGs from Airflow: all its pages, and each filter."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import pytest
 from tests.trigger.script import Done, Script
 from tests.trigger.test_list import KEYS, KINDS, ids
 
-# More than any page holds.
+# More than one page.
 MANY = {f"many_{number:03}" for number in range(110)}
 
 
 @pytest.fixture(scope="module")
 def lists(script: Script) -> dict[str, Done]:
-    """Lists with each filter that Airflow is asked for."""
+    """The lists with each filter that Airflow applies."""
     assert script("--dag-id", "quick", "--wait", "--interval", "0.2").code == 0
     done = script.each(
         all=("--list", "-o", "json"),

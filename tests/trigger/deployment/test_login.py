@@ -1,4 +1,4 @@
-"""Who may do what, by both auth managers."""
+"""The permissions of users, with both auth managers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ASKED = ("--list", "--tag", "fast", "-o", "plain")
 
 @pytest.fixture
 def nobody(alone: Script, tmp_path: Path, deployment: Deployment) -> Script:
-    """The script with an address, a home and a cache of its own, and no user."""
+    """The script with an address, its own home and cache, and no user."""
     return alone.having(HOME=tmp_path, AIRFLOW_API_URL=deployment.settings.url)
 
 
 @pytest.fixture
 def somebody(nobody: Script, viewer: User) -> Script:
-    """The same as a user with few rights."""
+    """The same, as a user with few permissions."""
     return nobody.having(AIRFLOW_USERNAME=viewer.name, AIRFLOW_PASSWORD=viewer.password)
 
 

@@ -1,4 +1,4 @@
-"""`modules`: which automations there are, in each form of output."""
+"""`modules`: the list of automations, in each form of output."""
 
 from __future__ import annotations
 

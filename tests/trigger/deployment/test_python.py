@@ -1,4 +1,4 @@
-"""The Python face: the same client, from a program."""
+"""The client, used from Python code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START, END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def client(deployment, admin) -> Iterator[AirflowClient]:
-    """A client as the admin, which writes no token down."""
+    """A client as the admin, which stores no token."""
     settings = deployment.settings
     with AirflowClient(
         settings.url, username=settings.admin_user, password=settings.admin_password, cache=False

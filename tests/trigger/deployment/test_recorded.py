@@ -1,4 +1,4 @@
-"""The recorded answers that the script's own tests stand on: Airflow gives the same, key by key and type by type."""
+"""Airflow's answers have the same keys and types as the recorded answers of the script's own tests."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.trigger import recorded
 from tests.trigger.script import PATIENCE
 from tests.trigger.users import User
 
-# What these hold is the DAG's own.
+# The content of these depends on the DAG.
 FREE = {"conf", "default_args", "params", "rendered_fields"}
 RUN = {"dag_run_id": "recorded", "logical_date": "2026-04-01T00:00:00Z", "conf": {"a": [1]}, "note": "n"}
 
 
 def shape(value: Any, place: str = "") -> dict[str, set[str]]:
-    """Return the types that stand at each place of an answer; a list is one place, and null has no type."""
+    """Return the types at each place of an answer. All entries of a list are one place; null has no type."""
     if isinstance(value, dict):
         parts = [shape(one, f"{place}.{key}") for key, one in value.items() if key not in FREE]
     elif isinstance(value, list):
@@ -37,7 +37,7 @@ def shape(value: Any, place: str = "") -> dict[str, set[str]]:
 
 
 def differing(given: Any, kept: Any) -> list[str]:
-    """Return the places where one of two answers has nothing, or another type."""
+    """Return the places that only one of the answers has, and those where their types differ."""
     ours, theirs = shape(kept), shape(given)
     missing = ours.keys() ^ theirs.keys()
     both = ours.keys() & theirs.keys()
@@ -80,7 +80,7 @@ def test_a_run_and_its_task(admin: Rest) -> None:
 
 
 def refusals(deployment: Deployment, admin: Rest, viewer: User) -> dict[str, requests.Response]:
-    """Return what Airflow says to what it refuses."""
+    """Return Airflow's answers to requests that it refuses."""
     url = deployment.settings.url
 
     def ask(method: str, path: str, token: str | None = None, body: Any = None) -> requests.Response:

@@ -1,4 +1,4 @@
-"""One run asked for: what it is made of, when it is refused, and that asking twice makes no second one."""
+"""Trigger one run: its fields, refused requests, and that a repeated request creates no second run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def instant(text: str) -> datetime:
 
 @pytest.fixture
 def read(admin):
-    """What the API knows of a run."""
+    """A function that returns a run, as the API shows it."""
 
     def ask(dag_id: str, run_id: str) -> dict[str, Any]:
         answer = admin.get(f"/dags/{dag_id}/dagRuns/{run_id}")
@@ -35,7 +35,7 @@ def read(admin):
 
 @pytest.fixture(scope="module")
 def done(script: Script):
-    """Several requests at once, each of which makes a run that ends by itself."""
+    """The results of several requests at once. Each creates a run that ends by itself."""
     asked = ("--dag-id", "quick", "--allow-undeclared")
     done = script.each(
         bare=("--dag-id", "quick"),
@@ -165,7 +165,7 @@ def test_dry_run_prints_the_request_and_creates_nothing(script, admin, run_ids, 
     assert instant(body["data_interval_end"]) == instant(END)
     assert run_ids("described") == run_ids("paused") == set()
     assert admin.get("/dags/paused").json()["is_paused"] is True
-    # What it printed is what the API takes.
+    # The API accepts the printed request.
     assert admin.post("/dags/described/dagRuns", json=body).status_code == 200
     assert run_ids("described") == {"dry"}
 
@@ -194,7 +194,7 @@ def test_an_id_that_airflow_does_not_take_is_refused_with_its_rule(script):
 
 def test_a_dag_whose_file_broke_meanwhile_is_refused_with_the_reason(script, admin, deployment, run_ids):
     def read_again(broken: bool) -> None:
-        """Have the file read once more, and wait until the API tells of it."""
+        """Have the file parsed again, and wait until the API shows the result."""
         token = admin.get("/dags/breakable").json()["file_token"]
         assert admin.put(f"/parseDagFile/{token}").status_code == 201
 

@@ -1,4 +1,4 @@
-"""Runs that are waited for: to a good end, to a bad one, not to the end, and over a dead API server."""
+"""Waiting for runs: until success, until failure, until a timeout, and while the API server is down."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TASK_KEYS = {"task_id", "map_index", "state", "try_number", "start_date", "end_d
 
 @pytest.fixture(scope="module")
 def ended(script: Script):
-    """Runs on the worker, side by side, each waited for in its own manner."""
+    """Runs on the worker, in parallel, with different options for the wait."""
     return script.together(
         failing=("--dag-id", "failing", "--run-id", "fails", "--wait", "--interval", "0.5", "-o", "json"),
         retrying=(
@@ -118,7 +118,7 @@ def test_ctrl_c_leaves_the_run_and_a_new_watch_outlives_its_api_server(script, s
         *("--dag-id", "at_gate", "--run-id", "held", "--set", f"gate={gate}"),
         *("--logs", "--interval", "0.3"),
     )
-    # Followed while it goes on: nobody has opened the gate yet.
+    # The log is followed while the run is in progress: the gate is still closed.
     waiting.expect("the gate is closed")
     waiting.interrupt()
     left = waiting.finish()

@@ -1,4 +1,4 @@
-// Without a validator: Swagger UI would ask one on another host.
+// No validator: Swagger UI would use one on another host.
 window.addEventListener("load", () => {
   SwaggerUIBundle({
     url: "openapi.json",

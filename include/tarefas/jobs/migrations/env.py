@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that it is handed, and keeps its own version table."""
+"""Alembic's entry point: run the migrations on the given connection, with a version table of its own name."""
 
 from __future__ import annotations
 

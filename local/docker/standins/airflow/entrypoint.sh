@@ -1,5 +1,5 @@
 #!/bin/bash
-# A program by its name, or else a command of Airflow.
+# Runs bash or python, or else a command of Airflow.
 case ${1:-} in
 bash | python) exec "$@" ;;
 *) exec airflow "$@" ;;

@@ -1,4 +1,4 @@
-"""The project's own service as the server of a container: on every address of it, and with the one user `airflow`."""
+"""The project's own ClickHouse service in a container: listens on all addresses, with the only user `airflow`."""
 
 import socket
 import sys
@@ -7,7 +7,7 @@ from local.servers.clickhouse import __main__ as service
 
 
 def listen(port: int) -> socket.socket:
-    """Stand in for the one that listens on loopback alone."""
+    """Replace the service's function, which listens only on loopback."""
     listener = socket.create_server(("0.0.0.0", port), backlog=1024)  # noqa: S104
     listener.set_inheritable(False)
     return listener

@@ -1,7 +1,7 @@
-"""Metrics of OpenTelemetry's protocol, for Prometheus to fetch: what `deploy/otel-collector/config.yaml` asks for, by hand.
+"""Receives metrics in OpenTelemetry's protocol and serves them to Prometheus, as `deploy/otel-collector/config.yaml` says.
 
-Increments are added up, exponential histograms get that file's buckets, and names are translated by the specification's
-rules. Traces are taken and forgotten.
+It adds up increments, converts exponential histograms to that file's buckets, and translates names by the specification's
+rules. Traces are received and dropped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _lock = Lock()
 
 
 def add(body: bytes) -> None:
-    """Take in the body of a request to /v1/metrics."""
+    """Add the metrics in the body of a request to /v1/metrics."""
     with _lock:
         for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
             sender = {item.key: item.value.string_value for item in resource.resource.attributes}
@@ -46,7 +46,7 @@ def add(body: bytes) -> None:
 
 
 def _series(metric: Any, kind: str, data: Any) -> Iterator[tuple[str, Labels, float]]:
-    """Return each series of a metric, with the number that it gets or grows by."""
+    """Yield name, labels and value of each series of a metric. The value is a total or an increment."""
     for point in data.data_points:
         labels = tuple((prometheus_label(item.key), _text(item.value)) for item in point.attributes)
         if kind in ("gauge", "sum"):
@@ -90,19 +90,19 @@ def exposition() -> Iterable[str]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Takes what is sent, and shows the numbers, or that it lives, whoever asks."""
+    """Receives metrics and traces by POST, and answers each GET with all series, health checks too."""
 
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        """Take metrics in, and anything else nowhere."""
+        """Add metrics; drop anything else."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/v1/metrics":
             add(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
         self._answer("application/x-protobuf", b"")
 
     def do_GET(self) -> None:
-        """Show every series."""
+        """Answer with every series."""
         self._answer("text/plain; version=0.0.4; charset=utf-8", "".join(exposition()).encode())
 
     def _answer(self, kind: str, body: bytes) -> None:
@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing of requests."""
+        """Log no requests."""
 
 
 if __name__ == "__main__":

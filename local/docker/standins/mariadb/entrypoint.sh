@@ -1,9 +1,9 @@
 #!/bin/bash
-# The first start makes the tables of the server, the user, the database, and runs /docker-entrypoint-initdb.d.
+# The first start creates the system tables, the user and the database, and runs the scripts in /docker-entrypoint-initdb.d.
 set -euo pipefail
 
 [[ ${1:-} != -* ]] || set -- mariadbd "$@"
-# Nothing of Debian's own files: the same on any machine.
+# Ignores Debian's configuration files, to run the same on any machine.
 server=("$1" --no-defaults --datadir=/var/lib/mysql --socket=/run/mysqld/mysqld.sock "${@:2}")
 if [[ ! -e /var/lib/mysql/finished ]]; then
     find /var/lib/mysql -mindepth 1 -delete
@@ -15,7 +15,7 @@ if [[ ! -e /var/lib/mysql/finished ]]; then
         kill -0 $! || exit 1
         sleep 0.2
     done
-    # Through standard input, so that no command line has a password.
+    # Through standard input, so that no password is on a command line.
     sql <<SQL
 CREATE DATABASE \`$MARIADB_DATABASE\`;
 CREATE USER \`$MARIADB_USER\`@'%' IDENTIFIED BY '$MARIADB_PASSWORD';

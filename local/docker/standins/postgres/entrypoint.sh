@@ -1,5 +1,5 @@
 #!/bin/bash
-# The first start makes the cluster, the user, the database, and runs what stands in /docker-entrypoint-initdb.d.
+# The first start creates the cluster, the user and the database, and runs the scripts in /docker-entrypoint-initdb.d.
 set -euo pipefail
 
 if [[ ${1:-} == postgres && ! -e $PGDATA/PG_VERSION ]]; then

@@ -31,9 +31,9 @@ def test_processing_gives_the_catalogues_form() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"nome": None}, "nome is None: it must hold a letter"),
+        ({"nome": None}, "nome is None: it must not be empty"),
         ({"nome": " \t "}, "nome is"),
-        ({"categoria": ""}, "categoria is '': it must hold a letter"),
+        ({"categoria": ""}, "categoria is '': it must not be empty"),
         ({"preco": None}, "preco is None: it must be above 0"),
         ({"preco": Decimal(0)}, "preco is 0: it must be above 0"),
         ({"preco": Decimal("-1")}, "preco is -1"),

@@ -47,12 +47,12 @@ def test_a_price_never_passes_through_a_float() -> None:
     ("content", "form", "reason"),
     [
         (b"", "csv", "it lacks produto_id and preco"),
-        (b"produto_id,price\n1,2\n", "csv", "the list has 'produto_id', 'price'; it lacks preco"),
+        (b"produto_id,price\n1,2\n", "csv", "the list has the columns 'produto_id', 'price'; it lacks preco"),
         (b"produto_id,preco\n", "csv", "the list has no prices"),
-        (b'produto_id,preco\n1,"2\n', "csv", "is no CSV: unexpected end of data"),
+        (b'produto_id,preco\n1,"2\n', "csv", "is not CSV: unexpected end of data"),
         (b"produto_id,preco\n1,\xe7\n", "csv", "not UTF-8: byte 19 is 0xe7"),
-        (b"[", "json", "the list is no JSON"),
-        (b"[" * 100_000, "json", "the list is no JSON"),
+        (b"[", "json", "the list is not JSON"),
+        (b"[" * 100_000, "json", "the list is not JSON"),
         (b"{}", "json", "must be a JSON list"),
         (b"[]", "json", "has no prices"),
         (b"[1]", "json", "entry 1 of the list is a str; it must be an object"),
@@ -67,10 +67,10 @@ def test_a_list_that_makes_no_sense_is_refused_as_a_whole(content: bytes, form: 
 def test_lines_are_applied_asked_about_or_named() -> None:
     assert decisions(("1", "120.00"), ("2", "12.01")) == [
         ("aplicar", None),
-        ("aprovar", "a change of 20.1 %; up to 20 % needs nobody"),
+        ("aprovar", "a change of 20.1 %; more than 20 % needs a person's approval"),
     ]
     assert decisions(("1", "80"), ("2", "10.0")) == [("aplicar", None), ("igual", None)]
-    assert decisions(("3", "1")) == [("aprovar", "a change from 0; up to 20 % needs nobody")]
+    assert decisions(("3", "1")) == [("aprovar", "a change from 0; more than 20 % needs a person's approval")]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_two_prices_for_a_product_are_none() -> None:
     assert decisions(("1", "101.00"), ("1", "102.00")) == [both, both]
     assert decisions(("1", "101"), ("1", "101.00")) == [
         ("aplicar", None),
-        ("igual", "the same line stands above"),
+        ("igual", "repeats an earlier line of the list"),
     ]
 
 

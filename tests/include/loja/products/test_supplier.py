@@ -70,7 +70,7 @@ def test_half_a_list_is_no_list(address: str) -> None:
 
 
 def test_what_the_supplier_refuses_is_asked_for_once(address: str) -> None:
-    with pytest.raises(ListError, match="answered 404; a list comes with 200"):
+    with pytest.raises(ListError, match="answered 404; it must answer 200"):
         supplier.read(f"{address}/none.csv", "", None)
     assert Handler.asked == {"/none.csv": 1}
 
@@ -86,11 +86,11 @@ def test_what_gives_access_in_an_address_is_not_told(address: str, place: str) -
 
 def test_more_than_is_taken(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supplier, "MAX_BYTES", 10)
-    with pytest.raises(ListError, match="gives more than 10 bytes"):
+    with pytest.raises(ListError, match="sends more than 10 bytes"):
         supplier.read(f"{address}/list.csv", "", None)
     path = tmp_path / "list.csv"
     path.write_bytes(CONTENT)
-    with pytest.raises(ListError, match="has 24 bytes; at most 10 are taken"):
+    with pytest.raises(ListError, match="has 24 bytes; at most 10 are accepted"):
         supplier.read(str(path), "", None)
 
 
@@ -111,7 +111,7 @@ def test_a_file_by_its_name_or_by_the_setting(tmp_path: Path) -> None:
         ("ftp://host/list.csv", "must be an http"),
         ("http:///list.csv", "must be an http"),
         ("http://[::1/list.csv", "must be an http"),
-        ("https://ana:secret@host/list.csv", "holds a password"),
+        ("https://ana:secret@host/list.csv", "contains a login"),
     ],
 )
 def test_origins_that_make_no_sense(origin: str, reason: str) -> None:

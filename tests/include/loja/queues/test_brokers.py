@@ -81,7 +81,7 @@ def test_poison_goes_straight_to_the_dead_letters(broker: Broker, queues: Connec
     assert (tally.stored, tally.postponed, tally.buried) == (2, 0, 3)
     assert_stored_once(queues, ids(1, 2))
     letters = broker.dead_letters()
-    reasons = ["no JSON", "tipo: Input should be", f"1048576 bytes; a message has at most {LARGEST}"]
+    reasons = ["not JSON", "tipo: Input should be", f"1048576 bytes; a message has at most {LARGEST}"]
     assert len(letters) == len(poison)
     for one, start in zip(poison, reasons, strict=True):
         kept, others = broker.cut(one)

@@ -77,7 +77,7 @@ def test_a_check_of_the_databases_refuses_its_message_and_no_other(store: Connec
 def test_the_same_id_with_another_content_is_refused(store: Connection[Any]) -> None:
     stored = Inbox(store, QUEUE, "run")
     other = parse(body(1, acao="deletar"))
-    reason = {other.digest: "PRODUTO-0001 is stored already, with another content"}
+    reason = {other.digest: "PRODUTO-0001 is stored already, with a different content"}
     assert stored.apply([parse(body(1)), other]) == reason
     assert stored.apply([other]) == reason
     assert column(store, "SELECT acao FROM movimentos") == ["criar"]

@@ -204,7 +204,7 @@ def test_a_watcher_outlives_a_queue_that_can_not_be_asked(
 
     with pytest.raises(TimeoutError):
         asyncio.run(wait())
-    assert "pedido-fila can't be asked; asking again in 0.1 s" in caplog.text
+    assert "pedido-fila can't be checked; checking again in 0.1 s" in caplog.text
 
 
 def test_the_metrics_count_by_queue_and_result() -> None:

@@ -234,7 +234,7 @@ def test_a_transaction_that_commits_late_is_read_by_the_next_run(
 
 
 def test_a_window_that_is_not_over_for_the_source_waits(store: Connection[Any], bucket: Bucket) -> None:
-    with pytest.raises(SourceError, match="which is before"):
+    with pytest.raises(SourceError, match="before the window's end"):
         export.orders_changed(store, bucket, "t", (EVER, clock(store) + timedelta(minutes=1)), GRACE)
 
 
@@ -398,12 +398,12 @@ def test_what_was_read_before_a_whole_table_is_not_published_after_it(
             assert publish.products(session, bucket, newer_products, "newer") == 1
     with (
         dw.session() as session,
-        pytest.raises(OvertakenError, match=r"^pedidos was read at .* as whole read"),
+        pytest.raises(OvertakenError, match=r"^this load read pedidos at .*, but whole, which read"),
     ):
         publish.orders(session, bucket, older, window, "older")
     with (
         dw.session() as session,
-        pytest.raises(OvertakenError, match=r"^produtos was read at .* as newer read"),
+        pytest.raises(OvertakenError, match=r"^this load read produtos at .*, but newer, which read"),
     ):
         publish.products(session, bucket, older_products, "older")
     assert ask(dw, "SELECT pedido_id FROM pedidos") == [(1,)]
@@ -422,7 +422,7 @@ def test_a_user_who_does_not_see_other_transactions_is_told_which_grant_is_missi
     plain = mysql.connect(
         {"host": "127.0.0.1", "port": store.port, "user": "plain", "password": "p", "database": loja}
     )
-    with pytest.raises(SourceError, match=r"GRANT PROCESS ON \*\.\* TO it"):
+    with pytest.raises(SourceError, match=r"GRANT PROCESS ON \*\.\* TO this user"):
         export.orders_changed(plain, bucket, "t", (EVER, clock(store)), GRACE)
     plain.close()
     execute(store, "DROP USER 'plain'@'127.0.0.1'")

@@ -1,4 +1,4 @@
-"""A database of a test's own on the session's ClickHouse service, and the tools to talk to the service below its client."""
+"""A database per test on the session's ClickHouse service, and tools for raw HTTP requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def database(clickhouse: ClickHouse) -> Iterator[str]:
 
 @pytest.fixture
 def client(clickhouse: ClickHouse, database: str) -> Iterator[Client]:
-    """A client whose database is the test's own."""
+    """A client for the test's database."""
     client = clickhouse.client(database=database)
     yield client
     client.close()
@@ -50,7 +50,7 @@ class RawResponse:
 
 
 class Raw:
-    """HTTP by hand, to send what no proper client would."""
+    """Raw HTTP, to send requests that no correct client would send."""
 
     def __init__(self, server: ClickHouse) -> None:
         self.server = server
@@ -68,7 +68,7 @@ class Raw:
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
     def send(self, payload: bytes, *, then_close_writing: bool = True) -> bytes:
-        """Send bytes and return all that comes back until the service closes the connection."""
+        """Send bytes, and return everything received until the service closes the connection."""
         with self.connect() as connection:
             connection.sendall(payload)
             if then_close_writing:
@@ -82,7 +82,7 @@ class Raw:
         headers: dict[str, str] | None = None,
         body: bytes = b"",
     ) -> RawResponse:
-        """Send one well-formed request and return the response as it is on the wire."""
+        """Send one valid request, and return the raw response."""
         head = self.head(
             method, parameters, {"Connection": "close", "Content-Length": str(len(body)), **(headers or {})}
         )
@@ -112,12 +112,12 @@ def raw(clickhouse: ClickHouse) -> Raw:
 
 
 def eventually(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Wait until something is so; fail when it never is."""
+    """Wait until the condition is true; fail after `seconds`."""
     until(condition, seconds, what)
 
 
 def running(client: Client, mark: str) -> int:
-    """Return how many statements that hold `mark` run at this moment, the asking one left out."""
+    """Return how many statements that contain `mark` run now, without this query itself."""
     count: int = client.command(
         "SELECT count() FROM system.processes WHERE position(query, {mark:String}) > 0 "
         "AND NOT position(query, 'system.processes') > 0",
@@ -127,7 +127,7 @@ def running(client: Client, mark: str) -> int:
 
 
 def run_service(*arguments: str, password: str | None = "some password") -> subprocess.CompletedProcess[str]:  # noqa: S107
-    """Run the service's command line to its end."""
+    """Run the service's command line, and wait for its end."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("CLICKHOUSE_PASSWORD", None)
     if password is not None:

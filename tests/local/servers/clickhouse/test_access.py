@@ -1,4 +1,4 @@
-"""Password, errors with their codes and statuses, headers, and files of the machine that clients must not reach."""
+"""Password, errors with codes and statuses, headers, and the machine's files, which clients must not reach."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_secret_is_in_no_argument_and_no_log(clickhouse: ClickHouse, client:
         ("SELECT sleep(3) SETTINGS max_execution_time = 0.1", 408, 159, "TIMEOUT_EXCEEDED"),
         ("DROP TABLE nowhere", 404, 60, "UNKNOWN_TABLE"),
         ("CREATE TABLE t (a Missing) ENGINE = Memory", 404, 50, "UNKNOWN_TYPE"),
-        # A server says 56 where the engine does not exist; here it is one of those that are not granted.
+        # A server answers code 56 for a missing engine; here, a missing engine is not granted.
         ("CREATE TABLE t (a UInt8) ENGINE = Missing", 403, 497, "ACCESS_DENIED"),
         ("INSERT INTO nowhere VALUES (1)", 404, 60, "UNKNOWN_TABLE"),
     ],

@@ -1,4 +1,4 @@
-"""A client that goes away takes its statement with it; one that reads slowly costs no memory."""
+"""When a client disconnects, its statement is cancelled. A slow reader costs no memory."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_others_are_served_while_long_statements_run(client: Client, raw: Raw) -
 
 
 def test_broken_off_results_disturb_nobody(clickhouse: ClickHouse, client: Client, raw: Raw) -> None:
-    """Files and pipes of requests that end early are closed once, however many others are open."""
+    """The files and pipes of interrupted requests are closed exactly once, however many others are open."""
     client.command("CREATE TABLE t (a UInt64, b String) ENGINE = MergeTree ORDER BY a")
     rows = b"".join(b"%d\trow %d\n" % (number, number) for number in range(20_000))
     sql = b"SELECT /* broken off */ number, toString(number) FROM system.numbers FORMAT TSV"

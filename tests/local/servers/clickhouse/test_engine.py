@@ -1,4 +1,4 @@
-"""What the warehouse needs of the engine behind the service."""
+"""The engine's features that the warehouse needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Airflow's official hook against the service, in a process of its own, as a task has it."""
+"""Airflow's official hook with the service, in its own process, as in a task."""
 
 from __future__ import annotations
 

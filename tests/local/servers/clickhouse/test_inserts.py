@@ -1,4 +1,4 @@
-"""Inserts over the wire in every form that clients use, and bodies that break off."""
+"""Inserts in every form that clients use, and incomplete bodies."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_compressed_body(client: Client, table: str, encoding: str, compress) 
 def test_rows_and_columns(
     clickhouse: ClickHouse, database: str, client: Client, table: str, compress
 ) -> None:
-    """The client puts the statement into the compressed body too."""
+    """The client sends the statement in the compressed body, too."""
     writer = clickhouse.client(database=database, compress=compress)
     writer.insert(table, [[number, f"row {number}"] for number in range(500)], column_names=["a", "b"])
     writer.insert(
@@ -116,7 +116,7 @@ def test_statements_that_insert(client: Client, table: str) -> None:
 
 
 def test_an_insert_is_acknowledged_when_it_is_written(client: Client, table: str) -> None:
-    """Whatever the client says about async_insert."""
+    """The setting async_insert makes no difference."""
     settings = {"async_insert": 1, "wait_for_async_insert": 0}
     client.command("INSERT INTO t VALUES (1, 'one')", settings=settings)
     assert client.command("SELECT count() FROM t") == 1
@@ -141,7 +141,7 @@ def test_bad_data_is_told_as_clickhouse_tells_it(client: Client, table: str) -> 
 
 
 def test_many_values_are_plain_values(client: Client, table: str) -> None:
-    """Above a size they are read without expressions, which could reach files."""
+    """Above a certain size, the values are read without expressions, which could read files."""
     values = ", ".join(f"({number}, 'row {number}')" for number in range(70_000))
     client.command(f"INSERT INTO t VALUES {values}")
     assert client.command("SELECT count() FROM t") == 70_000
@@ -149,7 +149,7 @@ def test_many_values_are_plain_values(client: Client, table: str) -> None:
         client.command(f"INSERT INTO t VALUES {values}, (1, file('/etc/hostname'))")
 
 
-# --- bodies that break off ----------------------------------------------------------------------------------------
+# --- incomplete bodies --------------------------------------------------------------------------------------------
 
 
 INSERT = {"query": "INSERT INTO t FORMAT TSV"}
@@ -195,7 +195,7 @@ def test_the_same_body_whole(client: Client, raw: Raw, table: str) -> None:
 def test_compressed_data_that_breaks_off_publishes_nothing(
     client: Client, table: str, encoding, compress
 ) -> None:
-    """The body is whole for HTTP, its content is not."""
+    """The HTTP body is complete, but its compressed content is not."""
     data = compress(ROWS) + compress(ROWS)
     with pytest.raises(DatabaseError, match="ends in the middle") as raised:
         client.raw_insert(table, None, data[:-20], fmt="TSV", compression=encoding)
@@ -217,7 +217,7 @@ def test_a_generator_that_fails_publishes_nothing(client: Client, table: str) ->
 
 
 class Peak(threading.Thread):
-    """The largest resident memory of a process while the block runs, in bytes."""
+    """Measures the largest resident memory of a process while the block runs, in bytes."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -241,7 +241,7 @@ class Peak(threading.Thread):
 
 def test_memory_does_not_grow_with_the_body(clickhouse: ClickHouse, client: Client) -> None:
     client.command("CREATE TABLE big (a UInt64) ENGINE = MergeTree ORDER BY tuple()")
-    client.command("SYSTEM STOP MERGES big")  # which take memory when they like
+    client.command("SYSTEM STOP MERGES big")  # merges use memory at any time
     block = client.raw_query(f"SELECT number AS a FROM numbers({NATIVE_BLOCK_ROWS})", fmt="Native")
 
     def insert(blocks: int) -> int:
@@ -249,7 +249,7 @@ def test_memory_does_not_grow_with_the_body(clickhouse: ClickHouse, client: Clie
             client.raw_insert("big", ["a"], (block for _ in range(blocks)), fmt="Native")
         return memory.peak
 
-    insert(100)  # until the engine's pools and caches have come to their size
+    insert(100)  # so that the engine's pools and caches reach their full size first
     hundred = insert(100)
     five_hundred = insert(500)
     assert client.command("SELECT count() FROM big") == 700 * NATIVE_BLOCK_ROWS

@@ -1,4 +1,4 @@
-"""The process: how it starts, how it refuses to, how it stops, and what survives."""
+"""The process: start, refused start, stop, and the data that survives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.server
 
 
 class Impatient(ClickHouse):
-    """The service with no patience for statements that still run when it is stopped."""
+    """The service without a grace period: when it stops, it cancels running statements at once."""
 
     def command(self) -> list[str]:
         return [*super().command(), "--grace", "1"]
@@ -65,7 +65,7 @@ def test_kill_9_keeps_what_was_acknowledged(server: ClickHouse) -> None:
     assert acknowledged > 0
     server.start()
     rows = server.client().query("SELECT count(), max(a) FROM t").first_row
-    # One more may have been written whose acknowledgement did not arrive.
+    # One more INSERT may have been written, whose acknowledgement did not arrive.
     assert rows in ((acknowledged, acknowledged - 1), (acknowledged + 1, acknowledged))
 
 

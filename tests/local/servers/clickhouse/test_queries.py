@@ -1,4 +1,4 @@
-"""Results over the wire: streamed, compressed, waited for, and broken off by an error."""
+"""Results: streamed, compressed, held back, and interrupted by an error."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_no_compression_unless_it_is_asked_for(raw: Raw) -> None:
     "fmt", ["Native", "Arrow", "ArrowStream", "Parquet", "JSON", "JSONEachRow", "CSVWithNames", "RowBinary"]
 )
 def test_formats_are_whole_files(client: Client, fmt: str) -> None:
-    """Of several blocks: one header, one footer."""
+    """A result of several blocks has one header and one footer."""
     data = client.raw_query("SELECT number AS n FROM numbers(200000)", fmt=fmt)
     read = {
         "Arrow": lambda: pa.ipc.open_file(data).read_all()["n"].to_pylist(),
@@ -106,13 +106,13 @@ def test_an_error_in_the_middle_of_a_stream_reaches_the_client(clickhouse: Click
         for _ in stream:
             pass
     assert raised.value.code == 395
-    # And the connection's successor works.
+    # The next connection works.
     assert client.command("SELECT 1") == 1
     client.close()
 
 
 def test_a_broken_stream_is_never_taken_for_whole(raw: Raw) -> None:
-    """Not by a client that knows nothing of ClickHouse either: the last chunk is missing."""
+    """The last chunk is missing, so any HTTP client sees that the result is incomplete."""
     answer = raw.request("GET", {"query": FAILS_LATE + " FORMAT RowBinary"})
     assert answer.status == 200
     tag = answer.headers["x-clickhouse-exception-tag"].encode()
@@ -123,7 +123,7 @@ def test_a_broken_stream_is_never_taken_for_whole(raw: Raw) -> None:
 
 @pytest.mark.parametrize("fmt", ["ArrowStream", "Arrow", "Parquet", "JSON"])
 def test_a_broken_stream_has_no_proper_end(client: Client, fmt: str) -> None:
-    """Formats that mark their end: a reader that stops there would not look at what follows."""
+    """Some formats have an end mark. A reader that stops there would not read the error after it."""
     with client.raw_stream(FAILS_LATE, fmt=fmt) as stream:
         pieces: list[bytes] = []
         with pytest.raises(ProtocolError):
@@ -206,7 +206,7 @@ def test_parameters_in_a_form(clickhouse: ClickHouse) -> None:
 
 
 def test_statements_of_any_length(client: Client) -> None:
-    """Longer than what is looked at for an INSERT's data, and cut there in the middle of a text."""
+    """Statements longer than the part in which an INSERT's data is searched; the part ends in the middle of a text."""
     words = ", ".join(f"'it\\'s; \"number\" {number}'" for number in range(40_000))
     sql = f"SELECT 'it\\'s; \"number\" 39999' IN ({words}) AS found"
     assert len(sql) > 1 << 19

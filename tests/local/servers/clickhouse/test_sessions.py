@@ -1,4 +1,4 @@
-"""Sessions, settings and databases of requests: what stays, and what goes with the request."""
+"""Sessions, settings and databases: which of them last, and which end with the request."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_an_unknown_database_or_setting(clickhouse: ClickHouse, client: Client, 
     with pytest.raises(DatabaseError, match="many") as raised:
         client.command("SELECT 1", settings={"max_threads": "many"})
     assert raised.value.code == 27
-    # Nothing stays of a request that was refused for one of its settings.
+    # A request that is refused for one of its settings leaves no other setting behind.
     with pytest.raises(DatabaseError):
         client.command("SELECT 1", settings={"max_block_size": 7, "max_threads": "many"})
     assert client.command("SELECT getSetting('max_block_size')") != 7

@@ -1,4 +1,4 @@
-"""Reading a statement: where its data begins, where its FORMAT stands, what it must not reach."""
+"""Parsing a statement: the start of its data, its FORMAT clause, and access to files, which is refused."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_expressions_among_values_are_looked_through() -> None:
 
 @given(st.binary(max_size=200))
 def test_data_is_never_looked_at(data: bytes) -> None:
-    """Also not where it holds quotes, comments or clauses."""
+    """Even if the data contains quotes, comments or clauses."""
     text = b"INSERT INTO t FORMAT RowBinary\n" + data
     statement = parse(text)
     assert (statement.kind, text[statement.data :]) == (Kind.INSERT, data)

@@ -1,4 +1,4 @@
-"""Values at their extremes, there and back, in the client's three forms: rows, Arrow, data frames."""
+"""Extreme values, inserted and read again, in the client's three forms: rows, Arrow, data frames."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clickhouse_connect.driver.client import Client
 UTC = dt.UTC
 TEXTS = ["", "São Paulo ☕", "tab\t, line\n, zero \0, quote ' and \\ and \"", "日本" * 500]
 
-# type, values; each list holds as many values.
+# type: values. All lists have the same length.
 COLUMNS: dict[str, list[Any]] = {
     "Bool": [True, False, True, False],
     "UInt8": [0, 255, 1, 2],

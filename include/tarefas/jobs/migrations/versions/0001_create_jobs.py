@@ -1,11 +1,11 @@
 """The table of the jobs.
 
-`timestamptz(0)`, because a run's id holds the due time to the second. `next_run_at` is empty for a job that is to be
-planned: one that was written by hand, and one that is not enabled. What follows `last_error` is bookkeeping of
-`agendar_jobs`: which run told of the error, and when the job was tried last, which decides who comes first.
+`timestamptz(0)`, because a run's id has the due time in seconds. `next_run_at` is NULL for a job without a next due time:
+one that was inserted by hand, or one that is not enabled. The columns after `last_error` are for `agendar_jobs` itself:
+which run has reported the error, and when the job was last tried, which decides the order.
 
-Times have bounds, because PostgreSQL knows some that Python does not, such as `-infinity`, and one such row would stop
-whoever reads the table.
+Times have bounds, because PostgreSQL has values that Python does not have, such as `-infinity`. One such row would make
+every read of the table fail.
 """
 
 from __future__ import annotations
