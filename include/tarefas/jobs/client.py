@@ -14,6 +14,7 @@ from typing import Any
 
 import requests
 
+from include.conventions.errors import TaskError
 from trigger.answers import parse, readable
 from trigger.errors import Transient, TriggerError
 from trigger.wire import Origin, Wire
@@ -43,8 +44,10 @@ class AwayError(Exception):
     """No answer, or a temporary error. The run may have been created or not; a repeated request does no harm."""
 
 
-class UnusableError(Exception):
+class UnusableError(TaskError):
     """Airflow answers, but can't start any job until a person fixes what the message names."""
+
+    heals = True
 
 
 class Api:

@@ -17,6 +17,7 @@ import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
+from include.conventions.errors import TaskError
 from include.tarefas.jobs.model import Definition, Job, NewJob
 from include.tarefas.jobs.schedule import Schedule
 
@@ -36,8 +37,10 @@ class JobExistsError(JobError):
     """There is a job with that name already."""
 
 
-class AwayError(Exception):
+class AwayError(TaskError):
     """The database does not answer, or a job stays locked, as the message says. It may pass by itself."""
+
+    heals = True
 
 
 @dataclass(frozen=True)
