@@ -91,6 +91,13 @@ class Server(ABC):
             time.sleep(0.05)
         return self
 
+    @property
+    def pid(self) -> int:
+        """The process id, also of one that has ended. Raises ServerError for a server that was never started."""
+        if self.process is None:
+            raise ServerError(f"{self.name} was never started")
+        return self.process.pid
+
     def stop(self) -> None:
         """Stop the process cleanly. Raises ServerError if it had to be killed."""
         if self.process is None or self.process.poll() is not None:

@@ -106,7 +106,9 @@ def test_etl_vendas_is_late_when_its_setting_says_so(bag: Any, monkeypatch: pyte
     assert not bag.dags["etl_vendas"].deadline
     monkeypatch.setenv("ETL_VENDAS_LATE_SECONDS", "600")
     again = DagBag(dag_folder=str(ROOT / "dags" / "vendas" / "etl_vendas.py"), safe_mode=False)
-    [deadline] = again.dags["etl_vendas"].deadline
+    deadline = again.dags["etl_vendas"].deadline
+    assert isinstance(deadline, list)
+    [deadline] = deadline
     assert deadline.interval == timedelta(minutes=10)
     assert deadline.callback.path == "include.conventions.alerts.on_deadline"
 

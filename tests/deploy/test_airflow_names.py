@@ -172,7 +172,7 @@ def test_connections_are_those_that_the_project_asks_for(
         connection = Connection.from_json(value, conn_id) if is_json else Connection.from_uri(value, conn_id)
         if conn_id in STORE:
             assert connection.conn_type == STORE[conn_id]
-            assert len(connection.password) == 48
+            assert len(connection.password or "") == 48
             continue
         assert connection.conn_type in known["connections"]
         if conn_id == ocorrencias.HTTP:
@@ -183,7 +183,7 @@ def test_connections_are_those_that_the_project_asks_for(
         assert (connection.host, connection.port) in {
             *(("source", 5432), ("clickhouse", 8123), ("metadata", 5432), ("api-server", 8080)),
         }
-        assert len(connection.password) == 48
+        assert len(connection.password or "") == 48
         assert bool(connection.extra_dejson) == is_json
 
 

@@ -94,7 +94,7 @@ class Lab:
     def warehouse(self, statement: str) -> list[tuple[Any, ...]]:
         """Execute a statement in the warehouse; return the rows, if there are any."""
         with psycopg.connect(self.deployment.settings.dsn(WAREHOUSE)) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
 
@@ -359,15 +359,15 @@ def test_a_killed_worker_loses_no_message_and_doubles_none(lab: Lab, telemetry: 
         assert [name for (name,) in found] == expected
     pedidos = {"total": 300, "sucessos": 300, "falhas": 0, "taxa": 1.0}
     usuarios = {"total": 303, "sucessos": 300, "falhas": 3, "taxa": 300 / 303}
-    numbers = {
+    numbers: dict[str, dict[str, Any]] = {
         "produto-fila": {"total": 0, "sucessos": 0, "falhas": 0, "taxa": None},
         "pedido-fila": pedidos,
         "usuario-fila": usuarios,
     }
     assert lab.returned("consumir_fila_rabbitmq", run, "medir") == numbers
     told = lab.warehouse("SELECT execucao, fila, total, sucessos, falhas FROM metricas_filas")
-    for queue, found in numbers.items():
-        assert (f"rabbitmq {run}", queue, found["total"], found["sucessos"], found["falhas"]) in told
+    for queue, counts in numbers.items():
+        assert (f"rabbitmq {run}", queue, counts["total"], counts["sucessos"], counts["falhas"]) in told
 
     def counted() -> dict[tuple[str, str], float]:
         return {

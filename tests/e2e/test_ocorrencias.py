@@ -57,7 +57,7 @@ def counts(deployment: Deployment, run: str, database: str = "ocorrencias") -> l
         " ORDER BY tipo_ocorrencia, status_ocorrencia",
         database,
     )
-    return [row[1:] for row in found if row[0] == run]  # type: ignore[misc]
+    return [row[1:] for row in found if row[0] == run]
 
 
 def csv_lines(

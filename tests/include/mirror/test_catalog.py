@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -354,9 +355,14 @@ def test_key_ranges_in_one_statement(connection, monkeypatch):
     )
     relations = read(connection, [("public", name) for name in ("Chave %", "outra", "pai", "medida")])
     by_name = {name: relation for (_, name), relation in relations.items()}
-    statements = []
+    statements: list[str] = []
     execute = catalog._execute
-    monkeypatch.setattr(catalog, "_execute", lambda *a: statements.append(a[1]) or execute(*a))
+
+    def recorded(session: psycopg.Connection, statement: str, *parameters: Any) -> Any:
+        statements.append(statement)
+        return execute(session, statement, *parameters)
+
+    monkeypatch.setattr(catalog, "_execute", recorded)
     keys = [("Chave %", "id %"), ("outra", "id"), ("pai", "id"), ("medida", "id")]
     found = key_ranges(connection, [(by_name[name], key) for name, key in keys])
     assert found == {

@@ -589,7 +589,9 @@ def test_a_role_without_rights_is_told_what_to_grant(postgres, connection, dsn):
 )
 def test_the_width_follows_from_how_dense_the_key_is(rows, key_range, kind, width):
     column = replace(integer("id"), type=SourceType(kind, kind))
-    key_range = key_range and KeyRange(*key_range, rows or 5)
+    if key_range is not None:
+        lowest, highest = key_range
+        key_range = KeyRange(lowest, highest, rows or 5)
     assert resolve(Table("t"), keyed(column, rows=rows), "t", key_range).partition_width == width
     # A declared width is always used.
     declared = Table("t", partition_width=5)

@@ -34,9 +34,9 @@ def test_one_bad_event_loses_no_other(changes: dict[str, Any]) -> None:
     for one in found.eventos:
         json.dumps(one.model_dump(mode="json"), ensure_ascii=False).encode()
         assert "\n" not in one.titulo + one.bairro + one.status
-    for one in found.recusados:
-        assert one.campo in {*FIELDS, "event"}
-        f"{one} {one.conteudo}".encode()
+    for refused in found.recusados:
+        assert refused.campo in {*FIELDS, "event"}
+        f"{refused} {refused.conteudo}".encode()
 
 
 @given(JSON)

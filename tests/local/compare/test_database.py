@@ -12,6 +12,7 @@ from io import StringIO
 
 import psycopg
 import pytest
+from clickhouse_connect.driver.client import Client
 from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
@@ -23,6 +24,8 @@ from local.demos.vendas_view import difference_lines, differences_tables, money_
 from tests.conftest import new_source
 
 _numbers = itertools.count(1)
+Servers = tuple[str, Client, Mirror]
+"""The source's DSN, a client of the warehouse, and what is mirrored: what `compare` asks for."""
 
 # The sales system.
 
@@ -77,9 +80,9 @@ def sales(postgres, client):
 
 
 @pytest.fixture
-def servers(postgres, client, sales):
+def servers(postgres, client, sales) -> Servers:
     """A source of the test's own, and views with the same rows."""
-    return database(postgres, template=conninfo_to_dict(sales)["dbname"]), client, VENDAS
+    return database(postgres, template=str(conninfo_to_dict(sales)["dbname"])), client, VENDAS
 
 
 def database(postgres, options: str = "", template: str = "template0") -> str:
@@ -162,7 +165,7 @@ def test_difference_is_found(servers, table, change, rows, money, key):
     assert [line.plain for line in difference_lines(found)] == [f"{table}: {key}"]
 
 
-def test_one_table_is_compared_by_its_name_in_the_warehouse(servers):
+def test_one_table_is_compared_by_its_name_in_the_warehouse(servers: Servers) -> None:
     assert [one.table for one in compare(*servers, tables=["venda"])] == ["venda"]
     with pytest.raises(CompareError, match=r"vendas has no table vend; it has pais, cidade"):
         compare(*servers, tables=["vend"])
@@ -584,7 +587,7 @@ def test_every_wrong_value_of_every_type_is_found(damaged, table):
     assert (found.rows, found.same, found.problems, found.more) == (0, False, (), False)
 
 
-def test_a_value_that_the_warehouse_can_not_hold_is_a_difference(types):
+def test_a_value_that_the_warehouse_can_not_hold_is_a_difference(types: Servers) -> None:
     with psycopg.connect(types[0]) as source:
         for table, unheld in UNHELD.items():
             for row, value in enumerate(unheld, 101):
@@ -602,7 +605,7 @@ def test_a_value_that_the_warehouse_can_not_hold_is_a_difference(types):
     assert all(one.problems == () for one in found.values())
 
 
-def test_an_array_that_once_held_a_null_is_equal(types):
+def test_an_array_that_once_held_a_null_is_equal(types: Servers) -> None:
     with psycopg.connect(types[0]) as source:
         # PostgreSQL keeps a mark that the array may hold NULLs.
         for value in ("NULL", "5"):

@@ -128,7 +128,7 @@ class RabbitMQ:
             return found
 
     def dead_letters(self) -> dict[str, DeadLetter]:
-        found = {}
+        found: dict[str, DeadLetter] = {}
         with self.server.connect() as connection:
             channel = connection.channel()
             while True:
@@ -200,7 +200,7 @@ class SQS:
 
     def dead_letters(self) -> dict[str, DeadLetter]:
         url = sqs.declare(self.client, QUEUE)[QUEUE + sqs.DEAD]
-        found = {}
+        found: dict[str, DeadLetter] = {}
         while some := self.client.receive_message(
             QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
         ).get("Messages"):

@@ -122,7 +122,7 @@ def test_a_message_that_kills_every_consumer_is_set_aside_and_those_beside_it_ar
     loja: str,
 ) -> None:
     rabbitmq.publish([body(1, prioridade="alta"), *(body(n, prioridade="baixa") for n in range(2, 12))])
-    codes = []
+    codes: list[int] = []
     while not codes or codes[-1] != 0:
         assert len(codes) <= LOST
         process = worker(mariadb_server, loja, rabbitmq, deadly="PRODUTO-0001")

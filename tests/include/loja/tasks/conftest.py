@@ -6,6 +6,7 @@ import json
 
 import pytest
 from pymysql.connections import Connection
+from pymysql.cursors import Cursor
 
 from local.servers.aws import AWS, REGION
 from local.servers.mariadb import USER, MariaDB
@@ -24,7 +25,7 @@ def warehouse(postgres: Postgres, loja: str) -> str:
 @pytest.fixture
 def described(
     monkeypatch: pytest.MonkeyPatch,
-    store: Connection[object],
+    store: Connection[Cursor],
     mariadb_server: MariaDB,
     rabbitmq_server: RabbitMQ,
     aws: AWS,

@@ -70,8 +70,10 @@ def check(owed: dict[str, list[str]], server: Recorder, store: Store) -> None:
     assert started == owed
     for job in store.jobs():
         assert job.last_error is None
+        assert job.next_run_at is not None
         assert job.next_run_at > NOW
         # What a kill left unsaid was said by whoever came next.
+        assert job.last_run_at is not None
         assert job.run_id(job.last_run_at) == owed[job.name][-1]
 
 
