@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,7 +26,9 @@ def known(pop: int, hours: float, ours: bool = True) -> dict[int, KnownPop]:
     return {pop: KnownPop(pop, "Antigo", ours, (), NOW - timedelta(hours=hours))}
 
 
-def find(pops, known, service, now, age) -> Responsibility:
+def find(
+    pops: Iterable[int], known: Mapping[int, KnownPop], service: Service, now: datetime, age: timedelta
+) -> Responsibility:
     return find_and_learn(pops, known, service, now, age, lambda pop: None)
 
 
