@@ -121,7 +121,7 @@ def tick(
             try:
                 _step(claim, api, grace, moment, report)
                 in_a_row = 0
-            except client.AwayError as error:
+            except client.NoAnswerError as error:
                 claim.put_behind()
                 silent.append(claim.job.id)
                 in_a_row += 1
@@ -174,7 +174,7 @@ def _follow(store: Store, api: Api, end: float, clock: Callable[[], float]) -> N
         }
         try:
             states = api.states(batch)
-        except client.AwayError as error:
+        except client.NoAnswerError as error:
             log.warning("no answer about runs: %s", error)
             return
         for run_id, job in batch.items():
