@@ -16,7 +16,7 @@ from include.ocorrencias.collection import Coleta, Contagem, collect, join, reso
 from include.ocorrencias.errors import RefusedError, StaleError
 from include.ocorrencias.models import ZONE, Lista, parse_eventos
 from include.ocorrencias.service import DESDE, LONGEST_SPAN, Service
-from tests.incidents_service import event
+from tests.ocorrencias_service import event
 
 NOW = datetime(2026, 11, 21, 3, 10, tzinfo=UTC)
 

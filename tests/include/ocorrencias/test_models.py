@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from include.ocorrencias.errors import ContractError
 from include.ocorrencias.models import parse_atividades, parse_eventos, parse_pops
-from tests.incidents_service import event
+from tests.ocorrencias_service import event
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

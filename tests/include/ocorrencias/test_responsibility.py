@@ -15,8 +15,8 @@ from include.ocorrencias.models import Atividade
 from include.ocorrencias.responsibility import KnownPop, Responsibility, is_cet_rio
 from include.ocorrencias.responsibility import find as find_and_learn
 from include.ocorrencias.service import ATIVIDADES, POPS, Service
-from tests.incidents_service import CET_RIO
 from tests.include.ocorrencias.conftest import POLICY
+from tests.ocorrencias_service import CET_RIO
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
