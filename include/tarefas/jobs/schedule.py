@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from croniter import CroniterError, croniter
+
+from include.conventions import zones
 
 LONGEST_CRON = 200
 FIELDS = 5
@@ -53,7 +54,12 @@ class Schedule:
 
     def __init__(self, cron: str, timezone: str) -> None:
         """Raise ScheduleError for a wrong expression or zone, and for an expression that is never due."""
-        self.zone = _zone(timezone)
+        zone = zones.find(timezone)
+        if zone is None:
+            raise ScheduleError(
+                f"time zone {timezone!r} is not known; write it like America/Sao_Paulo or UTC"
+            )
+        self.zone = zone
         self.cron = _checked(cron)
         self._every_hour = croniter(self.cron).expanded[1] == ["*"]
         self.after(datetime(2026, 1, 1, tzinfo=UTC))
@@ -123,16 +129,6 @@ def _checked(cron: str) -> str:
     except (CroniterError, ValueError) as error:
         raise ScheduleError(f"cron {cron!r}: {error}; {WRITE_CRON}") from None
     return cron
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    # OSError: the name of a folder, such as America.
-    except (KeyError, ValueError, OSError):
-        raise ScheduleError(
-            f"time zone {name!r} is not known; write it like America/Sao_Paulo or UTC"
-        ) from None
 
 
 def _comes_again(local: datetime) -> bool:
