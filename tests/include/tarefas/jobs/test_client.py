@@ -58,7 +58,10 @@ def test_each_answer_means_one_thing(
 
 
 def test_nobody_there(server: Recorder) -> None:
-    with requests.Session() as session, pytest.raises(NoAnswerError, match=r"127\.0\.0\.1:9 can't be reached"):
+    with (
+        requests.Session() as session,
+        pytest.raises(NoAnswerError, match=r"127\.0\.0\.1:9 can't be reached"),
+    ):
         Api(session, "http://127.0.0.1:9", USER, "x", timeout=timedelta(seconds=1)).start("run", CONF, "")
 
 
