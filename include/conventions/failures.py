@@ -78,14 +78,14 @@ def failure(error: Exception, *, drivers: bool = True) -> Exception:
 
 
 def concerning(about: str | None, error: Raised) -> Raised:
-    """Note on an error what it is about, for its alert, unless it takes no attributes; return the error."""
+    """Set an error's `about`, the subject of its alert, and return the error. Some exceptions can't be changed."""
     with suppress(AttributeError):
         error.about = about  # type: ignore[attr-defined]
     return error
 
 
 def about(error: object) -> str | None:
-    """Return what an error says that it is about, if it does."""
+    """Return an error's `about`, or None."""
     return getattr(error, "about", None)
 
 

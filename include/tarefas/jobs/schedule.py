@@ -1,7 +1,7 @@
 """The due times of a job: cron expressions in a time zone, and the policy for missed times. Pure functions.
 
-A due time is an instant in UTC. The expression is in local time of the time zone. When the clock changes, the rule is that of
-cron(8) on Debian:
+A due time is an instant in UTC. The expression is in local time of the time zone. When the clock changes, the rule is that
+of cron(8) on Debian:
 
 - An expression that matches in every hour (`*/15 * * * *`) is due at each minute whose local time matches: never at skipped
   local times, and twice at repeated ones.

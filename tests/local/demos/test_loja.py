@@ -23,7 +23,9 @@ from local.servers.mariadb import MariaDB
 
 
 @pytest.fixture
-def loja(mariadb_server: MariaDB, loja_name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection[Any]]:
+def loja(
+    mariadb_server: MariaDB, loja_name: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Connection[Any]]:
     """A store with the demonstration's data, with fewer orders."""
     monkeypatch.setattr(data, "ORDERS", 1_000)
     with closing(mysql.connect(mariadb_server.parameters(loja_name))) as connection:
