@@ -48,8 +48,11 @@ def passwords() -> dict[str, str]:
     return {user: os.environ[variable] for user, (variable, _) in USERS.items()}
 
 
-def jobs_connections() -> tuple[Connection, Connection]:
-    """Return the jobs' connections. Exits with a message if one is not defined, or has no login or password."""
+def jobs_connections() -> tuple[Connection, str, str]:
+    """Return the connection to the jobs' database, and login and password of the user who starts jobs.
+
+    Exits with a message if a connection is not defined, or has no login or password.
+    """
     from airflow.exceptions import AirflowNotFoundException
     from airflow.models.connection import Connection
 
@@ -64,7 +67,7 @@ def jobs_connections() -> tuple[Connection, Connection]:
         sys.exit(
             f"connection {connections.API} has no login or no password: it must hold both, of a user of Airflow"
         )
-    return jobs, api
+    return jobs, api.login, api.password
 
 
 def prepare_jobs_database(connection: Connection, metadata: str) -> None:
@@ -92,17 +95,17 @@ def prepare_user(security: Any, user: str, password: str, role: Any) -> None:
         security.add_user(user, user.title(), "Local", f"{user}@example.com", role, password)
 
 
-def prepare_jobs_user(security: Any, connection: Connection) -> None:
+def prepare_jobs_user(security: Any, user: str, password: str) -> None:
     """Create the user who starts jobs, or set its password again. Exits with a message if the user has other roles."""
-    if connection.login in USERS:
+    if user in USERS:
         return
-    found = security.find_user(connection.login)
+    found = security.find_user(user)
     if found and (others := sorted(role.name for role in found.roles if role.name != JOBS_ROLE)):
         sys.exit(
-            f"connection {connections.API}: the user {connection.login} exists, with the role {', '.join(others)};"
+            f"connection {connections.API}: the user {user} exists, with the role {', '.join(others)};"
             " name a user that has no other use"
         )
-    prepare_user(security, connection.login, connection.password, jobs_role(security))
+    prepare_user(security, user, password, jobs_role(security))
 
 
 def jobs_role(security: Any) -> Any:
@@ -130,7 +133,7 @@ def jobs_role(security: Any) -> Any:
 def main() -> None:
     """Migrate, create the pools, synchronise the roles, create the users or set their passwords again."""
     wanted = passwords()
-    jobs, api = jobs_connections()
+    jobs, jobs_user, jobs_password = jobs_connections()
     from airflow.configuration import conf
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
     from airflow.utils.db import initdb
@@ -149,7 +152,7 @@ def main() -> None:
             security.sync_roles()
             for user, password in wanted.items():
                 prepare_user(security, user, password, security.find_role(USERS[user][1]))
-            prepare_jobs_user(security, api)
+            prepare_jobs_user(security, jobs_user, jobs_password)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def chromium() -> Iterator[Browser]:
     # Imported here, not at collection: only tests of a page need the driver's process.
     from playwright.sync_api import sync_playwright
 
-    environment = dict(os.environ)
+    environment: dict[str, str | float | bool] = {**os.environ}
     if (own := shutil.which("chromium")) is not None:
         program = own
     else:

@@ -23,13 +23,13 @@ from local.servers.postgres import Postgres
 from local.servers.server import free_port
 from local.source import base
 from local.source.base import execute_file
-from tests.incidents_service import IncidentsService
 from tests.lab import Lab, borrow
-from tests.local.store_fixtures import aws, loja, mariadb_server, rabbitmq_server
+from tests.local.loja_fixtures import aws, loja_name, mariadb_server, rabbitmq_server
+from tests.ocorrencias_service import OcorrenciasService
 from tests.otlp import Receiver
 from tests.receivers import Mailbox, Webhook
 
-__all__ = ["aws", "loja", "mariadb_server", "rabbitmq_server"]
+__all__ = ["aws", "loja_name", "mariadb_server", "rabbitmq_server"]
 
 # No deadline: an example's duration depends on how busy the machine is. The same examples every time, so that no result
 # depends on chance. `make soak` uses the other profile, with a random search.
@@ -154,9 +154,9 @@ def webhook() -> Iterator[Webhook]:
 
 
 @pytest.fixture(scope="session")
-def incidents_service() -> Iterator[IncidentsService]:
+def ocorrencias_service() -> Iterator[OcorrenciasService]:
     """The service that ocorrencias_cet_rio reads."""
-    with IncidentsService() as server:
+    with OcorrenciasService() as server:
         yield server
 
 
@@ -166,7 +166,7 @@ def deployment(
     telemetry: Receiver,
     mailbox: Mailbox,
     webhook: Webhook,
-    incidents_service: IncidentsService,
+    ocorrencias_service: OcorrenciasService,
 ) -> Iterator[Deployment]:
     """The servers, and Airflow with a Celery worker and timetables in seconds. All DAGs of the project are paused."""
     bundles = [
@@ -206,7 +206,7 @@ def deployment(
         "ALERTAS_EMAIL_PARA": "operacao@example.com, plantao@example.com",
         "AIRFLOW_CONN_SMTP_ALERTAS": json.dumps(mailbox.connection),
         "AIRFLOW_CONN_SLACK_ALERTAS": json.dumps(webhook.connection),
-        "AIRFLOW_CONN_HTTP_DADOS_RIO": json.dumps(incidents_service.connection),
+        "AIRFLOW_CONN_HTTP_DADOS_RIO": json.dumps(ocorrencias_service.connection),
         # Never scheduled: only tests trigger it.
         "OCORRENCIAS_SCHEDULE": "0 0 29 2 *",
         # Otherwise, the pauses between tries would be most of a test's time.

@@ -25,6 +25,7 @@ from typing import Any
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.failures import explained
 from include.conventions.queues import Queue
 from include.conventions.tags import Tag
 from include.tarefas.jobs import settings
@@ -47,13 +48,13 @@ def agendar_jobs() -> None:
     """Wire the one task."""
 
     @task(retries=1, execution_timeout=timedelta(seconds=SETTINGS.seconds) + timedelta(minutes=2))
+    @explained
     def start_due_jobs() -> dict[str, Any]:
         from include.tarefas.jobs import connections
-        from include.tarefas.jobs.failures import explained
         from include.tarefas.jobs.start import tick
 
         run_id = get_current_context()["run_id"]
-        with explained(), connections.store() as store, connections.api() as api:
+        with connections.store() as store, connections.api() as api:
             return tick(store, api, run_id, SETTINGS.grace, SETTINGS.seconds).summary()
 
     start_due_jobs()

@@ -19,11 +19,13 @@ error, the task is retried (`AUTOMACOES_TASK_RETRIES`), so a function may run mo
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.failures import explained
 from include.conventions.pools import AUTOMACOES
 from include.conventions.pools import load as load_pools
 from include.conventions.tags import Tag
@@ -91,10 +93,11 @@ SLOTS = next(pool.slots for pool in load_pools() if pool.name == AUTOMACOES)
 def executar_tarefa() -> None:
     """Wire the one task."""
 
+    # People's own errors keep their tracebacks, whatever they come from.
     @task(pool=AUTOMACOES, map_index_template="{{ tarefa }}")
+    @partial(explained, drivers=False)
     def executar() -> Any:
         from include.tarefas import run
-        from include.tarefas.failures import explained
 
         context = get_current_context()
 
@@ -103,8 +106,7 @@ def executar_tarefa() -> None:
             context["tarefa"] = name  # type: ignore[typeddict-unknown-key]
             print(f"{name}, run {context['run_id']}")  # noqa: T201
 
-        with explained():
-            return run.execute(context["dag_run"].conf, announce)
+        return run.execute(context["dag_run"].conf, announce)
 
     executar()
 

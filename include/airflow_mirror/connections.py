@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from include.conventions import zones
 from include.conventions.connections import clickhouse, conninfo, find
 from include.conventions.errors import ConfigurationError
 from include.mirror.errors import WarehouseAwayError, WarehouseError
@@ -60,12 +60,11 @@ def source(name: str, settings: Settings) -> Source:
     connection = find(name)
     extra = dict(connection.extra_dejson)
     zone_name = extra.pop(ZONE, "UTC")
-    try:
-        zone = ZoneInfo(zone_name)
-    except (ZoneInfoNotFoundError, ValueError, TypeError):
+    zone = zones.find(zone_name)
+    if zone is None:
         raise ConfigurationError(
             f"connection {name}: {ZONE} {zone_name!r} is not a time zone; write it like America/Sao_Paulo"
-        ) from None
+        )
     return Source(conninfo(connection, extra), zone, settings.timeout, name)
 
 

@@ -26,6 +26,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from include.conventions.failures import about
 from include.conventions.settings import FromEnvironment, setting, whole
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ def _of_task(kind: Kind, context: Mapping[str, Any]) -> Alert:
         attempt=f"{instance.try_number} of {tries + 1}"
         if isinstance(tries, int)
         else f"{instance.try_number}",
-        about=getattr(context.get("exception"), "about", None),
+        about=about(context.get("exception")),
     )
 
 

@@ -11,11 +11,7 @@ if TYPE_CHECKING:
     from airflow.models.connection import Connection as StoredConnection
     from airflow.sdk import Connection
     from clickhouse_connect.driver.client import Client
-
-
-def missing(name: str) -> str:
-    """Return the message for a connection that is not defined."""
-    return f"connection {name} is not defined: set AIRFLOW_CONN_{name.upper()}, or add it under Admin → Connections"
+    from requests import Session
 
 
 def find(name: str) -> Connection:
@@ -26,7 +22,25 @@ def find(name: str) -> Connection:
     try:
         return BaseHook.get_connection(name)
     except AirflowNotFoundException:
-        raise ConfigurationError(missing(name)) from None
+        raise ConfigurationError(
+            f"connection {name} is not defined: set AIRFLOW_CONN_{name.upper()}, or add it under Admin → Connections"
+        ) from None
+
+
+def http(name: str) -> tuple[Session, str]:
+    """Return a session and the base URL, through the official provider's hook: it knows credentials, proxies, TLS.
+
+    Raises ConfigurationError for a connection that is not there, or that names no address.
+    """
+    from airflow.providers.http.hooks.http import HttpHook
+
+    find(name)
+    hook = HttpHook(http_conn_id=name)
+    try:
+        session = hook.get_conn()
+    except ValueError as error:
+        raise ConfigurationError(f"connection {name}: {error}") from None
+    return session, hook.base_url
 
 
 def clickhouse(name: str) -> Client:

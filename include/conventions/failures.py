@@ -5,18 +5,20 @@
     def mirror(batch): …
 
 The project's errors have an attribute `heals`: whether a retry may help. They may have an attribute `about`: the subject of
-the alert. An error of a driver, such as that of a server that restarts, becomes one line as well. Any other error is a
-defect and keeps its traceback.
+the alert. An error of a driver, such as that of a server that restarts, becomes one line as well, unless people's own code
+uses the driver: `@partial(explained, drivers=False)`. Any other error is a defect and keeps its traceback.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import wraps
 from typing import Any, TypeVar, cast
 
 Work = TypeVar("Work", bound=Callable[..., Any])
+Raised = TypeVar("Raised", bound=BaseException)
 
 # A driver's package, and the name of its server in messages. Looked up by name, so that no driver is imported for it.
 DRIVERS = {
@@ -29,7 +31,7 @@ DRIVERS = {
 }
 
 
-def explained(work: Work) -> Work:
+def explained(work: Work, *, drivers: bool = True) -> Work:
     """Decorate a task's function, below `@task`: its errors become the exceptions of `failure`."""
     if inspect.isgeneratorfunction(work):
 
@@ -38,7 +40,7 @@ def explained(work: Work) -> Work:
             try:
                 yield from work(*arguments, **named)
             except Exception as error:
-                if (ending := failure(error)) is error:
+                if (ending := failure(error, drivers=drivers)) is error:
                     raise
                 raise ending from None
 
@@ -49,28 +51,42 @@ def explained(work: Work) -> Work:
         try:
             return work(*arguments, **named)
         except Exception as error:
-            if (ending := failure(error)) is error:
+            if (ending := failure(error, drivers=drivers)) is error:
                 raise
             raise ending from None
 
     return cast(Work, call)
 
 
-def failure(error: Exception) -> Exception:
-    """Return the exception that ends the task, which Airflow retries or not; a defect is returned unchanged."""
+def failure(error: Exception, *, drivers: bool = True) -> Exception:
+    """Return the exception that ends the task, which Airflow retries or not; a defect is returned unchanged.
+
+    Without `drivers`, an error of a driver is a defect, too.
+    """
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     heals = getattr(error, "heals", None)
     text = str(error)
-    if heals is None and (driver := _driver(error)) is not None:
+    if heals is None and drivers and (driver := _driver(error)) is not None:
         heals = _driver_heals(driver, error)
         said = " ".join(" ".join(map(str, error.args)).split())
         text = f"{DRIVERS[driver]}: {said or type(error).__name__}"
     if heals is None:
         return error
     ending = AirflowException(text) if heals else AirflowFailException(text)
-    ending.about = getattr(error, "about", None)  # type: ignore[attr-defined]
-    return ending
+    return concerning(about(error), ending)
+
+
+def concerning(about: str | None, error: Raised) -> Raised:
+    """Set an error's `about`, the subject of its alert, and return the error. Some exceptions can't be changed."""
+    with suppress(AttributeError):
+        error.about = about  # type: ignore[attr-defined]
+    return error
+
+
+def about(error: object) -> str | None:
+    """Return an error's `about`, or None."""
+    return getattr(error, "about", None)
 
 
 def _driver(error: Exception) -> str | None:

@@ -19,7 +19,8 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from include.conventions import zones
 
 ROOT = Path(__file__).resolve().parents[2]
 """The project's folder. Relative paths in settings start here."""
@@ -190,10 +191,9 @@ def zone(variable: str, default: str, *, meaning: str) -> Any:
     """Return a field for a time zone's name."""
 
     def parse(given: str) -> str:
-        try:
-            return ZoneInfo(given).key
-        except ZoneInfoNotFoundError:
-            raise ValueError from None
+        if (found := zones.find(given)) is None:
+            raise ValueError
+        return found.key
 
     return setting(variable, default, "a time zone, like America/Sao_Paulo", parse, meaning=meaning)
 

@@ -113,11 +113,8 @@ def warehouse() -> Destination:
 
 def supplier() -> tuple[str, str] | None:
     """Return login and password for the supplier's address, or None if the connection is not defined."""
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
     try:
-        found = BaseHook.get_connection(SUPPLIER)
-    except AirflowNotFoundException:
+        found = find(SUPPLIER)
+    except ConfigurationError:
         return None
     return found.login or "", found.password or ""

@@ -129,7 +129,7 @@ def of_warehouse(spec: TableSpec) -> Expressions:
 
 
 @dataclass
-class Load:
+class Throttle:
     """Limits the load on the source: statements run for at most `share` (above 0, at most 1) of the time.
 
     Counts the statements, and notes the seconds of the `longest`. `pages` is how many pages the next statement should read.
@@ -161,7 +161,7 @@ class SourceRows:
     """A table of the source in one session's snapshot, read in pieces."""
 
     table: SourceTable
-    load: Load
+    throttle: Throttle
 
     @property
     def expressions(self) -> Expressions:
@@ -215,7 +215,7 @@ class SourceRows:
         found: list[tuple[Any, ...]] = []
         for first in range(0, len(keys), KEYS_AT_ONCE):
             parts = zip(*keys[first : first + KEYS_AT_ONCE], strict=True)
-            found += self.load.read(self.table.connection, query, [list(part) for part in parts])
+            found += self.throttle.read(self.table.connection, query, [list(part) for part in parts])
         return found
 
     @property
@@ -239,19 +239,19 @@ class SourceRows:
             parameters = [list(within[1])]
         connection, spec = self.table.connection, self.table.spec
         if spec.kind not in ("r", "p") or spec.way == "copy" or connection.info.server_version < TID_RANGES:
-            yield from self.load.read(connection, query(wanted), parameters)
+            yield from self.throttle.read(connection, query(wanted), parameters)
             return
         (pages,) = one(connection, render("read_pages"), (spec.oid, spec.only))
         first = len(parameters) + 1
         start = 0
         while True:
-            end = start + self.load.pages
+            end = start + self.throttle.pages
             condition = f"ctid >= ${first}::tid AND {wanted}"
             bounds: list[object] = [*parameters, f"({start},0)"]
             if end < pages:
                 condition = f"ctid < ${first + 1}::tid AND {condition}"
                 bounds.append(f"({end},0)")
-            yield from self.load.read(connection, query(condition), bounds)
+            yield from self.throttle.read(connection, query(condition), bounds)
             if end >= pages:
                 return
             start = end
@@ -278,7 +278,7 @@ class WarehouseRows:
         """Return the rows of the buckets `within`, out of this many buckets, by key, with their versions."""
         return self._rows(_among(of_warehouse(self.table.spec), buckets, within))
 
-    def of_keys(self, keys: Keys) -> dict[Key, Row]:
+    def of_keys(self, keys: KeysTable) -> dict[Key, Row]:
         """Return the rows with these keys, by key. The mark is the key's newest version, which may be a tombstone's."""
         sql, own = of_warehouse(self.table.spec), self.table.own
         newest = self.table.client.query(
@@ -292,7 +292,7 @@ class WarehouseRows:
             for key, row in self._rows(keys.condition).items()
         }
 
-    def texts(self, keys: Keys) -> dict[Key, Key]:
+    def texts(self, keys: KeysTable) -> dict[Key, Key]:
         """Return the current rows with these keys, by key, with all columns as texts."""
         spec = self.table.spec
         texts = [column.carrier.warehouse_text(names.ch(column.name)) for column in spec.columns]
@@ -326,7 +326,7 @@ def _among(sql: Expressions, buckets: int, within: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True)
-class Keys:
+class KeysTable:
     """Keys in a temporary table of the warehouse, because a URL could not hold them."""
 
     table: WarehouseTable
@@ -346,7 +346,7 @@ class Keys:
         return found
 
 
-def put_keys(table: WarehouseTable, label: str, keys: Sequence[Key], stack: ExitStack) -> Keys:
+def put_keys(table: WarehouseTable, label: str, keys: Sequence[Key], stack: ExitStack) -> KeysTable:
     """Put keys into a temporary table of the warehouse. It is dropped when `stack` ends."""
     name = temporary_name(table.spec.name, f"{label}_keys")
     quoted = names.ch(table.warehouse.storage, name)
@@ -357,7 +357,7 @@ def put_keys(table: WarehouseTable, label: str, keys: Sequence[Key], stack: Exit
     )
     stack.callback(table.drop_stage, quoted)
     table.warehouse.insert(table.client, name, [dict(zip(columns, key, strict=True)) for key in keys])
-    return Keys(table, quoted)
+    return KeysTable(table, quoted)
 
 
 def differing(ours: Mapping[int, Bucket], theirs: Mapping[int, Bucket]) -> list[int]:

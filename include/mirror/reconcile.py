@@ -36,9 +36,9 @@ from include.mirror.checksums import (
     FANOUT,
     Bucket,
     Key,
-    Load,
     Row,
     SourceRows,
+    Throttle,
     WarehouseRows,
     differing,
     put_keys,
@@ -161,7 +161,7 @@ def reconcile(
             client,
             inserting,
             wait,
-            Load(limits.share, rest),
+            Throttle(limits.share, rest),
         )
         try:
             report = one.run()
@@ -172,8 +172,8 @@ def reconcile(
         report = replace(
             report,
             only_report=request.only_report,
-            statements=one.load.statements,
-            longest=round(one.load.longest, 3),
+            statements=one.throttle.statements,
+            longest=round(one.throttle.longest, 3),
         )
         reports.write(engine.warehouse, client, report, attempt, started_at)
         engine.observe("reported", Repair(tabela, ()))
@@ -211,7 +211,7 @@ class _Reconciliation:
     client: Client
     inserting: Client
     wait: Callable[[], None]
-    load: Load
+    throttle: Throttle
     moved: int = 0
     rows: tuple[int, int] = (0, 0)
     identity: Identity = field(init=False)
@@ -243,7 +243,7 @@ class _Reconciliation:
     def _compare(self) -> tuple[int, dict[Key, Row]]:
         """Return the snapshot's version, and the differing rows, by key, as the snapshot has them."""
         with snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version) as current:
-            ours = SourceRows(current.table(self.spec), self.load)
+            ours = SourceRows(current.table(self.spec), self.throttle)
             theirs = WarehouseRows(self.table)
             buckets, here, there = FANOUT, ours.buckets(FANOUT), theirs.buckets(FANOUT)
             self.rows = _count(here.values()), _count(there.values())
@@ -340,7 +340,7 @@ class _Reconciliation:
         found = _Split()
         with ExitStack() as stack:
             current, pairs = self._pairs(keys, stack)
-            here = SourceRows(current.table(spec), self.load)
+            here = SourceRows(current.table(spec), self.throttle)
             wrong: dict[Key, tuple[Row, Row]] = {}
             for key, (ours, theirs) in pairs.items():
                 if ours.hash == theirs.hash:
@@ -389,7 +389,7 @@ class _Reconciliation:
             snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version)
         )
         there = WarehouseRows(self.table).of_keys(put_keys(self.table, self.attempt.label, keys, stack))
-        here = SourceRows(current.table(self.spec), self.load).of_keys(keys)
+        here = SourceRows(current.table(self.spec), self.throttle).of_keys(keys)
         self.moved += len(here) + len(there)
         clock_now = (clock(self.source) - EPOCH) // MICROSECOND
         if ahead := [theirs.mark for theirs in there.values() if theirs.mark > clock_now]:
@@ -442,7 +442,7 @@ class _Reconciliation:
             return ()
         with ExitStack() as stack:
             there = WarehouseRows(self.table).texts(put_keys(self.table, self.attempt.label, keys, stack))
-        here = SourceRows(self._source_table, self.load).texts(keys)
+        here = SourceRows(self._source_table, self.throttle).texts(keys)
         return tuple(self._sample(key, here.get(key), there.get(key)) for key in keys)
 
     def _sample(self, key: Key, here: Key | None, there: Key | None) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from include.conventions.connections import clickhouse, find
-from include.conventions.errors import ConfigurationError
+from include.conventions.connections import clickhouse, http
 from include.ocorrencias.client import HttpTransport
 from include.ocorrencias.settings import Policy
 
@@ -17,17 +16,10 @@ CLICKHOUSE = "clickhouse_dw"
 
 
 def service(policy: Policy) -> HttpTransport:
-    """Return a transport to the service. The official provider's hook sets up credentials, proxies and TLS."""
-    from airflow.providers.http.hooks.http import HttpHook
-
-    find(HTTP)
-    hook = HttpHook(http_conn_id=HTTP)
-    try:
-        session = hook.get_conn()
-    except ValueError as error:
-        raise ConfigurationError(f"connection {HTTP}: {error}") from None
+    """Return a transport to the service."""
+    session, url = http(HTTP)
     # No adapter with retries: `client` retries, and both together would multiply.
-    return HttpTransport(session, hook.base_url, policy)
+    return HttpTransport(session, url, policy)
 
 
 def warehouse() -> Client:

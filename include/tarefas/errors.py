@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from include.conventions.errors import ConfigurationError, RequestError, TaskError
 
-class AutomationError(Exception):
-    """The base class of these errors. The message names the value and what would be right."""
-
-
-class RequestError(AutomationError):
-    """The call is wrong: correct it. A retry can't help."""
+__all__ = ["CatalogError", "RequestError", "ResultError"]
 
 
-class CatalogError(AutomationError):
-    """The folder of automations can't be read: correct `AUTOMACOES_MODULES_PATH`, or mount the folder."""
+class CatalogError(ConfigurationError):
+    """The folder of automations can't be read: correct `AUTOMACOES_MODULES_PATH`, or mount the folder.
+
+    The task is retried, because another worker may have the folder.
+    """
+
+    heals = True
 
 
-class ResultError(AutomationError):
+class ResultError(TaskError):
     """The automation did its work, but its result can't be stored: correct what it returns.
 
     A retry would only do the work twice.

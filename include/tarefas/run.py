@@ -4,10 +4,10 @@ A run can't decide freely what is imported. Its name is looked up in the catalog
 that the catalog has read are executed. Then the function is checked (it must be registered by the decorator, in this file,
 under this name), and the arguments are checked against its real signature.
 
-An AutomationError fails the run without retries: for a wrong call (the automation itself may raise RequestError), and for a
-result that can't be stored, because a retry would do the work twice. Any other error of the function is retried. So an
-automation may run more than once: after a try that failed halfway, or after a worker that died between the work and its
-report.
+RequestError and ResultError fail the run without retries: for a wrong call (the automation itself may raise RequestError),
+and for a result that can't be stored, because a retry would do the work twice. Any other error of the function is retried,
+unless it is one of the project's that does not heal. So an automation may run more than once: after a try that failed
+halfway, or after a worker that died between the work and its report.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import json
 import sys
 import typing
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.abc import SourceLoader
 from importlib.util import module_from_spec, spec_from_loader
 from types import FunctionType, ModuleType
 from typing import Any
 
+from include.conventions.failures import concerning
 from include.tarefas import catalog, plain, settings
 from include.tarefas.catalog import Catalog, Module
 from include.tarefas.errors import RequestError, ResultError
@@ -36,9 +36,9 @@ NAMESPACE = "automacoes"
 def execute(conf: object, announce: Callable[[str], None] = lambda _: None) -> Any:
     """Run the automation in a run's conf; return its result as plain JSON data.
 
-    Calls `announce` with the automation's full name after the check of the call, before the import. Raises AutomationError
-    if a retry can't help, and any error of the file or its function. The attribute `about` of the error is the
-    automation's name.
+    Calls `announce` with the automation's full name after the check of the call, before the import. Raises RequestError or
+    ResultError if a retry can't help, CatalogError, and any error of the file or its function. From the call of the function
+    on, the attribute `about` of the error is the automation's name.
     """
     known = catalog.load(settings.load().modules_path)
     call = resolve(conf, known)
@@ -49,8 +49,7 @@ def execute(conf: object, announce: Callable[[str], None] = lambda _: None) -> A
         return _result(call, function(*args, **kwargs))
     except Exception as error:
         # For alerts, which are grouped by it: failures of different automations are different alerts.
-        with suppress(AttributeError):  # some exceptions can't be changed
-            error.about = call.name  # type: ignore[attr-defined]
+        concerning(call.name, error)
         raise
 
 

@@ -75,16 +75,16 @@ def run(folder: Path, console: Console) -> int:
             shutil.rmtree(deployment.folder / part, ignore_errors=True)
         deployment.start_databases()
         loja = deployment.start_loja()
-        with closing(loja.connect()) as store:
-            data.fill(store)
-            data.write_prices(prices, store)
+        with closing(loja.connect()) as mysql:
+            data.fill(mysql)
+            data.write_prices(prices, mysql)
         say(f"the store has {data.PRODUCTS:,} products, {data.PENDING} that wait, {data.ORDERS:,} orders")
         second = Worker(deployment.settings, deployment.environment, deployment.settings.log("worker-2"))
         second.name = second.hostname = "servidor02"
         deployment.start_airflow("api-server", "worker", "triggerer", "dag-processor", "scheduler")
         deployment.start(second)
-        with AirflowApi(deployment.settings) as api, closing(loja.connect()) as store:
-            demo = Demo(deployment, loja, api, store, second, console, say)
+        with AirflowApi(deployment.settings) as api, closing(loja.connect()) as mysql:
+            demo = Demo(deployment, loja, api, mysql, second, console, say)
             demo.run()
             return conclude(demo.results, demo.metrics(), console)
 
@@ -96,7 +96,7 @@ class Demo:
     deployment: Deployment
     loja: Loja
     api: AirflowApi
-    store: Any
+    mysql: Any
     second: Worker
     console: Console
     say: Callable[[str], None]
@@ -192,7 +192,7 @@ class Demo:
 
     def create_again(self) -> None:
         """Fix two of the three faulty products, and repeat them."""
-        data.mend(self.store)
+        data.mend(self.mysql)
         again = self.api.trigger("criacao_produtos", {"repetir_todos": True})
         self.say("two of them are mended; criacao_produtos is triggered to repeat all that failed")
         self._wait("criacao_produtos", again)
@@ -229,7 +229,7 @@ class Demo:
 
     def migrate(self) -> None:
         """Change some orders, then migrate everything in chunks."""
-        changed = data.change_orders(self.store)
+        changed = data.change_orders(self.mysql)
         self.say(f"{changed:,} orders move on; then everything is migrated")
         self._wait("migracao_completa", self._scheduled("migracao_completa").run_id)
         [source] = self._read("SELECT COUNT(*) AS n, SUM(linha) AS k, SUM(valor_total) AS m FROM pedidos")
@@ -321,7 +321,7 @@ class Demo:
         return self._count("SELECT COUNT(*) AS n FROM mensagens WHERE fila = %s", queue)
 
     def _read(self, statement: str, *values: Any) -> list[dict[str, Any]]:
-        with self.store.cursor() as cursor:
+        with self.mysql.cursor() as cursor:
             cursor.execute(statement, values or None)
             return list(cursor.fetchall())
 

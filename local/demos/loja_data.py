@@ -32,11 +32,11 @@ STATES = ("novo", "pago", "enviado", "entregue", "cancelado")
 BATCH = 5_000
 
 
-def fill(store: Connection[Any]) -> None:
+def fill(connection: Connection[Any]) -> None:
     """Fill an empty store with products, pending products, and orders that were last changed three days ago."""
     draw = random.Random("loja")  # noqa: S311 (nothing is kept secret by it)
     _insert(
-        store,
+        connection,
         "INSERT INTO produtos (nome, categoria, preco, estoque) VALUES (%s, %s, %s, %s)",
         (
             (f"Produto {number}", draw.choice(CATEGORIES), _money(draw, 200_00), draw.randrange(500))
@@ -44,36 +44,36 @@ def fill(store: Connection[Any]) -> None:
         ),
     )
     _insert(
-        store,
+        connection,
         "INSERT INTO produtos_pendentes (nome, categoria, preco, estoque) VALUES (%s, %s, %s, %s)",
         _pending(draw),
     )
     _insert(
-        store,
+        connection,
         "INSERT INTO pedidos (pedido_id, cliente_id, data, valor_total, status, atualizado_em)"
         " VALUES (%s, %s, %s, %s, %s, %s)",
         _orders(draw, datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)),
     )
 
 
-def change_orders(store: Connection[Any]) -> int:
+def change_orders(connection: Connection[Any]) -> int:
     """Change the status of some orders; return how many rows changed."""
-    with store.cursor() as cursor:
+    with connection.cursor() as cursor:
         return cursor.execute(
             "UPDATE pedidos SET status = 'entregue' WHERE status = 'enviado' AND linha % 10 = 0"
         )
 
 
-def mend(store: Connection[Any]) -> None:
+def mend(connection: Connection[Any]) -> None:
     """Fix two products as a person would: give one its name, and the other its stock."""
-    with store.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute("UPDATE produtos_pendentes SET nome = 'Luminária' WHERE pendente_id = %s", [NAMELESS])
         cursor.execute("UPDATE produtos_pendentes SET estoque = 12 WHERE pendente_id = %s", [UNCOUNTED])
 
 
-def write_prices(file: Path, store: Connection[Any]) -> None:
+def write_prices(file: Path, connection: Connection[Any]) -> None:
     """Write the supplier's price list as CSV."""
-    with store.cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute("SELECT produto_id, preco FROM produtos ORDER BY produto_id LIMIT %s", [LISTED])
         prices = [(row["produto_id"], row["preco"]) for row in cursor.fetchall()]
     cent = Decimal("0.01")
@@ -119,9 +119,9 @@ def _money(draw: random.Random, cents: int) -> Decimal:
     return Decimal(draw.randrange(100, cents)) / 100
 
 
-def _insert(store: Connection[Any], statement: str, rows: Iterator[tuple[Any, ...]]) -> None:
-    store.begin()
-    with store.cursor() as cursor:
+def _insert(connection: Connection[Any], statement: str, rows: Iterator[tuple[Any, ...]]) -> None:
+    connection.begin()
+    with connection.cursor() as cursor:
         while some := list(islice(rows, BATCH)):
             cursor.executemany(statement, some)
-    store.commit()
+    connection.commit()

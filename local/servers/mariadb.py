@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pymysql
 
 from local.servers.debian import Unpacked
-from local.servers.server import Server, ServerError
+from local.servers.server import Server, ServerError, new_folder
 
 PACKAGES = ["mariadb-server-core"]
 USER = "loja"
@@ -108,38 +107,25 @@ class MariaDB(Server):
 
     def initialize(self) -> None:
         """Create the data folder if it is missing. Raises ServerError with the server's output."""
+        super().initialize()
         if (self.data / "mysql").exists():
             return
-        if self.data.exists() and any(self.data.iterdir()):
-            raise ServerError(f"{self.data} is neither empty nor a MariaDB data folder: name another folder")
         if not self.password:
             raise ServerError("the password is empty: it must hold at least one character")
-        self.data.parent.mkdir(parents=True, exist_ok=True)
-        # Created under another name and then renamed: an interruption leaves no half-created folder.
-        unfinished = self.data.with_name(f"{self.data.name}.new")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(mode=0o700)
-        done = subprocess.run(
-            [*self._program(unfinished), "--bootstrap", "--enforce-storage-engine="],
-            env=self.environment(),
-            # Through a pipe, and with a hashed password: no file and no command line contains it.
-            input=self._bootstrap(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        if done.returncode != 0 or "ERROR" in done.stdout:
-            raise ServerError(f"MariaDB could not create {self.data}: {done.stdout.strip()[-2000:]}")
-        if self.data.exists():
-            self.data.rmdir()
-        unfinished.rename(self.data)
-
-    def start(self) -> Self:
-        """Create the data folder if needed, start, and wait until the server answers the password."""
-        self.initialize()
-        return super().start()
+        with new_folder(self.data, "MariaDB") as unfinished:
+            done = subprocess.run(
+                [*self._program(unfinished), "--bootstrap", "--enforce-storage-engine="],
+                env=self.environment(),
+                # Through a pipe, and with a hashed password: no file and no command line contains it.
+                input=self._bootstrap(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            if done.returncode != 0 or "ERROR" in done.stdout:
+                raise ServerError(f"MariaDB could not create {self.data}: {done.stdout.strip()[-2000:]}")
 
     def ready(self) -> bool:
         """Return True once this process, and no other, answers. Raises ServerError if it refuses the password."""

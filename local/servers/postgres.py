@@ -21,7 +21,6 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Self
 from urllib.parse import quote
 
 import click
@@ -29,7 +28,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from local.servers.server import Server, ServerError, require_free_port
+from local.servers.server import Server, ServerError, new_folder, require_free_port
 
 SUPERUSER = "postgres"
 # Only located, not imported: the import would look for a runtime folder and warn if there is none.
@@ -99,64 +98,49 @@ class Postgres(Server):
 
     def initialize(self) -> None:
         """Create the data folder if it is missing. Raises ServerError with initdb's output."""
+        super().initialize()
         if (self.data / "PG_VERSION").exists():
             return
-        if self.data.exists() and any(self.data.iterdir()):
-            raise ServerError(
-                f"{self.data} is neither empty nor a PostgreSQL data folder: name another folder"
-            )
         if len(self.password.splitlines()) != 1:
             raise ServerError("the password is empty or holds a line break: it must be one line")
-        self.data.parent.mkdir(parents=True, exist_ok=True)
-        account_prefix = _as_server_account(self.data)
-        # Created under another name and then renamed: an interrupted initdb leaves no half-created folder.
-        unfinished = self.data.with_name(f"{self.data.name}.new")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(mode=0o700)
-        # Through a pipe, so that no file with the password remains, however this process ends.
-        reader, writer = os.pipe()
-        try:
-            os.write(writer, self.password.encode())
-            os.close(writer)
-            if os.geteuid() == 0:
-                account = _server_account(self.data)
-                os.chown(unfinished, account.pw_uid, account.pw_gid)
-                os.fchown(reader, account.pw_uid, account.pw_gid)
-            result = subprocess.run(
-                [
-                    *account_prefix,
-                    f"{BINARIES}/initdb",
-                    f"--pgdata={unfinished}",
-                    f"--username={SUPERUSER}",
-                    f"--pwfile=/dev/fd/{reader}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    # PostgreSQL's built-in C.UTF-8 does not depend on the machine's locales.
-                    "--locale-provider=builtin",
-                    "--builtin-locale=C.UTF-8",
-                    "--locale=C",
-                ],
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                pass_fds=[reader],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except OSError as error:
-            raise ServerError(f"{self.data} can't be created: {error}") from None
-        finally:
-            os.close(reader)
-        if result.returncode != 0:
-            raise ServerError(f"initdb failed for {self.data}: {result.stderr.strip()}")
-        if self.data.exists():
-            self.data.rmdir()
-        unfinished.rename(self.data)
-
-    def start(self) -> Self:
-        """Create the data folder if needed, start, and wait until the server answers the password."""
-        self.initialize()
-        return super().start()
+        with new_folder(self.data, "PostgreSQL") as unfinished:
+            account_prefix = _as_server_account(self.data)
+            # Through a pipe, so that no file with the password remains, however this process ends.
+            reader, writer = os.pipe()
+            try:
+                os.write(writer, self.password.encode())
+                os.close(writer)
+                if os.geteuid() == 0:
+                    account = _server_account(self.data)
+                    os.chown(unfinished, account.pw_uid, account.pw_gid)
+                    os.fchown(reader, account.pw_uid, account.pw_gid)
+                result = subprocess.run(
+                    [
+                        *account_prefix,
+                        f"{BINARIES}/initdb",
+                        f"--pgdata={unfinished}",
+                        f"--username={SUPERUSER}",
+                        f"--pwfile=/dev/fd/{reader}",
+                        "--auth=scram-sha-256",
+                        "--encoding=UTF8",
+                        # PostgreSQL's built-in C.UTF-8 does not depend on the machine's locales.
+                        "--locale-provider=builtin",
+                        "--builtin-locale=C.UTF-8",
+                        "--locale=C",
+                    ],
+                    env=self.environment(),
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[reader],
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+            except OSError as error:
+                raise ServerError(f"{self.data} can't be created: {error}") from None
+            finally:
+                os.close(reader)
+            if result.returncode != 0:
+                raise ServerError(f"initdb failed for {self.data}: {result.stderr.strip()}")
 
     def ready(self) -> bool:
         """Return True once this process, and no other, answers. Raises ServerError if it refuses the password."""

@@ -14,7 +14,6 @@ import os
 import secrets
 import socket
 from pathlib import Path
-from typing import Self
 from urllib.parse import quote
 
 import pika
@@ -102,8 +101,9 @@ class RabbitMQ(Server):
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.data / "plugins"),
         }
 
-    def start(self) -> Self:
-        """Write the configuration, start, and wait until the node answers the password."""
+    def initialize(self) -> None:
+        """Write the configuration. Raises ServerError for an empty password."""
+        super().initialize()
         if not self.password:
             raise ServerError("the password is empty: it must hold at least one character")
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -113,7 +113,6 @@ class RabbitMQ(Server):
         (self.data / "rabbitmq.conf").write_text(
             f"load_definitions = {self.data / 'definitions.json'}\nlog.console.level = info\nlog.file = false\n"
         )
-        return super().start()
 
     def ready(self) -> bool:
         """Return True once a node answers with this password."""

@@ -7,11 +7,14 @@ started here, by the process id that `start` got.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -39,6 +42,24 @@ def require_free_port(port: int) -> None:
             raise ServerError(f"port {port} on 127.0.0.1 can't be used: {error.strerror}") from None
 
 
+@contextmanager
+def new_folder(data: Path, program: str) -> Iterator[Path]:
+    """Yield an empty folder, and rename it to `data` after the block: an interruption leaves no half-created folder.
+
+    Raises ServerError if `data` is not empty.
+    """
+    if data.exists() and any(data.iterdir()):
+        raise ServerError(f"{data} is neither empty nor a {program} data folder: name another folder")
+    data.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = data.with_name(f"{data.name}.new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    yield unfinished
+    if data.exists():
+        data.rmdir()
+    unfinished.rename(data)
+
+
 class Server(ABC):
     """A child process that serves one loopback port. A context manager, which stops the process at the end."""
 
@@ -60,15 +81,19 @@ class Server(ABC):
     def ready(self) -> bool:
         """Return True once the server answers a real request."""
 
+    def initialize(self) -> None:
+        """Create what the server needs on disk. Raises ServerError."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+
     def environment(self) -> dict[str, str]:
         """Return the child's environment; secrets go here."""
         return dict(os.environ)
 
     def start(self) -> Self:
-        """Start the process and wait until it answers. Raises ServerError with the log's last lines if it does not."""
+        """Initialize, start the process and wait until it answers. Raises ServerError with the log's last lines if not."""
         if self.process is not None and self.process.poll() is None:
             raise ServerError(f"{self.name} is already running as process {self.process.pid}")
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.initialize()
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C at the terminal reaches only the supervisor, which stops the servers in order.
             self.process = subprocess.Popen(
@@ -90,6 +115,13 @@ class Server(ABC):
                 )
             time.sleep(0.05)
         return self
+
+    @property
+    def pid(self) -> int:
+        """The process id, also of one that has ended. Raises ServerError for a server that was never started."""
+        if self.process is None:
+            raise ServerError(f"{self.name} was never started")
+        return self.process.pid
 
     def stop(self) -> None:
         """Stop the process cleanly. Raises ServerError if it had to be killed."""

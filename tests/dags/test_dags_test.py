@@ -51,7 +51,7 @@ def test_one_run_in_one_process(lab: Lab, tmp_path: Path) -> None:
     postgres = {
         "conn_type": "postgres",
         "host": parts["host"],
-        "port": int(parts["port"]),
+        "port": int(str(parts["port"])),
         "login": parts["user"],
         "password": parts["password"],
         "schema": parts["dbname"],

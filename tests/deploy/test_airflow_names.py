@@ -33,7 +33,7 @@ OPTION = re.compile(r"AIRFLOW__([A-Z_]+?)__([A-Z_0-9]+)")
 # Of the libraries themselves, checked by the test that receives what they send.
 OTHERS = re.compile(r"OTEL_|OMP_NUM_THREADS$|DO_NOT_TRACK$|SCARF_ANALYTICS$")
 # The store's connections, by the type that include/loja/connections.py takes them for.
-STORE = {
+LOJA = {
     loja.MYSQL: "mysql",
     loja.RABBITMQ: "amqp",
     loja.SQS: "aws",
@@ -161,7 +161,7 @@ def test_connections_are_those_that_the_project_asks_for(
     optional = {alerts.SMTP, alerts.SLACK, mail.SMTP, loja.SUPPLIER}
     assert set(ids) == {
         *(VENDAS.source, VENDAS.warehouse, ocorrencias.HTTP, jobs.POSTGRES, jobs.API),
-        *(optional | STORE.keys()),
+        *(optional | LOJA.keys()),
     }
     assert VENDAS.warehouse == ocorrencias.CLICKHOUSE
     for conn_id, value in ids.items():
@@ -170,9 +170,9 @@ def test_connections_are_those_that_the_project_asks_for(
             continue
         is_json = value.startswith("{")
         connection = Connection.from_json(value, conn_id) if is_json else Connection.from_uri(value, conn_id)
-        if conn_id in STORE:
-            assert connection.conn_type == STORE[conn_id]
-            assert len(connection.password) == 48
+        if conn_id in LOJA:
+            assert connection.conn_type == LOJA[conn_id]
+            assert len(connection.password or "") == 48
             continue
         assert connection.conn_type in known["connections"]
         if conn_id == ocorrencias.HTTP:
@@ -183,7 +183,7 @@ def test_connections_are_those_that_the_project_asks_for(
         assert (connection.host, connection.port) in {
             *(("source", 5432), ("clickhouse", 8123), ("metadata", 5432), ("api-server", 8080)),
         }
-        assert len(connection.password) == 48
+        assert len(connection.password or "") == 48
         assert bool(connection.extra_dejson) == is_json
 
 
@@ -219,7 +219,7 @@ def test_the_embedded_deployment_runs_in_the_same_environment(tmp_path: Path) ->
         "AIRFLOW_CONN_CLICKHOUSE_DW",
         "AIRFLOW_CONN_POSTGRES_JOBS",
         "AIRFLOW_CONN_AIRFLOW_API",
-        *(f"AIRFLOW_CONN_{name.upper()}" for name in STORE),
+        *(f"AIRFLOW_CONN_{name.upper()}" for name in LOJA),
     }
     # Folders, waits, and where it listens.
     assert {name for name in native if name.startswith("AIRFLOW")} - set(defined) == {

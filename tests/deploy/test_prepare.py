@@ -52,14 +52,10 @@ class Security:
         return [role.name for role in self.users[user].roles]
 
 
-def api(user: str) -> Connection:
-    return Connection(conn_id="airflow_api", conn_type="http", host="h", login=user, password="given")
-
-
 @pytest.mark.parametrize("users", [{}, {"agendador": []}, {"agendador": [prepare.JOBS_ROLE]}], ids=str)
 def test_who_starts_jobs_gets_the_password_and_the_role(users: dict[str, list[str]]) -> None:
     security = Security(**users)
-    prepare.prepare_jobs_user(security, api("agendador"))
+    prepare.prepare_jobs_user(security, "agendador", "given")
     assert security.roles_of("agendador") == [prepare.JOBS_ROLE]
     assert security.passwords == {"agendador": "given"}
 
@@ -68,14 +64,14 @@ def test_who_starts_jobs_gets_the_password_and_the_role(users: dict[str, list[st
 def test_a_user_with_another_role_keeps_it_and_the_password(roles: list[str]) -> None:
     security = Security(ana=roles)
     with pytest.raises(SystemExit, match="airflow_api: the user ana exists, with the role Op; name a user"):
-        prepare.prepare_jobs_user(security, api("ana"))
+        prepare.prepare_jobs_user(security, "ana", "given")
     assert security.roles_of("ana") == roles
     assert security.passwords == {}
 
 
 def test_a_user_of_this_program_is_left_as_it_made_it() -> None:
     security = Security(operator=["Op"])
-    prepare.prepare_jobs_user(security, api("operator"))
+    prepare.prepare_jobs_user(security, "operator", "given")
     assert (security.roles_of("operator"), security.passwords) == (["Op"], {})
 
 

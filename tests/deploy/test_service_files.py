@@ -52,9 +52,8 @@ class RedisOfTheComposeFile(Server):
 def test_redis_takes_its_password_from_the_environment_alone(compose: Compose, tmp_path: Path) -> None:
     service = compose.services["redis"]
     with RedisOfTheComposeFile(service["command"], tmp_path, tmp_path / "log") as server:
-        assert server.process is not None
-        assert PASSWORD not in " ".join(psutil.Process(server.process.pid).cmdline())
-        assert "redis-server" in psutil.Process(server.process.pid).name()
+        assert PASSWORD not in " ".join(psutil.Process(server.pid).cmdline())
+        assert "redis-server" in psutil.Process(server.pid).name()
         with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):
             stranger.ping()
         with redis.Redis(port=server.port, password=PASSWORD, decode_responses=True) as client:

@@ -122,7 +122,7 @@ class Deployment:
             "exec", "-T", "clickhouse", "clickhouse-client", "--user", "airflow", "--query", sql
         )
 
-    def store(self, sql: str) -> str:
+    def mysql(self, sql: str) -> str:
         """Run a query as the store's user; return its output."""
         script = 'MYSQL_PWD="$MARIADB_PASSWORD" mariadb --host 127.0.0.1 --user loja --skip-column-names loja'
         return self.run(

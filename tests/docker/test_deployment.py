@@ -132,13 +132,13 @@ def test_messages_of_both_brokers_are_all_stored_once(deployment: Deployment) ->
         for tipo in ("produto", "pedido"):
             publish(deployment, broker, tipo, 500, 1_000_001 if broker == "sqs" else 2_000_001)
     wait(lambda: stored(deployment) == 2000, 300, "every message")
-    assert deployment.store("SELECT count(*), count(DISTINCT mensagem_id) FROM movimentos").split() == [
+    assert deployment.mysql("SELECT count(*), count(DISTINCT mensagem_id) FROM movimentos").split() == [
         "2000",
         "2000",
     ]
-    assert deployment.store("SELECT count(*) FROM mensagens_falhas") == "0"
+    assert deployment.mysql("SELECT count(*) FROM mensagens_falhas") == "0"
     # A message reports an event of a product or an order; it creates none.
-    assert deployment.store("SELECT (SELECT count(*) FROM produtos) + (SELECT count(*) FROM pedidos)") == "0"
+    assert deployment.mysql("SELECT (SELECT count(*) FROM produtos) + (SELECT count(*) FROM pedidos)") == "0"
 
 
 def test_a_worker_killed_at_work_loses_nothing(deployment: Deployment) -> None:
@@ -162,7 +162,7 @@ def test_a_worker_killed_at_work_loses_nothing(deployment: Deployment) -> None:
     assert task["try_number"] == 2
     deployment.succeeded("etl_vendas", sync, 400)
     wait(lambda: stored(deployment) == 12_000, 300, "every message")
-    assert deployment.store("SELECT count(*), count(DISTINCT mensagem_id) FROM movimentos").split() == [
+    assert deployment.mysql("SELECT count(*), count(DISTINCT mensagem_id) FROM movimentos").split() == [
         "12000",
         "12000",
     ]
@@ -363,7 +363,7 @@ def count(deployment: Deployment) -> int:
 
 def stored(deployment: Deployment) -> int:
     """Return how many messages are stored."""
-    return int(deployment.store("SELECT count(*) FROM mensagens"))
+    return int(deployment.mysql("SELECT count(*) FROM mensagens"))
 
 
 def copy_volume(deployment: Deployment, service: str, to: str, source: str) -> None:

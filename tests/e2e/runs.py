@@ -33,6 +33,13 @@ class Instance:
     started: datetime | None
     ended: datetime | None
 
+    @property
+    def ran(self) -> tuple[datetime, datetime]:
+        """When it started and ended, of one that did both."""
+        assert self.started is not None
+        assert self.ended is not None
+        return self.started, self.ended
+
 
 def instances(api: AirflowApi, dag: str, run: str) -> list[Instance]:
     """Return the task instances of a run, in the order in which they started."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -24,7 +25,7 @@ from tests.e2e.runs import ended, gates, instances, log, path, scheduled, tries,
 from tests.receivers import Mailbox
 
 SLOTS = 4  # slots of two workers together
-CALLS = {
+CALLS: dict[str, dict[str, Any]] = {
     "hello": {"module": "hello_world", "function": "send_hello_world", "kwargs": {"name": "João"}},
     "mail": {"tarefa": "send_email", "kwargs": {"email": "ana@example.com", "message": "Olá, <Ana>"}},
     "report": {"tarefa": "generate_report", "args": ["vendas_por_uf", {"limite": 100}], "queue": "high"},

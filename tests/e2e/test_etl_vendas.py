@@ -62,7 +62,9 @@ def runs(deployment: Deployment, api: AirflowApi) -> list[Run]:
 def same_everywhere(deployment: Deployment) -> bool:
     with closing(deployment.clickhouse.client()) as warehouse:
         differences = compare(deployment.settings.source_dsn, warehouse, VENDAS)
-    assert next(one.source.rows for one in differences if one.table == "venda") > HISTORY
+    [rows] = [one.source.rows for one in differences if one.table == "venda"]
+    assert rows is not None
+    assert rows > HISTORY
     return all(one.same for one in differences)
 
 
@@ -82,6 +84,8 @@ def test_scheduled_runs_on_adjoining_intervals_move_every_row(deployment, runs):
 
 def test_interval_moves_again_with_the_same_result(deployment, api, runs, schedule):
     interval = chain(runs)[0]
+    assert interval.start is not None
+    assert interval.end is not None
     run_id = api.trigger(
         DAG_ID, {"inicio": interval.start.isoformat(), "fim": interval.end.isoformat(), "tabelas": ["venda"]}
     )

@@ -30,7 +30,7 @@ def sql(deployment: Deployment, statement: str, *values: object) -> None:
     """Run a statement as the jobs' own role, as somebody may do in psql."""
     uri = deployment.environment["AIRFLOW_CONN_POSTGRES_JOBS"].replace("postgres://", "postgresql://")
     with psycopg.connect(libpq(uri)) as connection:
-        connection.execute(statement, values)  # type: ignore[arg-type]
+        connection.execute(statement, values)
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +144,8 @@ def test_who_starts_jobs_may_start_and_see_runs_of_executar_tarefa_and_nothing_e
             ("GET", "/api/v2/pools"),
             ("GET", "/auth/fab/v1/users"),
         ]:
-            body = {"json": {"logical_date": None}} if method == "POST" else {}
-            assert agendador.request(method, path, **body).status_code == 403, path
+            body = {"logical_date": None} if method == "POST" else None
+            assert agendador.request(method, path, json=body).status_code == 403, path
 
 
 def test_the_client_knows_what_airflow_answers(deployment: Deployment, airflow: AirflowApi) -> None:

@@ -85,7 +85,7 @@ class Lab:
         place = f"{path(dag, run)}/taskInstances/{task}/xcomEntries/return_value"
         return self.api.call("GET", place, params={"deserialize": False})["value"]
 
-    def store(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    def mysql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Execute a statement in the store's database; return the rows."""
         with closing(self.loja.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(statement, values or None)
@@ -94,7 +94,7 @@ class Lab:
     def warehouse(self, statement: str) -> list[tuple[Any, ...]]:
         """Execute a statement in the warehouse; return the rows, if there are any."""
         with psycopg.connect(self.deployment.settings.dsn(WAREHOUSE)) as connection:
-            cursor = connection.execute(statement)  # type: ignore[call-overload]
+            cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
 
@@ -200,7 +200,7 @@ def test_a_bad_product_holds_up_no_other_and_is_repeated_once_mended(lab: Lab) -
     first = lab.first("criacao_produtos").run_id
     lab.ended("criacao_produtos", first)
     pending = "SELECT nome, estado, motivo FROM produtos_pendentes ORDER BY pendente_id"
-    assert lab.store(pending) == [
+    assert lab.mysql(pending) == [
         ("Camisa", "catalogado", None),
         (
             "Calça",
@@ -210,16 +210,16 @@ def test_a_bad_product_holds_up_no_other_and_is_repeated_once_mended(lab: Lab) -
         ("Meia", "catalogado", None),
     ]
     assert "it must be above 0" in log(lab.api, "criacao_produtos", first, "avisar", 1)
-    lab.store("UPDATE produtos_pendentes SET preco = 1 WHERE nome = 'Calça'")
+    lab.mysql("UPDATE produtos_pendentes SET preco = 1 WHERE nome = 'Calça'")
     again = lab.api.trigger("criacao_produtos", {"repetir": [2]})
     lab.ended("criacao_produtos", again)
     # The product is no longer in the state `falhou`, so the run fails, although its last task always runs.
     refused = lab.api.trigger("criacao_produtos", {"repetir": [2]})
     lab.ended("criacao_produtos", refused, "failed")
     lab.pause("criacao_produtos")
-    assert {state for _, state, _ in lab.store(pending)} == {"catalogado"}
+    assert {state for _, state, _ in lab.mysql(pending)} == {"catalogado"}
     # One message was sent for each of them.
-    assert lab.store("SELECT count(*), count(enviado_em) FROM avisos") == [(3, 3)]
+    assert lab.mysql("SELECT count(*), count(enviado_em) FROM avisos") == [(3, 3)]
 
 
 def test_a_price_that_changes_too_much_waits_for_somebody(lab: Lab) -> None:
@@ -235,16 +235,16 @@ def test_a_price_that_changes_too_much_waits_for_somebody(lab: Lab) -> None:
     until(lab.deployment, waits)
     assert "99.00" in lab.api.call("GET", asked)["body"]
     prices = "SELECT produto_id, preco FROM produtos WHERE produto_id <= 2 ORDER BY produto_id"
-    assert lab.store(prices) == [(1, Decimal("10.00")), (2, Decimal("10.00"))]
+    assert lab.mysql(prices) == [(1, Decimal("10.00")), (2, Decimal("10.00"))]
     lab.api.call("PATCH", asked, json={"chosen_options": ["Aprovar"]})
     lab.ended("atualizacao_precos", run)
     assert lab.returned("atualizacao_precos", run, "aplicar") == {"aplicado": 2, "invalido": 1}
-    assert lab.store(prices) == [(1, Decimal("11.00")), (2, Decimal("99.00"))]
+    assert lab.mysql(prices) == [(1, Decimal("11.00")), (2, Decimal("99.00"))]
     who = lab.deployment.settings.admin_user
     history = (
         "SELECT produto_id, preco_antigo, preco_novo, aprovado_por FROM precos_historico ORDER BY produto_id"
     )
-    assert lab.store(history) == [
+    assert lab.mysql(history) == [
         (1, Decimal("10.00"), Decimal("11.00"), None),
         (2, Decimal("10.00"), Decimal("99.00"), who),
     ]
@@ -254,13 +254,13 @@ def test_products_and_their_totals_arrive_in_the_warehouse(lab: Lab) -> None:
     lab.unpause("etl_produtos")
     run = lab.first("etl_produtos").run_id
     lab.ended("etl_produtos", run)
-    source = lab.store(
+    source = lab.mysql(
         "SELECT produto_id, categoria, preco, estoque, preco * estoque FROM produtos ORDER BY 1"
     )
     assert lab.warehouse(
         "SELECT produto_id, categoria, categoria_id, preco, estoque, valor_estoque FROM produtos ORDER BY 1"
     ) == [(key, category, CATEGORIES[category], *rest) for key, category, *rest in source]
-    totals = lab.store("SELECT categoria, sum(estoque) FROM produtos GROUP BY categoria")
+    totals = lab.mysql("SELECT categoria, sum(estoque) FROM produtos GROUP BY categoria")
     assert set(lab.warehouse("SELECT categoria, estoque_total FROM produtos_agg")) == set(totals)
     assert lab.returned("etl_produtos", run, "validar")["sem_categoria_id"] == {"Esportes": 2}
 
@@ -296,7 +296,7 @@ def test_orders_arrive_by_data_interval_and_wrong_ones_are_set_aside(lab: Lab) -
 def test_a_migration_that_differs_fails_and_changes_nothing_and_is_resumed(lab: Lab) -> None:
     count = "SELECT count(*), sum(valor_total) FROM pedidos"
     before = lab.warehouse(count)
-    lab.store("UPDATE pedidos SET valor_total = 20 WHERE pedido_id = 9")
+    lab.mysql("UPDATE pedidos SET valor_total = 20 WHERE pedido_id = 9")
     # Make the warehouse lose a row during the load.
     lab.warehouse(
         "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
@@ -340,7 +340,7 @@ def test_messages_that_wait_on_sqs_start_their_consumers(lab: Lab) -> None:
         "usuario-fila": nothing,
     }
     stored = "SELECT count(*) FROM mensagens WHERE execucao LIKE 'sqs %'"
-    assert lab.store(stored) == lab.store(
+    assert lab.mysql(stored) == lab.mysql(
         stored.replace("mensagens", "movimentos JOIN mensagens USING (mensagem_id)")
     )
     assert sqs.waiting(client, "produto-fila") == 0
@@ -355,19 +355,19 @@ def test_a_killed_worker_loses_no_message_and_doubles_none(lab: Lab, telemetry: 
     assert {one.hostname for one in consumers} == {"servidor01"}
     expected = sorted(f"{tipo}-{number:04d}" for tipo in ("PEDIDO", "USUARIO") for number in range(1, 301))
     for table in ("mensagens", "movimentos"):
-        found = lab.store(f"SELECT mensagem_id FROM {table} WHERE tipo <> 'produto' ORDER BY mensagem_id")
+        found = lab.mysql(f"SELECT mensagem_id FROM {table} WHERE tipo <> 'produto' ORDER BY mensagem_id")
         assert [name for (name,) in found] == expected
     pedidos = {"total": 300, "sucessos": 300, "falhas": 0, "taxa": 1.0}
     usuarios = {"total": 303, "sucessos": 300, "falhas": 3, "taxa": 300 / 303}
-    numbers = {
+    numbers: dict[str, dict[str, Any]] = {
         "produto-fila": {"total": 0, "sucessos": 0, "falhas": 0, "taxa": None},
         "pedido-fila": pedidos,
         "usuario-fila": usuarios,
     }
     assert lab.returned("consumir_fila_rabbitmq", run, "medir") == numbers
     told = lab.warehouse("SELECT execucao, fila, total, sucessos, falhas FROM metricas_filas")
-    for queue, found in numbers.items():
-        assert (f"rabbitmq {run}", queue, found["total"], found["sucessos"], found["falhas"]) in told
+    for queue, counts in numbers.items():
+        assert (f"rabbitmq {run}", queue, counts["total"], counts["sucessos"], counts["falhas"]) in told
 
     def counted() -> dict[tuple[str, str], float]:
         return {

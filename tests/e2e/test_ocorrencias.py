@@ -18,7 +18,7 @@ from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 from tests import rest
 from tests.e2e.runs import broker, ended, instances, log, path, until
-from tests.incidents_service import Fault, IncidentsService, event
+from tests.ocorrencias_service import Fault, OcorrenciasService, event
 from tests.receivers import Mailbox, Webhook
 
 DAG_ID = "ocorrencias_cet_rio"
@@ -36,12 +36,12 @@ def api(deployment: Deployment) -> Iterator[AirflowApi]:
 
 
 @pytest.fixture
-def service(incidents_service: IncidentsService) -> IncidentsService:
+def service(ocorrencias_service: OcorrenciasService) -> OcorrenciasService:
     """The service, with three open events, one of them not CET-RIO's, and one more that is closed."""
-    incidents_service.reset()
-    incidents_service.open_events = [event(1), event(2, pop=8), event(3, pop=31)]
-    incidents_service.events = [event(1), {"eventos": [event(4, status="FECHADO")]}]
-    return incidents_service
+    ocorrencias_service.reset()
+    ocorrencias_service.open_events = [event(1), event(2, pop=8), event(3, pop=31)]
+    ocorrencias_service.events = [event(1), {"eventos": [event(4, status="FECHADO")]}]
+    return ocorrencias_service
 
 
 def query(deployment: Deployment, text: str, database: str = "ocorrencias") -> list[tuple[Any, ...]]:
@@ -57,7 +57,7 @@ def counts(deployment: Deployment, run: str, database: str = "ocorrencias") -> l
         " ORDER BY tipo_ocorrencia, status_ocorrencia",
         database,
     )
-    return [row[1:] for row in found if row[0] == run]  # type: ignore[misc]
+    return [row[1:] for row in found if row[0] == run]
 
 
 def csv_lines(
@@ -152,7 +152,7 @@ def test_stale_events_are_refused_unless_the_run_takes_them(deployment, api, ser
 
 
 def test_an_unknown_pop_is_counted_and_told_of_once(
-    deployment: Deployment, api: AirflowApi, service: IncidentsService, mailbox: Mailbox, webhook: Webhook
+    deployment: Deployment, api: AirflowApi, service: OcorrenciasService, mailbox: Mailbox, webhook: Webhook
 ):
     with broker(deployment) as turns:
         for turn in turns.scan_iter(f"alertas:{DAG_ID}:*"):

@@ -87,7 +87,7 @@ def test_high_runs_start_before_thirty_low_ones_that_wait(deployment, ready):
     open_gate(deployment, first)
     for run in urgent:
         assert ended(deployment, ready, "gated", run).state == "success"
-    last = max(one.started for run in urgent for one in instances(ready, "gated", run))
+    last = max(one.ran[0] for run in urgent for one in instances(ready, "gated", run))
     open_gate(deployment, second)
     begun = [one.started for _, one in every(ready, "gated", waiting) if one.started]
     assert sum(moment < last for moment in begun) == SLOTS

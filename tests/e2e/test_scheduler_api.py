@@ -214,7 +214,7 @@ def test_the_same_request_twice_at_once_is_one_run(operator: httpx.Client, airfl
 
 
 STORED = {"tarefa": TASK, "args": [], "kwargs": {"name": "Ana"}, "queue": "default"}
-BEFORE = {
+BEFORE: dict[str, dict[str, Any]] = {
     "by the service of before": {**HELLO, "args": [], "kwargs": {"name": "Ana"}, "queue": "default"},
     "by the form of before": {
         **{"tarefa": TASK, "module": None, "function": None, "args": [], "kwargs": {"name": "Ana"}},

@@ -31,7 +31,7 @@ PUBLIC = {
     "GET /api/v2/auth/logout",
 }
 RANGE = {"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z"}
-RUN = {"logical_date": None, "conf": {}}
+RUN: dict[str, object] = {"logical_date": None, "conf": {}}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def answered(client: httpx.Client, routes: Iterable[tuple[str, str]], refusal: i
     """Return the routes that do not answer with the status `refusal`. Each path parameter is `1`."""
     found = set()
     for method, route in routes:
-        body = {} if method in ("POST", "PUT", "PATCH") else None
+        body: dict[str, object] | None = {} if method in ("POST", "PUT", "PATCH") else None
         answer = client.request(method, re.sub(r"\{[^}]+\}", "1", route), json=body)
         if answer.status_code != refusal:
             found.add(f"{method} {route}")
@@ -83,7 +83,7 @@ def project_apps() -> dict[str, FastAPI]:
     """Return the apps that the project's plugins add to the API server, by prefix."""
     from airflow.plugins_manager import is_valid_plugin
 
-    apps = {}
+    apps: dict[str, FastAPI] = {}
     for file in sorted((ROOT / "plugins").glob("*.py")):
         spec = importlib.util.spec_from_file_location(file.stem, file)
         assert spec is not None

@@ -16,7 +16,7 @@ import pytest
 from include.mirror.batch import Batch
 from include.mirror.declaration import Table
 from include.mirror.errors import RefusedError
-from include.mirror.plan import Read
+from include.mirror.plan import Read, Work
 from include.mirror.run import check_run, move_batch
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres
@@ -392,7 +392,8 @@ def test_within_a_run(lab: Lab) -> None:
 def test_within_a_backfill(lab: Lab) -> None:
     lab.mirror_only(*tables("r"))
     planned = lab.plan((MIDDLE, lab.now()))
-    first, second = [], []
+    first: list[Work] = []
+    second: list[Work] = []
     for read in (read for batch in planned for read in batch.reads):
         if isinstance(read, Read) and read.window.inicio < MIDDLE < read.window.fim:
             first.append(replace(read, window=replace(read.window, fim=MIDDLE)))

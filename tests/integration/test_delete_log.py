@@ -17,7 +17,7 @@ from include.mirror import delete_log
 from include.mirror.__main__ import main
 from include.mirror.declaration import Table
 from include.mirror.errors import RefusedError
-from include.mirror.plan import Work
+from include.mirror.plan import Log, Work
 from include.mirror.run import move_batch
 from include.vendas.tables import VENDAS
 from local.source.base import SQL_FOLDER, execute_file
@@ -56,7 +56,7 @@ def compared(lab: Lab, action: Callable[[], object]) -> bool:
             steps.append(work)
 
     planned = lab.plan((lab.now(), lab.now()))
-    reads = [read for batch in planned for read in batch.reads if read.kind == "log"]
+    reads = [read for batch in planned for read in batch.reads if isinstance(read, Log)]
     action()
     for batch in planned:
         move_batch(lab.engine(observe=observe), batch, "run", 1)
@@ -271,7 +271,7 @@ def test_what_an_older_snapshot_publishes_later_goes_too(filled: Lab, statement:
     lab = filled
     lab.execute("INSERT INTO coisa VALUES (2000, 'new')")
     planned = lab.plan((lab.now(), lab.now()))
-    done = []
+    done: list[str] = []
 
     def meanwhile(step: str, work: Work) -> None:
         if step == "verified" and work.kind == "scan" and not done:
@@ -308,9 +308,12 @@ def test_every_kind_of_key(lab: Lab) -> None:
     # A change column of whole seconds may be rounded up.
     lab.run(fim=lab.now() + timedelta(seconds=1))
     lab.assert_equal()
-    by_log = dict(
-        lab.query("SELECT tabela, max(rows) FROM vendas_raw.cargas WHERE kind = 'log' GROUP BY tabela")
-    )
+    by_log: dict[str, int] = {
+        name: rows
+        for name, rows in lab.query(
+            "SELECT tabela, max(rows) FROM vendas_raw.cargas WHERE kind = 'log' GROUP BY tabela"
+        )
+    }
     assert len(by_log) >= len(tables) - 2
     assert set(by_log.values()) == {2}
 

@@ -114,7 +114,7 @@ def test_runs_that_end_in_another_order_than_they_read(pedidos: Lab) -> None:
     def run_within(left: list[str]) -> None:
         """Make a change, and start a run that stops before publishing until all later runs have ended."""
         pedidos.execute(left[0])
-        stopped = []
+        stopped: list[Work] = []
 
         def stop(step: str, work: Work) -> None:
             if step == "snapshot" and not stopped and left[1:]:

@@ -99,7 +99,7 @@ class Kind:
         return Table(
             self.name,
             change_column="updated_at" if self.way == "window" else None,
-            way=None if self.way == "window" else self.way,  # type: ignore[arg-type]
+            way=None if self.way == "window" else self.way,
             deletes="keys" if self.deletes == "keys" else None,
         )
 
@@ -512,6 +512,7 @@ def test_a_key_that_goes_comes_and_goes_again_whichever_run_ends_first(source: t
             for what in ("delete", "put", "delete"):
                 world.write(Write(what, n, n, 0, False))
                 inicio, lab.reached = lab.reached, lab.now()
+                assert inicio is not None
                 intervals.append((inicio, lab.reached))
                 runs.append(Held(lab, intervals[-1], [kind.name for kind in kinds], pool))
             for number in order:
@@ -559,7 +560,7 @@ def test_deletes_in_the_nights_when_clocks_change(lab: Lab, turn: str) -> None:
     for table in tables:
         lab.execute(f"CREATE TABLE {table} (n int PRIMARY KEY, v int, em timestamp NOT NULL)")
     lab.execute(lab.delete_log("public.noite_log"))
-    lab.mirror_only(*(Table(t, change_column="em", deletes=t.removeprefix("noite_")) for t in tables))  # type: ignore[arg-type]
+    lab.mirror_only(*(Table(t, change_column="em", deletes=t.removeprefix("noite_")) for t in tables))
     intervals = [(at + n * half, at + (n + 1) * half) for n in range(-3, 3)]
     with lab.connect() as now, lab.connect(autocommit=False) as late:
         for n, (inicio, fim) in enumerate(intervals):

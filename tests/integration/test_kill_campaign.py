@@ -199,8 +199,10 @@ class Campaign:
                     f"UPDATE {table} SET {sets}, em = now(), valor = nextval('relogio') WHERE {kind.having_key}".encode(),
                     (*new.pop(), *key),
                 )
-            statement = f"UPDATE {table} SET em = now(), valor = nextval('relogio') WHERE {kind.having_key}"
-            connection.cursor().executemany(statement.encode(), updated)
+            statement = (
+                f"UPDATE {table} SET em = now(), valor = nextval('relogio') WHERE {kind.having_key}".encode()
+            )
+            connection.cursor().executemany(statement, updated)
             self._insert(connection, kind, new)
         self.did["truncated" if truncates else "changed"] += 1
 
@@ -332,13 +334,17 @@ class Campaign:
 
     def look(self, kind: Kind, expected: Difference, **asked: bool) -> Report:
         """Reconcile a table, and compare the report with the expected differences."""
+
+        def wait() -> None:
+            self.lab.run()
+
         report = reconcile(
             self.lab.engine(),
             kind.name,
             Asked(**asked),
             Attempt(uuid4(), "converges", 1),
             Limits(share=1, patience=timedelta(seconds=60)),
-            wait=lambda: self.lab.run() and None,
+            wait=wait,
         )
         assert report.missing == len(expected.missing), report
         assert report.different == len(expected.different), report

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -154,8 +154,8 @@ def test_without_rereads_rows_are_lost(lab: Lab, scenario: Scenario, monkeypatch
 def forget_what_is_owed(monkeypatch: pytest.MonkeyPatch) -> None:
     state = Ledger.state
 
-    def without_pending(ledger: Ledger, *before: datetime) -> LedgerState:
-        return replace(state(ledger, *before), pending=())
+    def without_pending(ledger: Ledger, *asked: Any) -> LedgerState:
+        return replace(state(ledger, *asked), pending=())
 
     monkeypatch.setattr(Ledger, "state", without_pending)
 

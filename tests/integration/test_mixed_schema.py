@@ -335,9 +335,12 @@ def test_reconciliation_finds_and_repairs_a_row_of_each_table(mixed_lab: Lab) ->
         run(lab)
         # A time in whole seconds may be rounded up into the next window.
         run(lab)
-    newest = dict(
-        lab.query("SELECT tabela, max(version) FROM vendas_raw.cargas WHERE rows = 1 GROUP BY tabela")
-    )
+    newest: dict[str, int] = {
+        name: version
+        for name, version in lab.query(
+            "SELECT tabela, max(version) FROM vendas_raw.cargas WHERE rows = 1 GROUP BY tabela"
+        )
+    }
     for name, shape in zip(names, mixed.SHAPES, strict=True):
         table = ch("vendas_raw", name)
         own = bookkeeping(lab.spec(name))

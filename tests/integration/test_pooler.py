@@ -19,7 +19,7 @@ from local.servers.postgres import Postgres
 from local.servers.server import free_port
 from tests.conftest import BASE_DATA, empty_warehouse, new_source
 from tests.lab import Lab
-from tests.local.store_fixtures import DEBIAN
+from tests.local.loja_fixtures import DEBIAN
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -150,7 +151,7 @@ def test_what_was_planned_after_the_rebuilds_snapshot_is_not_taken_for_done(lab:
 def test_readers_see_no_gap_while_columns_change_under_them(lab: Lab) -> None:
     lab.mirror_only(VENDA)
     rebuild(lab, "venda")
-    expected = lab.query("SELECT count(), sum(valor_total) FROM vendas_dw.venda")[0]
+    expected = tuple(lab.query("SELECT count(), sum(valor_total) FROM vendas_dw.venda")[0])
     assert expected[0] == 28
     with reader(lab, "venda", expected) as polls:
         rebuild(lab, "venda")
@@ -315,7 +316,7 @@ def test_where_locks_are_lost_a_run_and_a_rebuild_in_each_other_lose_nothing(
             if inner == "run":
                 rebuild(lab, table, engine=lab.engine(observe=at(step, table, run_all)))
             else:
-                again = at(step, table, lambda table=table: rebuild(lab, table))
+                again = at(step, table, partial(rebuild, lab, table))
                 run_all(lab.engine(observe=again))
                 write()
             lab.run()

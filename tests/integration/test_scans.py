@@ -131,9 +131,7 @@ def test_without_the_lowest_running_id_a_late_commit_is_lost(
     def from_the_next_id(state: object, tabela: str) -> Scan:
         found = scan(state, tabela)  # type: ignore[arg-type]
         with lab.connect() as connection:
-            (given,) = connection.execute(
-                "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
-            ).fetchone()
+            [(given,)] = connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
         return Scan(tabela, found.inicio, given, found.system)
 
     with lab.connect(autocommit=False) as writer:

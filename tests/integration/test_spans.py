@@ -39,10 +39,9 @@ def test_a_table_has_a_span_for_loading_and_one_for_publishing_where_it_has_rows
         "mirror.publish venda",
         "mirror.publish item_venda",
     }
-    assert found["mirror.stage venda"].attributes["rows"] == 1
-    assert {span.parent.span_id for name, span in found.items() if name != "mirror.pass"} == {
-        found["mirror.pass"].context.span_id
-    }
+    assert (found["mirror.stage venda"].attributes or {})["rows"] == 1
+    parents = [span.parent for name, span in found.items() if name != "mirror.pass"]
+    assert {parent and parent.span_id for parent in parents} == {found["mirror.pass"].context.span_id}
 
 
 def test_a_re_read_says_that_it_is_one(lab, exporter):

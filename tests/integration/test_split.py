@@ -31,7 +31,8 @@ def test_one_transaction_of_a_million_rows_is_split_and_resumes(lab: Lab) -> Non
     )
     end = lab.now()
     planned = lab.plan((end - timedelta(seconds=30), end))
-    keyed = [read.window for batch in planned for read in batch.reads if read.window.key_from is not None]
+    windows = [read.window for batch in planned for read in batch.reads if isinstance(read, Read)]
+    keyed = [window for window in windows if window.key_from is not None]
     assert len(keyed) == 4
     recorded = []
 

@@ -151,7 +151,7 @@ def test_a_changed_table_of_the_source_is_set_aside_and_no_other(lab: Lab, what:
     statement, message = CHANGED_SOURCE[what]
     lab.run()
     lab.execute(statement)
-    wrong = re.search(r"public\.(\w+)", message)[1]
+    wrong = re.findall(r"public\.(\w+)", message)[0]
     with lab.connect() as connection:
         connection.execute("INSERT INTO pais (pais) VALUES ('Chile')")
     before = lab.query(f"SELECT count() FROM vendas_dw.cargas WHERE tabela = '{wrong}' AND kind != 'refused'")

@@ -33,7 +33,9 @@ def upgraded(lab: Lab) -> Lab:
     for table in lab.tables:
         rows = lab.source_rows(table)
         with lab.connect() as connection:
-            columns = [column.name for column in connection.execute(f"SELECT * FROM {table}").description]
+            columns = [
+                column.name for column in connection.execute(f"SELECT * FROM {table}").description or ()
+            ]
         client.insert(
             table,
             [

@@ -65,20 +65,19 @@ class Script:
 
     def __call__(self, *arguments: str | Path, stdin: str = "") -> Done:
         """Call it in this process, as with pipes, and return the result. This saves the start of an interpreter."""
-        streams = {
-            "stdin": io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"),
-            "stdout": io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True),
-            "stderr": io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True),
-        }
+        given, out, err = io.BytesIO(stdin.encode()), io.BytesIO(), io.BytesIO()
         with (
             mock.patch.dict(os.environ, self.environment, clear=True),
-            mock.patch.multiple(sys, **streams),
+            mock.patch.object(sys, "stdin", io.TextIOWrapper(given, "utf-8")),
+            mock.patch.object(sys, "stdout", io.TextIOWrapper(out, "utf-8", write_through=True)),
+            mock.patch.object(sys, "stderr", io.TextIOWrapper(err, "utf-8", write_through=True)),
             contextlib.chdir(self.path.parent),
         ):
             code = trigger_script.main([str(argument) for argument in arguments])
-        out, err = (streams[name].buffer.getvalue().decode() for name in ("stdout", "stderr"))
-        assert "error: unexpected " not in err, err
-        return Done(code, out, err)
+            # Before the wrappers go, which close what they wrap.
+            done = Done(code, out.getvalue().decode(), err.getvalue().decode())
+        assert "error: unexpected " not in done.err, done.err
+        return done
 
     def each(self, **calls: tuple[str | Path, ...]) -> dict[str, Done]:
         """Call it with several argument lists, one after another; return the results by name."""

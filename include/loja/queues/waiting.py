@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
@@ -38,7 +38,7 @@ class MessagesWait(BaseEventTrigger):
             {"queue": self.queue, "seconds": self.seconds},
         )
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
+    async def run(self) -> AsyncGenerator[TriggerEvent, None]:
         """Check for ever. After an error it checks again later, and fires no event until then."""
         quiet = 0
         try:

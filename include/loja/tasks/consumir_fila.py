@@ -26,10 +26,12 @@ def plan(
 
     With `revive`, first puts the queues' dead letters back, to be tried as new messages.
     """
-    with closing(connections.mysql()) as store:
-        create_tables(store)
+    with closing(connections.mysql()) as connection:
+        create_tables(connection)
         for queue in queues if revive else ():
-            log.info("%d dead letters go back to %s", _revive(broker, queue, Inbox(store, queue, run)), queue)
+            log.info(
+                "%d dead letters go back to %s", _revive(broker, queue, Inbox(connection, queue, run)), queue
+            )
     planned = []
     for queue in queues:
         waiting = _waiting(broker, queue)
@@ -49,8 +51,8 @@ def work(
     seconds: float,
 ) -> dict[str, int]:
     """Run one consumer of a queue until the queue is empty or `seconds` are over; return its counts."""
-    with closing(connections.mysql()) as store, _open(settings, broker, queue, batch) as opened:
-        return vars(consume(opened, Inbox(store, queue, run), batch, seconds=seconds))
+    with closing(connections.mysql()) as connection, _open(settings, broker, queue, batch) as opened:
+        return vars(consume(opened, Inbox(connection, queue, run), batch, seconds=seconds))
 
 
 def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None) -> dict[str, dict[str, Any]]:
@@ -61,8 +63,8 @@ def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None)
     """
     if failed is None:
         raise UnfinishedError("task planejar has failed (its log has the reason): nothing was consumed")
-    with closing(connections.mysql()) as store:
-        numbers = {queue: Inbox(store, queue, run).measure() for queue in queues}
+    with closing(connections.mysql()) as connection:
+        numbers = {queue: Inbox(connection, queue, run).measure() for queue in queues}
     for queue, found in numbers.items():
         rate = "no rate" if found.taxa is None else f"{found.taxa:.1%}"
         log.info(

@@ -14,6 +14,7 @@ from typing import Any
 
 import requests
 
+from include.conventions.errors import TaskError
 from trigger.answers import parse, readable
 from trigger.errors import Transient, TriggerError
 from trigger.wire import Origin, Wire
@@ -39,12 +40,14 @@ class RefusedError(Exception):
     """Airflow refuses this run, and a retry can't help. The message is Airflow's answer."""
 
 
-class AwayError(Exception):
+class NoAnswerError(Exception):
     """No answer, or a temporary error. The run may have been created or not; a repeated request does no harm."""
 
 
-class UnusableError(Exception):
+class UnusableError(TaskError):
     """Airflow answers, but can't start any job until a person fixes what the message names."""
+
+    heals = True
 
 
 class Api:
@@ -75,7 +78,7 @@ class Api:
             )
 
     def start(self, run_id: str, conf: dict[str, Any], note: str) -> Outcome:
-        """Start a run, unless one with this id exists. Raises RefusedError, AwayError, UnusableError."""
+        """Start a run, unless one with this id exists. Raises RefusedError, NoAnswerError, UnusableError."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf, "note": note}
         answer = self._ask("POST", f"{PATH}/dagRuns", body=body)
         if answer.status_code == 409:
@@ -90,7 +93,7 @@ class Api:
         raise RefusedError(_said(answer))
 
     def states(self, run_ids: Iterable[str]) -> dict[str, str]:
-        """Return the states of those of these runs that exist. Raises AwayError, UnusableError."""
+        """Return the states of those of these runs that exist. Raises NoAnswerError, UnusableError."""
         wanted = list(run_ids)
         found: dict[str, str] = {}
         for first in range(0, len(wanted), BATCH):
@@ -107,7 +110,7 @@ class Api:
         return bool(_json(self._ask("GET", PATH)).get("has_import_errors"))
 
     def _ask(self, method: str, path: str, **request: Any) -> requests.Response:
-        """Return the answer to a request. Raises UnusableError for 401, 403 and 404, AwayError for temporary errors."""
+        """Return the answer to a request. Raises UnusableError for 401, 403 and 404, NoAnswerError for temporary errors."""
         with _explained():
             answer = self._wire.answer(method, path, **request)
         if answer.status_code in (401, 403, 404):
@@ -121,7 +124,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except Transient as error:
-        raise AwayError(str(error)) from None
+        raise NoAnswerError(str(error)) from None
     except TriggerError as error:
         raise UnusableError(f"{error} ({CONNECTION})") from None
 

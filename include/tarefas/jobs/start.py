@@ -48,6 +48,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from include.conventions.errors import TaskError
 from include.tarefas.jobs import client
 from include.tarefas.jobs.client import Api, Outcome, RefusedError
 from include.tarefas.jobs.schedule import ScheduleError, decide, load
@@ -60,18 +61,20 @@ AWAY = 3
 MOST_FOLLOWED = 1000
 
 
-class BadJobsError(Exception):
-    """Jobs that can't be started, and that no other run has reported. `jobs` maps their names to the reasons."""
+class BadJobsError(TaskError):
+    """Jobs that can't be started, and that no other run has reported. `about` has their names."""
 
     def __init__(self, jobs: dict[str, str]) -> None:
         reasons = "; ".join(f"job {name}: {error}" for name, error in sorted(jobs.items()))
+        self.about = ", ".join(sorted(jobs))
         # The names first: a long alert is cut.
-        super().__init__(f"{', '.join(sorted(jobs))} can't be started. {reasons}")
-        self.jobs = jobs
+        super().__init__(f"{self.about} can't be started. {reasons}")
 
 
-class SilenceError(Exception):
+class SilenceError(TaskError):
     """Airflow did not answer a request for a job. The message names the job and the request."""
+
+    heals = True
 
 
 @dataclass
@@ -118,7 +121,7 @@ def tick(
             try:
                 _step(claim, api, grace, moment, report)
                 in_a_row = 0
-            except client.AwayError as error:
+            except client.NoAnswerError as error:
                 claim.put_behind()
                 silent.append(claim.job.id)
                 in_a_row += 1
@@ -171,7 +174,7 @@ def _follow(store: Store, api: Api, end: float, clock: Callable[[], float]) -> N
         }
         try:
             states = api.states(batch)
-        except client.AwayError as error:
+        except client.NoAnswerError as error:
             log.warning("no answer about runs: %s", error)
             return
         for run_id, job in batch.items():

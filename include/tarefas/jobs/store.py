@@ -9,18 +9,17 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
+from include.conventions import sql
+from include.conventions.errors import TaskError
 from include.tarefas.jobs.model import Definition, Job, NewJob
 from include.tarefas.jobs.schedule import Schedule
 
-SQL = Path(__file__).resolve().parents[2] / "sql" / "agendar_jobs"
 LONGEST_ERROR = 1000
 
 
@@ -36,8 +35,10 @@ class JobExistsError(JobError):
     """There is a job with that name already."""
 
 
-class AwayError(Exception):
+class AwayError(TaskError):
     """The database does not answer, or a job stays locked, as the message says. It may pass by itself."""
+
+    heals = True
 
 
 @dataclass(frozen=True)
@@ -204,9 +205,8 @@ def _explained() -> Iterator[None]:
         raise AwayError("the jobs' database has no table yet: run python -m deploy.prepare") from None
 
 
-@cache
 def _sql(name: str) -> Any:
-    return (SQL / f"{name}.sql").read_text()
+    return sql.text("agendar_jobs", name)
 
 
 def _values(wanted: Definition | Job) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def test_other_extras_are_libpq_parameters(monkeypatch: pytest.MonkeyPatch) -> N
     parts = conninfo_to_dict(source.session_conninfo)
     assert parts["password"] == "s3cr3t 'quoted'"
     assert parts["sslmode"] == "require"
-    assert "-c search_path=public" in parts["options"]
-    assert "-c row_security=off" in parts["options"]
+    assert "-c search_path=public" in str(parts["options"])
+    assert "-c row_security=off" in str(parts["options"])
     assert source.settings(180004)["statement_timeout"] == "3600000ms"
 
 

@@ -19,6 +19,7 @@ import redis
 
 from include.conventions import alerts
 from include.conventions.defaults import DEFAULT_ARGS
+from include.conventions.failures import concerning
 from local.servers.redis import Redis
 from local.servers.server import free_port
 from tests.receivers import TOKEN, Mailbox, Webhook
@@ -156,10 +157,8 @@ def test_a_process_that_dies_while_it_tells_takes_no_turn_for_a_whole_window(tur
 
 
 def test_an_error_that_says_what_it_is_about_is_told_once_for_each(turns, webhook):
-    for about in ("job-a", "job-b", "job-a"):
-        error = RuntimeError(f"{about} is wrong")
-        error.about = about
-        alerts.on_failure(failed(error))
+    for name in ("job-a", "job-b", "job-a"):
+        alerts.on_failure(failed(concerning(name, RuntimeError(f"{name} is wrong"))))
     assert [text.splitlines()[5] for text in webhook.texts()] == [
         "Error: RuntimeError: job-a is wrong",
         "Error: RuntimeError: job-b is wrong",
@@ -273,11 +272,12 @@ def test_a_run_that_is_over_is_not_late(turns, webhook, state, told):
 
 
 def test_a_dag_keeps_the_callbacks_of_its_own():
-    from airflow.sdk import DAG
+    from airflow.sdk import DAG, Context
 
-    def own(_: object) -> None: ...
+    def own(_: Context) -> None: ...
 
-    for before, after in ((None, []), (own, [own]), ([own], [own])):
+    cases: list[tuple[Any, list[Any]]] = [(None, []), (own, [own]), ([own], [own])]
+    for before, after in cases:
         dag = DAG("a_dag", schedule=None, on_failure_callback=before)
         for _ in range(2):
             alerts.announce_failures(dag)

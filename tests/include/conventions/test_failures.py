@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from include.conventions.errors import RequestError
-from include.conventions.failures import explained
+from include.conventions.failures import about, concerning, explained
 from include.loja.errors import SourceError
 
 
@@ -65,8 +65,7 @@ def test_anything_else_is_raised_as_it_is(error: Exception) -> None:
 
 
 def test_what_an_error_is_about_is_kept_for_its_alert() -> None:
-    error = RequestError("two jobs are wrong")
-    error.about = "a, b"  # type: ignore[attr-defined]
+    error = concerning("a, b", RequestError("two jobs are wrong"))
 
     @explained
     def work() -> None:
@@ -74,7 +73,7 @@ def test_what_an_error_is_about_is_kept_for_its_alert() -> None:
 
     with pytest.raises(AirflowFailException) as ended:
         work()
-    assert ended.value.about == "a, b"
+    assert about(ended.value) == "a, b"
 
 
 def test_a_generator_stays_one() -> None:

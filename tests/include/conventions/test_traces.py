@@ -16,7 +16,7 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 @pytest.fixture(autouse=True)
-def spans_are_made(monkeypatch):
+def spans_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Traces are on, for this module's code alone: a provider of the process could not be taken back."""
     provider = TracerProvider()
     only_here = SimpleNamespace(get_tracer=provider.get_tracer, set_span_in_context=trace.set_span_in_context)

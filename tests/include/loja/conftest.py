@@ -26,12 +26,12 @@ Connect = Callable[[], "Connection[Any]"]
 
 
 @pytest.fixture
-def connect(mariadb_server: MariaDB, loja: str) -> Iterator[Connect]:
+def connect(mariadb_server: MariaDB, loja_name: str) -> Iterator[Connect]:
     """Return a maker of connections to the test's database, which has the tables; all are closed at the end."""
     opened = []
 
     def new() -> Connection[Any]:
-        connection = mysql.connect(mariadb_server.parameters(loja))
+        connection = mysql.connect(mariadb_server.parameters(loja_name))
         opened.append(connection)
         return connection
 
@@ -43,16 +43,16 @@ def connect(mariadb_server: MariaDB, loja: str) -> Iterator[Connect]:
 
 
 @pytest.fixture
-def store(connect: Connect) -> Connection[Any]:
+def loja(connect: Connect) -> Connection[Any]:
     """Return one connection to it."""
     return connect()
 
 
 @pytest.fixture
-def queues(store: Connection[Any]) -> Connection[Any]:
+def queues(loja: Connection[Any]) -> Connection[Any]:
     """Return one connection to it, with the tables of the queues' consumers."""
-    create_tables(store)
-    return store
+    create_tables(loja)
+    return loja
 
 
 @pytest.fixture

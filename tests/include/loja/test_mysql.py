@@ -14,13 +14,13 @@ from tests.include.loja.rows import execute
 
 
 def test_a_connection_that_is_gone_does_not_hide_what_went_wrong(
-    store: Connection[Any], connect: Connect
+    loja: Connection[Any], connect: Connect
 ) -> None:
     doomed = connect()
 
     def fail() -> None:
         with closing(doomed), mysql.transaction(doomed):
-            execute(store, f"KILL {doomed.thread_id()}")
+            execute(loja, f"KILL {doomed.thread_id()}")
             raise ValueError("what went wrong")
 
     with pytest.raises(ValueError, match="what went wrong"):

@@ -37,7 +37,10 @@ def test_pieces_of_a_large_window_are_spread_and_each_has_its_snapshot() -> None
     assert len(batches) == 4
     assert all(len(together) == 1 for batch in batches for together in batch.passes)
     pieces = sorted(
-        read.window.inicio for batch in batches for read in batch.reads if read.window.tabela == "venda"
+        read.window.inicio
+        for batch in batches
+        for read in batch.reads
+        if isinstance(read, Read) and read.tabela == "venda"
     )
     assert pieces == [EPOCH + n * timedelta(hours=1) for n in range(10)]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -10,7 +11,7 @@ from psycopg.rows import dict_row
 from include.mirror import catalog
 from include.mirror.catalog import key_ranges, read, relation_names, server
 from include.mirror.names import pg
-from include.mirror.relation import Index, Relation
+from include.mirror.relation import Index, Relation, SourceColumn, SourceType
 from local.servers.postgres import Postgres
 
 LONG = "ç" * 31 + "x"
@@ -116,8 +117,14 @@ def public(connection: psycopg.Connection) -> dict[str, Relation]:
     return {relation.name: relation for relation in read(connection, wanted, "public").values()}
 
 
-def column_of(relation: Relation, name: str):
+def column_of(relation: Relation, name: str) -> SourceColumn:
     return next(column for column in relation.columns if column.name == name)
+
+
+def element_of(relation: Relation, name: str) -> SourceType:
+    element = column_of(relation, name).type.element
+    assert element is not None
+    return element
 
 
 def test_a_schema_is_its_tables_without_partitions_temporary_tables_and_views(public):
@@ -207,11 +214,12 @@ def test_types(public, name, declared, base, kind, modifier):
 
 def test_arrays_and_enums(public):
     tipos = public["tipos"]
-    moedas, cores, taxas = (column_of(tipos, name).type for name in ("moedas", "cores", "taxas"))
-    assert (moedas.declared, moedas.name, moedas.element.declared) == ("moedas", "_moeda", "moeda")
-    assert (moedas.element.name, moedas.element.modifier) == ("numeric", (12 << 16 | 2) + 4)
-    assert cores.element.labels == column_of(tipos, "certa").type.labels == ("verde", "anil", "azul")
-    assert (taxas.declared, taxas.element.modifier) == ("numeric(5,3)[]", (5 << 16 | 3) + 4)
+    moedas, taxas = column_of(tipos, "moedas").type, column_of(tipos, "taxas").type
+    moeda, cor, taxa = (element_of(tipos, name) for name in ("moedas", "cores", "taxas"))
+    assert (moedas.declared, moedas.name, moeda.declared) == ("moedas", "_moeda", "moeda")
+    assert (moeda.name, moeda.modifier) == ("numeric", (12 << 16 | 2) + 4)
+    assert cor.labels == column_of(tipos, "certa").type.labels == ("verde", "anil", "azul")
+    assert (taxas.declared, taxa.modifier) == ("numeric(5,3)[]", (5 << 16 | 3) + 4)
 
 
 def test_the_default_of_a_domain_counts(public):
@@ -354,9 +362,14 @@ def test_key_ranges_in_one_statement(connection, monkeypatch):
     )
     relations = read(connection, [("public", name) for name in ("Chave %", "outra", "pai", "medida")])
     by_name = {name: relation for (_, name), relation in relations.items()}
-    statements = []
+    statements: list[str] = []
     execute = catalog._execute
-    monkeypatch.setattr(catalog, "_execute", lambda *a: statements.append(a[1]) or execute(*a))
+
+    def recorded(session: psycopg.Connection, statement: str, *parameters: Any) -> Any:
+        statements.append(statement)
+        return execute(session, statement, *parameters)
+
+    monkeypatch.setattr(catalog, "_execute", recorded)
     keys = [("Chave %", "id %"), ("outra", "id"), ("pai", "id"), ("medida", "id")]
     found = key_ranges(connection, [(by_name[name], key) for name, key in keys])
     assert found == {

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -97,7 +98,7 @@ def connection(dsn: str) -> Iterator[psycopg.Connection]:
 def of(connection: psycopg.Connection) -> Callable[..., TableSpec]:
     """Resolve a table of the database by its name and its declaration."""
 
-    def resolve_by_name(name: str, **options) -> TableSpec:
+    def resolve_by_name(name: str, **options: Any) -> TableSpec:
         table = Table(name, **options)
         return resolve(
             table, catalog.read(connection, [table.qualified])[table.qualified], table.qualified[1]
@@ -106,11 +107,11 @@ def of(connection: psycopg.Connection) -> Callable[..., TableSpec]:
     return resolve_by_name
 
 
-def integer(name: str, number: int = 1, **options) -> SourceColumn:
+def integer(name: str, number: int = 1, **options: Any) -> SourceColumn:
     return SourceColumn(name, number, SourceType("integer", "int4"), **{"not_null": True, **options})
 
 
-def keyed(*columns: SourceColumn, **options) -> Relation:
+def keyed(*columns: SourceColumn, **options: Any) -> Relation:
     """A table with these columns. The first one is its key."""
     primary = Index("pkey", (columns[0].name,), unique=True, primary=True, partial=False)
     options = {"indexes": (primary,), "kind": "r", **options}
@@ -373,7 +374,7 @@ def test_another_time(expression):
     assert not is_transaction_time(expression)
 
 
-def trigger(body: str, **options) -> Trigger:
+def trigger(body: str, **options: Any) -> Trigger:
     options = {"before": True, "row": True, "insert": False, "update": True, "conditional": False, **options}
     return Trigger(name="t", columns=options.pop("columns", ()), function="f", body=body, **options)
 
@@ -434,7 +435,7 @@ def test_upper_case_has_to_be_quoted_to_be_meant():
     assert sets(trigger("BEGIN NEW.ALTERADOEM = now(); RETURN NEW; END"), "alteradoem")
 
 
-def moment(name: str, number: int = 2, **options) -> SourceColumn:
+def moment(name: str, number: int = 2, **options: Any) -> SourceColumn:
     return SourceColumn(name, number, SourceType("timestamp", "timestamp"), not_null=False, **options)
 
 
@@ -589,7 +590,9 @@ def test_a_role_without_rights_is_told_what_to_grant(postgres, connection, dsn):
 )
 def test_the_width_follows_from_how_dense_the_key_is(rows, key_range, kind, width):
     column = replace(integer("id"), type=SourceType(kind, kind))
-    key_range = key_range and KeyRange(*key_range, rows or 5)
+    if key_range is not None:
+        lowest, highest = key_range
+        key_range = KeyRange(lowest, highest, rows or 5)
     assert resolve(Table("t"), keyed(column, rows=rows), "t", key_range).partition_width == width
     # A declared width is always used.
     declared = Table("t", partition_width=5)

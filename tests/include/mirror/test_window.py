@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,7 +17,7 @@ TABLES = ("pais", "venda")
 ONE, TWO = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 0, 2, tzinfo=UTC)
 NONE = (None, None)
 
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "fim before inicio": (
         {"inicio": "2026-01-02T00:00:00Z", "fim": "2026-01-01T00:00:00Z"},
         "fim 2026-01-01T00:00:00+00:00 is before inicio 2026-01-02T00:00:00+00:00",
@@ -57,7 +58,7 @@ def test_what_makes_no_sense_is_refused_by_name(what: str) -> None:
     assert message in str(raised.value)
 
 
-REBUILDS = {
+REBUILDS: dict[str, tuple[dict[str, Any], str]] = {
     "no list": (
         {"reconstruir": "venda"},
         """reconstruir must be a list of tables like ["tabela"], not 'venda'""",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -17,16 +17,16 @@ from include.ocorrencias.client import HttpTransport
 from include.ocorrencias.errors import ContractError
 from include.ocorrencias.settings import Settings
 from local.servers.clickhouse import ClickHouse
-from tests.incidents_service import IncidentsService, event
 from tests.include.ocorrencias.conftest import POLICY
+from tests.ocorrencias_service import OcorrenciasService, event
 
 
 class Later(datetime):
     """The time 60 days from now."""
 
     @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) + timedelta(days=60)
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return super().now(tz) + timedelta(days=60)
 
 
 class KilledError(Exception):
@@ -76,7 +76,7 @@ def query(clickhouse: ClickHouse) -> Iterator[Callable[[str], list[tuple[Any, ..
 
 @pytest.fixture
 def collect(
-    clickhouse: ClickHouse, service: IncidentsService, monkeypatch: pytest.MonkeyPatch, query: Any
+    clickhouse: ClickHouse, service: OcorrenciasService, monkeypatch: pytest.MonkeyPatch, query: Any
 ) -> Callable[..., dict[str, Any]]:
     """Collect a run as its task does, from the service into the warehouse; the connections are the fixtures'."""
     import requests

@@ -17,8 +17,8 @@ from include.ocorrencias.errors import ContractError, ExhaustedError, RefusedErr
 from include.ocorrencias.service import ABERTAS, DESDE, Service
 from include.ocorrencias.settings import Policy
 from local.servers.server import free_port
-from tests.incidents_service import Fault, event
 from tests.include.ocorrencias.conftest import POLICY
+from tests.ocorrencias_service import Fault, event
 
 HEALING = [
     500,

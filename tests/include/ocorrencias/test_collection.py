@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.conventions.errors import RequestError
-from include.ocorrencias.collection import Contagem, collect, join, resolve_day
+from include.ocorrencias.client import Client
+from include.ocorrencias.collection import Coleta, Contagem, collect, join, resolve_day
 from include.ocorrencias.errors import RefusedError, StaleError
 from include.ocorrencias.models import ZONE, Lista, parse_eventos
 from include.ocorrencias.service import DESDE, LONGEST_SPAN, Service
-from tests.incidents_service import event
+from tests.ocorrencias_service import event
 
 NOW = datetime(2026, 11, 21, 3, 10, tzinfo=UTC)
 
@@ -49,7 +51,7 @@ def test_a_day_that_makes_no_sense_is_refused(text, said):
     assert resolve_day("2026-10-23", NOW, NOW) == date(2026, 10, 23)
 
 
-def collected(client, accept_stale=False):
+def collected(client: Callable[[], Client], accept_stale: bool = False) -> Coleta:
     return collect(
         Service(client()),
         datetime.now(UTC).date(),

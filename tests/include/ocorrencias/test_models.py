@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from include.ocorrencias.errors import ContractError
 from include.ocorrencias.models import parse_atividades, parse_eventos, parse_pops
-from tests.incidents_service import event
+from tests.ocorrencias_service import event
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -34,9 +34,9 @@ def test_one_bad_event_loses_no_other(changes: dict[str, Any]) -> None:
     for one in found.eventos:
         json.dumps(one.model_dump(mode="json"), ensure_ascii=False).encode()
         assert "\n" not in one.titulo + one.bairro + one.status
-    for one in found.recusados:
-        assert one.campo in {*FIELDS, "event"}
-        f"{one} {one.conteudo}".encode()
+    for refused in found.recusados:
+        assert refused.campo in {*FIELDS, "event"}
+        f"{refused} {refused.conteudo}".encode()
 
 
 @given(JSON)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from include.ocorrencias.settings import RECORDED
 from tests.include.ocorrencias.conftest import POLICY
 
 
-def service(folder, name) -> Service:
+def service(folder: Path, name: str) -> Service:
     return Service(Client(load(folder, name), POLICY))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,8 +15,8 @@ from include.ocorrencias.models import Atividade
 from include.ocorrencias.responsibility import KnownPop, Responsibility, is_cet_rio
 from include.ocorrencias.responsibility import find as find_and_learn
 from include.ocorrencias.service import ATIVIDADES, POPS, Service
-from tests.incidents_service import CET_RIO
 from tests.include.ocorrencias.conftest import POLICY
+from tests.ocorrencias_service import CET_RIO
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -26,7 +26,9 @@ def known(pop: int, hours: float, ours: bool = True) -> dict[int, KnownPop]:
     return {pop: KnownPop(pop, "Antigo", ours, (), NOW - timedelta(hours=hours))}
 
 
-def find(pops, known, service, now, age) -> Responsibility:
+def find(
+    pops: Iterable[int], known: Mapping[int, KnownPop], service: Service, now: datetime, age: timedelta
+) -> Responsibility:
     return find_and_learn(pops, known, service, now, age, lambda pop: None)
 
 

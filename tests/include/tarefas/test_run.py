@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
+from include.conventions.failures import about
 from include.tarefas import run
 from include.tarefas.errors import CatalogError, RequestError, ResultError
 from include.tarefas.request import resolve
@@ -38,7 +39,7 @@ def call(task: str, *args: Any, **kwargs: Any) -> Any:
 
 def test_the_result_comes_back_as_json_has_it(files: Path) -> None:
     folder(files, one="@tarefa\ndef one(*values, **named): return values, named, {1: None}\n")
-    heard = []
+    heard: list[str] = []
     conf = {"tarefa": "one", "args": [1, "é"], "kwargs": {"a": [True]}}
     assert run.execute(conf, heard.append) == [[1, "é"], {"a": [True]}, {"1": None}]
     assert heard == ["one.one"]
@@ -282,7 +283,7 @@ def test_what_the_function_raises_comes_through(files: Path) -> None:
         call("one.own")
     with pytest.raises(TypeError, match="has no len") as error:
         call("one.typed")
-    assert error.value.about == "one.typed"
+    assert about(error.value) == "one.typed"
     with pytest.raises(Exception, match="5") as frozen:
         call("one.frozen")
     assert type(frozen.value).__name__ == "OwnError"

@@ -6,23 +6,30 @@ The ClickHouse side is written by hand, so that nothing of the mirror takes part
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from io import StringIO
+from typing import Any
 
 import psycopg
 import pytest
+from clickhouse_connect.driver.client import Client
 from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
 from include.mirror.declaration import Mirror, Schema, Table
 from include.mirror.names import ch, ch_text, pg, pg_text
 from include.vendas.tables import VENDAS
-from local.compare.database import CompareError, compare
+from local.compare.database import CompareError, TableDifference, compare
 from local.demos.vendas_view import difference_lines, differences_tables, money_difference, rows_difference
+from local.servers.clickhouse import ClickHouse
+from local.servers.postgres import Postgres
 from tests.conftest import new_source
 
 _numbers = itertools.count(1)
+Servers = tuple[str, Client, Mirror]
+"""The source's DSN, a client of the warehouse, and what is mirrored: what `compare` asks for."""
 
 # The sales system.
 
@@ -52,14 +59,14 @@ INSERT INTO item_venda (venda_id, produto_id, valor_unitario, quantidade, valor_
 
 
 @pytest.fixture(scope="module")
-def client(clickhouse):
+def client(clickhouse: ClickHouse) -> Iterator[Client]:
     """A client of the session's ClickHouse."""
     with clickhouse.client() as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def sales(postgres, client):
+def sales(postgres: Postgres, client: Client) -> Iterator[str]:
     """A source with some awkward rows; in `vendas_dw` the same rows, copied as text by way of this process."""
     source_dsn = new_source(postgres)
     client.command("DROP DATABASE IF EXISTS vendas_dw SYNC")
@@ -77,12 +84,12 @@ def sales(postgres, client):
 
 
 @pytest.fixture
-def servers(postgres, client, sales):
+def servers(postgres: Postgres, client: Client, sales: str) -> Servers:
     """A source of the test's own, and views with the same rows."""
-    return database(postgres, template=conninfo_to_dict(sales)["dbname"]), client, VENDAS
+    return database(postgres, template=str(conninfo_to_dict(sales)["dbname"])), client, VENDAS
 
 
-def database(postgres, options: str = "", template: str = "template0") -> str:
+def database(postgres: Postgres, options: str = "", template: str = "template0") -> str:
     """Create a database, and return its connection string."""
     name = f"compare_{next(_numbers)}"
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
@@ -162,7 +169,7 @@ def test_difference_is_found(servers, table, change, rows, money, key):
     assert [line.plain for line in difference_lines(found)] == [f"{table}: {key}"]
 
 
-def test_one_table_is_compared_by_its_name_in_the_warehouse(servers):
+def test_one_table_is_compared_by_its_name_in_the_warehouse(servers: Servers) -> None:
     assert [one.table for one in compare(*servers, tables=["venda"])] == ["venda"]
     with pytest.raises(CompareError, match=r"vendas has no table vend; it has pais, cidade"):
         compare(*servers, tables=["vend"])
@@ -526,7 +533,7 @@ def rows(table: str, server: int) -> dict[int, str]:
 
 
 @pytest.fixture(scope="module")
-def types(postgres, client):
+def types(postgres: Postgres, client: Client) -> Iterator[Servers]:
     """A table `(id, c)` for every case, and what stands for its view."""
     source_dsn = database(postgres)
     for name in ("tipos", "tipos_errados"):
@@ -561,7 +568,7 @@ def test_every_type_compares_equal(types):
 
 
 @pytest.fixture(scope="module")
-def damaged(types):
+def damaged(types: Servers) -> dict[str, TableDifference]:
     """What is found of every type when the views show wrong values."""
     source_dsn, client, mirror = types
     for table, case in CASES.items():
@@ -584,7 +591,7 @@ def test_every_wrong_value_of_every_type_is_found(damaged, table):
     assert (found.rows, found.same, found.problems, found.more) == (0, False, (), False)
 
 
-def test_a_value_that_the_warehouse_can_not_hold_is_a_difference(types):
+def test_a_value_that_the_warehouse_can_not_hold_is_a_difference(types: Servers) -> None:
     with psycopg.connect(types[0]) as source:
         for table, unheld in UNHELD.items():
             for row, value in enumerate(unheld, 101):
@@ -602,7 +609,7 @@ def test_a_value_that_the_warehouse_can_not_hold_is_a_difference(types):
     assert all(one.problems == () for one in found.values())
 
 
-def test_an_array_that_once_held_a_null_is_equal(types):
+def test_an_array_that_once_held_a_null_is_equal(types: Servers) -> None:
     with psycopg.connect(types[0]) as source:
         # PostgreSQL keeps a mark that the array may hold NULLs.
         for value in ("NULL", "5"):
@@ -618,7 +625,7 @@ def test_an_array_that_once_held_a_null_is_equal(types):
 class World:
     """A source database and a ClickHouse database `mundo` of a test's own."""
 
-    def __init__(self, source_dsn: str, client) -> None:
+    def __init__(self, source_dsn: str, client: Client) -> None:
         self.source_dsn = source_dsn
         self.client = client
 
@@ -635,7 +642,7 @@ class World:
         if rows:
             self.client.command(f"INSERT INTO {table} {rows}")
 
-    def compare(self, *tables: Table, **options):
+    def compare(self, *tables: Table, **options: Any) -> list[TableDifference]:
         return compare(self.source_dsn, self.client, self.mirror(*tables), **options)
 
     def mirror(self, *tables: Table) -> Mirror:
@@ -643,13 +650,13 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def empty(postgres):
+def empty(postgres: Postgres) -> str:
     """A database that every test finds empty."""
     return database(postgres)
 
 
 @pytest.fixture
-def world(empty, client):
+def world(empty: str, client: Client) -> Iterator[World]:
     with psycopg.connect(empty) as source:
         schemas = source.execute(
             "SELECT nspname::text FROM pg_namespace WHERE nspname !~ '^pg_|^information_schema$'"
@@ -663,7 +670,7 @@ def world(empty, client):
     client.command("DROP DATABASE mundo SYNC")
 
 
-def lines(differences) -> list[str]:
+def lines(differences: list[TableDifference]) -> list[str]:
     return [line.plain for line in difference_lines(differences)]
 
 

@@ -23,34 +23,36 @@ from local.servers.mariadb import MariaDB
 
 
 @pytest.fixture
-def store(mariadb_server: MariaDB, loja: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection[Any]]:
+def loja(
+    mariadb_server: MariaDB, loja_name: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Connection[Any]]:
     """A store with the demonstration's data, with fewer orders."""
     monkeypatch.setattr(data, "ORDERS", 1_000)
-    with closing(mysql.connect(mariadb_server.parameters(loja))) as connection:
+    with closing(mysql.connect(mariadb_server.parameters(loja_name))) as connection:
         mysql.create_schema(connection)
         data.fill(connection)
         yield connection
 
 
-def read(store: Connection[Any], statement: str) -> list[dict[str, Any]]:
-    with store.cursor() as cursor:
+def read(loja: Connection[Any], statement: str) -> list[dict[str, Any]]:
+    with loja.cursor() as cursor:
         cursor.execute(statement)
         return list(cursor.fetchall())
 
 
-def test_as_many_orders_are_wrong_as_it_says(store):
-    [row] = read(store, "SELECT UTC_TIMESTAMP() AS now")
-    lines = read(store, "SELECT * FROM pedidos")
+def test_as_many_orders_are_wrong_as_it_says(loja):
+    [row] = read(loja, "SELECT UTC_TIMESTAMP() AS now")
+    lines = read(loja, "SELECT * FROM pedidos")
     assert len(lines) == data.ORDERS + data.COPIES + data.UNKNOWN + data.DATELESS
     faults = Counter((orders.fault(line, row["now"]) or "none").partition(" ")[0] for line in lines)
     assert faults == {"none": data.ORDERS + data.COPIES, "status": data.UNKNOWN, "data": data.DATELESS}
     assert len({line["pedido_id"] for line in lines}) == len(lines) - data.COPIES
 
 
-def test_the_price_list_asks_for_as_many_answers_as_it_says(store, tmp_path: Path):
-    data.write_prices(tmp_path / "precos.csv", store)
+def test_the_price_list_asks_for_as_many_answers_as_it_says(loja, tmp_path: Path):
+    data.write_prices(tmp_path / "precos.csv", loja)
     lines = prices.parse((tmp_path / "precos.csv").read_bytes(), "csv")
-    proposals = prices.propose(lines, price_lists.catalogue(store), Decimal("0.2"))
+    proposals = prices.propose(lines, price_lists.catalogue(loja), Decimal("0.2"))
     assert Counter(proposal.decision for proposal in proposals) == {
         "aplicar": data.LISTED - data.LEAPS,
         "aprovar": data.LEAPS,
@@ -58,21 +60,21 @@ def test_the_price_list_asks_for_as_many_answers_as_it_says(store, tmp_path: Pat
     }
 
 
-def test_mending_leaves_one_pending_product_wrong(store):
+def test_mending_leaves_one_pending_product_wrong(loja):
     wrong = "SELECT pendente_id FROM produtos_pendentes WHERE nome IS NULL OR preco <= 0 OR estoque IS NULL"
-    assert {row["pendente_id"] for row in read(store, wrong)} == {
+    assert {row["pendente_id"] for row in read(loja, wrong)} == {
         data.NAMELESS,
         data.NEGATIVE,
         data.UNCOUNTED,
     }
-    data.mend(store)
-    assert read(store, wrong) == [{"pendente_id": data.NEGATIVE}]
+    data.mend(loja)
+    assert read(loja, wrong) == [{"pendente_id": data.NEGATIVE}]
 
 
-def test_orders_move_on(store):
-    changed = data.change_orders(store)
+def test_orders_move_on(loja):
+    changed = data.change_orders(loja)
     assert 0 < changed < data.ORDERS
-    assert data.change_orders(store) == 0
+    assert data.change_orders(loja) == 0
 
 
 @pytest.mark.parametrize(

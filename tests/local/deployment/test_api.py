@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -55,7 +56,7 @@ def airflow() -> Iterator[Airflow]:
 
 
 @pytest.fixture
-def api(airflow, tmp_path) -> Iterator[AirflowApi]:
+def api(airflow: Airflow, tmp_path: Path) -> Iterator[AirflowApi]:
     with AirflowApi(Settings(tmp_path, api_port=airflow.server.server_port)) as client:
         yield client
 

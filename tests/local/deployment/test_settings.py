@@ -99,7 +99,7 @@ def test_connections_lead_to_the_deployment(tmp_path):
         settings.clickhouse_port,
         {"compress": False},
     )
-    store = json.loads(variables["AIRFLOW_CONN_MYSQL_LOJA"])
-    assert (store["port"], store["password"]) == (settings.mariadb_port, settings.mariadb_password)
+    loja = json.loads(variables["AIRFLOW_CONN_MYSQL_LOJA"])
+    assert (loja["port"], loja["password"]) == (settings.mariadb_port, settings.mariadb_password)
     stage = json.loads(variables["AIRFLOW_CONN_S3_STAGE"])
     assert stage["extra"]["endpoint_url"] == f"http://127.0.0.1:{settings.aws_port}"

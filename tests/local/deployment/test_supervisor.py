@@ -63,9 +63,10 @@ def test_a_killed_server_is_gone_with_its_children_and_nobody_complains(tmp_path
     with Supervisor(tmp_path) as supervisor:
         lost, other = Script("lost", tmp_path, STUBBORN), Script("other", tmp_path, STUBBORN)
         supervisor.start(lost, other)
-        family = [psutil.Process(lost.process.pid), lost.child]
+        family = [psutil.Process(lost.pid), lost.child]
         supervisor.kill(lost)
         assert not [process for process in family if is_alive(process)]
+        assert lost.process is not None
         assert lost.process.returncode == -signal.SIGKILL
         assert [name for name, _, _ in recorded(tmp_path)] == ["other"]
         supervisor.check()
@@ -126,7 +127,7 @@ def test_a_signal_while_it_stops_leaves_nothing_behind(tmp_path, monkeypatch):
     def start_and_fail(supervisor: Supervisor) -> None:
         for name in ("first", "last"):
             supervisor.start(Script(name, tmp_path, STUBBORN))
-        processes.extend(psutil.Process(server.process.pid) for server in supervisor.servers)
+        processes.extend(psutil.Process(server.pid) for server in supervisor.servers)
         monkeypatch.setattr(supervisor, "report", lambda _: os.kill(os.getpid(), signal.SIGINT))
         raise ServerError("waited in vain")
 

@@ -12,7 +12,7 @@ import pytest
 from local.servers.debian import unpack
 from local.servers.mariadb import PACKAGES, MariaDB
 from local.servers.server import ServerError, free_port
-from tests.local.store_fixtures import DEBIAN
+from tests.local.loja_fixtures import DEBIAN
 
 pytestmark = pytest.mark.server
 

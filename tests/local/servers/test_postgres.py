@@ -75,7 +75,7 @@ def test_answers_on_loopback_only_and_asks_for_the_password(server: Postgres) ->
 
 def test_settings(server: Postgres, connection: psycopg.Connection) -> None:
     shown = {
-        name: connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0]
+        name: connection.execute("SELECT current_setting(%s)", [name]).fetchall()[0][0]
         for name in (
             "server_version_num",
             "server_encoding",

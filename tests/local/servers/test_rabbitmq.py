@@ -13,7 +13,7 @@ from pika.exceptions import ProbableAuthenticationError
 from local.servers.debian import unpack
 from local.servers.rabbitmq import PACKAGES, RabbitMQ
 from local.servers.server import ServerError, free_port
-from tests.local.store_fixtures import DEBIAN
+from tests.local.loja_fixtures import DEBIAN
 from tests.processes import is_alive
 
 pytestmark = pytest.mark.server

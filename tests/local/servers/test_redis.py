@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,7 @@ PASSWORD = 'p@ss "word" \\ \'ç'
 
 
 @pytest.fixture
-def server(tmp_path: Path):
+def server(tmp_path: Path) -> Iterator[Redis]:
     with Redis(tmp_path / "the data", free_port(), PASSWORD, tmp_path / "redis.log") as server:
         yield server
 

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from datetime import datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -22,7 +24,7 @@ from tests.local.postgres_fixtures import connection, database, server
 
 pytestmark = pytest.mark.server
 
-QUIET = {name: 0.0 for name in (*SALES, *OTHERS)}
+QUIET: dict[str, Any] = {name: 0.0 for name in (*SALES, *OTHERS)}
 BUSY = Traffic(
     rate=60, hold=(0.2, 0.6), late=0.1, read_first=0.1, savepoints=0.1, prepared=0.1, rollbacks=0.2,
     deliveries=0.5, late_deliveries=0.1, client_changes=0.3, late_client_changes=0.1, new_clients=0.1,
@@ -50,7 +52,7 @@ def writer(source: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def scalar(connection: psycopg.Connection, query: str, *parameters: object) -> object:
+def scalar(connection: psycopg.Connection, query: str, *parameters: object) -> Any:
     row = connection.execute(query, parameters).fetchone()
     assert row is not None
     return row[0]
@@ -169,7 +171,7 @@ def test_a_late_change_puts_updated_at_back(
 ) -> None:
     application = Application(connection)
     application.sale(connection, base.generator(1), no_pause)
-    before: dict[int, object] = {}
+    before: dict[int, datetime] = {}
     rows = """
         SELECT cliente_id, updated_at FROM cliente WHERE cliente_id <= %s
         UNION ALL SELECT -venda_id, updated_at FROM venda
@@ -181,7 +183,7 @@ def test_a_late_change_puts_updated_at_back(
         before.update(connection.execute(rows, [BUSY_CLIENTS]).fetchall())
 
     kind(application, writer, base.generator(1), pause)
-    after = dict(connection.execute(rows, [BUSY_CLIENTS]).fetchall())
+    after: dict[int, datetime] = dict(connection.execute(rows, [BUSY_CLIENTS]).fetchall())
     assert sorted([after[key] < before[key] for key in before], reverse=True)[:2] == [True, False]
 
 

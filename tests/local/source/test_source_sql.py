@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import pytest
 
@@ -135,7 +137,12 @@ def test_the_reader_reads_and_sees_other_sessions_and_writes_nothing(
     server: Postgres, schema: psycopg.Connection
 ) -> None:
     execute_file(schema, "create_reader_role.sql")
-    login = {"host": "127.0.0.1", "port": server.port, "dbname": schema.info.dbname, "user": "mirror_reader"}
+    login: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "dbname": schema.info.dbname,
+        "user": "mirror_reader",
+    }
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(**login, password="guess")
     schema.execute("ALTER ROLE mirror_reader PASSWORD 'reader'")

@@ -19,7 +19,7 @@ from airflow.sdk import (
     task,
 )
 
-RUNS = {"is_paused_upon_creation": False, "max_active_runs": 100, "tags": ["kinds"]}
+RUNS: dict[str, Any] = {"is_paused_upon_creation": False, "max_active_runs": 100, "tags": ["kinds"]}
 
 
 @dag(

@@ -46,37 +46,35 @@ def run(connection: Connection[Any], name: str, delay: timedelta = AT_ONCE) -> d
     return total
 
 
-def test_products_reach_the_catalogue_once_and_downstream_is_told_once(store: Connection[Any]) -> None:
-    pend(store, ("Camisa ", "Roupas", 10.5, 3), ("Mesa", "Móveis", 99, 0))
-    assert run(store, "one") == {"catalogado": 2}
-    assert run(store, "two") == {}
-    assert read(store, "SELECT nome, categoria, preco, estoque FROM produtos ORDER BY nome") == [
+def test_products_reach_the_catalogue_once_and_downstream_is_told_once(loja: Connection[Any]) -> None:
+    pend(loja, ("Camisa ", "Roupas", 10.5, 3), ("Mesa", "Móveis", 99, 0))
+    assert run(loja, "one") == {"catalogado": 2}
+    assert run(loja, "two") == {}
+    assert read(loja, "SELECT nome, categoria, preco, estoque FROM produtos ORDER BY nome") == [
         ("Camisa", "Roupas", pytest.approx(10.5), 3),
         ("Mesa", "Móveis", 99, 0),
     ]
     sent: list[dict[str, Any]] = []
-    assert notices.send(store, sent.extend) == 2
-    assert notices.send(store, sent.extend) == 0
+    assert notices.send(loja, sent.extend) == 2
+    assert notices.send(loja, sent.extend) == 0
     assert [message["tipo"] for message in sent] == ["produto", "produto"]
     assert len({message["id"] for message in sent}) == 2
     assert sent[0]["dados"] == {"acao": "criar", "metadados": {"origem": "api", "prioridade": "media"}}
     assert sent[0]["timestamp"].endswith("+00:00")
 
 
-def test_one_bad_product_holds_up_no_other(store: Connection[Any]) -> None:
-    pend(
-        store, ("A", "Roupas", 1, 1), ("B", "Roupas", -1, 1), ("C", "Roupas", 1, None), ("D", "Roupas", 1, 1)
-    )
-    assert run(store, "one", MINUTE) == {"catalogado": 2, "falhou": 1, "adiado": 1}
-    assert states(store) == [
+def test_one_bad_product_holds_up_no_other(loja: Connection[Any]) -> None:
+    pend(loja, ("A", "Roupas", 1, 1), ("B", "Roupas", -1, 1), ("C", "Roupas", 1, None), ("D", "Roupas", 1, 1))
+    assert run(loja, "one", MINUTE) == {"catalogado": 2, "falhou": 1, "adiado": 1}
+    assert states(loja) == [
         (1, "catalogado", 0),
         (2, "falhou", 1),
         (3, "processado", 1),
         (4, "catalogado", 0),
     ]
     # The one that waits is not due, and the one that failed is left alone.
-    assert run(store, "two", MINUTE) == {}
-    assert Claims(store, "one", MINUTE).report() == [
+    assert run(loja, "two", MINUTE) == {}
+    assert Claims(loja, "one", MINUTE).report() == [
         {
             "pendente_id": 2,
             "etapa": "processar",
@@ -92,48 +90,48 @@ def test_one_bad_product_holds_up_no_other(store: Connection[Any]) -> None:
     ]
 
 
-def test_stock_is_asked_for_three_times_and_a_failed_product_can_be_repeated(store: Connection[Any]) -> None:
-    pend(store, ("A", "Roupas", 1, None))
-    assert [run(store, name) for name in ("one", "two", "three", "four")] == [
+def test_stock_is_asked_for_three_times_and_a_failed_product_can_be_repeated(loja: Connection[Any]) -> None:
+    pend(loja, ("A", "Roupas", 1, None))
+    assert [run(loja, name) for name in ("one", "two", "three", "four")] == [
         {"adiado": 1},
         {"adiado": 1},
         {"falhou": 1},
         {},
     ]
-    execute(store, "UPDATE produtos_pendentes SET estoque = 7")
-    again = Claims(store, "five", AT_ONCE)
+    execute(loja, "UPDATE produtos_pendentes SET estoque = 7")
+    again = Claims(loja, "five", AT_ONCE)
     assert again.replay([1]) == 1
     # A try of the same run that died after the commit asks once more.
     assert again.replay([1]) == 0
-    assert run(store, "five") == {"catalogado": 1}
-    assert read(store, "SELECT estoque FROM produtos") == [(7,)]
-    assert read(store, "SELECT motivo FROM produtos_eventos WHERE etapa = 'repetir'") == [
+    assert run(loja, "five") == {"catalogado": 1}
+    assert read(loja, "SELECT estoque FROM produtos") == [(7,)]
+    assert read(loja, "SELECT motivo FROM produtos_eventos WHERE etapa = 'repetir'") == [
         ("validar, 3 tries: estoque is empty: nobody has counted it yet",)
     ]
     # Downstream was told at the first processing, and is not told again.
-    assert notices.send(store, lambda _: None) == 1
+    assert notices.send(loja, lambda _: None) == 1
 
 
-def test_only_what_failed_can_be_repeated_and_all_or_nothing(store: Connection[Any]) -> None:
-    pend(store, ("A", "Roupas", -1, 1), ("B", "Roupas", 1, 1))
-    run(store, "one")
+def test_only_what_failed_can_be_repeated_and_all_or_nothing(loja: Connection[Any]) -> None:
+    pend(loja, ("A", "Roupas", -1, 1), ("B", "Roupas", 1, 1))
+    run(loja, "one")
     with pytest.raises(RequestError, match="pending product 2, 9 has not failed"):
-        Claims(store, "two", AT_ONCE).replay([1, 2, 9])
-    assert states(store)[0][1] == "falhou"
-    assert Claims(store, "two", AT_ONCE).replay(None) == 1
-    assert states(store)[0] == (1, "pendente", 0)
+        Claims(loja, "two", AT_ONCE).replay([1, 2, 9])
+    assert states(loja)[0][1] == "falhou"
+    assert Claims(loja, "two", AT_ONCE).replay(None) == 1
+    assert states(loja)[0] == (1, "pendente", 0)
 
 
-def test_at_most_so_many_batches_oldest_first(store: Connection[Any]) -> None:
-    pend(store, *((f"P{number}", "Roupas", 1, 1) for number in range(7)))
-    assert Claims(store, "one", AT_ONCE).claim(2, 3) == [[1, 2, 3], [4, 5, 6]]
+def test_at_most_so_many_batches_oldest_first(loja: Connection[Any]) -> None:
+    pend(loja, *((f"P{number}", "Roupas", 1, 1) for number in range(7)))
+    assert Claims(loja, "one", AT_ONCE).claim(2, 3) == [[1, 2, 3], [4, 5, 6]]
 
 
 def test_a_retry_of_the_claim_gets_the_same_and_a_later_run_takes_over_from_a_dead_one(
-    store: Connection[Any], connect: Connect
+    loja: Connection[Any], connect: Connect
 ) -> None:
-    pend(store, ("A", "Roupas", 1, 1), ("B", "Roupas", 1, 1))
-    dead = Claims(store, "dead", AT_ONCE)
+    pend(loja, ("A", "Roupas", 1, 1), ("B", "Roupas", 1, 1))
+    dead = Claims(loja, "dead", AT_ONCE)
     assert dead.claim(20, 1) == dead.claim(20, 1) == [[1], [2]]
     assert dead.work([1]) == {"catalogado": 1}
     assert dead.left() == 1
@@ -142,12 +140,12 @@ def test_a_retry_of_the_claim_gets_the_same_and_a_later_run_takes_over_from_a_de
     # The dead one was only silent: it finds its claim gone, and what it had done, done.
     assert dead.work([1, 2]) == {"alheio": 2}
     assert Claims(other, "next", AT_ONCE).work([2]) == {"catalogado": 1}
-    assert read(store, "SELECT COUNT(*), COUNT(DISTINCT nome) FROM produtos") == [(2, 2)]
+    assert read(loja, "SELECT COUNT(*), COUNT(DISTINCT nome) FROM produtos") == [(2, 2)]
 
 
-def test_two_processes_of_one_claim_do_every_step_once(store: Connection[Any], connect: Connect) -> None:
-    pend(store, *((f"P{number}", "Roupas", 1, 1) for number in range(40)))
-    [ids] = Claims(store, "one", AT_ONCE).claim(1, 40)
+def test_two_processes_of_one_claim_do_every_step_once(loja: Connection[Any], connect: Connect) -> None:
+    pend(loja, *((f"P{number}", "Roupas", 1, 1) for number in range(40)))
+    [ids] = Claims(loja, "one", AT_ONCE).claim(1, 40)
     connections = [connect(), connect(), connect()]
     start = threading.Barrier(len(connections))
 
@@ -160,21 +158,21 @@ def test_two_processes_of_one_claim_do_every_step_once(store: Connection[Any], c
         thread.start()
     for thread in threads:
         thread.join()
-    assert read(store, "SELECT COUNT(*), COUNT(DISTINCT nome) FROM produtos") == [(40, 40)]
-    assert read(store, "SELECT etapa, COUNT(*) FROM produtos_eventos GROUP BY etapa ORDER BY etapa") == [
+    assert read(loja, "SELECT COUNT(*), COUNT(DISTINCT nome) FROM produtos") == [(40, 40)]
+    assert read(loja, "SELECT etapa, COUNT(*) FROM produtos_eventos GROUP BY etapa ORDER BY etapa") == [
         ("catalogar", 40),
         ("processar", 40),
         ("validar", 40),
     ]
-    assert read(store, "SELECT COUNT(*) FROM avisos") == [(40,)]
+    assert read(loja, "SELECT COUNT(*) FROM avisos") == [(40,)]
 
 
 @pytest.mark.parametrize("step", ["_process", "_validate", "_catalogue"])
 def test_a_process_killed_in_any_step_leaves_nothing_half_done(
-    store: Connection[Any], connect: Connect, monkeypatch: pytest.MonkeyPatch, step: str
+    loja: Connection[Any], connect: Connect, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """The connection is killed on the server in the middle of the transaction, as with a process that dies."""
-    pend(store, ("A", "Roupas", 1, 1))
+    pend(loja, ("A", "Roupas", 1, 1))
     doomed = connect()
     claims = Claims(doomed, "one", AT_ONCE)
     [ids] = claims.claim(20, 50)
@@ -184,7 +182,7 @@ def test_a_process_killed_in_any_step_leaves_nothing_half_done(
     def dying(cursor: Any, product: Any) -> None:
         if step != "_validate":
             real[product.state](cursor, product)
-        execute(store, f"KILL {doomed.thread_id()}")
+        execute(loja, f"KILL {doomed.thread_id()}")
         cursor.execute("SELECT 1")
 
     monkeypatch.setattr(
@@ -193,60 +191,60 @@ def test_a_process_killed_in_any_step_leaves_nothing_half_done(
     with pytest.raises(pymysql.MySQLError):
         claims.work(ids)
     monkeypatch.setattr(module, "DO", real)
-    assert states(store)[0] == (1, names[step], 0)
-    assert read(store, "SELECT COUNT(*) FROM produtos") == [(0,)]
+    assert states(loja)[0] == (1, names[step], 0)
+    assert read(loja, "SELECT COUNT(*) FROM produtos") == [(0,)]
     # The task's next try, with a new connection and the same batch.
     assert Claims(connect(), "one", AT_ONCE).work(ids) == {"catalogado": 1}
-    assert read(store, "SELECT COUNT(*) FROM produtos") == [(1,)]
-    assert read(store, "SELECT COUNT(*) FROM avisos") == [(1,)]
+    assert read(loja, "SELECT COUNT(*) FROM produtos") == [(1,)]
+    assert read(loja, "SELECT COUNT(*) FROM avisos") == [(1,)]
 
 
 def test_a_lock_on_one_product_costs_that_product_a_try_and_no_other(
-    store: Connection[Any], connect: Connect
+    loja: Connection[Any], connect: Connect
 ) -> None:
     execute(
-        store, "INSERT INTO produtos (produto_id, nome, categoria, preco, estoque) VALUES (5, 'A', 'x', 1, 1)"
+        loja, "INSERT INTO produtos (produto_id, nome, categoria, preco, estoque) VALUES (5, 'A', 'x', 1, 1)"
     )
-    pend(store, ("A", "Roupas", 2, 2), ("B", "Roupas", 2, 2), ("C", "Roupas", 2, 2))
-    execute(store, "UPDATE produtos_pendentes SET produto_id = 5 WHERE pendente_id = 1")
-    execute(store, "UPDATE produtos_pendentes SET produto_id = 999 WHERE pendente_id = 3")
+    pend(loja, ("A", "Roupas", 2, 2), ("B", "Roupas", 2, 2), ("C", "Roupas", 2, 2))
+    execute(loja, "UPDATE produtos_pendentes SET produto_id = 5 WHERE pendente_id = 1")
+    execute(loja, "UPDATE produtos_pendentes SET produto_id = 999 WHERE pendente_id = 3")
     blocker, worker = connect(), connect()
     blocker.begin()
     execute(blocker, "SELECT * FROM produtos WHERE produto_id = 5 FOR UPDATE")
     execute(worker, "SET innodb_lock_wait_timeout = 1")
     assert run(worker, "one") == {"adiado": 1, "catalogado": 1, "falhou": 1}
-    [(_, state, tries), _, (_, failed, _)] = states(store)
+    [(_, state, tries), _, (_, failed, _)] = states(loja)
     assert (state, tries, failed) == ("validado", 1, "falhou")
     blocker.rollback()
     assert run(worker, "two") == {"catalogado": 1}
-    assert read(store, "SELECT nome, preco FROM produtos WHERE produto_id = 5") == [("A", 2)]
+    assert read(loja, "SELECT nome, preco FROM produtos WHERE produto_id = 5") == [("A", 2)]
 
 
-def test_what_people_change_between_two_steps_is_looked_at_again(store: Connection[Any]) -> None:
-    pend(store, ("A", "Roupas", 1, None), ("B", "Roupas", 1, None))
-    assert run(store, "one") == {"adiado": 2}
+def test_what_people_change_between_two_steps_is_looked_at_again(loja: Connection[Any]) -> None:
+    pend(loja, ("A", "Roupas", 1, None), ("B", "Roupas", 1, None))
+    assert run(loja, "one") == {"adiado": 2}
     # What was right when it was processed, and what was counted when it was validated, is so no more.
-    execute(store, "UPDATE produtos_pendentes SET preco = -5, estoque = 1 WHERE pendente_id = 1")
-    execute(store, "UPDATE produtos_pendentes SET estado = 'validado' WHERE pendente_id = 2")
-    pend(store, ("C", "Roupas", 1, 1))
-    assert run(store, "two") == {"falhou": 1, "adiado": 1, "catalogado": 1}
-    assert read(store, "SELECT nome, preco FROM produtos") == [("C", 1)]
-    assert [reason for (reason,) in read(store, "SELECT motivo FROM produtos_pendentes")] == [
+    execute(loja, "UPDATE produtos_pendentes SET preco = -5, estoque = 1 WHERE pendente_id = 1")
+    execute(loja, "UPDATE produtos_pendentes SET estado = 'validado' WHERE pendente_id = 2")
+    pend(loja, ("C", "Roupas", 1, 1))
+    assert run(loja, "two") == {"falhou": 1, "adiado": 1, "catalogado": 1}
+    assert read(loja, "SELECT nome, preco FROM produtos") == [("C", 1)]
+    assert [reason for (reason,) in read(loja, "SELECT motivo FROM produtos_pendentes")] == [
         "catalogar, refused: preco is -5.0000: it must be above 0 and at most 9999999999.99",
         "estoque is empty: nobody has counted it yet",
         None,
     ]
 
 
-def test_a_broker_that_is_away_leaves_the_notices_for_later(store: Connection[Any]) -> None:
-    pend(store, ("A", "Roupas", 1, 1))
-    run(store, "one")
+def test_a_broker_that_is_away_leaves_the_notices_for_later(loja: Connection[Any]) -> None:
+    pend(loja, ("A", "Roupas", 1, 1))
+    run(loja, "one")
 
     def refuse(_: Any) -> None:
         raise ConnectionError("nobody answers")
 
     with pytest.raises(ConnectionError):
-        notices.send(store, refuse)
+        notices.send(loja, refuse)
     first: list[dict[str, Any]] = []
 
     def dies_after_publishing(messages: Any) -> None:
@@ -254,7 +252,7 @@ def test_a_broker_that_is_away_leaves_the_notices_for_later(store: Connection[An
         raise ConnectionError("gone before it could be marked")
 
     with pytest.raises(ConnectionError):
-        notices.send(store, dies_after_publishing)
+        notices.send(loja, dies_after_publishing)
     again: list[dict[str, Any]] = []
-    assert notices.send(store, again.extend) == 1
+    assert notices.send(loja, again.extend) == 1
     assert again == first

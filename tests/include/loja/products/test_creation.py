@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_processing_gives_the_catalogues_form() -> None:
         ({"preco": Decimal("1.005")}, "preco is 1.005: it must have at most two decimals"),
     ],
 )
-def test_content_that_is_wrong_is_refused_by_name_and_value(change: dict[str, object], reason: str) -> None:
+def test_content_that_is_wrong_is_refused_by_name_and_value(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         process(replace(PRODUCT, **change))
 

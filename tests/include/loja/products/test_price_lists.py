@@ -23,31 +23,31 @@ ANA = Decision(approved=True, by="ana")
 
 
 @pytest.fixture
-def proposed(store: Connection[Any]) -> Connection[Any]:
+def proposed(loja: Connection[Any]) -> Connection[Any]:
     """A catalogue of three products, and a list with one small change, one large, one that is none, one unknown."""
     for name, price in (("A", 10), ("B|[x](http://y)", 20), ("C", 30)):
         execute(
-            store,
+            loja,
             "INSERT INTO produtos (nome, categoria, preco, estoque) VALUES (%s, 'x', %s, 1)",
             name,
             price,
         )
-    propose_list(store)
-    return store
+    propose_list(loja)
+    return loja
 
 
-def propose_list(store: Connection[Any], content: bytes = LIST) -> None:
-    proposals = propose(parse(content, "csv"), catalogue(store), Decimal("0.2"))
-    save(store, "run", "/lists/today.csv", content, proposals)
+def propose_list(loja: Connection[Any], content: bytes = LIST) -> None:
+    proposals = propose(parse(content, "csv"), catalogue(loja), Decimal("0.2"))
+    save(loja, "run", "/lists/today.csv", content, proposals)
 
 
-def prices(store: Connection[Any]) -> list[Decimal]:
-    return [price for (price,) in read(store, "SELECT preco FROM produtos ORDER BY produto_id")]
+def prices(loja: Connection[Any]) -> list[Decimal]:
+    return [price for (price,) in read(loja, "SELECT preco FROM produtos ORDER BY produto_id")]
 
 
-def history(store: Connection[Any]) -> list[tuple[Any, ...]]:
+def history(loja: Connection[Any]) -> list[tuple[Any, ...]]:
     return read(
-        store,
+        loja,
         "SELECT produto_id, preco_antigo, preco_novo, aprovado_por FROM precos_historico ORDER BY produto_id",
     )
 
@@ -104,9 +104,9 @@ def test_a_price_that_changed_in_between_is_not_overwritten(proposed: Connection
     ]
 
 
-def test_a_list_that_was_never_read_is_not_applied(store: Connection[Any]) -> None:
+def test_a_list_that_was_never_read_is_not_applied(loja: Connection[Any]) -> None:
     with pytest.raises(LeftoverError, match="list other was never read"):
-        apply(store, "other", ANA)
+        apply(loja, "other", ANA)
 
 
 @pytest.mark.parametrize(

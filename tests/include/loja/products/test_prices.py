@@ -117,4 +117,7 @@ def test_no_bytes_do_anything_but_parse_or_be_refused(content: bytes, form: str)
     except ListError:
         return
     for proposal in propose(lines, CATALOGUE, LIMIT):
-        assert proposal.decision == "invalido" or (proposal.product in CATALOGUE and proposal.new > 0)
+        if proposal.decision != "invalido":
+            assert proposal.product in CATALOGUE
+            assert proposal.new is not None
+            assert proposal.new > 0

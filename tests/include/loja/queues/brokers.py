@@ -59,7 +59,7 @@ class Broker(Protocol):
     def consumer(self, batch: int = BATCH) -> Iterator[Queue]:
         """Give a consumer's view of QUEUE."""
 
-    def drain(self, store: Connection[Any], run: str = "drain") -> Tally:
+    def drain(self, loja: Connection[Any], run: str = "drain") -> Tally:
         """Consume what is there, what waits for its pause, and what a killed consumer held."""
 
     def dead_letters(self) -> dict[str, DeadLetter]:
@@ -102,12 +102,12 @@ class RabbitMQ:
         with rabbitmq.RabbitMQ(self.parameters, QUEUE, batch, self.pause, self.patience) as queue:
             yield queue
 
-    def drain(self, store: Connection[Any], run: str = "drain") -> Tally:
+    def drain(self, loja: Connection[Any], run: str = "drain") -> Tally:
         total = Tally()
         with self.server.connect() as connection, self.consumer() as queue:
             channel = connection.channel()
             while True:
-                tally = consume(queue, Inbox(store, QUEUE, run), BATCH)
+                tally = consume(queue, Inbox(loja, QUEUE, run), BATCH)
                 add(total, tally)
                 ready, back = (
                     channel.queue_declare(QUEUE + suffix, passive=True).method for suffix in ("", "-espera")
@@ -128,7 +128,7 @@ class RabbitMQ:
             return found
 
     def dead_letters(self) -> dict[str, DeadLetter]:
-        found = {}
+        found: dict[str, DeadLetter] = {}
         with self.server.connect() as connection:
             channel = connection.channel()
             while True:
@@ -180,11 +180,11 @@ class SQS:
         """Return a consumer's view that keeps what it receives for so long."""
         return sqs.SQS(self.client, QUEUE, visibility, self.pause, self.patience)
 
-    def drain(self, store: Connection[Any], run: str = "drain") -> Tally:
+    def drain(self, loja: Connection[Any], run: str = "drain") -> Tally:
         total = Tally()
         queue = self.queue(self.visibility)
         while self.left():
-            add(total, consume(queue, Inbox(store, QUEUE, run), BATCH))
+            add(total, consume(queue, Inbox(loja, QUEUE, run), BATCH))
         return total
 
     def left(self) -> int:
@@ -200,7 +200,7 @@ class SQS:
 
     def dead_letters(self) -> dict[str, DeadLetter]:
         url = sqs.declare(self.client, QUEUE)[QUEUE + sqs.DEAD]
-        found = {}
+        found: dict[str, DeadLetter] = {}
         while some := self.client.receive_message(
             QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
         ).get("Messages"):
@@ -234,19 +234,19 @@ def add(total: Tally, tally: Tally) -> None:
     total.buried += tally.buried
 
 
-def refuse(store: Connection[Any], condition: str) -> None:
+def refuse(loja: Connection[Any], condition: str) -> None:
     """Let the database refuse the effects of messages: `condition` speaks of the row NEW."""
-    with store.cursor() as cursor:
+    with loja.cursor() as cursor:
         cursor.execute(
             f"CREATE TRIGGER refuse BEFORE INSERT ON movimentos FOR EACH ROW "
             f"IF {condition} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'não hoje'; END IF"
         )
 
 
-def worker(mariadb_server: MariaDB, loja: str, broker: Broker, **given: Any) -> subprocess.Popen[str]:
+def worker(mariadb_server: MariaDB, loja_name: str, broker: Broker, **given: Any) -> subprocess.Popen[str]:
     """Start a consumer as a process of its own."""
     configuration = {
-        "mysql": mariadb_server.parameters(loja),
+        "mysql": mariadb_server.parameters(loja_name),
         "queue": QUEUE,
         "batch": BATCH,
         "run": "worker",

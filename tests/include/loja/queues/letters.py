@@ -43,16 +43,16 @@ def ids(first: int, last: int) -> set[str]:
     return {f"PRODUTO-{number:04d}" for number in range(first, last + 1)}
 
 
-def column(store: Connection[Any], statement: str) -> list[Any]:
+def column(loja: Connection[Any], statement: str) -> list[Any]:
     """Return the first column of what a statement reads."""
-    with store.cursor() as cursor:
+    with loja.cursor() as cursor:
         cursor.execute(statement)
         return [next(iter(row.values())) for row in cursor.fetchall()]
 
 
-def assert_stored_once(store: Connection[Any], expected: set[str]) -> None:
+def assert_stored_once(loja: Connection[Any], expected: set[str]) -> None:
     """Fail unless exactly these messages are stored, each with its effect exactly once."""
-    stored = column(store, "SELECT mensagem_id FROM mensagens")
+    stored = column(loja, "SELECT mensagem_id FROM mensagens")
     assert set(stored) == expected
-    effects = column(store, "SELECT mensagem_id FROM movimentos")
+    effects = column(loja, "SELECT mensagem_id FROM movimentos")
     assert sorted(effects) == sorted(expected)

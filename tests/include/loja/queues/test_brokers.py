@@ -114,7 +114,7 @@ def test_dead_letters_can_be_revived(broker: Broker, queues: Connection[Any]) ->
     indirect=["broker"],
 )
 def test_a_consumer_killed_after_any_step_loses_and_doubles_nothing(
-    broker: Broker, step: tuple[str, int], queues: Connection[Any], mariadb_server: MariaDB, loja: str
+    broker: Broker, step: tuple[str, int], queues: Connection[Any], mariadb_server: MariaDB, loja_name: str
 ) -> None:
     refuse(queues, "NEW.mensagem_id = 'PRODUTO-0004'")
     broker.publish([*bodies(1, broker.many), b"poison"])
@@ -124,7 +124,7 @@ def test_a_consumer_killed_after_any_step_loses_and_doubles_nothing(
             assert queue.receive(50)
     # Without a pause the worker itself brings back what it sent to wait.
     pause = {"pause": 0} if step[0] == "_send_back" else {}
-    process = worker(mariadb_server, loja, broker, die=step, **pause)
+    process = worker(mariadb_server, loja_name, broker, die=step, **pause)
     said, _ = process.communicate(timeout=120)
     assert process.returncode == -9, said
     broker.drain(queues)

@@ -119,13 +119,13 @@ def test_a_message_that_kills_every_consumer_is_set_aside_and_those_beside_it_ar
     rabbitmq: RabbitMQ,
     queues: Connection[Any],
     mariadb_server: MariaDB,
-    loja: str,
+    loja_name: str,
 ) -> None:
     rabbitmq.publish([body(1, prioridade="alta"), *(body(n, prioridade="baixa") for n in range(2, 12))])
-    codes = []
+    codes: list[int] = []
     while not codes or codes[-1] != 0:
         assert len(codes) <= LOST
-        process = worker(mariadb_server, loja, rabbitmq, deadly="PRODUTO-0001")
+        process = worker(mariadb_server, loja_name, rabbitmq, deadly="PRODUTO-0001")
         said, _ = process.communicate(timeout=120)
         codes.append(process.returncode)
     assert codes == [-9] * LOST + [0], said
@@ -197,12 +197,12 @@ def run_two_workers(
     rabbitmq: RabbitMQ,
     queues: Connection[Any],
     mariadb_server: MariaDB,
-    loja: str,
+    loja_name: str,
 ) -> float:
     """Consume `count` messages by two processes: one is killed in the middle, the broker restarted. Return seconds."""
     rabbitmq.publish(bodies(1, count))
     begun = time.monotonic()
-    one, other = (worker(mariadb_server, loja, rabbitmq, run=name) for name in ("one", "other"))
+    one, other = (worker(mariadb_server, loja_name, rabbitmq, run=name) for name in ("one", "other"))
 
     def stored() -> dict[str, int]:
         with queues.cursor() as cursor:
@@ -238,9 +238,9 @@ def test_two_workers_one_killed_the_broker_restarted(
     rabbitmq: RabbitMQ,
     queues: Connection[Any],
     mariadb_server: MariaDB,
-    loja: str,
+    loja_name: str,
 ) -> None:
-    run_two_workers(2000, rabbitmq, queues, mariadb_server, loja)
+    run_two_workers(2000, rabbitmq, queues, mariadb_server, loja_name)
 
 
 @pytest.mark.soak
@@ -248,10 +248,10 @@ def test_ten_thousand_messages(
     rabbitmq: RabbitMQ,
     queues: Connection[Any],
     mariadb_server: MariaDB,
-    loja: str,
+    loja_name: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    seconds = run_two_workers(10_000, rabbitmq, queues, mariadb_server, loja)
+    seconds = run_two_workers(10_000, rabbitmq, queues, mariadb_server, loja_name)
     with capsys.disabled():
         print(f"\n10,000 messages, a worker killed, the broker restarted: {10_000 / seconds:,.0f} a second")
 
@@ -261,12 +261,12 @@ def test_a_broker_that_is_killed_again_and_again_loses_none_of_those_that_wait(
     rabbitmq: RabbitMQ,
     queues: Connection[Any],
     mariadb_server: MariaDB,
-    loja: str,
+    loja_name: str,
 ) -> None:
     refuse(queues, "TRUE")
     rabbitmq.publish(bodies(1, 3000))
     # Without a pause each refused message is on its way back at once, twice.
-    process = worker(mariadb_server, loja, rabbitmq, pause=0)
+    process = worker(mariadb_server, loja_name, rabbitmq, pause=0)
     try:
         for _ in range(5):
             time.sleep(1)

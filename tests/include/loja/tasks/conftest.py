@@ -6,6 +6,7 @@ import json
 
 import pytest
 from pymysql.connections import Connection
+from pymysql.cursors import Cursor
 
 from local.servers.aws import AWS, REGION
 from local.servers.mariadb import USER, MariaDB
@@ -15,21 +16,21 @@ from local.servers.rabbitmq import RabbitMQ
 
 
 @pytest.fixture
-def warehouse(postgres: Postgres, loja: str) -> str:
+def warehouse(postgres: Postgres, loja_name: str) -> str:
     """The DSN of a warehouse of the test's own."""
-    postgres.create_database(f"dw_{loja}")
-    return postgres.dsn(f"dw_{loja}")
+    postgres.create_database(f"dw_{loja_name}")
+    return postgres.dsn(f"dw_{loja_name}")
 
 
 @pytest.fixture
 def described(
     monkeypatch: pytest.MonkeyPatch,
-    store: Connection[object],
+    loja: Connection[Cursor],
     mariadb_server: MariaDB,
     rabbitmq_server: RabbitMQ,
     aws: AWS,
     postgres: Postgres,
-    loja: str,
+    loja_name: str,
     warehouse: str,
 ) -> None:
     """Describe the store's database, both brokers, S3 and the warehouse as Airflow's connections."""
@@ -46,7 +47,7 @@ def described(
             "port": mariadb_server.port,
             "login": USER,
             "password": mariadb_server.password,
-            "schema": loja,
+            "schema": loja_name,
         },
         "rabbitmq_loja": {
             "conn_type": "amqp",
@@ -64,7 +65,7 @@ def described(
             "port": postgres.port,
             "login": "postgres",
             "password": postgres.password,
-            "schema": f"dw_{loja}",
+            "schema": f"dw_{loja_name}",
         },
     }.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))

@@ -69,7 +69,7 @@ def publish(*arguments: str) -> str:
 
 @pytest.mark.parametrize("broker", ["rabbitmq", "sqs"])
 def test_a_run_takes_what_is_published_and_tells_everybody(
-    broker: Broker, connections: None, store: Connection[Any], warehouse: str
+    broker: Broker, connections: None, loja: Connection[Any], warehouse: str
 ) -> None:
     said = publish("--broker", broker, "--count", "45", "--poison", "2")
     assert said.splitlines()[-1].startswith(f"47 messages in produto-fila ({broker}), ")
@@ -86,7 +86,7 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
     for _ in range(2):
         assert tasks.measure(broker, "run", QUEUES, 0) == expected
     # Far from the ids that criacao_produtos gives.
-    assert_stored_once(store, ids(1_000_001, 1_000_045))
+    assert_stored_once(loja, ids(1_000_001, 1_000_045))
     with psycopg.connect(warehouse) as connection:
         rows = connection.execute(
             "SELECT fila, total, sucessos, falhas, taxa::text FROM metricas_filas ORDER BY fila"

@@ -42,8 +42,8 @@ def settings(described: None, bucket: Bucket) -> Transfer:
     return Transfer(bucket.name, part_rows=20, chunk_rows=30, grace=timedelta(seconds=60))
 
 
-def now(store: Connection[Any]) -> datetime:
-    [(instant,)] = read(store, "SELECT UTC_TIMESTAMP(6)")
+def now(loja: Connection[Any]) -> datetime:
+    [(instant,)] = read(loja, "SELECT UTC_TIMESTAMP(6)")
     return instant.replace(tzinfo=UTC)
 
 
@@ -57,10 +57,10 @@ def left_on_s3(bucket: Bucket) -> int:
 
 
 @pytest.mark.usefixtures("described")
-def test_criacao_produtos(store: Connection[Any], rabbitmq_server: RabbitMQ) -> None:
+def test_criacao_produtos(loja: Connection[Any], rabbitmq_server: RabbitMQ) -> None:
     for name, price in (("A", 1), ("B", -1), ("C", 1), ("D", 1), ("E", 1)):
         execute(
-            store,
+            loja,
             "INSERT INTO produtos_pendentes (nome, categoria, preco, estoque) VALUES (%s, 'Roupas', %s, 1)",
             *(name, price),
         )
@@ -82,23 +82,23 @@ def test_criacao_produtos(store: Connection[Any], rabbitmq_server: RabbitMQ) -> 
     # Whatever was sent: what could not even be claimed was not done, and no second try does it.
     with pytest.raises(UnfinishedError, match="task reservar has failed"):
         criacao_produtos.tell(CREATION, "one", claimed=False)
-    execute(store, "UPDATE produtos_pendentes SET preco = 1 WHERE pendente_id = 2")
+    execute(loja, "UPDATE produtos_pendentes SET preco = 1 WHERE pendente_id = 2")
     assert criacao_produtos.claim(CREATION, "two", [2], False) == [[2, 5]]
 
 
 @pytest.mark.usefixtures("described")
-def test_atualizacao_precos(store: Connection[Any], tmp_path: Path) -> None:
-    product(store, "A", "Roupas", 10, 1)
-    product(store, "B", "Roupas", 10, 1)
+def test_atualizacao_precos(loja: Connection[Any], tmp_path: Path) -> None:
+    product(loja, "A", "Roupas", 10, 1)
+    product(loja, "B", "Roupas", 10, 1)
     path = tmp_path / "precos.csv"
     path.write_text("produto_id;preco\n1;11,00\n2;99,00\n")
     settings = Prices(str(path), "", Decimal("0.2"), timedelta(hours=1))
     [question] = atualizacao_precos.read(settings, "one")
     assert "| 2 | B | 10.00 | 99.00 |" in question
-    assert read(store, "SELECT preco FROM produtos ORDER BY 1") == [(10,), (10,)]
+    assert read(loja, "SELECT preco FROM produtos ORDER BY 1") == [(10,), (10,)]
     assert atualizacao_precos.apply("one", True, "ana") == {"aplicado": 2}
     assert read(
-        store, "SELECT preco, aprovado_por FROM precos_historico JOIN produtos USING (produto_id)"
+        loja, "SELECT preco, aprovado_por FROM precos_historico JOIN produtos USING (produto_id)"
     ) == [
         (11, None),
         (99, "ana"),
@@ -108,9 +108,9 @@ def test_atualizacao_precos(store: Connection[Any], tmp_path: Path) -> None:
     assert atualizacao_precos.apply("two", False, None) == {"igual": 1}
 
 
-def test_etl_produtos(store: Connection[Any], settings: Transfer, bucket: Bucket) -> None:
+def test_etl_produtos(loja: Connection[Any], settings: Transfer, bucket: Bucket) -> None:
     for number in range(45):
-        product(store, f"P{number}", "Brinquedos" if number == 0 else "Roupas", 10, number)
+        product(loja, f"P{number}", "Brinquedos" if number == 0 else "Roupas", 10, number)
     extracted = json.loads(json.dumps(etl_produtos.extract(settings, "one")))
     assert left_on_s3(bucket) == 3
     assert etl_produtos.load(settings, "one", extracted) == 45
@@ -123,10 +123,10 @@ def test_etl_produtos(store: Connection[Any], settings: Transfer, bucket: Bucket
     assert published("SELECT COUNT(*), SUM(valor_estoque) FROM produtos") == [(45, Decimal("9900.00"))]
 
 
-def test_etl_pedidos(store: Connection[Any], settings: Transfer, bucket: Bucket) -> None:
+def test_etl_pedidos(loja: Connection[Any], settings: Transfer, bucket: Bucket) -> None:
     for number in range(45):
-        order(store, number + 1, status="?" if number == 0 else "novo")
-    end = now(store)
+        order(loja, number + 1, status="?" if number == 0 else "novo")
+    end = now(loja)
     start = end - timedelta(days=1)
     first = json.loads(json.dumps(etl_pedidos.extract(settings, "one", {}, (start, end))))
     assert first["inicio"].startswith("1970-01-02")
@@ -134,7 +134,7 @@ def test_etl_pedidos(store: Connection[Any], settings: Transfer, bucket: Bucket)
     etl_pedidos.validate(settings, "one", first)
     assert left_on_s3(bucket) == 0
     # A day is missing: the next run reads from where the last one was complete.
-    later = etl_pedidos.extract(settings, "two", {}, (now(store), now(store) + timedelta(microseconds=1)))
+    later = etl_pedidos.extract(settings, "two", {}, (now(loja), now(loja) + timedelta(microseconds=1)))
     assert datetime.fromisoformat(later["inicio"]) == end - timedelta(seconds=60)
     etl_pedidos.load(settings, "two", later)
     with connections.warehouse().session() as session:
@@ -151,15 +151,15 @@ def test_etl_pedidos(store: Connection[Any], settings: Transfer, bucket: Bucket)
 
 
 def test_migracao_completa_resumes_where_it_died(
-    store: Connection[Any],
+    loja: Connection[Any],
     settings: Transfer,
     bucket: Bucket,
     connect: Connect,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    product(store, "A", "Roupas", 10, 1)
+    product(loja, "A", "Roupas", 10, 1)
     for number in range(70):
-        order(store, number + 1, status="?" if number == 0 else "novo")
+        order(loja, number + 1, status="?" if number == 0 else "novo")
     planned = migracao_completa.plan(settings, "one")
     assert planned == ["produtos", "pedidos-0-31", "pedidos-31-61", f"pedidos-61-{1 << 62}"]
     for chunk in planned[:2]:
@@ -176,7 +176,7 @@ def test_migracao_completa_resumes_where_it_died(
         migracao_completa.load(settings, "one")
 
     # Resumed: the plan is kept though there is more by now, and what is done is not read again.
-    order(store, 71)
+    order(loja, 71)
     assert migracao_completa.plan(settings, "one") == planned
     with monkeypatch.context() as patch:
         patch.setattr(export, "products", dies)
@@ -194,11 +194,11 @@ def test_migracao_completa_resumes_where_it_died(
     assert left_on_s3(bucket) == 0
 
 
-def test_runs_of_two_dags_may_have_one_name(store: Connection[Any], settings: Transfer) -> None:
-    product(store, "A", "Roupas", 10, 1)
+def test_runs_of_two_dags_may_have_one_name(loja: Connection[Any], settings: Transfer) -> None:
+    product(loja, "A", "Roupas", 10, 1)
     daily = etl_produtos.extract(settings, "again")
     etl_produtos.load(settings, "again", daily)
-    execute(store, "UPDATE produtos SET preco = 11")
+    execute(loja, "UPDATE produtos SET preco = 11")
     for chunk in migracao_completa.plan(settings, "again"):
         migracao_completa.move(settings, "again", chunk)
     migracao_completa.load(settings, "again")
@@ -208,19 +208,19 @@ def test_runs_of_two_dags_may_have_one_name(store: Connection[Any], settings: Tr
 
 
 def test_what_the_daily_load_brought_after_a_chunk_was_read_is_read_again(
-    store: Connection[Any], settings: Transfer
+    loja: Connection[Any], settings: Transfer
 ) -> None:
-    order(store, 1, status="novo")
+    order(loja, 1, status="novo")
     planned = migracao_completa.plan(settings, "whole")
     for chunk in planned:
         migracao_completa.move(settings, "whole", chunk)
-    execute(store, "UPDATE pedidos SET status = 'pago'")
-    daily = etl_pedidos.extract(settings, "daily", {}, (now(store), now(store) + timedelta(microseconds=1)))
+    execute(loja, "UPDATE pedidos SET status = 'pago'")
+    daily = etl_pedidos.extract(settings, "daily", {}, (now(loja), now(loja) + timedelta(microseconds=1)))
     etl_pedidos.load(settings, "daily", daily)
     migracao_completa.load(settings, "whole")
     assert published("SELECT status FROM pedidos") == [("novo",)]
     assert migracao_completa.compare(settings, "whole") == {"produtos": 0, "pedidos": 1}
-    again = etl_pedidos.extract(settings, "next", {}, (now(store), now(store) + timedelta(microseconds=1)))
+    again = etl_pedidos.extract(settings, "next", {}, (now(loja), now(loja) + timedelta(microseconds=1)))
     etl_pedidos.load(settings, "next", again)
     assert published("SELECT status FROM pedidos") == [("pago",)]
     with connections.warehouse().session() as session:

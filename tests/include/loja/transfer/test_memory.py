@@ -20,11 +20,11 @@ from tests.include.loja.rows import execute
 ROOT = Path(__file__).resolve().parents[4]
 
 
-def fill(store: Connection[Any], rows: int) -> None:
+def fill(loja: Connection[Any], rows: int) -> None:
     """Write so many orders; MariaDB's sequence engine counts."""
-    execute(store, "TRUNCATE pedidos")
+    execute(loja, "TRUNCATE pedidos")
     execute(
-        store,
+        loja,
         "INSERT INTO pedidos (pedido_id, cliente_id, data, valor_total, status) "
         f"SELECT seq, seq MOD 1000, '2026-01-01' + INTERVAL seq SECOND, seq MOD 10000 / 100, "
         f"IF(seq MOD 100 = 0, '?', 'pago') FROM seq_1_to_{rows}",
@@ -46,24 +46,29 @@ def move(given: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def ends(mariadb: MariaDB, loja: str, aws: AWS, bucket: Bucket, postgres: Postgres) -> dict[str, Any]:
+def ends(mariadb: MariaDB, loja_name: str, aws: AWS, bucket: Bucket, postgres: Postgres) -> dict[str, Any]:
     """Return what `mover` is given."""
-    postgres.create_database(f"memory_{loja}")
+    postgres.create_database(f"memory_{loja_name}")
     return {
-        "mysql": mariadb.parameters(loja),
+        "mysql": mariadb.parameters(loja_name),
         "s3": aws.parameters,
         "bucket": bucket.name,
-        "dsn": postgres.dsn(f"memory_{loja}"),
+        "dsn": postgres.dsn(f"memory_{loja_name}"),
     }
 
 
 def test_eight_times_the_rows_take_hardly_more_memory(
-    store: Connection[Any], mariadb_server: MariaDB, loja: str, aws: AWS, bucket: Bucket, postgres: Postgres
+    loja: Connection[Any],
+    mariadb_server: MariaDB,
+    loja_name: str,
+    aws: AWS,
+    bucket: Bucket,
+    postgres: Postgres,
 ) -> None:
-    given = ends(mariadb_server, loja, aws, bucket, postgres)
-    fill(store, 50_000)
+    given = ends(mariadb_server, loja_name, aws, bucket, postgres)
+    fill(loja, 50_000)
     few = move(given)
-    fill(store, 400_000)
+    fill(loja, 400_000)
     many = move(given)
     assert (few["rows"], many["rows"]) == (50_000, 400_000)
     # Held in memory, the rows alone would be some 250 MB.
@@ -72,10 +77,15 @@ def test_eight_times_the_rows_take_hardly_more_memory(
 
 @pytest.mark.soak
 def test_five_million_orders(
-    store: Connection[Any], mariadb_server: MariaDB, loja: str, aws: AWS, bucket: Bucket, postgres: Postgres
+    loja: Connection[Any],
+    mariadb_server: MariaDB,
+    loja_name: str,
+    aws: AWS,
+    bucket: Bucket,
+    postgres: Postgres,
 ) -> None:
-    given = ends(mariadb_server, loja, aws, bucket, postgres)
-    fill(store, 5_000_000)
+    given = ends(mariadb_server, loja_name, aws, bucket, postgres)
+    fill(loja, 5_000_000)
     moved = move(given)
     assert moved["rows"] == 5_000_000
     assert moved["peak_mb"] - moved["base_mb"] < 250

@@ -114,16 +114,16 @@ def redshift(postgres: Postgres, dw: Destination, monkeypatch: pytest.MonkeyPatc
 
 
 def test_everything_arrives_and_is_compared(
-    store: Connection[Any], bucket: Bucket, dw: Destination, redshift: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination, redshift: Destination
 ) -> None:
-    product(store, "Camisa", "Roupas", "1.10", 2)
-    product(store, 'Bola, "azul";\n', "Esportes", "0.01", 0)
-    order(store, 1, status="novo")
-    order(store, 1)
-    order(store, 2, status="???")
-    order(store, 3, cliente_id=(1 << 64) - 1, valor_total=None)
-    products = export.products(store, bucket, "t")
-    read, window = extract(store, bucket)
+    product(loja, "Camisa", "Roupas", "1.10", 2)
+    product(loja, 'Bola, "azul";\n', "Esportes", "0.01", 0)
+    order(loja, 1, status="novo")
+    order(loja, 1)
+    order(loja, 2, status="???")
+    order(loja, 3, cliente_id=(1 << 64) - 1, valor_total=None)
+    products = export.products(loja, bucket, "t")
+    read, window = extract(loja, bucket)
     with redshift.session() as session:
         assert publish.products(session, bucket, products, "products") == 2
         assert publish.is_last(session, "produtos", "products")
@@ -135,9 +135,9 @@ def test_everything_arrives_and_is_compared(
     assert [line for line, *_ in orders(dw)] == [2]
     assert [line for line, _ in aside(dw)] == [1, 3, 4]
 
-    execute(store, "UPDATE pedidos SET status = 'enviado' WHERE linha = 3")
-    ranges = export.chunks(store, 2)
-    found = [export.orders_of_chunk(store, bucket, "t", chunk, GRACE) for chunk in ranges]
+    execute(loja, "UPDATE pedidos SET status = 'enviado' WHERE linha = 3")
+    ranges = export.chunks(loja, 2)
+    found = [export.orders_of_chunk(loja, bucket, "t", chunk, GRACE) for chunk in ranges]
     chunks = [Chunk(*chunk, each.source) for chunk, each in zip(ranges, found, strict=True)]
     with redshift.session() as session:
         publish.stage_orders(
@@ -152,12 +152,12 @@ def test_everything_arrives_and_is_compared(
 
 
 def test_two_loads_at_once_give_the_newer_state_and_keep_no_reader_waiting(
-    store: Connection[Any], bucket: Bucket, dw: Destination, redshift: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination, redshift: Destination
 ) -> None:
-    order(store, 1, status="novo")
-    early = extract(store, bucket)
-    execute(store, "UPDATE pedidos SET status = 'pago'")
-    late = extract(store, bucket)
+    order(loja, 1, status="novo")
+    early = extract(loja, bucket)
+    execute(loja, "UPDATE pedidos SET status = 'pago'")
+    late = extract(loja, bucket)
     failed: list[Exception] = []
 
     def load_late() -> None:

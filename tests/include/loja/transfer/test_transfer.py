@@ -25,31 +25,31 @@ GRACE = timedelta(seconds=60)
 EVER = datetime(1970, 1, 2, tzinfo=UTC)
 
 
-def order(store: Connection[Any], pedido_id: int, **values: Any) -> None:
+def order(loja: Connection[Any], pedido_id: int, **values: Any) -> None:
     row = {"cliente_id": 1, "data": "2026-01-02", "valor_total": "10.50", "status": "pago", **values}
-    execute(store, "SET SESSION sql_mode = ''")
+    execute(loja, "SET SESSION sql_mode = ''")
     execute(
-        store,
+        loja,
         f"INSERT INTO pedidos (pedido_id, {', '.join(row)}) VALUES (%s, {', '.join(['%s'] * len(row))})",
         pedido_id,
         *row.values(),
     )
 
 
-def clock(store: Connection[Any]) -> datetime:
-    [(now,)] = read(store, "SELECT UTC_TIMESTAMP(6)")
+def clock(loja: Connection[Any]) -> datetime:
+    [(now,)] = read(loja, "SELECT UTC_TIMESTAMP(6)")
     return now.replace(tzinfo=UTC)
 
 
-def extract(store: Connection[Any], bucket: Bucket, start: datetime = EVER) -> tuple[export.Orders, Any]:
-    window = start, clock(store)
-    return export.orders_changed(store, bucket, "t", window, GRACE), window
+def extract(loja: Connection[Any], bucket: Bucket, start: datetime = EVER) -> tuple[export.Orders, Any]:
+    window = start, clock(loja)
+    return export.orders_changed(loja, bucket, "t", window, GRACE), window
 
 
 def load(
-    store: Connection[Any], bucket: Bucket, dw: Destination, start: datetime = EVER, name: str = "run"
+    loja: Connection[Any], bucket: Bucket, dw: Destination, start: datetime = EVER, name: str = "run"
 ) -> None:
-    found, window = extract(store, bucket, start)
+    found, window = extract(loja, bucket, start)
     with dw.session() as session:
         publish.orders(session, bucket, found, window, name)
 
@@ -67,8 +67,8 @@ def aside(dw: Destination) -> list[tuple[Any, ...]]:
     return ask(dw, "SELECT linha, motivo FROM pedidos_rejeitados ORDER BY linha")
 
 
-def product(store: Connection[Any], *row: Any) -> None:
-    execute(store, "INSERT INTO produtos (nome, categoria, preco, estoque) VALUES (%s, %s, %s, %s)", *row)
+def product(loja: Connection[Any], *row: Any) -> None:
+    execute(loja, "INSERT INTO produtos (nome, categoria, preco, estoque) VALUES (%s, %s, %s, %s)", *row)
 
 
 def test_a_comparison_sees_one_state_whoever_publishes_meanwhile(dw: Destination) -> None:
@@ -83,16 +83,16 @@ def test_a_comparison_sees_one_state_whoever_publishes_meanwhile(dw: Destination
 
 
 def test_products_arrive_enriched_with_their_totals(
-    store: Connection[Any], bucket: Bucket, dw: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     for number in range(100):
-        product(store, f"P{number}", "Roupas", "1.10", 2)
-    product(store, 'Mesa, "grande";\nnova', "Móveis", "99.99", 0)
-    product(store, "Bola", "Esportes", "0.01", 5)
+        product(loja, f"P{number}", "Roupas", "1.10", 2)
+    product(loja, 'Mesa, "grande";\nnova', "Móveis", "99.99", 0)
+    product(loja, "Bola", "Esportes", "0.01", 5)
     # For Redshift the same category, for MariaDB and PostgreSQL another.
-    product(store, "Rede", "Esportes ", "0.01", 2)
-    product(store, "Cadeira", "moveis", "10.00", 1)
-    found = export.products(store, bucket, "t")
+    product(loja, "Rede", "Esportes ", "0.01", 2)
+    product(loja, "Cadeira", "moveis", "10.00", 1)
+    found = export.products(loja, bucket, "t")
     assert [part.rows for part in found.export.parts] == [40, 40, 24]
     assert found.others == {"Esportes": 1, "Esportes ": 1, "moveis": 1}
     with dw.session() as session:
@@ -124,11 +124,11 @@ def test_products_arrive_enriched_with_their_totals(
     ],
 )
 def test_the_validation_fails_on_any_difference(
-    store: Connection[Any], bucket: Bucket, dw: Destination, table: str, change: str
+    loja: Connection[Any], bucket: Bucket, dw: Destination, table: str, change: str
 ) -> None:
-    product(store, "A", "Roupas", "1.10", 2)
-    product(store, "B", "Roupas", "2.10", 2)
-    found = export.products(store, bucket, "t")
+    product(loja, "A", "Roupas", "1.10", 2)
+    product(loja, "B", "Roupas", "2.10", 2)
+    found = export.products(loja, bucket, "t")
     with dw.session() as session:
         publish.products(session, bucket, found, "run")
         session.run(change)
@@ -138,18 +138,18 @@ def test_the_validation_fails_on_any_difference(
 
 
 def test_orders_arrive_and_what_is_wrong_is_set_aside_with_its_reason(
-    store: Connection[Any], bucket: Bucket, dw: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
-    order(store, 1)
-    order(store, 2, data="0000-00-00")
-    order(store, 3, status="???")
-    order(store, 4, valor_total="7.00")
-    order(store, 4, valor_total="7.00")
-    order(store, 5, status="novo")
-    order(store, 5, status="enviado")
-    order(store, (1 << 64) - 1)
-    order(store, 6, cliente_id=(1 << 64) - 1)
-    load(store, bucket, dw)
+    order(loja, 1)
+    order(loja, 2, data="0000-00-00")
+    order(loja, 3, status="???")
+    order(loja, 4, valor_total="7.00")
+    order(loja, 4, valor_total="7.00")
+    order(loja, 5, status="novo")
+    order(loja, 5, status="enviado")
+    order(loja, (1 << 64) - 1)
+    order(loja, 6, cliente_id=(1 << 64) - 1)
+    load(loja, bucket, dw)
     assert orders(dw) == [
         (1, 1, Decimal("10.50"), "pago"),
         (5, 4, Decimal("7.00"), "pago"),
@@ -164,50 +164,50 @@ def test_orders_arrive_and_what_is_wrong_is_set_aside_with_its_reason(
         (9, "cliente_id is 18446744073709551615: it must be at most 9223372036854775807"),
     ]
     # The same once more is the same.
-    load(store, bucket, dw)
+    load(loja, bucket, dw)
     assert len(orders(dw)) == 3
     assert len(aside(dw)) == 6
 
 
 def test_changes_replace_and_lines_change_sides(
-    store: Connection[Any], bucket: Bucket, dw: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
-    order(store, 1, status="novo")
-    order(store, 2, status="???")
-    order(store, 3)
-    load(store, bucket, dw)
-    execute(store, "UPDATE pedidos SET status = 'pago' WHERE linha IN (1, 2)")
-    execute(store, "UPDATE pedidos SET valor_total = -1 WHERE linha = 3")
-    order(store, 1, status="entregue")
-    load(store, bucket, dw)
+    order(loja, 1, status="novo")
+    order(loja, 2, status="???")
+    order(loja, 3)
+    load(loja, bucket, dw)
+    execute(loja, "UPDATE pedidos SET status = 'pago' WHERE linha IN (1, 2)")
+    execute(loja, "UPDATE pedidos SET valor_total = -1 WHERE linha = 3")
+    order(loja, 1, status="entregue")
+    load(loja, bucket, dw)
     assert [(line, status) for line, _, _, status in orders(dw)] == [(2, "pago"), (4, "entregue")]
     assert [line for line, _ in aside(dw)] == [1, 3]
 
 
 def test_an_older_line_counts_again_when_the_newest_is_no_order_any_more(
-    store: Connection[Any], bucket: Bucket, dw: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
-    order(store, 1, status="novo")
-    order(store, 1, status="pago")
-    order(store, 2)
-    load(store, bucket, dw)
-    since = clock(store)
-    execute(store, "UPDATE pedidos SET status = '???' WHERE linha = 2")
+    order(loja, 1, status="novo")
+    order(loja, 1, status="pago")
+    order(loja, 2)
+    load(loja, bucket, dw)
+    since = clock(loja)
+    execute(loja, "UPDATE pedidos SET status = '???' WHERE linha = 2")
     # As the next day's run does: the first line is not in its window.
-    load(store, bucket, dw, since, "next")
+    load(loja, bucket, dw, since, "next")
     assert [(line, status) for line, _, _, status in orders(dw)] == [(1, "novo"), (3, "pago")]
     assert [line for line, _ in aside(dw)] == [2]
 
 
 def test_an_older_snapshot_does_not_replace_a_newer(
-    store: Connection[Any], bucket: Bucket, dw: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
-    order(store, 1, status="novo")
-    order(store, 2, status="novo")
-    early, window = extract(store, bucket)
-    execute(store, "UPDATE pedidos SET status = 'pago' WHERE linha = 1")
-    execute(store, "UPDATE pedidos SET status = '???' WHERE linha = 2")
-    load(store, bucket, dw)
+    order(loja, 1, status="novo")
+    order(loja, 2, status="novo")
+    early, window = extract(loja, bucket)
+    execute(loja, "UPDATE pedidos SET status = 'pago' WHERE linha = 1")
+    execute(loja, "UPDATE pedidos SET status = '???' WHERE linha = 2")
+    load(loja, bucket, dw)
     with dw.session() as session:
         publish.orders(session, bucket, early, window, "late")
     assert [(line, status) for line, _, _, status in orders(dw)] == [(1, "pago")]
@@ -215,36 +215,34 @@ def test_an_older_snapshot_does_not_replace_a_newer(
 
 
 def test_a_transaction_that_commits_late_is_read_by_the_next_run(
-    store: Connection[Any], connect: Connect, bucket: Bucket, dw: Destination
+    loja: Connection[Any], connect: Connect, bucket: Bucket, dw: Destination
 ) -> None:
     late = connect()
     late.begin()
     order(late, 1)
-    order(store, 2)
-    [(began,)] = read(store, "SELECT MIN(trx_started) FROM information_schema.innodb_trx")
-    load(store, bucket, dw)
+    order(loja, 2)
+    [(began,)] = read(loja, "SELECT MIN(trx_started) FROM information_schema.innodb_trx")
+    load(loja, bucket, dw)
     late.commit()
     assert [line for line, *_ in orders(dw)] == [2]
     with dw.session() as session:
         until = publish.covered(session)
     assert until is not None
     assert until == began.replace(tzinfo=UTC) - GRACE
-    load(store, bucket, dw, start=until, name="next")
+    load(loja, bucket, dw, start=until, name="next")
     assert [line for line, *_ in orders(dw)] == [1, 2]
 
 
-def test_a_window_that_is_not_over_for_the_source_waits(store: Connection[Any], bucket: Bucket) -> None:
+def test_a_window_that_is_not_over_for_the_source_waits(loja: Connection[Any], bucket: Bucket) -> None:
     with pytest.raises(SourceError, match="before the window's end"):
-        export.orders_changed(store, bucket, "t", (EVER, clock(store) + timedelta(minutes=1)), GRACE)
+        export.orders_changed(loja, bucket, "t", (EVER, clock(loja) + timedelta(minutes=1)), GRACE)
 
 
-def test_readers_see_all_of_a_load_or_nothing(
-    store: Connection[Any], bucket: Bucket, dw: Destination
-) -> None:
+def test_readers_see_all_of_a_load_or_nothing(loja: Connection[Any], bucket: Bucket, dw: Destination) -> None:
     for number in range(60):
-        order(store, number + 1, status="novo")
-    load(store, bucket, dw)
-    execute(store, "UPDATE pedidos SET status = 'pago'")
+        order(loja, number + 1, status="novo")
+    load(loja, bucket, dw)
+    execute(loja, "UPDATE pedidos SET status = 'pago'")
     stop, seen = threading.Event(), set()
 
     def look() -> None:
@@ -255,7 +253,7 @@ def test_readers_see_all_of_a_load_or_nothing(
 
     looking = threading.Thread(target=look)
     looking.start()
-    load(store, bucket, dw)
+    load(loja, bucket, dw)
     stop.set()
     looking.join()
     assert seen
@@ -263,13 +261,13 @@ def test_readers_see_all_of_a_load_or_nothing(
 
 
 def test_two_loads_at_once_give_the_newer_state_whoever_is_first(
-    store: Connection[Any], bucket: Bucket, dw: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     for number in range(60):
-        order(store, number + 1, status="novo")
-    early = extract(store, bucket)
-    execute(store, "UPDATE pedidos SET status = 'pago'")
-    late = extract(store, bucket)
+        order(loja, number + 1, status="novo")
+    early = extract(loja, bucket)
+    execute(loja, "UPDATE pedidos SET status = 'pago'")
+    late = extract(loja, bucket)
     start = threading.Barrier(4)
     failed = []
 
@@ -297,12 +295,12 @@ def test_two_loads_at_once_give_the_newer_state_whoever_is_first(
 
 @pytest.mark.parametrize("name", ["drop_overtaken", "publish", "insert_load"])
 def test_a_loader_killed_in_the_middle_leaves_what_was_there(
-    store: Connection[Any], bucket: Bucket, dw: Destination, monkeypatch: pytest.MonkeyPatch, name: str
+    loja: Connection[Any], bucket: Bucket, dw: Destination, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    order(store, 1, status="novo")
-    load(store, bucket, dw)
-    execute(store, "UPDATE pedidos SET status = 'pago'")
-    found, window = extract(store, bucket)
+    order(loja, 1, status="novo")
+    load(loja, bucket, dw)
+    execute(loja, "UPDATE pedidos SET status = 'pago'")
+    found, window = extract(loja, bucket)
     real = sql.text
 
     with dw.session() as session:
@@ -325,11 +323,11 @@ def test_a_loader_killed_in_the_middle_leaves_what_was_there(
 
 
 def test_a_part_that_is_not_what_was_written_stops_the_load(
-    store: Connection[Any], bucket: Bucket, dw: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     for number in range(50):
-        order(store, number + 1)
-    found, window = extract(store, bucket)
+        order(loja, number + 1)
+    found, window = extract(loja, bucket)
     other, last = found.kept.parts
     bucket.client.copy_object(
         Bucket=bucket.name, Key=other.key, CopySource={"Bucket": bucket.name, "Key": last.key}
@@ -346,15 +344,15 @@ def test_a_part_that_is_not_what_was_written_stops_the_load(
 
 
 def test_everything_in_chunks_replaces_everything_and_is_compared(
-    store: Connection[Any], bucket: Bucket, dw: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
     for number in range(100):
-        order(store, number % 97 + 1, status="???" if number % 10 == 0 else "pago")
-    load(store, bucket, dw)
-    execute(store, "DELETE FROM pedidos WHERE linha = 50")
-    ranges = export.chunks(store, 30)
+        order(loja, number % 97 + 1, status="???" if number % 10 == 0 else "pago")
+    load(loja, bucket, dw)
+    execute(loja, "DELETE FROM pedidos WHERE linha = 50")
+    ranges = export.chunks(loja, 30)
     assert [low for low, _ in ranges] == [0, 31, 62, 92]
-    found = [export.orders_of_chunk(store, bucket, "t", chunk, GRACE) for chunk in ranges]
+    found = [export.orders_of_chunk(loja, bucket, "t", chunk, GRACE) for chunk in ranges]
     chunks = [Chunk(*chunk, each.source) for chunk, each in zip(ranges, found, strict=True)]
     until = min(each.until for each in found)
     with dw.session() as session:
@@ -374,18 +372,18 @@ def test_everything_in_chunks_replaces_everything_and_is_compared(
 
 
 def test_what_was_read_before_a_whole_table_is_not_published_after_it(
-    store: Connection[Any], bucket: Bucket, dw: Destination
+    loja: Connection[Any], bucket: Bucket, dw: Destination
 ) -> None:
-    order(store, 1)
-    order(store, 2)
-    product(store, "A", "Roupas", "1.10", 2)
-    older, window = extract(store, bucket)
-    older_products = export.products(store, bucket, "t")
-    execute(store, "DELETE FROM pedidos WHERE pedido_id = 2")
-    execute(store, "UPDATE produtos SET preco = 5")
-    [chunk] = export.chunks(store, 100)
-    whole = export.orders_of_chunk(store, bucket, "t", chunk, GRACE)
-    newer_products = export.products(store, bucket, "t")
+    order(loja, 1)
+    order(loja, 2)
+    product(loja, "A", "Roupas", "1.10", 2)
+    older, window = extract(loja, bucket)
+    older_products = export.products(loja, bucket, "t")
+    execute(loja, "DELETE FROM pedidos WHERE pedido_id = 2")
+    execute(loja, "UPDATE produtos SET preco = 5")
+    [chunk] = export.chunks(loja, 100)
+    whole = export.orders_of_chunk(loja, bucket, "t", chunk, GRACE)
+    newer_products = export.products(loja, bucket, "t")
     with dw.session() as session:
         publish.stage_orders(session, bucket, [whole.kept], [whole.set_aside])
         publish.begin(session, publish.ORDER_TABLES)
@@ -413,19 +411,19 @@ def test_what_was_read_before_a_whole_table_is_not_published_after_it(
 
 
 def test_a_user_who_does_not_see_other_transactions_is_told_which_grant_is_missing(
-    store: Connection[Any], bucket: Bucket, loja: str
+    loja: Connection[Any], bucket: Bucket, loja_name: str
 ) -> None:
     from include.loja import mysql
 
-    execute(store, "CREATE USER IF NOT EXISTS 'plain'@'127.0.0.1' IDENTIFIED BY 'p'")
-    execute(store, f"GRANT SELECT ON {loja}.* TO 'plain'@'127.0.0.1'")
+    execute(loja, "CREATE USER IF NOT EXISTS 'plain'@'127.0.0.1' IDENTIFIED BY 'p'")
+    execute(loja, f"GRANT SELECT ON {loja_name}.* TO 'plain'@'127.0.0.1'")
     plain = mysql.connect(
-        {"host": "127.0.0.1", "port": store.port, "user": "plain", "password": "p", "database": loja}
+        {"host": "127.0.0.1", "port": loja.port, "user": "plain", "password": "p", "database": loja_name}
     )
     with pytest.raises(SourceError, match=r"GRANT PROCESS ON \*\.\* TO this user"):
-        export.orders_changed(plain, bucket, "t", (EVER, clock(store)), GRACE)
+        export.orders_changed(plain, bucket, "t", (EVER, clock(loja)), GRACE)
     plain.close()
-    execute(store, "DROP USER 'plain'@'127.0.0.1'")
+    execute(loja, "DROP USER 'plain'@'127.0.0.1'")
 
 
 def test_a_manifest_is_there_or_not_and_a_run_has_a_folder_of_its_own(bucket: Bucket) -> None:

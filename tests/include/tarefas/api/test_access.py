@@ -47,7 +47,7 @@ def test_a_token_that_is_none_or_over_is_no_login(anybody: TestClient, tokens: d
         "no token": "hello",
         "half a token": f"{header}.{payload}",
         "a forged one": f"{header}.{payload}.{signature[::-1]}",
-        "an unsigned one": jwt.encode({"sub": "olga", "role": "ADMIN"}, None, algorithm="none"),
+        "an unsigned one": jwt.encode({"sub": "olga", "role": "ADMIN"}, "", algorithm="none"),
         "one that is over": changed(tokens["olga"], exp=past),
         "one for another service": changed(tokens["olga"], aud="urn:airflow.apache.org:task"),
     }

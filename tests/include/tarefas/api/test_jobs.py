@@ -15,7 +15,7 @@ from tests.include.tarefas.jobs.conftest import dsn  # noqa: F401
 
 pytestmark = [pytest.mark.filterwarnings("ignore:Using `httpx` with"), pytest.mark.usefixtures("connection")]
 
-JOB = {
+JOB: dict[str, Any] = {
     "name": "news",
     "task": "tools.send",
     "kwargs": {"email": "ana@example.com"},
@@ -32,7 +32,7 @@ def connection(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
 
 def write(dsn: str, statement: str) -> None:  # noqa: F811
     with psycopg.connect(dsn) as connection:
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)
 
 
 def test_a_job_is_made_with_its_next_due_time_and_can_be_read(

@@ -191,7 +191,7 @@ def test_a_wrong_call_says_what_would_be_right(
     operator: TestClient, airflow: Airflow, call: Any, said: str
 ) -> None:
     sent = {"content": json.dumps(call), "headers": {"Content-Type": "application/json"}}
-    answer = operator.post("/queue-task", **sent)  # type: ignore[arg-type]
+    answer = operator.post("/queue-task", **sent)
     assert answer.status_code == 422
     assert set(answer.json()) == {"message"}
     assert said in answer.json()["message"]

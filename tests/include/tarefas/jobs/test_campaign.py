@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -70,8 +71,10 @@ def check(owed: dict[str, list[str]], server: Recorder, store: Store) -> None:
     assert started == owed
     for job in store.jobs():
         assert job.last_error is None
+        assert job.next_run_at is not None
         assert job.next_run_at > NOW
         # What a kill left unsaid was said by whoever came next.
+        assert job.last_run_at is not None
         assert job.run_id(job.last_run_at) == owed[job.name][-1]
 
 
@@ -99,10 +102,11 @@ def kill_while_working(
     return owed
 
 
-def faulty(seed: int, one_in: int):
+def faulty(seed: int, one_in: int) -> Callable[[str], str | int | None]:
     """What goes wrong with a request, now and then."""
     rng = random.Random(seed)
-    return lambda _: rng.choice(["before", "after", 500, 503]) if rng.random() < 1 / one_in else None
+    kinds: list[str | int] = ["before", "after", 500, 503]
+    return lambda _: rng.choice(kinds) if rng.random() < 1 / one_in else None
 
 
 def test_processes_that_are_killed_lose_and_double_nothing(dsn: str, store: Store, server: Recorder) -> None:

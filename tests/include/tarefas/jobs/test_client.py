@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 import requests
 
-from include.tarefas.jobs.client import Api, AwayError, Outcome, RefusedError, UnusableError
+from include.tarefas.jobs.client import Api, NoAnswerError, Outcome, RefusedError, UnusableError
 from tests.include.tarefas.jobs.recorder import USER, Recorder
 
 CONF = {"tarefa": "hello_world.send_hello_world"}
@@ -41,10 +41,10 @@ def test_a_wrong_password_is_named_without_it(server: Recorder) -> None:
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        *((status, AwayError) for status in (408, 425, 429, 500, 502, 503, 504)),
+        *((status, NoAnswerError) for status in (408, 425, 429, 500, 502, 503, 504)),
         *((status, RefusedError) for status in (400, 413, 422)),
         *((status, UnusableError) for status in (403, 404)),
-        *((fault, AwayError) for fault in ("before", "after", "slow")),
+        *((fault, NoAnswerError) for fault in ("before", "after", "slow")),
     ],
 )
 def test_each_answer_means_one_thing(
@@ -54,11 +54,14 @@ def test_each_answer_means_one_thing(
     with pytest.raises(error):
         api.start("run", CONF, "")
     # Asked again, once, where that may help.
-    assert server.posts["run"] == (2 if error is AwayError else 1)
+    assert server.posts["run"] == (2 if error is NoAnswerError else 1)
 
 
 def test_nobody_there(server: Recorder) -> None:
-    with requests.Session() as session, pytest.raises(AwayError, match=r"127\.0\.0\.1:9 can't be reached"):
+    with (
+        requests.Session() as session,
+        pytest.raises(NoAnswerError, match=r"127\.0\.0\.1:9 can't be reached"),
+    ):
         Api(session, "http://127.0.0.1:9", USER, "x", timeout=timedelta(seconds=1)).start("run", CONF, "")
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from include.conventions.failures import about, explained
 from include.tarefas.jobs import settings
 from include.tarefas.jobs.client import UnusableError
-from include.tarefas.jobs.failures import explained
 from include.tarefas.jobs.start import Report
 from include.tarefas.jobs.store import AwayError
 
 
+@explained
 def end(report: Report) -> dict[str, int]:
-    with explained():
-        return report.summary()
+    return report.summary()
+
+
+@explained
+def fail(error: Exception) -> None:
+    raise error
 
 
 def test_a_tick_that_did_all_ends_with_its_counts() -> None:
@@ -25,7 +30,7 @@ def test_bad_jobs_fail_it_at_once_and_say_what_it_is_about() -> None:
     with pytest.raises(AirflowFailException) as caught:
         end(Report(errors={"b": "no such cron", "a": "no such task"}, away="c: no answer"))
     assert str(caught.value) == ("a, b can't be started. job a: no such task; job b: no such cron")
-    assert caught.value.about == "a, b"  # type: ignore[attr-defined]
+    assert about(caught.value) == "a, b"
 
 
 def test_silence_is_tried_again() -> None:
@@ -36,8 +41,8 @@ def test_silence_is_tried_again() -> None:
 
 @pytest.mark.parametrize("error", [AwayError("the database"), UnusableError("the password")])
 def test_what_a_person_mends_outside_is_one_line(error: Exception) -> None:
-    with pytest.raises(AirflowException, match=str(error)) as caught, explained():
-        raise error
+    with pytest.raises(AirflowException, match=str(error)) as caught:
+        fail(error)
     assert caught.value.__cause__ is None
 
 

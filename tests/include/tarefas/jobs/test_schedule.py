@@ -14,13 +14,16 @@ from include.tarefas.jobs.schedule import Decision, Missed, Schedule, ScheduleEr
 
 MINUTE = timedelta(minutes=1)
 GRACE = timedelta(minutes=5)
-# Each with clocks that were changed in one of these days: by an hour, by half an hour, by a whole day, never.
+# Each with clocks that were changed in one of these days: by an hour, half an hour, two hours, a whole day, never.
 ZONES = {
     "America/New_York": [datetime(2026, 3, 8), datetime(2026, 11, 1)],
     "America/Sao_Paulo": [datetime(2018, 11, 4), datetime(2019, 2, 16), datetime(2026, 11, 21)],
     "Australia/Lord_Howe": [datetime(2026, 4, 4), datetime(2026, 10, 3)],
     "Europe/Lisbon": [datetime(2026, 3, 29), datetime(2026, 10, 25)],
+    "Antarctica/Troll": [datetime(2026, 3, 29), datetime(2026, 10, 25)],
     "Pacific/Apia": [datetime(2011, 12, 30)],
+    "Pacific/Kwajalein": [datetime(1993, 8, 21)],
+    "Asia/Pyongyang": [datetime(2015, 8, 14), datetime(2018, 5, 4)],
     "UTC": [datetime(2026, 2, 28)],
 }
 NOW = datetime(2026, 11, 21, 14, 30, 20, tzinfo=UTC)
@@ -73,7 +76,7 @@ def expected(cron: str, zone: ZoneInfo, start: datetime, end: datetime) -> list[
 
 
 minutes = st.sampled_from(["*", "*/7", "*/15", "0", "30", "0,30", "0,45", "10-20"])
-hours = st.sampled_from(["*", "*/2", "*/5", "0", "1", "2", "1,2,3", "0-22", "23", "1-3"])
+hours = st.sampled_from(["*", "*/2", "*/5", "0", "1", "2", "1,2,3", "0-22", "0-23", "23", "1-3"])
 weekdays = st.sampled_from(["*", "*", "0", "1-5", "6"])
 crons = st.builds("{} {} * * {}".format, minutes, hours, weekdays)
 nights = st.sampled_from([(zone, day) for zone, days in ZONES.items() for day in days])
@@ -96,6 +99,48 @@ def test_due_times_are_those_of_the_clock_on_the_wall(
     while (instant := schedule.after(instant)) <= end:
         found.append(instant)
     assert found == expected(cron, ZoneInfo(zone), start, end)
+
+
+# Each hour field that may meet a change, with each way to write minutes that does not divide what the change leaves.
+@pytest.mark.parametrize("hours", ["*", "*/2", "2", "0-22"])
+@pytest.mark.parametrize("minutes", ["*/7", "0,45"])
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [(zone, day) for zone, days in ZONES.items() for day in days],
+    ids=lambda each: str(each)[:17],
+)
+def test_no_change_of_a_clock_loses_or_doubles_a_due_time(
+    zone: str, day: datetime, minutes: str, hours: str
+) -> None:
+    cron = f"{minutes} {hours} * * *"
+    start = day.replace(tzinfo=UTC) - timedelta(hours=2)
+    end = start + timedelta(hours=32)
+    schedule, found = Schedule(cron, zone), []
+    instant = start
+    while (instant := schedule.after(instant)) <= end:
+        found.append(instant)
+    assert found == expected(cron, ZoneInfo(zone), start, end)
+
+
+def test_half_an_hour_more_is_gone_through_to_the_minute() -> None:
+    schedule = Schedule("*/7 * * * *", "Australia/Lord_Howe")
+    instant, shown = datetime(2026, 4, 4, 14, 50, tzinfo=UTC), []
+    for _ in range(7):
+        instant = schedule.after(instant)
+        shown.append(f"{instant:%H:%M} {instant.astimezone(ZoneInfo('Australia/Lord_Howe')):%H:%M}")
+    assert shown == [
+        *("14:56 01:56", "15:05 01:35", "15:12 01:42", "15:19 01:49"),
+        *("15:26 01:56", "15:30 02:00", "15:37 02:07"),
+    ]
+
+
+def test_a_change_between_two_due_times_a_year_apart_is_seen() -> None:
+    # The last hour of that day came twice.
+    schedule = Schedule("30 * 16 2 *", "America/Sao_Paulo")
+    once = datetime(2019, 2, 17, 1, 30, tzinfo=UTC)
+    again = schedule.after(once)
+    assert again == once + timedelta(hours=1)
+    assert schedule.after(again) == datetime(2020, 2, 16, 3, 30, tzinfo=UTC)
 
 
 @settings(deadline=None, max_examples=60)

@@ -43,7 +43,7 @@ def test_a_client_that_goes_away_cancels_its_statement(client: Client, raw: Raw,
 
 
 def test_a_slow_reader_costs_no_memory(clickhouse: ClickHouse, client: Client, raw: Raw) -> None:
-    process = psutil.Process(clickhouse.process.pid)
+    process = psutil.Process(clickhouse.pid)
     mark = "the slow one"
     sql = f"SELECT /* {mark} */ number FROM system.numbers FORMAT TSV".encode()
     with raw.connect() as connection:

@@ -245,7 +245,7 @@ def test_memory_does_not_grow_with_the_body(clickhouse: ClickHouse, client: Clie
     block = client.raw_query(f"SELECT number AS a FROM numbers({NATIVE_BLOCK_ROWS})", fmt="Native")
 
     def insert(blocks: int) -> int:
-        with Peak(clickhouse.process.pid) as memory:
+        with Peak(clickhouse.pid) as memory:
             client.raw_insert("big", ["a"], (block for _ in range(blocks)), fmt="Native")
         return memory.peak
 

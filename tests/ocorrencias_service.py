@@ -60,7 +60,7 @@ def event(number: int, pop: int = 4, status: str = "ABERTO", **more: Any) -> dic
     }
 
 
-class IncidentsService:
+class OcorrenciasService:
     """An HTTP server. Its data is in `open_events`, `events`, `pops` and `activities`; `asked` lists the requests.
 
     `left` has the paths of requests whose client disconnected before the answer was complete.

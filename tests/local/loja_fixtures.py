@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
-    """One MariaDB for the session. The fixture `loja` gives each test its own database."""
+    """One MariaDB for the session. The fixture `loja_name` gives each test its own database."""
     folder = tmp_path_factory.mktemp("mariadb")
     tree = unpack(DEBIAN, mariadb.PACKAGES)
     with MariaDB(
@@ -55,7 +55,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AWS]:
 
 
 @pytest.fixture
-def loja(mariadb_server: MariaDB) -> str:
+def loja_name(mariadb_server: MariaDB) -> str:
     """Create an empty database on MariaDB for one test, and return its name."""
     name = f"loja_{next(_numbers)}"
     mariadb_server.create_database(name)
