@@ -56,7 +56,7 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
             "SOURCE_PORT": str(settings.postgres_port),
             "SOURCE_DATABASE": settings.source_database,
             "SOURCE_USER": READER,
-            "SOURCE_PASSWORD": settings.postgres_password,
+            "SOURCE_PASSWORD": settings.reader_password,
             "WAREHOUSE_HOST": "127.0.0.1",
             "WAREHOUSE_PORT": str(settings.clickhouse_port),
             "WAREHOUSE_USER": settings.clickhouse_user,

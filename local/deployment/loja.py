@@ -54,7 +54,7 @@ def variables(settings: Settings) -> dict[str, str]:
         ),
         "SQS_LOJA": (amazon, settings.aws_secret_key),
         "STAGE_LOJA": (amazon, settings.aws_secret_key),
-        "REDSHIFT_DW": ({**postgres, "login": WAREHOUSE_USER}, settings.postgres_password),
+        "REDSHIFT_DW": ({**postgres, "login": WAREHOUSE_USER}, settings.redshift_password),
     }
     found = {"LOJA_BALDE": BUCKET}
     for name, (parts, password) in connections.items():
@@ -108,7 +108,7 @@ class Loja:
         s3 = self.aws.client("s3")
         if BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
             s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-        postgres.create_role(WAREHOUSE_USER)
+        postgres.create_role(WAREHOUSE_USER, self.settings.redshift_password)
         postgres.create_database(WAREHOUSE)
         with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
             connection.execute(

@@ -33,6 +33,8 @@ LATER = {
     "mariadb_password",
     "rabbitmq_password",
     "aws_secret_key",
+    "reader_password",
+    "redshift_password",
 }
 
 
@@ -58,6 +60,9 @@ class Settings:
     rabbitmq_port: int = field(default_factory=free_port)
     aws_port: int = field(default_factory=free_port)
     postgres_password: str = field(default_factory=_secret, repr=False)
+    # Of the mirror's role in the source, and of the role that stands for Redshift.
+    reader_password: str = field(default_factory=_secret, repr=False)
+    redshift_password: str = field(default_factory=_secret, repr=False)
     clickhouse_password: str = field(default_factory=_secret, repr=False)
     redis_password: str = field(default_factory=_secret, repr=False)
     admin_password: str = field(default_factory=_secret, repr=False)

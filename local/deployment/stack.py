@@ -164,8 +164,8 @@ class Deployment:
         self.postgres.create_database(self.settings.source_database)
         self.postgres.create_database(self.settings.metadata_database)
         # As in the container, Airflow's role is a superuser. Only the mirror's role must have limited rights.
-        self.postgres.create_role(airflow.METADATA_USER, superuser=True)
-        self.postgres.create_role(airflow.READER)
+        self.postgres.create_role(airflow.METADATA_USER, self.settings.postgres_password, superuser=True)
+        self.postgres.create_role(airflow.READER, self.settings.reader_password)
 
     def start_loja(self) -> Loja:
         """Start the store's servers; create missing databases and the bucket. Call it after `start_databases`.

@@ -60,8 +60,8 @@ def _postgres(folder: Path) -> None:
 def _clickhouse(folder: Path) -> None:
     service = Path("local", "servers", "clickhouse")
     shutil.copytree(REPOSITORY / service, folder / service, ignore=shutil.ignore_patterns("*.pyc"))
-    for name in ("local/__init__.py", "local/servers/__init__.py", "local/servers/server.py"):
-        shutil.copy(REPOSITORY / name, folder / name)
+    for name in ("__init__.py", "servers/__init__.py", "servers/landlock.py", "servers/server.py"):
+        shutil.copy(REPOSITORY / "local" / name, folder / "local" / name)
 
 
 def _collector(folder: Path) -> None:

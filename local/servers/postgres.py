@@ -184,20 +184,18 @@ class Postgres(Server):
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
-    def create_role(self, name: str, superuser: bool = False) -> None:
-        """Create a role that logs in with the server's password, if it is missing."""
+    def create_role(self, name: str, password: str, superuser: bool = False) -> None:
+        """Create a role that logs in with `password`. If the role exists, only set its password."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
-            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone():
-                return
+            found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+            verb = "ALTER ROLE {} PASSWORD {}" if found else "CREATE ROLE {} LOGIN PASSWORD {}"
             # Hashed here, so that the password is neither in the statement nor in the server's log.
             hashed = connection.pgconn.encrypt_password(
-                self.password.encode(), name.encode(), b"scram-sha-256"
+                password.encode(), name.encode(), b"scram-sha-256"
             ).decode()
-            connection.execute(
-                sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}").format(
-                    sql.Identifier(name), sql.SQL("SUPERUSER" if superuser else ""), sql.Literal(hashed)
-                )
-            )
+            connection.execute(sql.SQL(verb).format(sql.Identifier(name), sql.Literal(hashed)))
+            if superuser:
+                connection.execute(sql.SQL("ALTER ROLE {} SUPERUSER").format(sql.Identifier(name)))
 
     def process_in_data(self) -> int | None:
         """Return the id of the running server process that uses the data folder, or None."""

@@ -244,13 +244,13 @@ def secrets_of(settings: Settings) -> dict[str, str]:
         "FERNET_KEY": settings.fernet_key,
         "API_SECRET_KEY": settings.api_secret_key,
         "JWT_SECRET": settings.jwt_secret,
-        "SOURCE_PASSWORD": settings.postgres_password,
+        "SOURCE_PASSWORD": settings.reader_password,
         "WAREHOUSE_PASSWORD": settings.clickhouse_password,
         "MYSQL_LOJA_PASSWORD": settings.mariadb_password,
         "RABBITMQ_LOJA_PASSWORD": settings.rabbitmq_password,
         "SQS_LOJA_PASSWORD": settings.aws_secret_key,
         "STAGE_LOJA_PASSWORD": settings.aws_secret_key,
-        "REDSHIFT_DW_PASSWORD": settings.postgres_password,
+        "REDSHIFT_DW_PASSWORD": settings.redshift_password,
     }
 
 

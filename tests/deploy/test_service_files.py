@@ -16,6 +16,8 @@ import pytest
 import redis
 import yaml
 
+from include.ocorrencias import archive
+from include.vendas.tables import VENDAS
 from local.servers.postgres import BINARIES, Postgres
 from local.servers.server import Server, free_port
 from tests.deploy.conftest import ROOT, Compose
@@ -133,6 +135,25 @@ def test_the_warehouse_has_one_user_whose_password_comes_from_the_environment(co
     assert not password.text
     assert password.attrib["from_env"] in compose.services["clickhouse"]["environment"]
     ElementTree.parse(ROOT / "deploy" / "clickhouse" / "server.xml")  # noqa: S314
+
+
+def test_the_warehouse_s_user_may_use_the_databases_of_the_dags_and_no_others() -> None:
+    users = ElementTree.parse(ROOT / "deploy" / "clickhouse" / "users.xml")  # noqa: S314
+    grants = [query.text or "" for query in users.iterfind("users/airflow/grants/query")]
+    found = [re.fullmatch(r"GRANT ([A-Z ,]+) ON (\w+)\.(\w+|\*)", grant) for grant in grants]
+    assert all(found), grants
+    rights: dict[str, set[str]] = {}
+    for grant in filter(None, found):
+        rights.setdefault(grant[2], set()).update(grant[1].split(", "))
+    assert rights.pop("system") == {"SELECT"}
+    assert "system.*" not in " ".join(grants)
+    assert rights.keys() == {VENDAS.storage, VENDAS.views, archive.DATABASE, archive.REPLAYED}
+    # A whole database is for people to drop.
+    for given in rights.values():
+        assert given == rights[VENDAS.storage]
+        assert not given & {"ALL", "DROP", "DROP DATABASE", "CREATE"}
+    printed = (ROOT / "docs" / "own-servers.md").read_text()
+    assert all(f"{grant} TO airflow;" in printed for grant in grants if ".vendas" in grant)
 
 
 def test_metrics_and_traces_lead_to_services_that_listen(compose: Compose) -> None:

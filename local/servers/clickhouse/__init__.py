@@ -5,8 +5,12 @@
 It is for development, tests and demonstrations on a single machine: one user, loopback only, no cluster, no native protocol,
 no TLS. In production, use a real ClickHouse server. A client of clickhouse-connect may notice these differences:
 
-- It can't reach files, other programs or URLs: no file(), url(), s3(), no dictionaries, no INFILE and OUTFILE, and only
-  table engines that need none of them. postgresql() works. currentUser() is `default`.
+- It can't reach files, other programs or URLs: no file(), url(), s3(), no dictionaries, no INFILE and OUTFILE, no table
+  function format(), and only table engines that need none of them. postgresql() works. currentUser() is `default`. If the
+  kernel has Landlock, it confines the process to the data folder; the first line of the log tells whether it does.
+- Settings that could contain a path, an address or an expression can't be changed (SETTING_CONSTRAINT_VIOLATION).
+- A statement must be ASCII, except in strings, quoted identifiers and comments. Its maximum size is 256 KiB; with
+  max_query_size among the settings of the request, up to 16 MiB. VALUES may contain expressions if they have at most 1 MiB.
 - Every INSERT is acknowledged when it is written, also with async_insert. An incomplete body writes nothing.
 - If a client disconnects, its statement is cancelled, whatever kind it is; a server cancels only reading statements.
 - The answer has the client's query id, but system.processes and KILL QUERY use the engine's own ids. There is no

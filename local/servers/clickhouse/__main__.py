@@ -18,6 +18,9 @@ from pathlib import Path
 import uvicorn
 import uvloop
 
+from local.servers.clickhouse.errors import DataFolderError
+from local.servers.clickhouse.reach import confine_to, take_folder
+
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -104,9 +107,9 @@ def main() -> int:
     except OSError as error:
         print(f"cannot listen on 127.0.0.1:{arguments.port}: {error.strerror}", file=sys.stderr)
         return 1
-    from local.servers.clickhouse.engine import DataFolderError
-
     try:
+        # Before the engine is imported: threads that run already would not be confined.
+        print(confine_to(take_folder(arguments.data)), flush=True)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(listener, arguments, password))
     except DataFolderError as error:

@@ -22,6 +22,7 @@ from http import HTTPStatus
 from typing import IO, TypeVar
 
 from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
@@ -32,18 +33,17 @@ from local.servers.clickhouse.engine import Engine
 from local.servers.clickhouse.errors import ClickHouseError
 from local.servers.clickhouse.job import ExternalTable, Job, form_keys
 from local.servers.clickhouse.pipe import PIECE, Pipe, in_thread
-from local.servers.clickhouse.request import Body, Parameters, write
+from local.servers.clickhouse.request import Body, Parameters, check_format, write
 from local.servers.clickhouse.sessions import Sessions, session_timeout
-from local.servers.clickhouse.statement import Kind, Statement, guard, parse
+from local.servers.clickhouse.statement import Kind, Statement, check_structure, parse
 
 T = TypeVar("T")
 
 # The statement must end within this many bytes of a body, as on a server (max_query_size).
 _HEAD = 256 << 10
-# A statement without data is held in memory. The engine's own limit (max_query_size) is lower.
-_LARGEST_STATEMENT = 64 << 20
-# A longer statement is parsed in a thread: it takes about 40 ms per 100 KB.
-_SHORT = 16 << 10
+# The fields of a form are held in memory; its files are not.
+_LARGEST_FIELD = 1 << 20
+_MOST_FIELDS = 100
 _ENGINE_THREADS = 128
 _KILL_AGAIN = 0.1
 
@@ -73,8 +73,8 @@ class Service:
         """Answer one request."""
         ended = asyncio.get_running_loop().create_future()
         self._requests.add(ended)
-        request = Request(scope, receive)
         body = Body(receive)
+        request = Request(scope, body.receive)
         answer = Answer(send, self._engine)
         try:
             await self._answer(request, body, answer)
@@ -111,7 +111,6 @@ class Service:
         external: list[ExternalTable] = []
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             external = await self._read_form(request, url, stack)
-            body.ended = True
         parameters = Parameters(url, request.headers)
         answer.note(parameters)
         for name in ("compress", "decompress"):
@@ -122,12 +121,15 @@ class Service:
                     f"{name}=1 (ClickHouse's own blocks) is not supported here; use Content-Encoding and "
                     "Accept-Encoding",
                 )
+        # They become part of statements.
+        for name in (parameters.default_format, *(table.format for table in external)):
+            check_format(name)
         timeout = session_timeout(url.get("session_timeout"))
         decode = decoder(request.headers.get("content-encoding", ""))
         head = bytearray()
         if text := url.get("query", "").strip():
             head += text.encode() + b"\n"
-        statement = await _read_statement(body, decode, head)
+        statement = await _read_statement(body, decode, head, parameters.longest_statement)
         text_read = bytes(head)
         data: IO[bytes] | None = None
         if statement.kind is Kind.INSERT:
@@ -149,7 +151,14 @@ class Service:
         self, request: Request, url: dict[str, str], stack: contextlib.AsyncExitStack
     ) -> list[ExternalTable]:
         """Read a form: its fields are added to the URL's parameters, its files become external tables of the statement."""
-        form = await stack.enter_async_context(request.form(max_part_size=_LARGEST_STATEMENT))
+        try:
+            form = await stack.enter_async_context(
+                request.form(max_fields=_MOST_FIELDS, max_part_size=_LARGEST_FIELD)
+            )
+        except MultiPartException as error:
+            raise ClickHouseError(
+                229, "QUERY_IS_TOO_LARGE", f"The form can't be read: {error.message}"
+            ) from None
         url.update({name: value for name, value in form.multi_items() if isinstance(value, str)})
         tables = []
         for name, upload in form.multi_items():
@@ -166,7 +175,7 @@ class Service:
                         f"Neither structure nor types have not been specified for external table {name}",
                     )
                 structure = ", ".join(f"_{number} {kind}" for number, kind in enumerate(types.split(","), 1))
-            guard(structure.encode())
+            await in_thread(check_structure, structure.encode())
             file = self._unnamed_file(stack)
             await in_thread(shutil.copyfileobj, upload.file, file, PIECE)
             tables.append(ExternalTable(name, structure, url.get(format_key, "TabSeparated"), file))
@@ -205,11 +214,15 @@ class Service:
             sending.result()
 
 
-async def _read_statement(body: Body, decode: Decoder, text: bytearray) -> Statement:
-    """Read a complete statement into `text`; of an INSERT with data, only the beginning of the data."""
+async def _read_statement(body: Body, decode: Decoder, text: bytearray, longest: int) -> Statement:
+    """Read a complete statement into `text`; of an INSERT with data, only the beginning of the data.
+
+    Raises ClickHouseError if the statement has more than `longest` bytes.
+    """
     whole = await body.read_into(text, decode, _HEAD)
     try:
-        statement = await _parse(text)
+        # In a thread: it takes some milliseconds per 10 KB.
+        statement = await in_thread(parse, bytes(text))
     except ClickHouseError:
         # An incomplete statement may have a syntax error that the complete one does not have.
         if whole:
@@ -217,15 +230,14 @@ async def _read_statement(body: Body, decode: Decoder, text: bytearray) -> State
     else:
         if whole or statement.kind is Kind.INSERT:
             return statement
-    if not await body.read_into(text, decode, _LARGEST_STATEMENT):
+    if not await body.read_into(text, decode, longest):
         raise ClickHouseError(
-            229, "QUERY_IS_TOO_LARGE", f"The statement is larger than {_LARGEST_STATEMENT} bytes"
+            62,
+            "SYNTAX_ERROR",
+            f"Syntax error: Max query size exceeded (the statement is longer than {longest} bytes; max_query_size "
+            "among the request's settings allows up to 16 MiB)",
         )
-    return await _parse(text)
-
-
-async def _parse(text: bytearray) -> Statement:
-    return parse(bytes(text)) if len(text) < _SHORT else await in_thread(parse, bytes(text))
+    return await in_thread(parse, bytes(text))
 
 
 async def _disconnected(request: Request) -> None:

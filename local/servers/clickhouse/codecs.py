@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 import zlib
 from collections.abc import Callable
@@ -19,7 +17,7 @@ else:
     from backports import zstd
 
 # The fastest first: on the loopback interface, CPU time costs more than bytes.
-PREFERENCE = ("lz4", "zstd", "br", "gzip", "deflate")
+PREFERENCE = ("lz4", "zstd", "gzip", "deflate")
 
 _PIECE = 1 << 20
 
@@ -35,25 +33,38 @@ class Encoder(Protocol):
 
 
 class Decoder:
-    """Decompresses one request body. It may consist of several frames, as some clients send."""
+    """Decompresses one request body. It may consist of several frames, as some clients send.
+
+    A few compressed bytes can stand for any number of plain bytes. So each call returns at most 1 MiB, and `pending` tells
+    whether there is more.
+    """
 
     def __init__(self, encoding: str, make: Callable[[], Any]) -> None:
         self._encoding = encoding
         self._make = make
         self._frame: Any = None
+        self._rest = b""
+
+    @property
+    def pending(self) -> bool:
+        """Return whether `feed(b"")` may return more."""
+        return bool(self._rest) or (self._frame is not None and not self._frame.needs_input)
 
     def feed(self, data: bytes) -> bytes:
-        """Return the plain bytes of the next piece. Raises ClickHouseError if it is not valid in this encoding."""
-        plain = []
+        """Return at most 1 MiB of plain bytes. Raises ClickHouseError if the data is not valid in this encoding."""
+        self._rest += data
+        plain: list[bytes] = []
+        size = 0
         try:
-            while data:
+            while self.pending and size < _PIECE:
                 if self._frame is None:
                     self._frame = self._make()
-                plain.append(self._frame.decompress(data))
-                if not self._frame.eof:
-                    break
-                data = self._frame.unused_data or b""
-                self._frame = None
+                rest, self._rest = self._rest, b""
+                plain.append(self._frame.decompress(rest, _PIECE - size))
+                size += len(plain[-1])
+                if self._frame.eof:
+                    self._rest = self._frame.unused_data or b""
+                    self._frame = None
         except (RuntimeError, zlib.error, zstd.ZstdError, EOFError) as error:
             raise ClickHouseError(
                 271, "CANNOT_DECOMPRESS", f"The request body is not valid {self._encoding}: {error}"
@@ -76,26 +87,30 @@ class _Plain(Decoder):
         return data
 
 
-class _BrotliFrame:
-    """brotli's decoder with the interface of the other decoders."""
+class _ZlibFrame:
+    """zlib's decoder with the interface of the other decoders."""
 
-    def __init__(self) -> None:
-        brotli = importlib.import_module("brotli")
-        self._decoder = brotli.Decompressor()
-        self._error: type[Exception] = brotli.error
-        self.unused_data = b""
+    def __init__(self, bits: int) -> None:
+        self._decoder = zlib.decompressobj(wbits=bits)
+        self._full = False
 
-    def decompress(self, data: bytes) -> bytes:
-        try:
-            plain: bytes = self._decoder.process(data)
-        except self._error as error:
-            raise RuntimeError(str(error)) from None
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        plain = self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
+        # zlib does not tell whether it has more output. It may have, if it filled the piece.
+        self._full = len(plain) == max_length
         return plain
 
     @property
+    def needs_input(self) -> bool:
+        return not self._full and not self._decoder.unconsumed_tail
+
+    @property
     def eof(self) -> bool:
-        finished: bool = self._decoder.is_finished()
-        return finished
+        return self._decoder.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._decoder.unused_data
 
 
 class _Lz4Encoder:
@@ -131,16 +146,11 @@ def _zstd_encoder() -> Encoder:
     return _StreamEncoder(stream.compress, stream.flush)
 
 
-def _brotli_encoder() -> Encoder:
-    stream = importlib.import_module("brotli").Compressor(quality=3)
-    return _StreamEncoder(stream.process, stream.finish)
-
-
 _DECODERS: dict[str, Callable[[], Any]] = {
     "lz4": lz4.frame.LZ4FrameDecompressor,
     "zstd": zstd.ZstdDecompressor,
-    "gzip": lambda: zlib.decompressobj(wbits=31),
-    "deflate": zlib.decompressobj,
+    "gzip": lambda: _ZlibFrame(31),
+    "deflate": lambda: _ZlibFrame(15),
 }
 _ENCODERS: dict[str, Callable[[], Encoder]] = {
     "lz4": _Lz4Encoder,
@@ -148,11 +158,6 @@ _ENCODERS: dict[str, Callable[[], Encoder]] = {
     "gzip": lambda: _zlib_encoder(31),
     "deflate": lambda: _zlib_encoder(15),
 }
-
-# brotli is an optional package; clients offer this encoding only if they have it.
-if importlib.util.find_spec("brotli") is not None:
-    _DECODERS["br"] = _BrotliFrame
-    _ENCODERS["br"] = _brotli_encoder
 
 
 def decoder(encoding: str) -> Decoder:

@@ -20,45 +20,14 @@ from xml.sax.saxutils import escape
 
 import chdb
 
-from local.servers.clickhouse.errors import ClickHouseError
-
-_TABLE_ENGINES = (
-    "MergeTree",
-    "ReplacingMergeTree",
-    "SummingMergeTree",
-    "AggregatingMergeTree",
-    "CollapsingMergeTree",
-    "VersionedCollapsingMergeTree",
-    "CoalescingMergeTree",
-    "Log",
-    "TinyLog",
-    "StripeLog",
-    "Memory",
-    "Null",
-    "Set",
-    "Join",
-    "Buffer",
-    "Merge",
-    "GenerateRandom",
-    "View",
-    "MaterializedView",
-    "PostgreSQL",
-    "Atomic",
-)
-
-# Without CREATE DICTIONARY: in an embedded engine, a dictionary with an EXECUTABLE source can run any program. FILE, URL and
-# similar sources are missing too. POSTGRES is the only source that this project's warehouse reads.
-_GRANTS = (
-    "GRANT SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, CREATE TEMPORARY TABLE, "
-    "CREATE ARBITRARY TEMPORARY TABLE, CREATE FUNCTION, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, CHECK, KILL QUERY, "
-    "SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM FLUSH, SYSTEM DROP CACHE, dictGet ON *.*",
-    "GRANT POSTGRES ON *.*",
-    *(f"GRANT TABLE ENGINE ON {engine}" for engine in _TABLE_ENGINES),
-)
+from local.servers.clickhouse.allowed import GRANTS, constraints
+from local.servers.clickhouse.errors import ClickHouseError, DataFolderError
+from local.servers.clickhouse.reach import take_folder
 
 _SERVER_XML = """<clickhouse>
   <users_config>{users}</users_config>
-  <user_files_path>{user_files}/</user_files_path>
+  <user_files_path>{data}/user_files/</user_files_path>
+  <custom_local_disks_base_directory>{data}/disks/</custom_local_disks_base_directory>
   <access_control_improvements>
     <table_engines_require_grant>true</table_engines_require_grant>
   </access_control_improvements>
@@ -66,9 +35,14 @@ _SERVER_XML = """<clickhouse>
 """
 
 # implicit_select would run a misspelt statement as an expression; it is off in a server. With async_insert, an INSERT would
-# wait in memory; here each INSERT is acknowledged when its parts are written.
+# wait in memory; here each INSERT is acknowledged when its parts are written. python() reads objects of this process.
 _USERS_XML = """<clickhouse>
-  <profiles><default><implicit_select>0</implicit_select><async_insert>0</async_insert></default></profiles>
+  <profiles><default>
+    <implicit_select>0</implicit_select>
+    <async_insert>0</async_insert>
+    <allow_python_table_function>0</allow_python_table_function>
+    <constraints>{constraints}</constraints>
+  </default></profiles>
   <users><default>
     <password></password>
     <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>
@@ -81,10 +55,6 @@ _USERS_XML = """<clickhouse>
 """
 
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-
-
-class DataFolderError(Exception):
-    """The data folder can't be used. The message is the reason, on one line."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +79,10 @@ def quote(text: str) -> str:
 def quote_name(name: str) -> str:
     """Return `name` as a quoted ClickHouse identifier."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in (line.split("\t") for line in text.splitlines())]
 
 
 class Handle:
@@ -178,10 +152,7 @@ class Handle:
     def _changed(self) -> dict[str, str]:
         """Return the handle's own settings that differ from the defaults, as literals. Call it before any overlay."""
         listed = self.query("SELECT name, hex(value) FROM system.settings WHERE changed")
-        return {
-            name: quote(bytes.fromhex(value).decode())
-            for name, value in (line.split("\t") for line in listed.output.decode().splitlines())
-        }
+        return {name: quote(bytes.fromhex(value).decode()) for name, value in _pairs(listed.output.decode())}
 
     def bare(self) -> None:
         """Remove the last request's settings, so that a SET or USE changes the handle's own."""
@@ -212,16 +183,13 @@ class Engine:
 
     def __init__(self, data: Path) -> None:
         """Open the engine. Raises DataFolderError if the folder can't be used, or is in use."""
-        self.data = data.resolve()
+        self.data = take_folder(data)
+        service = self.data / "service"
         try:
-            self.data.mkdir(parents=True, exist_ok=True)
-            service = self.data / "service"
-            service.mkdir(exist_ok=True)
             (self.data / "user_files").mkdir(exist_ok=True)
             self.spool = service / "spool"
-            self.spool.mkdir(exist_ok=True)
             self._lock = (service / "lock").open("w")
-            self._configure(service)
+            self._configure(service, "")
         except OSError as error:
             raise DataFolderError(f"cannot use the data folder {data}: {error.strerror or error}") from None
         self._claim()
@@ -229,6 +197,8 @@ class Engine:
             raise DataFolderError(f"the path of the data folder must hold none of ? & % #: {self.data}")
         self._location = f"{self.data}?config-file={service / 'server.xml'}"
         try:
+            # Only an engine knows all settings, and it reads its constraints when it is opened. So it is opened twice.
+            self._configure(service, self._constraints())
             self._admin = Handle(self._location, lasting=True)
             self._plain_default_database()
             known = self._admin.query("SELECT version(), timezone() FORMAT TabSeparatedRaw").output.decode()
@@ -237,13 +207,22 @@ class Engine:
         self._admin_use = threading.Lock()
         self.version, self.timezone = known.split()
 
-    def _configure(self, service: Path) -> None:
+    def _configure(self, service: Path, constraints: str) -> None:
         users = service / "users.xml"
-        grants = "".join(f"<query>{escape(grant)}</query>" for grant in _GRANTS)
-        users.write_text(_USERS_XML.format(grants=grants))
+        grants = "".join(f"<query>{escape(grant)}</query>" for grant in GRANTS)
+        users.write_text(_USERS_XML.format(grants=grants, constraints=constraints))
         (service / "server.xml").write_text(
-            _SERVER_XML.format(users=escape(str(users)), user_files=escape(str(self.data / "user_files")))
+            _SERVER_XML.format(users=escape(str(users)), data=escape(str(self.data)))
         )
+
+    def _constraints(self) -> str:
+        handle = Handle(self._location, lasting=False)
+        try:
+            query = handle.query("SELECT name, type FROM system.settings").output.decode()
+            table = handle.query("SELECT name, type FROM system.merge_tree_settings").output.decode()
+        finally:
+            handle.close()
+        return constraints(_pairs(query), _pairs(table))
 
     def _claim(self) -> None:
         """Check that no other process uses the folder. The engine itself would fail without naming the reason."""

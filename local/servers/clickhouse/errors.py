@@ -64,3 +64,7 @@ class ClickHouseError(Exception):
     def text(self, version: str) -> str:
         """Return the response body in ClickHouse's own form, which clients parse."""
         return f"Code: {self.code}. DB::Exception: {self.message} ({self.name}) (version {version})\n"
+
+
+class DataFolderError(Exception):
+    """The data folder can't be used. The message is the reason, on one line."""

@@ -10,7 +10,7 @@ from typing import IO
 from local.servers.clickhouse.engine import Handle, Result, quote_name
 from local.servers.clickhouse.errors import ClickHouseError
 from local.servers.clickhouse.request import Parameters
-from local.servers.clickhouse.statement import Kind, Statement, guard
+from local.servers.clickhouse.statement import RESERVED, Kind, Statement, guard
 
 # Up to this size, the values of an INSERT may be expressions, and are checked for calls that read files.
 _LARGEST_EXPRESSIONS = 1 << 20
@@ -79,8 +79,13 @@ class Job:
         settings = self.parameters.settings(
             frozenset(key for table in self.external for key in form_keys(table.name))
         )
-        if self.data is not None and self.statement.format == "Values":
-            settings |= _settings_for_values(self.data)
+        inserted = [(table.format, table.file) for table in self.external]
+        if self.data is not None and self.statement.format is not None:
+            inserted.append((self.statement.format, self.data))
+        for name, data in inserted:
+            # The engine ignores the case of a format's name.
+            if name.lower() == "values":
+                settings |= _settings_for_values(data)
         if self.statement.verb in ("SET", "USE"):
             handle.bare()
             settings = {}
@@ -107,10 +112,16 @@ def _settings_for_values(data: IO[bytes]) -> dict[str, str]:
     Returns settings for the statement. Raises ClickHouseError if an expression calls file().
     """
     size = os.fstat(data.fileno()).st_size
-    if size > _LARGEST_EXPRESSIONS:
-        return {"input_format_values_interpret_expressions": "0"}
-    guard(os.pread(data.fileno(), size, 0))
-    return {}
+    if size <= _LARGEST_EXPRESSIONS:
+        try:
+            guard(os.pread(data.fileno(), size, 0))
+        except ClickHouseError as error:
+            if error.name != "SYNTAX_ERROR":
+                raise
+        else:
+            return {}
+    # Too large to check, or not readable as tokens: then the engine accepts plain values only.
+    return {name.decode(): "0" for name in RESERVED}
 
 
 def form_keys(name: str) -> tuple[str, str, str]:

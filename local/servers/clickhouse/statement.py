@@ -3,6 +3,10 @@
 The engine runs a statement from a text, but a client's HTTP body contains statement and data together. Three questions
 decide how it is run. Is it an INSERT with data, and where does the data begin? Is it a query with a possibly large result,
 and where is its FORMAT clause? Does it try to reach files of this machine?
+
+Each token is read once, and only a few are kept, so the time is linear and the memory constant. A statement is refused if
+the engine could split it into other tokens than this module. So outside of quotes and comments, only ASCII is accepted: the
+engine treats about thirty other characters as blanks.
 """
 
 from __future__ import annotations
@@ -11,19 +15,40 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from local.servers.clickhouse.errors import ClickHouseError
 
+# Possessive quantifiers (`*+`, `++`) do not backtrack: an unclosed quote is found in linear time.
 _TOKEN = re.compile(
     rb"""
-    (?P<space> \s+ | --[^\n]* | \#[ !][^\n]* | /\*.*?\*/ )
-  | (?P<string> '(?:[^'\\]|\\.|'')*' | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ | \xe2\x80\x98.*?\xe2\x80\x99 )
-  | (?P<quoted> `(?:[^`\\]|\\.|``)*` | "(?:[^"\\]|\\.|"")*" | \xe2\x80\x9c.*?\xe2\x80\x9d )
-  | (?P<number> \d[\w.]* )
-  | (?P<word> [A-Za-z_\x80-\xff][\w$\x80-\xff]* )
-  | (?P<sign> . )
+    (?P<space> [ \t\n\r\f\v]++ | (?:--|//|\#[ !])[^\n]*+ | /\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/ )
+  | (?P<string> (?:[xX]'[0-9A-Fa-f]*+' | [bB]'[01]*+' | '(?:[^'\\]++|\\.|'')*+' | \$(?P<tag>\w*+)\$.*?\$(?P=tag)\$) )
+  | (?P<quoted> `(?:[^`\\]++|\\.|``)*+` | "(?:[^"\\]++|\\.|"")*+" )
+  | (?P<unclosed> ['`"$] | /\* | [xXbB]' )
+  | (?P<number> \d\w*+ (?:\.\d\w*+)? )
+  | (?P<word> [A-Za-z_][\w$]*+ )
+  | (?P<sign> [][(){}.,;:?@*/%+=<>|&^!~-] )
     """,
     re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))|([`\"])\3", re.DOTALL)
+# Functions that accept the name of a function instead of a lambda.
+_HIGHER_ORDER = re.compile(rb"(?:array|map)[A-Z]")
+# Functions that reach files or this process, or that run a text as SQL, and that need no grant.
+_REACHING = {
+    b"file": "file() reads files of the server's machine",
+    b"disk": "disk() makes folders on the server's machine",
+    b"eval": "eval() runs a text as a statement",
+    b"python": "python() reads objects of the server's process",
+    b"arrowstream": "arrowstream() reads objects of the server's process",
+}
+# Settings that only the service may set. It decides by an INSERT's data.
+RESERVED = frozenset(
+    {
+        b"input_format_values_interpret_expressions",
+        b"input_format_values_deduce_templates_of_expressions",
+    }
 )
 _RESULT_VERBS = frozenset({b"SELECT", b"WITH", b"FROM", b"VALUES"})
 _OTHER_RESULT_VERBS = frozenset({b"SHOW", b"DESCRIBE", b"DESC", b"EXISTS", b"EXPLAIN", b"CHECK", b"KILL"})
@@ -67,8 +92,7 @@ class Statement:
         return self.kind is not Kind.INSERT and self.verb.encode() in _READ_ONLY_VERBS
 
 
-@dataclass(frozen=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: bytes
     start: int
@@ -78,65 +102,124 @@ class _Token:
     def is_word(self, *words: bytes) -> bool:
         return self.kind == "word" and self.text.upper() in words
 
-    def names(self, name: bytes) -> bool:
-        return (self.kind == "word" and self.text == name) or (
-            self.kind == "quoted" and self.text[1:-1] == name
-        )
+    @property
+    def name(self) -> bytes | None:
+        """The name that a word or a quoted identifier means; None for other tokens."""
+        if self.kind == "word":
+            return self.text
+        return _ESCAPE.sub(_unescaped, self.text[1:-1]) if self.kind == "quoted" else None
 
 
-def _tokens(text: bytes, position: int = 0) -> Iterator[_Token]:
-    depth = 0
+_NOTHING = _Token("sign", b"", 0, 0, 0)
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    if found[1]:
+        return bytes([int(found[1], 16)])
+    return found[2] or found[3]
+
+
+def _tokens(text: bytes) -> Iterator[_Token]:
+    depth = position = 0
     while found := _TOKEN.match(text, position):
-        position = found.end()
+        start, position = found.span()
         kind = "string" if found.lastgroup == "tag" else found.lastgroup or "sign"
         if kind == "space":
             continue
-        if kind == "sign" and found[0] in b"([{":
-            yield _Token(kind, found[0], found.start(), position, depth)
-            depth += 1
-            continue
+        if kind == "unclosed":
+            raise _syntax_error(
+                text, start, "a quote or comment that is not closed, or a comment in a comment"
+            )
         if kind == "sign" and found[0] in b")]}":
             depth = max(0, depth - 1)
-        yield _Token(kind, found[0], found.start(), position, depth)
+        yield _Token(kind, found[0], start, position, depth)
+        if kind == "sign" and found[0] in b"([{":
+            depth += 1
+    if position < len(text):
+        raise _syntax_error(text, position, "only ASCII is read outside of strings and quoted identifiers")
+
+
+def _syntax_error(text: bytes, position: int, reason: str) -> ClickHouseError:
+    near = text[position : position + 20].decode(errors="replace")
+    return ClickHouseError(
+        62, "SYNTAX_ERROR", f"Syntax error: failed at position {position + 1} ({reason}): {near!r}"
+    )
+
+
+def _denied(reason: str) -> ClickHouseError:
+    return ClickHouseError(497, "ACCESS_DENIED", f"Not enough privileges: {reason}")
 
 
 def _guarded(tokens: Iterator[_Token]) -> Iterator[_Token]:
     """Yield the tokens. Raises ClickHouseError if the statement tries to reach a file of this machine.
 
-    An embedded engine allows its user more than a server allows its clients. The user's grants forbid table functions and
-    table engines that reach files. INFILE, OUTFILE, disk() and the scalar function file() have no grant, so they are checked
-    here.
+    The engine runs as an embedded one and then allows its own user everything, also what a server refuses to
+    clients that are not on its machine. The grants of the engine's user close the table functions and engines, its
+    constraints the settings; what is looked for here has neither.
     """
-    before = _Token("sign", b"", 0, 0, 0)
-    earlier = before
+    verb: _Token | None = None
+    last = (_NOTHING, _NOTHING, _NOTHING, _NOTHING)
+    # The last token before the opening parentheses at this place: `arrayMap` in `arrayMap((file), …)`.
+    outside = _NOTHING
     for token in tokens:
-        named = token.kind == "string"
-        if named and before.is_word(b"OUTFILE") and earlier.is_word(b"INTO"):
-            raise ClickHouseError(358, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed")
-        if named and before.is_word(b"INFILE") and earlier.is_word(b"FROM"):
-            raise ClickHouseError(
-                78, "UNKNOWN_TYPE_OF_QUERY", "Query has infile and was send directly to server"
-            )
-        if token.text == b"(" and before.is_word(b"DISK"):
-            raise ClickHouseError(
-                497, "ACCESS_DENIED", "Not enough privileges: disk() makes folders on the server's machine"
-            )
-        called = token.text == b"(" and before.names(b"file")
-        applied = token.names(b"file") and (
-            before.is_word(b"APPLY") or (before.text == b"(" and earlier.is_word(b"APPLY"))
-        )
-        if called or applied:
-            raise ClickHouseError(
-                497, "ACCESS_DENIED", "Not enough privileges: file() reads files of the server's machine"
-            )
+        verb = verb or token
+        _check_clauses(verb, last, token)
+        _check_functions(last, outside, token)
         yield token
-        earlier, before = before, token
+        if token.text != b"(":
+            outside = token
+        last = (*last[1:], token)
+
+
+def _check_clauses(verb: _Token, last: tuple[_Token, ...], token: _Token) -> None:
+    """Refuse clauses with the name of a file. In INSERT INTO outfile and FROM infile, these are names of tables."""
+    earlier, before = last[-2:]
+    if before.is_word(b"INTO") and token.is_word(b"OUTFILE") and not earlier.is_word(b"INSERT"):
+        raise ClickHouseError(358, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed")
+    if token.kind != "string":
+        return
+    if earlier.is_word(b"FROM") and before.is_word(b"INFILE"):
+        raise ClickHouseError(78, "UNKNOWN_TYPE_OF_QUERY", "Query has infile and was send directly to server")
+    if verb.is_word(b"ATTACH") and before.is_word(b"FROM"):
+        raise _denied("ATTACH … FROM moves folders of the server's machine")
+
+
+def _check_functions(last: tuple[_Token, ...], outside: _Token, token: _Token) -> None:
+    """Refuse functions that reach files, wherever a function's name is possible. Columns may have these names."""
+    into, function, opened, before = last
+    name = token.name
+    if name is not None and name.lower() in RESERVED:
+        raise ClickHouseError(
+            452, "SETTING_CONSTRAINT_VIOLATION", f"Setting {name.decode()} should not be changed"
+        )
+    if token.text == b"(":
+        name = before.name
+    elif not (
+        outside.is_word(b"APPLY") or (before.text == b"(" and _HIGHER_ORDER.match(outside.name or b""))
+    ):
+        name = None
+    if name is not None and (reason := _REACHING.get(name.lower())):
+        raise _denied(reason)
+    # The table function evaluates expressions in texts: VALUES and DEFAULT. The scalar function begins with a pattern.
+    if opened.text == b"(" and (function.name or b"").lower() == b"format" and not into.is_word(b"INTO"):
+        pattern = before.kind == "string" and b"{" in before.text and token.text in (b",", b")")
+        if not pattern and before.text != b")":
+            raise _denied("format() as a table function reads expressions out of a text")
 
 
 def guard(text: bytes) -> None:
-    """Raise ClickHouseError if a token of `text` tries to reach a file of this machine."""
+    """Raise ClickHouseError if a token of `text` tries to reach a file of this machine, or if there are no valid tokens."""
     for _ in _guarded(_tokens(text)):
         pass
+
+
+def check_structure(text: bytes) -> None:
+    """Raise ClickHouseError if `text` is not only what the parentheses of a CREATE TABLE may contain."""
+    open_brackets = 0
+    for token in _guarded(_tokens(text)):
+        open_brackets += (token.text == b"(") - (token.text == b")")
+        if open_brackets < 0 or token.text == b";":
+            raise _syntax_error(text, token.start, "the structure of a table ends here")
 
 
 def parse(text: bytes) -> Statement:
@@ -144,87 +227,120 @@ def parse(text: bytes) -> Statement:
 
     `text` may be only the first part of an INSERT with data: the data itself is not read.
     """
-    seen: list[_Token] = []
-    insert: _Token | None = None
+    opening: _Token | None = None
+    first: _Token | None = None
+    insert: _Insert | None = None
+    semicolon = False
+    end = len(text)
+    formats = _Formats()
     for token in _guarded(_tokens(text)):
-        begins = token.depth == 0 and (not seen or seen[0].is_word(b"WITH"))
-        if insert is None and begins and token.is_word(b"INSERT"):
-            insert = token
-            if (statement := _parse_insert(text, token)) is not None:
-                return statement
-        seen.append(token)
-    last = len(seen)
-    while last and seen[last - 1].text == b";":
-        last -= 1
-    for index, token in enumerate(seen[:last]):
         if token.text == b";" and token.kind == "sign":
+            semicolon = True
+            continue
+        if semicolon:
             raise ClickHouseError(
                 62,
                 "SYNTAX_ERROR",
-                f"Syntax error (Multi-statements are not allowed): failed at position {token.start + 1} "
-                f"(end of query): {seen[index + 1].text.decode(errors='replace')}",
+                f"Syntax error (Multi-statements are not allowed): failed at position {end + 1} "
+                f"(end of query): {token.text.decode(errors='replace')}",
             )
-    if not last:
+        begins = token.depth == 0 and (opening is None or opening.is_word(b"WITH"))
+        if insert is not None:
+            if (statement := insert.take(text, token)) is not None:
+                return statement
+        elif begins and token.is_word(b"INSERT"):
+            insert = _Insert(token)
+        if opening is None:
+            opening = token
+        if first is None and token.text != b"(":
+            first = token
+        end = token.end
+        formats.take(token)
+    first = first or opening
+    if first is None:
         return Statement(Kind.OTHER, "", len(text), len(text), None, len(text))
-    end = seen[last - 1].end
     if insert is not None:
         return Statement(Kind.OTHER, "INSERT", end, end, None, end)
-    first = next((token for token in seen if token.text != b"("), seen[0])
     verb = first.text.upper().decode(errors="replace")
     if not first.is_word(*_RESULT_VERBS):
-        return Statement(Kind.OTHER, verb, end, end, _named_format(seen[:last])[1], end)
-    clause, name = _named_format(seen[:last])
-    return Statement(Kind.QUERY, verb, end if clause is None else clause, end, name, end)
+        return Statement(Kind.OTHER, verb, end, end, formats.name, end)
+    clause = end if formats.start is None else formats.start
+    return Statement(Kind.QUERY, verb, clause, end, formats.name, end)
 
 
-def _named_format(tokens: list[_Token]) -> tuple[int | None, str | None]:
-    """Return where the trailing FORMAT clause begins, and its name."""
-    for index in range(len(tokens) - 2, -1, -1):
-        token, following = tokens[index], tokens[index + 1]
-        if token.depth == 0 and token.is_word(b"FORMAT") and following.kind == "word":
-            ends = index + 2 == len(tokens) or tokens[index + 2].is_word(b"SETTINGS")
-            if ends and index:
-                return token.start, following.text.decode()
-    return None, None
+class _Formats:
+    """Finds the trailing FORMAT clause, token by token. Only SETTINGS may follow it."""
+
+    def __init__(self) -> None:
+        self.start: int | None = None
+        self.name: str | None = None
+        self._before: _Token | None = None
+        self._keyword: _Token | None = None
+        self._last: tuple[int | None, str | None] | None = None
+        """The clause found before the last one. It is valid again if something else than SETTINGS follows the last one."""
+
+    def take(self, token: _Token) -> None:
+        """Read the next token."""
+        if self._last is not None:
+            if not token.is_word(b"SETTINGS"):
+                self.start, self.name = self._last
+            self._last = None
+        if self._keyword is not None and token.kind == "word":
+            self._last = self.start, self.name
+            self.start, self.name = self._keyword.start, token.text.decode()
+        follows = self._before is not None and token.depth == 0 and token.is_word(b"FORMAT")
+        self._keyword = token if follows else None
+        self._before = token
 
 
-def _parse_insert(text: bytes, insert: _Token) -> Statement | None:
-    """Parse an INSERT from its keyword on; None if it has no data (INSERT … SELECT)."""
-    selects = False
-    clause: int | None = None
-    named = False
-    before = insert
-    tokens = _guarded(_tokens(text, insert.end))
-    for token in tokens:
-        previous, before = before, token
+class _Insert:
+    """Parses an INSERT, token by token, from the token after its keyword."""
+
+    def __init__(self, keyword: _Token) -> None:
+        self._before = keyword
+        self._named = False
+        self._selects = False
+        self._settings: int | None = None
+        self._format: _Token | None = None
+        self._has_no_data = False
+
+    def take(self, text: bytes, token: _Token) -> Statement | None:
+        """Read the next token; return the statement if its data begins after this token."""
+        before, self._before = self._before, token
+        if self._has_no_data:
+            return None
+        if self._format is not None:
+            return self._formatted(text, self._format, token)
         if token.depth:
-            continue
-        if previous.is_word(b"INSERT", b"INTO", b"TABLE", b"FUNCTION") and not named:
-            named = not token.is_word(b"INTO", b"TABLE", b"FUNCTION")
-            continue
-        if previous.text == b".":
-            continue
-        if token.is_word(b"SELECT", b"WITH", b"WATCH"):
-            selects = True
-        elif token.is_word(b"SETTINGS") and clause is None:
-            clause = token.start
-        elif token.is_word(b"VALUES") and not selects:
-            place = token.start if clause is None else clause
-            return Statement(Kind.INSERT, "INSERT", place, token.end, "Values", token.start)
+            return None
+        if before.is_word(b"INSERT", b"INTO", b"TABLE", b"FUNCTION") and not self._named:
+            self._named = not token.is_word(b"INTO", b"TABLE", b"FUNCTION")
+        elif before.text == b".":
+            pass
+        elif token.is_word(b"SELECT", b"WITH", b"WATCH"):
+            self._selects = True
+        elif token.is_word(b"SETTINGS") and self._settings is None:
+            self._settings = token.start
+        elif token.is_word(b"VALUES") and not self._selects:
+            return Statement(Kind.INSERT, "INSERT", self._place(token), token.end, "Values", token.start)
         elif token.is_word(b"FORMAT"):
-            place = token.start if clause is None else clause
-            name = next(tokens, None)
-            if name is None or name.kind != "word":
-                return None
-            if selects:
-                # The engine would ignore this data, and succeed without writing anything.
-                raise ClickHouseError(
-                    48, "NOT_IMPLEMENTED", "INSERT … SELECT … FORMAT (data for input()) is not supported here"
-                )
-            return Statement(
-                Kind.INSERT, "INSERT", place, _data_start(text, name.end), name.text.decode(), token.start
+            self._format = token
+        return None
+
+    def _place(self, token: _Token) -> int:
+        return token.start if self._settings is None else self._settings
+
+    def _formatted(self, text: bytes, keyword: _Token, name: _Token) -> Statement | None:
+        if name.kind != "word":
+            self._has_no_data = True
+            return None
+        if self._selects:
+            # The engine would ignore this data, and succeed without writing anything.
+            raise ClickHouseError(
+                48, "NOT_IMPLEMENTED", "INSERT … SELECT … FORMAT (data for input()) is not supported here"
             )
-    return None
+        data = _data_start(text, name.end)
+        return Statement(Kind.INSERT, "INSERT", self._place(keyword), data, name.text.decode(), keyword.start)
 
 
 def _data_start(text: bytes, position: int) -> int:

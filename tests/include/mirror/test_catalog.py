@@ -296,7 +296,7 @@ def test_rows_that_nobody_counted(connection, public):
 
 
 def test_a_role_without_rights_gets_the_whole_catalog(postgres, connection, dsn, public):
-    postgres.create_role("leitor_catalogo")
+    postgres.create_role("leitor_catalogo", postgres.password)
     connection.execute(b"ALTER TABLE chaves ENABLE ROW LEVEL SECURITY")
     connection.execute(b"GRANT SELECT ON chaves TO leitor_catalogo")
     connection.execute(b"GRANT SELECT (id) ON gatilhos TO leitor_catalogo")

@@ -184,7 +184,7 @@ def test_the_source_and_the_password_from_the_environment(check, postgres, dsn):
 
 
 def test_a_role_that_may_nothing(check, postgres, dsn):
-    postgres.create_role("leitor [novo]")
+    postgres.create_role("leitor [novo]", postgres.password)
     result = check(source=dsn.replace("//postgres:", "//leitor%20%5Bnovo%5D:"))
     assert result.exit_code == 1
     assert 'run GRANT SELECT ON "public"."venda" TO "leitor [novo]"' in result.stdout

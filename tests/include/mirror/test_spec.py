@@ -546,7 +546,7 @@ def test_an_unlogged_table_is_one_like_any(connection, of):
 
 
 def test_a_role_without_rights_is_told_what_to_grant(postgres, connection, dsn):
-    postgres.create_role("leitor %")
+    postgres.create_role("leitor %", postgres.password)
     connection.execute(b'GRANT SELECT ON varias TO "leitor %"; ALTER TABLE varias ENABLE ROW LEVEL SECURITY')
     places = [("Filial.Sul", "Pedido"), ("public", "venda"), ("public", "varias")]
     messages = []

@@ -27,7 +27,7 @@ def test_secrets_are_long_different_and_not_shown(tmp_path):
     secrets = [
         value for name, value in vars(settings).items() if name.endswith(("password", "secret", "key"))
     ]
-    assert len(set(secrets)) == len(secrets) == 14
+    assert len(set(secrets)) == len(secrets) == 16
     assert len(settings.jwt_secret.encode()) >= 64
     assert not any(secret in repr(settings) for secret in secrets)
     assert set(secrets).isdisjoint(vars(Settings.load(tmp_path / "other")).values())
@@ -90,9 +90,11 @@ def test_connections_lead_to_the_deployment(tmp_path):
     source = json.loads(variables["AIRFLOW_CONN_POSTGRES_VENDAS"])
     assert (source["port"], source["password"], source["schema"]) == (
         settings.postgres_port,
-        settings.postgres_password,
+        settings.reader_password,
         "vendas",
     )
+    assert settings.postgres_password not in variables["AIRFLOW_CONN_POSTGRES_VENDAS"]
+    assert settings.postgres_password not in variables["AIRFLOW_CONN_REDSHIFT_DW"]
     warehouse = json.loads(variables["AIRFLOW_CONN_CLICKHOUSE_DW"])
     assert (warehouse["conn_type"], warehouse["port"], warehouse["extra"]) == (
         "clickhouse",

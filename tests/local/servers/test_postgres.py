@@ -128,14 +128,21 @@ def test_create_role_logs_in_with_the_password_which_the_server_never_saw(
     name = f'role "{superuser}"'
     with psycopg.connect(database, autocommit=True) as owner:
         owner.execute("ALTER ROLE postgres SET log_statement = 'all'")
-        server.create_role(name, superuser)
-        server.create_role(name, superuser)
+        server.create_role(name, "the first", superuser)
+        with psycopg.connect(database, user=name, password="the first") as role:
+            assert role.execute("SHOW is_superuser").fetchone() == ("on" if superuser else "off",)
+        server.create_role(name, "the second", superuser)
         owner.execute("ALTER ROLE postgres RESET log_statement")
-    with psycopg.connect(database, user=name, password=PASSWORD) as role:
+    with psycopg.connect(database, user=name, password="the second") as role:
         assert role.execute("SHOW is_superuser").fetchone() == ("on" if superuser else "off",)
+    for wrong in ("the first", PASSWORD):
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            psycopg.connect(database, user=name, password=wrong)
     log = server.log.read_text()
     assert "CREATE ROLE" in log
-    assert PASSWORD not in log
+    assert "ALTER ROLE" in log
+    assert "the first" not in log
+    assert "the second" not in log
 
 
 def test_a_restart_keeps_the_data_and_ends_open_sessions(server: Postgres, database: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from local.servers.clickhouse.errors import ClickHouseError
-from local.servers.clickhouse.statement import Kind, guard, parse
+from local.servers.clickhouse.statement import Kind, check_structure, guard, parse
 
 
 @pytest.mark.parametrize(
@@ -61,8 +65,8 @@ def test_a_file_clause_stands_before_the_settings_of_an_insert() -> None:
         (b"(SELECT 1) UNION ALL (SELECT 2) FORMAT TSV", b"(SELECT 1) UNION ALL (SELECT 2) ", "TSV"),
         (b"FROM numbers(3) SELECT number", b"FROM numbers(3) SELECT number", None),
         (
-            b"SELECT $a$ ' FORMAT x $a$, \xe2\x80\x98it's\xe2\x80\x99",
-            b"SELECT $a$ ' FORMAT x $a$, \xe2\x80\x98it's\xe2\x80\x99",
+            b"SELECT $a$ ' FORMAT x $a$, x'41', `caf\xc3\xa9`",
+            b"SELECT $a$ ' FORMAT x $a$, x'41', `caf\xc3\xa9`",
             None,
         ),
     ],
@@ -150,8 +154,220 @@ def test_text_in_quotes_and_comments_has_no_meaning(text: str, quotes: str) -> N
         .replace("*/", "")
     )
     if quotes.startswith("/*"):
-        inner = text.replace("*/", "").rstrip("*")
+        # A comment in a comment is refused.
+        inner = text.replace("/", "").rstrip("*")
     sql = f"SELECT {quotes.format(inner)} FORMAT CSV".encode(errors="replace")
     statement = parse(sql)
     assert statement.kind is Kind.QUERY
     assert sql[statement.clause :] == b"FORMAT CSV"
+
+
+FILE = b"('/etc/hostname')"
+
+
+@pytest.mark.parametrize(
+    "blank",
+    [
+        "\u00a0",
+        "\u1680",
+        "\u2003",
+        "\u200b",
+        "\u2028",
+        "\u202f",
+        "\u205f",
+        "\u2060",
+        "\u3000",
+        "\ufeff",
+        "\0",
+        "\x1c",
+    ],
+)
+def test_a_blank_that_only_the_engine_takes_for_one(blank: str) -> None:
+    """Also where it would part the words of a clause, or a setting from its value."""
+    for text in (
+        f"SELECT file{blank}('/etc/hostname')",
+        f"SELECT 1 INTO{blank}OUTFILE '/tmp/x' TRUNCATE",
+        f"ATTACH TABLE a FROM{blank}'/tmp/x' (a Int8) ENGINE = Log",
+        f"SELECT 1 SETTINGS{blank}additional_result_filter = 'x'",
+    ):
+        with pytest.raises(ClickHouseError, match="only ASCII"):
+            parse(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT \u2018it's\u2019".encode(),
+        "SELECT 1 AS “file”".encode(),
+        "SELECT 1 \u2212 1".encode(),
+        "SELECT café".encode(),
+        b"SELECT file\\('/etc/hostname')",
+        # To the engine the first two comments are one, and the call behind it is no text.
+        b"/* /* */ ' */ SELECT file('/etc/hostname') -- '",
+        b"SELECT 1 /* never closed",
+        b"SELECT 'never closed",
+        b"SELECT 'never closed \\'",
+        b"SELECT `never closed",
+        b'SELECT "never closed ""',
+        b"SELECT $a$ never closed $b$",
+        b"SELECT x'4 1'",
+        b"SELECT x'41\\' , file('/etc/hostname') , '",
+    ],
+)
+def test_what_the_engine_could_read_in_another_way_is_refused(text: bytes) -> None:
+    with pytest.raises(ClickHouseError) as raised:
+        parse(text)
+    assert raised.value.code == 62
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"SELECT `f\\x69le`" + FILE,
+        b'SELECT "\\x66\\x69\\x6c\\x65"' + FILE,
+        b"SELECT FILE" + FILE,
+        b"SELECT file // comment\n" + FILE,
+        b"SELECT file # comment\n" + FILE,
+        b"SELECT (file" + FILE + b")",
+        b"SELECT * APPLY(`f\\x69le`) FROM t",
+        b"SELECT * APPLY((file)) FROM t",
+        b"SELECT * APPLY(x -> file(x)) FROM t",
+        b"SELECT COLUMNS('a') APPLY file FROM t",
+        b"SELECT arrayMap(file, ['/etc/hostname'])",
+        b"SELECT arrayMap((`file`), ['/etc/hostname'])",
+        b"SELECT arraySort(file AS f, ['/etc/hostname'])",
+        b"SELECT mapApply(file, map())",
+        b"CREATE TABLE t (a Int8, b String DEFAULT file('/etc/hostname')) ENGINE = Memory",
+        b"CREATE TABLE t (a Int8, b String MATERIALIZED `file`('/etc/hostname')) ENGINE = Memory",
+        b"CREATE TABLE t (a Int8, CONSTRAINT c CHECK file('/etc/hostname') = '') ENGINE = Memory",
+        b"ALTER TABLE t ADD COLUMN b String DEFAULT file('/etc/hostname')",
+        b"ALTER TABLE t UPDATE b = file('/etc/hostname') WHERE 1",
+        b"CREATE FUNCTION f AS (x) -> file(x)",
+        b"CREATE FUNCTION f AS (x) -> arrayMap(file, [x])",
+        b"SELECT * FROM format(Values, 'a String', '(file(''/etc/hostname''))')",
+        b"SELECT * FROM `f\\x6frmat`('Values', 'a String', '(file(''/etc/hostname''))')",
+        b"SELECT * FROM FORMAT(JSONEachRow, 'a String DEFAULT file(''/etc/hostname'')', '{}')",
+        b"SELECT * FROM format(concat('Val', 'ues{'), 'a String', '(1)')",
+        b"SELECT * FROM eval('SELECT 1')",
+        b"SELECT * FROM python(data)",
+        b"SELECT * FROM arrowstream('data')",
+        b"CREATE TABLE t (a Int8) ENGINE = MergeTree ORDER BY a SETTINGS disk = `d\\x69sk`(type = local)",
+        b"CREATE DATABASE d ENGINE = Atomic SETTINGS disk = disk(type = local, path = '/tmp/x')",
+        b"ATTACH TABLE a FROM '/tmp/x' (a Int8) ENGINE = Log",
+        b"attach /* */ table a uuid 'x' from $$/tmp/x$$ (a Int8) ENGINE = Log",
+    ],
+)
+def test_a_function_that_reaches_files_is_found_in_any_spelling_and_place(text: bytes) -> None:
+    with pytest.raises(ClickHouseError, match="Not enough privileges") as raised:
+        parse(text)
+    assert raised.value.code == 497
+
+
+@pytest.mark.parametrize(
+    "clause",
+    [b"INTO OUTFILE 'x'", b"into\toutfile $$x$$", b"INTO OUTFILE x'78' TRUNCATE", b"INTO -- a\n OUTFILE 'x'"],
+)
+@pytest.mark.parametrize(
+    "verb",
+    [
+        b"SELECT 1",
+        b"EXPLAIN SELECT 1",
+        b"SHOW TABLES",
+        b"EXISTS TABLE t",
+        b"DESCRIBE TABLE t",
+        b"INSERT INTO t SELECT 1",
+    ],
+)
+def test_no_statement_writes_a_file(verb: bytes, clause: bytes) -> None:
+    with pytest.raises(ClickHouseError) as raised:
+        parse(verb + b" " + clause)
+    assert raised.value.code == 358
+
+
+def test_an_insert_reads_no_file_in_any_spelling() -> None:
+    for name in (b"'x'", b"x'78'", b"$$x$$"):
+        with pytest.raises(ClickHouseError) as raised:
+            parse(b"INSERT INTO t FROM INFILE " + name + b" FORMAT CSV")
+        assert raised.value.code == 78
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"SELECT 1 SETTINGS input_format_values_interpret_expressions = 1",
+        b"INSERT INTO t SETTINGS `input_format_values_interpr\\x65t_expressions` = 1 VALUES (1)",
+        b"SET input_format_values_deduce_templates_of_expressions = 1",
+    ],
+)
+def test_the_settings_of_the_service_itself_are_out_of_reach(text: bytes) -> None:
+    with pytest.raises(ClickHouseError) as raised:
+        parse(text)
+    assert raised.value.code == 452
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"INSERT INTO t (file, format, `disk`) FORMAT CSV\n1",
+        b"CREATE TABLE t (file String, disk UInt8) ENGINE = Memory",
+        b"INSERT INTO outfile SELECT 1",
+        b"INSERT INTO format (a) VALUES (1)",
+        b"SELECT arrayMap(x -> x, [file]), count(file), arrayMap(f -> f.file, a) FROM t",
+        b"SELECT format('{}: {}', a, b), format('{}') FROM t",
+        b"SELECT 'file(1).txt', ' INTO OUTFILE ''x'' ' /* file(x) */ -- file(x)",
+        b"ALTER TABLE t ATTACH PARTITION ID 'all' FROM u",
+        b"SELECT trim(BOTH ' ' FROM 'x'), 1.5e-3, 0x1F, t.1, a ? b : c, [1, 2][1], {x:UInt8}",
+        "SELECT 'São Paulo', `coração` FROM \"três\" -- até".encode(),
+    ],
+)
+def test_what_a_client_may_well_send(text: bytes) -> None:
+    parse(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"'\\" * 200_000,
+        b"SELECT '" + b"''" * 200_000,
+        b"`" * 400_001,
+        b"/*" * 200_000,
+        b"/" + b"*/" * 200_000,
+        b"".join(b"$a%d$" % number for number in range(60_000)),
+        b"SELECT 1 FORMAT " * 25_000,
+        b"(" * 400_000,
+    ],
+    ids=[
+        "escapes",
+        "doubled quotes",
+        "backticks",
+        "opened comments",
+        "closed comments",
+        "heredocs",
+        "formats",
+        "brackets",
+    ],
+)
+def test_time_grows_with_the_length_and_no_more(text: bytes) -> None:
+    """A second or two for 400 KB; hours where each quote is one more look at the rest."""
+    began = time.process_time()
+    with contextlib.suppress(ClickHouseError):
+        parse(text)
+    assert time.process_time() - began < 20
+
+
+def test_memory_does_not_grow_with_the_number_of_tokens() -> None:
+    text = b"SELECT 1" + b", 'a'" * 50_000
+    tracemalloc.start()
+    parse(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(text)
+
+
+@pytest.mark.parametrize(
+    "structure", [b"a Int8) ENGINE = Log --", b"a Int8); DROP TABLE t", b"a Int8 DEFAULT file('x')"]
+)
+def test_a_structure_stays_between_its_parentheses(structure: bytes) -> None:
+    check_structure(b"a Int8, b Array(Tuple(x Int8, y Enum8('a)' = 1)))")
+    with pytest.raises(ClickHouseError):
+        check_structure(structure)
