@@ -15,7 +15,7 @@ from include.mirror.arrow import Key
 from include.mirror.declaration import STAGE_PREFIX
 from include.mirror.errors import SchemaError, VerificationError
 from include.mirror.spec import Column, TableSpec
-from include.mirror.verify import Digest, digest_expressions, read_digest, weight_expression
+from include.mirror.verify import Digest, digest_expressions, read_digest
 from include.mirror.warehouse.client import FINAL, SETTINGS, WIDE, Warehouse
 from include.mirror.warehouse.cluster import PUBLISH_SETTINGS
 from include.mirror.warehouse.ddl import Bookkeeping
@@ -101,14 +101,6 @@ class WarehouseTable:
             settings=WIDE | FINAL,
         ).result_rows[0]
         return read_digest(self.spec, row[:-1]), int(row[-1])
-
-    def key_sum(self) -> tuple[int, int]:
-        """Return the number of current rows, and the sum of their keys' hashed weights modulo 2^64."""
-        row = self.client.query(
-            f"SELECT count(), sum(intHash64({weight_expression(self.spec)})) FROM {self.name} FINAL",  # noqa: S608
-            settings=WIDE | FINAL,
-        ).result_rows[0]
-        return int(row[0]), int(row[1])
 
     def lacks(self, loaded: Stage, version: int) -> int:
         """Return the number of current rows, up to a version, whose keys `loaded` lacks."""
