@@ -165,8 +165,11 @@ class Ledger:
         view = names.ch(self.warehouse.views, TABLE)
         self.warehouse.create(self.client, render("create_ledger_view", ledger=self.name, view=view))
 
-    def ask(self, *questions: str, **parameters: Any) -> Answers:
-        """Ask several questions, of the files `read_<question>.sql`, in one statement; `parameters` are those of all."""
+    def ask(self, *questions: str, more: Mapping[str, str] | None = None, **parameters: Any) -> Answers:
+        """Ask several questions, of the files `read_<question>.sql`, in one statement; `parameters` are those of all.
+
+        `more` are other queries, by name.
+        """
         claims = names.ch(self.warehouse.storage, CLAIMS)
         if self.warehouse.cluster is not None:
             # Rows that were written on another replica before this moment are read as well.
@@ -184,7 +187,7 @@ class Ledger:
             **parameters,
         }
         texts = {name: render(f"read_{name}", ledger=self.name, claims=claims) for name in questions}
-        found = ask(self.client, texts, given)
+        found = ask(self.client, texts | (dict(more) if more else {}), given)
         return Answers(found, self.built)
 
     def state(self, before: datetime = ALWAYS, ways: Collection[str] = WAYS) -> LedgerState:

@@ -12,6 +12,9 @@ A crash after any step is harmless:
 | all partitions    | the same                      | the same                                                    |
 | the ledger row    | a stage nobody reads          | the read is done; a later run drops the stage               |
 
+The partitions of one read are attached in one statement, which does one after the other. The pieces of a large window go
+through two such passes at once in one task, which dies with both: each leaves what it would leave alone.
+
 Passes may run at the same time, for the same windows or others, and end in any order. The version of a row is the order of
 its snapshot, so the row from the newest snapshot wins, whichever is published first. Each ledger row is true by itself. If a
 window may have missed a transaction, its ledger row notes that transaction. If a scan may have missed one, the next scan
@@ -51,7 +54,7 @@ from include.mirror.deletes import detached
 from include.mirror.engine import Engine
 from include.mirror.errors import SchemaError, SourceAwayError, SourceError
 from include.mirror.idle import goes_on, idle
-from include.mirror.ledger import Attempt, Entry, Ledger
+from include.mirror.ledger import Answers, Attempt, Entry, Ledger
 from include.mirror.origin import check_source
 from include.mirror.plan import (
     EPOCH,
@@ -75,6 +78,7 @@ from include.mirror.source.snapshot import Snapshot, snapshot
 from include.mirror.source.table import SourceTable
 from include.mirror.source.transactions import LISTS, Identity, open_transactions, read_lists
 from include.mirror.spec import Column, TableSpec
+from include.mirror.turns import Turn
 from include.mirror.warehouse import parts
 from include.mirror.warehouse.parts import Part
 from include.mirror.warehouse.table import Stage, WarehouseTable
@@ -88,7 +92,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BATCHES_IN_FLIGHT = 4
+BATCHES_IN_FLIGHT = 3
 
 COPY_LOCK = 0x6D697272
 """First half of the key of a copy's advisory lock; the second half is the table's oid."""
@@ -130,9 +134,10 @@ class _Lock:
 class Load:
     """The result of one read: its tally and its verified stage. `stage` is None if there are no rows to publish.
 
-    `rows` is the number of rows to publish. `finished_at` is when the stage was complete and verified; that took `seconds`.
-    `seen` are the ids of transactions, from the snapshot's lowest running one on, whose rows a scan has read. `log` is the
-    identity of the delete log from which the next run can go on; it is empty if the next run must compare all keys.
+    `rows` is how many are published. `finished_at` is when all of it stood there, verified, `seconds` after it was
+    begun. `seen` are the transactions from the snapshot's lowest id on of which a scan has read rows. `log` is the identity
+    of a log of deleted keys from which the next run can go on, empty for none. `partitions` are those of the stage, None
+    where they were not asked for.
     """
 
     work: Work
@@ -143,6 +148,7 @@ class Load:
     seconds: float
     seen: tuple[int, ...] = ()
     log: str = ""
+    partitions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ class Mover:
 
     `tables` are the mirrored tables as they stood when the task began, by name. `before` is the source that the ledger noted
     by then, None for none, and `timeline` the one that was planned for, 0 for any. Where no rows are `expected`, the session
-    that would read them is opened late.
+    that would read them is opened late. With a `turn`, another mover is at work in the same task, and one of both reads.
     """
 
     engine: Engine
@@ -162,6 +168,7 @@ class Mover:
     before: Identity | None = None
     timeline: int = 0
     expected: bool = True
+    turn: Turn | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -175,6 +182,8 @@ class Mover:
         started_at = datetime.now(UTC)
         specs = list({work.tabela: self.tables[work.tabela].spec for work in works}.values())
         with ExitStack() as stack:
+            if self.turn is not None:
+                stack.enter_context(self.turn.taken())
             for name in dict.fromkeys(work.tabela for work in works if isinstance(work, Copy)):
                 stack.enter_context(self._locked(COPY_LOCK, [self.tables[name].spec]))
             place = _Lock(PLACE_LOCK, specs, shared=True)
@@ -203,9 +212,7 @@ class Mover:
             loads = [load for load in loads if load.work.tabela not in refused]
             if refused:
                 self.set_aside(attempt, refused)
-            self._publish(loads, current.version)
-            published = {load.work.tabela for load in loads if load.stage is not None}
-            noted = self._parts_to_note(published)
+            noted = self._publish(loads, current.version)
             entries = [
                 self._entry(
                     load, current, (now, noted_at), attempt, started_at, noted.get(load.work.tabela, ())
@@ -292,22 +299,6 @@ class Mover:
             built=table.built,
             log=load.log,
         )
-
-    def _parts_to_note(self, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
-        """Return the parts to note for each published table: its parts of now.
-
-        If a part that was noted before is gone or changed, return the noted ones again: somebody has changed the warehouse
-        since this run was planned, and the next planning has to see it.
-        """
-        if not published:
-            return {}
-        # Read the ledger first. Otherwise, parts that another run publishes in between would look lost.
-        before = self.ledger.noted_parts()
-        now = parts.read(self.engine.warehouse, self.client, published)
-        return {
-            name: before[name] if parts.lost(before.get(name, ()), standing) else standing
-            for name, standing in now.items()
-        }
 
     def _notes(self, work: Work, now: OpenTransactions) -> Notes:
         return work.notes(now, self._spec(work).precision) if isinstance(work, Read) else Notes()
@@ -448,17 +439,29 @@ class Mover:
                 batches = writers.watch(batches)
             tally = self._load(stage, work, batches, current.version, source)
             self.engine.observe("staged", work)
-            self._verify(stage, tally, source)
+            if self.turn is not None:
+                current.renew()
+                self.turn.over()
+            partitions: tuple[str, ...] | None = self._verify(stage, tally, source)
             self.engine.observe("verified", work)
             rows = tally.rows
             if isinstance(work, Sweep):
                 _warn_of_times(table.spec, tally, source)
             if isinstance(work, Copy):
-                everything, stage = stage, table.stage(attempt.label, stack)
+                everything, stage, partitions = stage, table.stage(attempt.label, stack), None
                 rows = stage.keep_changes(everything, current.version)
             span.set_attribute("rows", rows)
             seen = writers.seen if writers else ()
-            return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began, seen)
+            return Load(
+                work,
+                tally,
+                rows,
+                stage,
+                datetime.now(UTC),
+                monotonic() - began,
+                seen,
+                partitions=partitions,
+            )
 
     def _stage_log(self, work: Log, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
         """Stage a tombstone for each key in the delete log that is not in the snapshot.
@@ -589,48 +592,83 @@ class Mover:
             return changes.both(window, changes.since(again.xmin_from, refer=refer))
         return window
 
-    def _verify(self, stage: Stage, tally: Tally, source: SourceTable, *, unique: bool = True) -> None:
-        """Raise VerificationError if the staged rows differ from the rows read, SchemaError if a key is there twice."""
+    def _verify(
+        self, stage: Stage, tally: Tally, source: SourceTable, *, unique: bool = True
+    ) -> tuple[str, ...]:
+        """Return the partitions of what is staged.
+
+        Raises VerificationError unless it is what was read, SchemaError unless each key is there once.
+        """
         from include.mirror import verify
 
-        spec = stage.table.spec
-        arrived, keys = stage.verify()
-        verify.compare(spec, tally.digest, arrived, "the stage")
-        if unique and keys != arrived.rows:
+        spec, sample = stage.table.spec, tally.sampled
+        ours = source.texts(sample) if sample else {}
+        arrived = stage.verify(list(ours))
+        verify.compare(spec, tally.digest, arrived.digest, "the stage")
+        if unique and arrived.keys != arrived.digest.rows:
             doubled = "; ".join(", ".join(key) for key in stage.doubled_keys())
             raise SchemaError(
-                f"{spec.label}: {arrived.rows} rows have only {keys} different keys ({', '.join(spec.key)}), such as "
-                f"{doubled}: the key does not tell the table's rows apart"
+                f"{spec.label}: {arrived.digest.rows} rows have only {arrived.keys} different keys ({', '.join(spec.key)}), "
+                f"such as {doubled}: the key does not tell the table's rows apart"
             )
-        sample = tally.sampled
         if sample:
-            ours = source.texts(sample)
-            verify.compare_rows(spec, sample, ours, stage.texts(list(ours)), "the stage")
+            verify.compare_rows(spec, sample, ours, arrived.sample, "the stage")
+        return arrived.partitions
 
-    def _publish(self, loads: Sequence[Load], version: int) -> None:
-        """Attach the stages to the tables that people read, and check that their rows are there."""
-        published: dict[str, Digest] = {}
-        for load in loads:
-            stage, work = load.stage, load.work
-            if stage is None:
-                continue
+    def _publish(self, loads: Sequence[Load], version: int) -> Mapping[str, Sequence[Part]]:
+        """Attach what has been staged, check that it stands in the tables that people read, and return their parts to note.
+
+        Those are the parts of now, or those that were noted before where one of them is gone or changed. Somebody has done
+        that since this run was planned, and the next planning has to see it.
+        """
+        from include.mirror import verify
+
+        staged = [(load, load.stage) for load in loads if load.stage is not None]
+        if not staged:
+            return {}
+        expected: dict[str, Digest] = {}
+        for load, stage in staged:
+            work = load.work
             with telemetry.step("publish", work):
-                for partition in stage.partitions():
-                    stage.publish(partition)
+                partitions = stage.partitions() if load.partitions is None else load.partitions
+                stage.publish(partitions)
+                for _ in partitions:
                     self.engine.observe("published", work)
-                if isinstance(work, Copy):
-                    self._check_copy(stage.table, load.tally, version)
-                elif isinstance(work, Keys | Log):
-                    stage.check_deleted(version)
-                else:
-                    before = published.get(work.tabela)
-                    both = load.tally.digest if before is None else before + load.tally.digest
-                    published[work.tabela] = both
-                    stage.check_published(version, both)
-                    if isinstance(work, Repair):
-                        stage.check_deleted(version)
+            if not isinstance(work, Copy | Keys | Log):
+                before = expected.get(work.tabela)
+                expected[work.tabela] = load.tally.digest if before is None else before + load.tally.digest
+        published = {load.work.tabela: stage.table for load, stage in staged}
+        told = self.ledger.ask(
+            *("noted_parts", "parts"),
+            more={f"digest of {name}": published[name].of_version() for name in expected},
+            tables=[*published],
+            version=version,
+        )
+        arrived = {
+            name: verify.read_digest(published[name].spec, told.rows[f"digest of {name}"][0][0])
+            for name in expected
+        }
+        for load, stage in staged:
+            work = load.work
+            if isinstance(work, Copy):
+                self._check_copy(stage.table, load.tally, version)
+            elif not isinstance(work, Keys | Log) and arrived[work.tabela] != expected[work.tabela]:
+                stage.check_published(version)
+            if isinstance(work, Keys | Log | Repair):
+                stage.check_deleted(version)
             self.engine.observe("confirmed", work)
             log.info("%s: %d rows, version %d", work, load.rows, version)
+        return self._parts_to_note(told, published)
+
+    def _parts_to_note(self, told: Answers, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
+        before, now = told.noted_parts, parts.by_table(told.rows["parts"])
+        if any(parts.lost(before.get(name, ()), now.get(name, ())) for name in published):
+            # What another run has published and noted meanwhile is no loss: ours are read after what it noted.
+            now = parts.read(self.engine.warehouse, self.client, published)
+        return {
+            name: before[name] if parts.lost(before.get(name, ()), now.get(name, ())) else now.get(name, ())
+            for name in published
+        }
 
     @staticmethod
     def _check_copy(table: WarehouseTable, tally: Tally, version: int) -> None:
@@ -668,6 +706,8 @@ class Mover:
         with ThreadPoolExecutor(1, "check") as checking, ThreadPoolExecutor(1, "insert") as inserting:
             in_flight: deque[Future[None]] = deque()
             for batch in batches:
+                if self.turn is not None:
+                    self.turn.check()
                 if not batch.num_rows:
                     continue
                 if len(in_flight) == BATCHES_IN_FLIGHT:

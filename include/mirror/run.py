@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -24,7 +25,7 @@ from include.mirror.deletes import detached
 from include.mirror.deletes import means as deleted_by
 from include.mirror.engine import Engine, Resolved, built_since, rows_behind
 from include.mirror.errors import RefusedError, SchemaError, VerificationError, WarehouseError
-from include.mirror.ledger import ALWAYS, TABLE, Answers, Attempt, Ledger, questions_of
+from include.mirror.ledger import ALWAYS, TABLE, Answers, Attempt, Entry, Ledger, questions_of
 from include.mirror.ledger import identity as identity_of
 from include.mirror.move import Mover
 from include.mirror.origin import check_source
@@ -60,6 +61,7 @@ from include.mirror.source.transactions import (
 )
 from include.mirror.spec import TableSpec
 from include.mirror.templates import render
+from include.mirror.turns import Turn, overlap
 from include.mirror.types import is_known
 from include.mirror.warehouse import parts
 from include.mirror.warehouse.client import Warehouse
@@ -228,6 +230,9 @@ def _large(
         if isinstance(read, Read) and read.reread is None
         if not _is_idle(read, tables[read.tabela].spec, seen, zone)
     ]
+    if len(windows) == 1:
+        # Cutting it tells.
+        return set(windows)
     return larger(
         source, {window: tables[window.tabela].spec for window in windows}, zone, engine.options.max_rows
     )
@@ -605,6 +610,7 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
         )
         if refused:
             mover.set_aside(attempt, refused)
+        passes = []
         for reads in batch.passes:
             remaining = [
                 read for read in reads if identity_of(read) not in done and read.tabela not in refused
@@ -615,10 +621,31 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
                     len(reads) - len(remaining),
                 )
             if remaining:
-                for entry in mover.move(remaining, attempt):
-                    name = entry.work.tabela
-                    moved[name] = moved.get(name, 0) + entry.rows
+                passes.append(remaining)
+        for entry in _move_all(mover, passes, attempt):
+            name = entry.work.tabela
+            moved[name] = moved.get(name, 0) + entry.rows
     return moved
+
+
+def _move_all(mover: Mover, passes: Iterable[Sequence[Work]], attempt: Attempt) -> Iterator[Entry]:
+    """Move pass by pass; the pieces of large windows last, one of which is read while the one before it is published."""
+    pieces = []
+    for works in passes:
+        if len(works) == 1 and isinstance(works[0], Read) and works[0].reread is None:
+            pieces.append(works)
+        else:
+            yield from mover.move(works, attempt)
+    if len(pieces) < 2:
+        for works in pieces:
+            yield from mover.move(works, attempt)
+        return
+    turn = Turn()
+    with mover.engine.clients() as (source, client):
+        first = replace(mover, turn=turn)
+        tables = {name: replace(table, client=client) for name, table in mover.tables.items()}
+        second = replace(first, connection=source, client=client, tables=tables)
+        yield from overlap(turn, pieces, [partial(one.move, attempt=attempt) for one in (first, second)])
 
 
 def _is_rebuilt(batch: Batch, name: str, built: int) -> bool:

@@ -39,7 +39,7 @@ class Counted:
     statements: list[str] = field(default_factory=list)
 
 
-class _Pool(PoolManager):
+class CountingPool(PoolManager):
     """Keeps what is sent through it."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def count(lab: Lab, postgres: Postgres) -> Callable[[], Counted]:
     def run() -> Counted:
         lab.execute(f"ALTER DATABASE {database} SET log_statement = 'all'")
         fim, before = lab.now(), len(logged(postgres))
-        pool, clients = _Pool(), list[Any]()
+        pool, clients = CountingPool(), list[Any]()
 
         def connect() -> Any:
             clients.append(lab.clickhouse.client(pool_mgr=pool))

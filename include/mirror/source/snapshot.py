@@ -33,7 +33,7 @@ XID_WRAP_MARGIN = 2**31 - 2**24
 DDL_PATIENCE = timedelta(seconds=10)
 """How long a snapshot waits for a table that somebody is altering. Other snapshots have to wait meanwhile."""
 
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 16 << 20
 
 PLACES = 6 + len(fields(Position))
 """How many values `IDENTITY` has."""
