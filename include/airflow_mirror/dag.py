@@ -27,6 +27,7 @@ from include.conventions.failures import explained
 from include.mirror.declaration import Mirror
 
 if TYPE_CHECKING:
+    from include.mirror.contract import Contents
     from include.mirror.counts import Count
     from include.mirror.engine import Engine
 
@@ -134,14 +135,14 @@ def _moving(
             from include.mirror.run import check_run
             from include.mirror.state import refuse_lacking
 
-            between = engine(declaration, settings)
-            try:
-                windows = check_run(between, [load(batch) for batch in batches])
-            except RefusedError:
-                _record_state(between)
-                raise
-            refuse_lacking(_record_state(between))
-            yield Metadata(warehouse, extra={"windows": windows})
+            with engine(declaration, settings).alone() as between:
+                try:
+                    checked = check_run(between, [load(batch) for batch in batches])
+                except RefusedError:
+                    _record_state(between)
+                    raise
+                refuse_lacking(_record_state(between, checked.contents))
+            yield Metadata(warehouse, extra={"windows": checked.reads})
 
         planned = plan_windows()
         mirror.expand(batch=planned) >> check(planned)
@@ -231,12 +232,15 @@ def _conf() -> dict[str, Any]:
     return {key: value for key, value in conf.items() if value is not None and key != queues.KEY}
 
 
-def _record_state(between: Engine) -> dict[str, Count]:
-    """Write each table's state to the warehouse and to an XCom; return the counts of both sides."""
+def _record_state(between: Engine, contents: Contents | None = None) -> dict[str, Count]:
+    """Note each table's state, and hand it to who asks Airflow for it; return the counts of both sides.
+
+    `contents` are the warehouse's where they have been read just now.
+    """
     from include.mirror import state
 
     context = get_current_context()
-    counts = state.note(between, context["run_id"])
+    counts = state.note(between, context["run_id"], contents)
     context["ti"].xcom_push(STATE, state.read(between))
     return counts
 

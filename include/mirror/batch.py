@@ -17,10 +17,11 @@ from include.mirror.window import Window
 class Batch:
     """The work of one task: passes, moved one after the other, each in its own snapshot.
 
-    `timeline` is the source's timeline at planning, 0 if unknown. `built` maps tables that had been rebuilt before the
-    planning to the version of the rebuild's snapshot. `behind` is when the oldest transaction that was open at the start of
-    planning had begun; a row that is written later with a time before that is found by no window. `planned_at` is the
-    source's clock at planning. Both are None if unknown.
+    `timeline` is that of the source when it was planned, 0 where nobody knows. `built` holds, of tables that were built
+    anew before that, the version of the snapshot that they were built from. `behind` is when the oldest transaction had
+    begun that was open when planning began: earlier times of later writers are in no window. `planned_at`
+    is the source's clock at that moment. None where nobody knows. `idle` is whether there was nothing to read by then, as
+    far as that can be told beforehand.
     """
 
     plan: UUID
@@ -29,6 +30,7 @@ class Batch:
     built: Mapping[str, int] = field(default_factory=dict)
     behind: datetime | None = None
     planned_at: datetime | None = None
+    idle: bool = False
 
     @property
     def reads(self) -> list[Work]:

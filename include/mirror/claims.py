@@ -21,26 +21,22 @@ would wait for a run that takes hours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from uuid import UUID
 
 import psycopg
 from pydantic import TypeAdapter
 
-from include.mirror import names
 from include.mirror.errors import SourceAwayError
-from include.mirror.ledger import Ledger, WorkKey, identity
+from include.mirror.ledger import CLAIMS, Answers, Ledger, WorkKey, identity
 from include.mirror.plan import Copy, LedgerState, Read, Scan, Sweep, Work, instant
-from include.mirror.source.session import Connection, run
-from include.mirror.templates import render
+from include.mirror.source.session import Connection, one, run
+from include.mirror.source.transactions import OLDEST_BEGIN
 from include.mirror.warehouse.client import utc
 from include.mirror.window import Window
-
-TABLE = "cargas_planejadas"
 
 LOCK = 0x706C616E
 """First half of the key of the lock under which runs plan; the second half is a hash of the mirror's name."""
@@ -56,22 +52,29 @@ _WHOLE = (Scan, Copy, Sweep)
 _works: TypeAdapter[tuple[Work, ...]] = TypeAdapter(tuple[Work, ...])
 
 
-@contextmanager
-def planning(source: Connection, mirror: str) -> Iterator[None]:
-    """Hold the lock under which a mirror plans, until the block ends. Raise SourceAwayError if another run holds it."""
-    # Mirrors whose names have the same hash wait for each other. That does no harm.
-    key = (LOCK, mirror)
+_KEY = "$1::int, hashtext($2)"
+
+
+def plan_alone(source: Connection, mirror: str) -> datetime | None:
+    """Take the lock under which a mirror plans, until the session ends; raise SourceAwayError where another run keeps it.
+
+    Return since when a transaction of this database may be open by then: see `OLDEST_BEGIN`.
+    """
+    # Mirrors whose names have the same hash wait for each other, which harms nothing. The lock first: what stands behind
+    # FROM is done before anything that is selected.
+    locked = f"(SELECT pg_advisory_lock({_KEY}) OFFSET 0) AS locked"
     try:
-        run(source, "SELECT pg_advisory_lock($1::int, hashtext($2))", key)
+        (behind,) = one(source, f"SELECT ({OLDEST_BEGIN}) FROM {locked}", (LOCK, mirror))  # noqa: S608 - constants
     except psycopg.errors.LockNotAvailable:
         raise SourceAwayError(
             f"another run of the mirror {mirror} has been planning for a long time: run this one again"
         ) from None
-    try:
-        yield
-    finally:
-        if not source.closed:
-            run(source, "SELECT pg_advisory_unlock($1::int, hashtext($2))", key)
+    return behind if behind is None else behind.astimezone(UTC)
+
+
+def let_others_plan(source: Connection, mirror: str) -> None:
+    """Give the lock back before the session ends."""
+    run(source, f"SELECT pg_advisory_unlock({_KEY})", (LOCK, mirror))
 
 
 @dataclass(frozen=True)
@@ -99,20 +102,24 @@ class Claims:
         return identity(work) in self.tables
 
 
-def read(ledger: Ledger, run_id: str, is_live: IsLive) -> Claims:
-    """Return the reads that other runs have claimed. Must be called before the ledger's state is read."""
+def read(ledger: Ledger, noted: Answers, run_id: str, is_live: IsLive) -> Claims:
+    """Return what other runs are about to read, of the claims that are `noted`.
+
+    It has to be called before the ledger's state is read.
+    """
     works: list[Work] = []
     over: list[UUID] = []
     seen = {run_id}
     forgotten: dict[str, datetime] | None = None
-    for plan, other, planned_at, reads in _rows(ledger):
+    for plan, other, planned_at, reads in sorted(noted.rows["claims"], key=itemgetter(2), reverse=True):
         if other in seen or not is_live(other):
             over.append(plan)
             continue
         seen.add(other)
         if forgotten is None:
-            forgotten = ledger.forgotten()
-        aside, done, at = ledger.refused(plan), ledger.done(plan), utc(planned_at)
+            forgotten = ledger.ask("forgotten").forgotten
+        so_far, at = ledger.ask("refused", "done", plan=plan), utc(planned_at)
+        aside, done = so_far.refused, so_far.done
         works += [
             work
             for work in _works.validate_json(reads)
@@ -145,7 +152,7 @@ def note(
     ]
     ledger.warehouse.insert(
         ledger.client,
-        TABLE,
+        CLAIMS,
         [
             {"plan": one, "run_id": by, "planned_at": now, "reads": works, "has_ended": has_ended}
             for one, by, works, has_ended in rows
@@ -164,11 +171,3 @@ def of_range(reads: Iterable[Work], now: datetime) -> list[Work]:
         for read in reads
         if isinstance(read, Read) and read.reread is None and read.window.inicio < until
     ]
-
-
-def _rows(ledger: Ledger) -> Sequence[Sequence[Any]]:
-    table = names.ch(ledger.warehouse.storage, TABLE)
-    if ledger.warehouse.cluster is not None:
-        ledger.client.command(f"SYSTEM SYNC REPLICA {table} LIGHTWEIGHT")
-    found: Sequence[Sequence[Any]] = ledger.client.query(render("read_claims", claims=table)).result_rows
-    return found

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from include.mirror import names
 from include.mirror.declaration import STAGE_PREFIX
@@ -90,19 +90,18 @@ class Contents:
 
 
 def read(warehouse: Warehouse, client: Client) -> Contents:
-    """Read the warehouse's catalog, in two statements for all tables."""
+    """Return what is in the warehouse, in one statement however many tables there are."""
     parameters = {"storage": warehouse.storage, "views": warehouse.views}
+    return from_rows(warehouse, client.query(render("read_warehouse"), parameters=parameters).result_rows)
+
+
+def from_rows(warehouse: Warehouse, rows: Iterable[Sequence[Any]]) -> Contents:
+    """Return what is in the warehouse from the rows of the question for it."""
     contents = Contents()
     databases = {warehouse.storage: contents.storage, warehouse.views: contents.views}
-    for database, name, *rest in client.query(
-        render("read_warehouse_tables"), parameters=parameters
-    ).result_rows:
-        databases[database][name] = Stored(*rest)
-    for database, table, name, kind, text in client.query(
-        render("read_warehouse_columns"), parameters=parameters
-    ).result_rows:
-        if table in databases[database]:
-            databases[database][table].columns[name] = StoredColumn(kind, text)
+    for database, name, *rest, columns in rows:
+        described = {column: StoredColumn(kind, text) for column, kind, text in columns}
+        databases[database][name] = replace(Stored(*rest), columns=described)
     return contents
 
 

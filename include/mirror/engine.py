@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from zoneinfo import ZoneInfo
 
 from include.conventions.errors import TaskError
@@ -90,6 +90,12 @@ class Engine:
         with self.source.connect() as connection, self.warehouse.client() as client:
             yield connection, client
 
+    @contextmanager
+    def alone(self) -> Iterator[Self]:
+        """Be the same with one client of the warehouse for all steps, until the block ends."""
+        with self.warehouse.shared() as warehouse:
+            yield replace(self, warehouse=warehouse)
+
     def specs(
         self, connection: Connection, tables: Collection[str] | None = None, *, new: bool = False
     ) -> Resolved:
@@ -163,10 +169,17 @@ class Engine:
         return [one for one in found if one.name not in resolved.refused]
 
     def tables(
-        self, connection: Connection, client: Client, names: Collection[str]
+        self,
+        connection: Connection,
+        client: Client,
+        names: Collection[str],
+        contents: contract.Contents | None = None,
     ) -> tuple[dict[str, WarehouseTable], dict[str, str]]:
-        """Return these tables as both sides have them now, and the reasons why others can't be mirrored, both by name."""
-        contents = contract.read(self.warehouse, client)
+        """Return these tables as they stand on both sides, and why others can't be mirrored, both by name.
+
+        `contents` are the warehouse's where they have been read just now.
+        """
+        contents = contents or contract.read(self.warehouse, client)
         resolved = self.specs(connection, names)
         refused = self._missing(names, resolved)
         tables = {}

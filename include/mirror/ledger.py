@@ -44,7 +44,7 @@ from include.mirror.plan import (
 from include.mirror.source.position import Position
 from include.mirror.source.transactions import Identity
 from include.mirror.templates import render
-from include.mirror.warehouse.client import Warehouse, utc
+from include.mirror.warehouse.client import Warehouse, ask, utc
 from include.mirror.warehouse.parts import Part
 from include.mirror.window import Window
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from include.mirror.contract import Stored
 
-TABLE = "cargas"
+TABLE, CLAIMS = "cargas", "cargas_planejadas"
 FORGET, EXCHANGED, REFUSED, BEGIN = "forget", "exchanged", "refused", "begin"
 REBUILD = Rebuild.kind
 ALWAYS = datetime(2299, 1, 1, tzinfo=UTC)
@@ -165,107 +165,50 @@ class Ledger:
         view = names.ch(self.warehouse.views, TABLE)
         self.warehouse.create(self.client, render("create_ledger_view", ledger=self.name, view=view))
 
+    def ask(self, *questions: str, more: Mapping[str, str] | None = None, **parameters: Any) -> Answers:
+        """Ask several questions, of the files `read_<question>.sql`, in one statement; `parameters` are those of all.
+
+        `more` are other queries, by name.
+        """
+        claims = names.ch(self.warehouse.storage, CLAIMS)
+        if self.warehouse.cluster is not None:
+            # Rows that were written on another replica before this moment are read as well.
+            for table in (self.name, claims) if "claims" in questions else (self.name,):
+                self.client.command(f"SYSTEM SYNC REPLICA {table} LIGHTWEIGHT")
+        given = {
+            # As two arrays: a parameter can't be a Map.
+            "rebuilt": list(self.built),
+            "built": list(self.built.values()),
+            "timeline": self.timeline,
+            "before": ALWAYS,
+            "kept": EPOCH,
+            "storage": self.warehouse.storage,
+            "views": self.warehouse.views,
+            **parameters,
+        }
+        texts = {name: render(f"read_{name}", ledger=self.name, claims=claims) for name in questions}
+        found = ask(self.client, texts | (dict(more) if more else {}), given)
+        return Answers(found, self.built)
+
+    def state(self, before: datetime = ALWAYS, ways: Collection[str] = WAYS) -> LedgerState:
+        """Return what is covered, what is owed, and the scans to go on from, as far as tables of these ways need it."""
+        return self.ask(*questions_of(ways), before=before).state
+
     def source(self) -> Identity | None:
-        """Return the source that was read or accepted last, None for none. Fields that older versions did not note are empty
-        or 0."""
-        for system, database, oid, *position in self._query("read_source"):
-            return Identity(system, database, oid, Position(*position))
-        return None
+        """Return the source that was read or accepted last."""
+        return self.ask("source").source
 
     def noted_parts(self) -> dict[str, list[Part]]:
         """Return, by table, the parts that were noted when rows of it were last published."""
-        return {
-            tabela: [Part(p["partition"], p["low"], p["high"], p["mutation"]) for p in parts]
-            for tabela, parts in self._query("read_noted_parts")
-        }
+        return self.ask("noted_parts").noted_parts
 
     def newest_version(self) -> int:
         """Return the highest version of any read, 0 for none."""
-        return int(self._query("read_newest_version")[0][0])
+        return self.ask("newest_version").newest_version
 
-    def coverage(self) -> list[Window]:
-        """Return the windows that are covered."""
-        return [
-            Window(tabela, utc(inicio), utc(fim), key_from, key_to)
-            for tabela, inicio, fim, key_from, key_to in self._query("read_coverage")
-        ]
-
-    def scans(self, before: datetime = ALWAYS) -> list[Scanned]:
-        """Return the newest scan of each table that was taken before a moment."""
-        return [
-            Scanned(tabela, utc(taken_at), xmin, system, tuple(seen))
-            for tabela, taken_at, xmin, system, seen in self._query(
-                "read_scans", {"before": before, "timeline": self.timeline}
-            )
-        ]
-
-    def logs(self, before: datetime = ALWAYS) -> list[Logged]:
-        """Return the newest reading of each table's delete log that was taken before a moment."""
-        return [
-            Logged(tabela, instant(version), xmin, system, log)
-            for tabela, version, xmin, system, log in self._query(
-                "read_logs", {"before": before, "timeline": self.timeline}
-            )
-        ]
-
-    def sweeps(self) -> list[Swept]:
-        """Return the newest sweep of each table."""
-        return [
-            Swept(tabela, utc(taken_at), utc(behind), xmin, system)
-            for tabela, taken_at, behind, xmin, system in self._query(
-                "read_sweeps", {"timeline": self.timeline}
-            )
-        ]
-
-    def newest_reads(self) -> dict[tuple[str, str], int]:
-        """Return the newest version of each table's copies and of its comparisons of keys, by table and kind."""
-        return {(tabela, kind): int(version) for tabela, kind, version in self._query("read_newest_reads")}
-
-    def state(self, before: datetime = ALWAYS, ways: Collection[str] = WAYS) -> LedgerState:
-        """Return what is covered, what is owed, and the scans to go on from. What tables of `ways` don't need is left out.
-
-        Scans are the newest ones before `before`.
-        """
-        scans = self.scans(before) if "scan" in ways else ()
-        if "window" not in ways:
-            return LedgerState(scans=scans)
-        coverage = self.coverage()
-        pending = [
-            Pending(
-                entry_id,
-                Window(tabela, utc(inicio), utc(fim), key_from, key_to),
-                snapshot_xmin,
-                system,
-                _notes(sessions, prepared),
-            )
-            for (
-                entry_id,
-                tabela,
-                inicio,
-                fim,
-                key_from,
-                key_to,
-                snapshot_xmin,
-                system,
-                sessions,
-                prepared,
-            ) in self._query("read_pending", {"timeline": self.timeline})
-        ]
-        return LedgerState(coverage, pending, scans, self.sweeps())
-
-    def done(self, plan: UUID) -> set[WorkKey]:
-        """Return the reads of one plan that are done."""
-        return {
-            (kind, Window(tabela, utc(inicio), utc(fim), key_from, key_to))
-            if kind in (WINDOW, REREAD)
-            else (kind, tabela)
-            for kind, tabela, inicio, fim, key_from, key_to, version in self._query(
-                "read_done", {"plan": plan}
-            )
-            # A rebuild's row is written before the exchange, so it is done once its table, or that of a later rebuild, has
-            # the name.
-            if kind != REBUILD or version <= self.built.get(tabela, 0)
-        }
+    def refused(self, plan: UUID) -> dict[str, str]:
+        """Return why one planning has set tables aside, by name."""
+        return self.ask("refused", plan=plan).refused
 
     def refuse(self, attempt: Attempt, reasons: Mapping[str, str]) -> None:
         """Write the reasons why tables of one plan are set aside."""
@@ -289,18 +232,6 @@ class Ledger:
                 for tabela, reason in reasons.items()
             ]
         )
-
-    def refused(self, plan: UUID) -> dict[str, str]:
-        """Return the reasons why tables of one plan were set aside, by name."""
-        return {tabela: reason for tabela, reason in self._query("read_refused", {"plan": plan})}
-
-    def forgotten(self) -> dict[str, datetime]:
-        """Return, by table, the moment of the last `forget`: reads of snapshots before it do not count."""
-        return {tabela: utc(until) for tabela, until in self._query("read_forgotten")}
-
-    def set_aside(self) -> dict[str, str]:
-        """Return the tables that were set aside after their last read, with the reasons."""
-        return {tabela: reason for tabela, reason in self._query("read_set_aside")}
 
     def write(self, entries: Sequence[Entry]) -> None:
         """Add rows: all of them or none."""
@@ -338,23 +269,156 @@ class Ledger:
             ]
         )
 
-    def exchanged(self) -> list[str]:
-        """Return the tables that were exchanged since their last copy or rebuild."""
-        return [tabela for (tabela,) in self._query("read_exchanged")]
-
     def _insert(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.warehouse.insert(self.client, TABLE, rows)
 
-    def _query(self, name: str, parameters: dict[str, Any] | None = None) -> Sequence[Sequence[Any]]:
-        if self.warehouse.cluster is not None:
-            # Wait for the rows that other replicas have written before this moment.
-            self.client.command(f"SYSTEM SYNC REPLICA {self.name} LIGHTWEIGHT")
-        # Two arrays, because a query's parameter can't be a Map.
-        built = {"rebuilt": list(self.built), "built": list(self.built.values())}
-        result: Sequence[Sequence[Any]] = self.client.query(
-            render(name, ledger=self.name), parameters={**built, **(parameters or {})}
-        ).result_rows
-        return result
+
+def questions_of(ways: Collection[str]) -> list[str]:
+    """Return what has to be asked for the state of tables of these ways."""
+    asked = ["coverage", "pending", "sweeps"] if "window" in ways else []
+    return [*asked, "scans"] if "scan" in ways else asked
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the ledger says, by question; only what was asked can be had. `built` is the ledger's."""
+
+    rows: Mapping[str, Sequence[Sequence[Any]]]
+    built: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Identity | None:
+        """The source that was read or accepted last, None where none was; what was not noted then is empty or 0."""
+        for system, database, oid, *position in self.rows["source"]:
+            return Identity(system, database, oid, Position(*position))
+        return None
+
+    @property
+    def noted_parts(self) -> dict[str, list[Part]]:
+        """The parts that each table had when rows of it were published last."""
+        return {
+            tabela: [Part(p["partition"], p["low"], p["high"], p["mutation"]) for p in parts]
+            for tabela, parts in self.rows["noted_parts"]
+        }
+
+    @property
+    def newest_version(self) -> int:
+        """The highest version that anything was read with, 0 for none."""
+        ((version,),) = self.rows["newest_version"]
+        return int(version)
+
+    @property
+    def coverage(self) -> list[Window]:
+        """What is covered by windows."""
+        return [
+            Window(tabela, utc(inicio), utc(fim), key_from, key_to)
+            for tabela, inicio, fim, key_from, key_to in self.rows["coverage"]
+        ]
+
+    @property
+    def scans(self) -> list[Scanned]:
+        """The newest scan of each table that was taken before the moment that was asked for."""
+        return [
+            Scanned(tabela, utc(taken_at), xmin, system, tuple(seen))
+            for tabela, taken_at, xmin, system, seen in self.rows["scans"]
+        ]
+
+    @property
+    def logs(self) -> list[Logged]:
+        """The newest reading of each table's log of deleted keys."""
+        return list({one.tabela: one for one in sorted(self._logs, key=lambda one: one.taken_at)}.values())
+
+    @property
+    def old_logs(self) -> list[Logged]:
+        """The newest reading of each that was taken before the moment that was asked for."""
+        return [one for one, (*_, is_old) in zip(self._logs, self.rows["logs"], strict=True) if is_old]
+
+    @property
+    def _logs(self) -> list[Logged]:
+        return [
+            Logged(tabela, instant(version), xmin, system, log)
+            for tabela, version, xmin, system, log, _ in self.rows["logs"]
+        ]
+
+    @property
+    def sweeps(self) -> list[Swept]:
+        """The newest sweep of each table."""
+        return [
+            Swept(tabela, utc(taken_at), utc(behind), xmin, system)
+            for tabela, taken_at, behind, xmin, system in self.rows["sweeps"]
+        ]
+
+    @property
+    def newest_reads(self) -> dict[tuple[str, str], int]:
+        """The newest versions with which tables were copied and had their keys compared, by table and kind."""
+        return {(tabela, kind): int(version) for tabela, kind, version in self.rows["newest_reads"]}
+
+    @property
+    def pending(self) -> list[Pending]:
+        """The rows whose notes no other row settles."""
+        return [
+            Pending(
+                entry_id,
+                Window(tabela, utc(inicio), utc(fim), key_from, key_to),
+                snapshot_xmin,
+                system,
+                _notes(sessions, prepared),
+            )
+            for (
+                entry_id,
+                tabela,
+                inicio,
+                fim,
+                key_from,
+                key_to,
+                snapshot_xmin,
+                system,
+                sessions,
+                prepared,
+            ) in self.rows["pending"]
+        ]
+
+    @property
+    def state(self) -> LedgerState:
+        """What is covered, what is owed, and the scans to go on from, as far as it was asked for."""
+        return LedgerState(
+            *(
+                getattr(self, name) if name in self.rows else ()
+                for name in ("coverage", "pending", "scans", "sweeps")
+            )
+        )
+
+    @property
+    def done(self) -> set[WorkKey]:
+        """What one planning has seen through."""
+        return {
+            (kind, Window(tabela, utc(inicio), utc(fim), key_from, key_to))
+            if kind in (WINDOW, REREAD)
+            else (kind, tabela)
+            for kind, tabela, inicio, fim, key_from, key_to, version in self.rows["done"]
+            # Its row is written before the exchange. A later one has brought all that an earlier one was to bring.
+            if kind != REBUILD or version <= self.built.get(tabela, 0)
+        }
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Why one planning has set tables aside, by name."""
+        return {tabela: reason for tabela, reason in self.rows["refused"]}
+
+    @property
+    def forgotten(self) -> dict[str, datetime]:
+        """Until when what was read of tables is void, by name."""
+        return {tabela: utc(until) for tabela, until in self.rows["forgotten"]}
+
+    @property
+    def set_aside(self) -> dict[str, str]:
+        """Which tables were set aside when they were to be read last, with the reason."""
+        return {tabela: reason for tabela, reason in self.rows["set_aside"]}
+
+    @property
+    def exchanged(self) -> list[str]:
+        """The tables that were exchanged since they were copied last."""
+        return [tabela for (tabela,) in self.rows["exchanged"]]
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -381,9 +445,11 @@ def _row(entry: Entry) -> dict[str, Any]:
         "snapshot_xmin": entry.snapshot_xmin,
         **_source(entry.source),
         "noted_at": entry.noted_at,
-        "open_sessions": [tuple(session) for session in sorted(entry.notes.sessions)],
-        "prepared": [(*noted.transaction, noted.since) for noted in sorted(entry.notes.prepared)]
-        + [(*found, None) for found in sorted(entry.notes.prepared_elsewhere)],
+        "open_sessions": [session._asdict() for session in sorted(entry.notes.sessions)],
+        "prepared": [
+            {**noted.transaction._asdict(), "since": noted.since} for noted in sorted(entry.notes.prepared)
+        ]
+        + [{**found._asdict(), "since": None} for found in sorted(entry.notes.prepared_elsewhere)],
         "settles": list(settles),
         "rows": entry.rows,
         "money": entry.money,
@@ -393,7 +459,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "finished_at": entry.finished_at,
         "reason": entry.reason,
         "seen": list(entry.seen),
-        "parts": [tuple(part) for part in entry.parts],
+        "parts": [part._asdict() for part in entry.parts],
         "built": entry.built,
         "log": entry.log,
     }

@@ -12,6 +12,9 @@ A crash after any step is harmless:
 | all partitions    | the same                      | the same                                                    |
 | the ledger row    | a stage nobody reads          | the read is done; a later run drops the stage               |
 
+The partitions of one read are attached in one statement, which does one after the other. The pieces of a large window go
+through two such passes at once in one task, which dies with both: each leaves what it would leave alone.
+
 Passes may run at the same time, for the same windows or others, and end in any order. The version of a row is the order of
 its snapshot, so the row from the newest snapshot wins, whichever is published first. Each ledger row is true by itself. If a
 window may have missed a transaction, its ledger row notes that transaction. If a scan may have missed one, the next scan
@@ -30,15 +33,15 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
@@ -49,8 +52,10 @@ from include.mirror import names, telemetry
 from include.mirror.checksums import put_keys
 from include.mirror.deletes import detached
 from include.mirror.engine import Engine
-from include.mirror.errors import SchemaError, SourceAwayError
-from include.mirror.ledger import Attempt, Entry, Ledger
+from include.mirror.errors import SchemaError, SourceAwayError, SourceError
+from include.mirror.idle import goes_on, idle
+from include.mirror.ledger import Answers, Attempt, Entry, Ledger
+from include.mirror.origin import check_source
 from include.mirror.plan import (
     EPOCH,
     Copy,
@@ -71,9 +76,9 @@ from include.mirror.source.clock import wait_until
 from include.mirror.source.session import Connection, run
 from include.mirror.source.snapshot import Snapshot, snapshot
 from include.mirror.source.table import SourceTable
-from include.mirror.source.transactions import Identity, open_transactions
+from include.mirror.source.transactions import LISTS, Identity, open_transactions, read_lists
 from include.mirror.spec import Column, TableSpec
-from include.mirror.types.digest import mixed
+from include.mirror.turns import Turn
 from include.mirror.warehouse import parts
 from include.mirror.warehouse.parts import Part
 from include.mirror.warehouse.table import Stage, WarehouseTable
@@ -87,7 +92,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BATCHES_IN_FLIGHT = 4
+BATCHES_IN_FLIGHT = 3
 
 COPY_LOCK = 0x6D697272
 """First half of the key of a copy's advisory lock; the second half is the table's oid."""
@@ -99,13 +104,40 @@ SEEN_AT_MOST = 500
 """A scan notes at most this many transactions as read already. It notes them only while an older transaction is open."""
 
 
+@dataclass
+class _Lock:
+    """An advisory lock on each of some tables: its first half is `key`, the second a table's oid."""
+
+    key: int
+    specs: Sequence[TableSpec]
+    shared: bool = False
+    freed: bool = False
+
+    def take(self) -> str:
+        """Return the statement that takes it."""
+        return self._call("pg_advisory_lock")
+
+    def free(self) -> str:
+        """Return the statement that gives it back, which is to be run."""
+        self.freed = True
+        return self._call("pg_advisory_unlock")
+
+    def _call(self, function: str) -> str:
+        # An oid is unsigned, and the function takes an integer.
+        oids = sorted({spec.oid - (1 << 32 if spec.oid >= 1 << 31 else 0) for spec in self.specs})
+        listed = ",".join(map(str, oids))
+        kind = "_shared" if self.shared else ""
+        return f"SELECT {function}{kind}({self.key}, oid) FROM unnest('{{{listed}}}'::int[]) AS oid"  # noqa: S608 - numbers
+
+
 @dataclass(frozen=True)
 class Load:
     """The result of one read: its tally and its verified stage. `stage` is None if there are no rows to publish.
 
-    `rows` is the number of rows to publish. `finished_at` is when the stage was complete and verified; that took `seconds`.
-    `seen` are the ids of transactions, from the snapshot's lowest running one on, whose rows a scan has read. `log` is the
-    identity of the delete log from which the next run can go on; it is empty if the next run must compare all keys.
+    `rows` is how many are published. `finished_at` is when all of it stood there, verified, `seconds` after it was
+    begun. `seen` are the transactions from the snapshot's lowest id on of which a scan has read rows. `log` is the identity
+    of a log of deleted keys from which the next run can go on, empty for none. `partitions` are those of the stage, None
+    where they were not asked for.
     """
 
     work: Work
@@ -116,21 +148,27 @@ class Load:
     seconds: float
     seen: tuple[int, ...] = ()
     log: str = ""
+    partitions: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Mover:
-    """A mirror with open connections: `connection` holds the snapshots; `inserting` is used by the thread that inserts.
+    """A mirror with its connections open: `connection` holds the snapshots, `inserting` opens one with a thread of its own.
 
-    `tables` are the mirrored tables as the task found them at its start, by name. `identity` is the source's identity.
+    `tables` are the mirrored tables as they stood when the task began, by name. `before` is the source that the ledger noted
+    by then, None for none, and `timeline` the one that was planned for, 0 for any. Where no rows are `expected`, the session
+    that would read them is opened late. With a `turn`, another mover is at work in the same task, and one of both reads.
     """
 
     engine: Engine
     connection: Connection
     client: Client
-    inserting: Client
+    inserting: Callable[[], Client]
     tables: Mapping[str, WarehouseTable]
-    identity: Identity
+    before: Identity | None = None
+    timeline: int = 0
+    expected: bool = True
+    turn: Turn | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -144,13 +182,25 @@ class Mover:
         started_at = datetime.now(UTC)
         specs = list({work.tabela: self.tables[work.tabela].spec for work in works}.values())
         with ExitStack() as stack:
-            stack.enter_context(self._locked(PLACE_LOCK, specs, shared=True))
+            if self.turn is not None:
+                stack.enter_context(self.turn.taken())
             for name in dict.fromkeys(work.tabela for work in works if isinstance(work, Copy)):
                 stack.enter_context(self._locked(COPY_LOCK, [self.tables[name].spec]))
-            now, noted_at = self._note(works)
+            place = _Lock(PLACE_LOCK, specs, shared=True)
+            now, noted_at = self._note(works, place)
+            stack.callback(self._free, place)
             current = stack.enter_context(
-                snapshot(self.engine.source, self.connection, specs, self.ledger.newest_version)
+                snapshot(
+                    self.engine.source,
+                    self.connection,
+                    specs,
+                    self.ledger.newest_version(),
+                    sessions=any(spec.way == "window" for spec in specs),
+                    expected=self.expected,
+                    closing=place.free(),
+                )
             )
+            self.check(current)
             self._observe("snapshot", works)
             # The snapshot holds locks: from here on nobody can alter the tables.
             refused = self.engine.changed(
@@ -162,9 +212,7 @@ class Mover:
             loads = [load for load in loads if load.work.tabela not in refused]
             if refused:
                 self.set_aside(attempt, refused)
-            self._publish(loads, current.version)
-            published = {load.work.tabela for load in loads if load.stage is not None}
-            noted = self._parts_to_note(published)
+            noted = self._publish(loads, current.version)
             entries = [
                 self._entry(
                     load, current, (now, noted_at), attempt, started_at, noted.get(load.work.tabela, ())
@@ -179,8 +227,17 @@ class Mover:
             telemetry.moved(self.engine.declaration.name, load.work, load.rows, load.seconds)
         return entries
 
-    def _note(self, works: Sequence[Work]) -> tuple[OpenTransactions, datetime]:
-        """Return the open transactions, and the source's time just before they were listed.
+    def check(self, current: Snapshot) -> None:
+        """Raise SourceError unless a snapshot is of the source that was planned for, and that the ledger goes on from."""
+        if self.timeline not in (0, current.identity.timeline):
+            raise SourceError(
+                f"{current.identity} was promoted or restored since the run was planned: the next run plans anew, because "
+                "transaction ids may have been given twice"
+            )
+        check_source(self.engine.warehouse, self.before, current.identity)
+
+    def _note(self, works: Sequence[Work], place: _Lock | None = None) -> tuple[OpenTransactions, datetime]:
+        """Take a lock, if there is one; return the open transactions, and the source's time before they were looked for.
 
         Waits first until all windows are over. A window's end is rounded up to the precision of its change column.
         """
@@ -191,9 +248,19 @@ class Mover:
                 if isinstance(work, Read)
             ]
             last = max(ends) + self.engine.options.grace if ends else EPOCH
-            noted_at = wait_until(self.connection, last)
             windows = any(isinstance(work, Read | Sweep) for work in works)
-            now = open_transactions(self.connection) if windows else OpenTransactions()
+            now = OpenTransactions()
+            asked = ["SELECT clock_timestamp()", *(LISTS if windows else ())]
+            # In this order, in one message: most windows are over by now.
+            cursor = self._take(place, asked) if place else run(self.connection, "; ".join(asked))
+            (noted_at,) = cursor.fetchone() or (EPOCH,)
+            noted_at = noted_at.astimezone(UTC)
+            if windows and noted_at >= last:
+                cursor.nextset()
+                now = read_lists(cursor)
+            elif noted_at < last:
+                noted_at = wait_until(self.connection, last)
+                now = open_transactions(self.connection) if windows else now
         self._observe("noted", works)
         return now, noted_at
 
@@ -218,7 +285,7 @@ class Mover:
             attempt=attempt,
             version=current.version,
             snapshot_xmin=current.xmin,
-            source=replace(self.identity, system=current.system, position=current.position),
+            source=current.identity,
             notes=self._notes(load.work, now),
             rows=load.rows,
             money=load.tally.money,
@@ -233,44 +300,37 @@ class Mover:
             log=load.log,
         )
 
-    def _parts_to_note(self, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
-        """Return the parts to note for each published table: its parts of now.
-
-        If a part that was noted before is gone or changed, return the noted ones again: somebody has changed the warehouse
-        since this run was planned, and the next planning has to see it.
-        """
-        if not published:
-            return {}
-        # Read the ledger first. Otherwise, parts that another run publishes in between would look lost.
-        before = self.ledger.noted_parts()
-        now = parts.read(self.engine.warehouse, self.client, published)
-        return {
-            name: before[name] if parts.lost(before.get(name, ()), standing) else standing
-            for name, standing in now.items()
-        }
-
     def _notes(self, work: Work, now: OpenTransactions) -> Notes:
         return work.notes(now, self._spec(work).precision) if isinstance(work, Read) else Notes()
 
     @contextmanager
-    def _locked(self, key: int, specs: Iterable[TableSpec], *, shared: bool = False) -> Iterator[None]:
+    def _locked(self, key: int, specs: Iterable[TableSpec]) -> Iterator[None]:
         """Hold an advisory lock on each of these tables while the block runs."""
-        labels = {spec.oid: spec.label for spec in specs}
-        # An oid is an unsigned 32-bit number; the function takes a signed one.
-        oids = [oid - (1 << 32 if oid >= 1 << 31 else 0) for oid in labels]
-        one_each, kind = " FROM unnest($2::int[]) AS oid", "_shared" if shared else ""
-        try:
-            run(self.connection, f"SELECT pg_advisory_lock{kind}($1::int, oid){one_each}", (key, oids))
-        except psycopg.errors.LockNotAvailable:
-            what = "copied" if key == COPY_LOCK else "built anew" if shared else "moved"
-            raise SourceAwayError(
-                f"{', '.join(labels.values())} is being {what} by another run, which has to end first: run this one again"
-            ) from None
+        lock = _Lock(key, list(specs))
+        self._take(lock)
         try:
             yield
         finally:
-            if not self.connection.closed:
-                run(self.connection, f"SELECT pg_advisory_unlock{kind}($1::int, oid){one_each}", (key, oids))
+            self._free(lock)
+
+    def _take(self, lock: _Lock, then: Sequence[str] = ()) -> psycopg.Cursor[Any]:
+        """Take a lock, and run other statements in the same message; return a cursor that stands at the first of theirs."""
+        try:
+            cursor = run(self.connection, "; ".join([lock.take(), *then]))
+        except psycopg.errors.LockNotAvailable:
+            what = "copied" if lock.key == COPY_LOCK else "built anew" if lock.shared else "moved"
+            labels = ", ".join(spec.label for spec in lock.specs)
+            raise SourceAwayError(
+                f"{labels} is being {what} by another run, which has to end first: run this one again"
+            ) from None
+        cursor.nextset()
+        return cursor
+
+    def _free(self, lock: _Lock) -> None:
+        """Give a lock back, unless its session or what ended the snapshot has done so."""
+        if lock.freed or self.connection.closed:
+            return
+        run(self.connection, lock.free())
 
     def _spec(self, work: Work) -> TableSpec:
         return self.tables[work.tabela].spec
@@ -298,18 +358,46 @@ class Mover:
 
         Raises errors that heal by themselves: they say nothing about the table.
         """
+        works = [work for work in works if work.tabela not in refused]
+
+        def wanted(work: Work, refer: changes.Refer) -> Changes:
+            return self.wanted(work, current, noted_at, current.table(self._spec(work)), refer)
+
+        nothing: set[int] = set()
+        # One piece of a large window has rows.
+        if len(works) > 1 or not self.expected:
+            with telemetry.step("ask"):
+                nothing = idle(works, current, self.client, self.tables, wanted)
         loads: list[Load] = []
-        for work in works:
+        for place, work in enumerate(works):
             if work.tabela in refused:
                 continue
             try:
-                loads.append(self._stage(work, current, noted_at, attempt, stack))
+                loads.append(
+                    self._idle(work, current)
+                    if place in nothing
+                    else self._stage(work, current, noted_at, attempt, stack)
+                )
             except TaskError as error:
                 if error.heals:
                     raise
                 refused[work.tabela] = str(error)
                 current.renew()
         return loads
+
+    def _idle(self, work: Work, current: Snapshot) -> Load:
+        """Return what a read brought that has nothing to move."""
+        from include.mirror import verify
+
+        with telemetry.step("stage", work) as span:
+            span.set_attribute("rows", 0)
+            if isinstance(work, Keys | Log):
+                return self._deleted(work, 0, None, monotonic())
+            source = current.table(self._spec(work))
+            if isinstance(work, Read):
+                source.warn_of_sequential_scan()
+            seen = _Writers(work, current).seen if isinstance(work, Scan) else ()
+            return Load(work, verify.Tally(source.spec), 0, None, datetime.now(UTC), 0.0, seen)
 
     def _stage(
         self, work: Work, current: Snapshot, noted_at: datetime, attempt: Attempt, stack: ExitStack
@@ -351,17 +439,29 @@ class Mover:
                 batches = writers.watch(batches)
             tally = self._load(stage, work, batches, current.version, source)
             self.engine.observe("staged", work)
-            self._verify(stage, tally, source)
+            if self.turn is not None:
+                current.renew()
+                self.turn.over()
+            partitions: tuple[str, ...] | None = self._verify(stage, tally, source)
             self.engine.observe("verified", work)
             rows = tally.rows
             if isinstance(work, Sweep):
                 _warn_of_times(table.spec, tally, source)
             if isinstance(work, Copy):
-                everything, stage = stage, table.stage(attempt.label, stack)
+                everything, stage, partitions = stage, table.stage(attempt.label, stack), None
                 rows = stage.keep_changes(everything, current.version)
             span.set_attribute("rows", rows)
             seen = writers.seen if writers else ()
-            return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began, seen)
+            return Load(
+                work,
+                tally,
+                rows,
+                stage,
+                datetime.now(UTC),
+                monotonic() - began,
+                seen,
+                partitions=partitions,
+            )
 
     def _stage_log(self, work: Log, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
         """Stage a tombstone for each key in the delete log that is not in the snapshot.
@@ -371,8 +471,7 @@ class Mover:
         table = self.tables[work.tabela]
         spec = table.spec
         log, began = current.table(spec.of_log), monotonic()
-        is_known = work.xmin is not None and spec.log is not None and work.log == spec.log.identity
-        if not is_known or work.xmin is None or not current.comparable(work.xmin, work.system):
+        if work.xmin is None or not goes_on(work, spec, current):
             return self._stage_all_deleted(work, current, attempt, stack)
         written = changes.since(work.xmin)
         first = names.pg(spec.key[0])
@@ -430,7 +529,6 @@ class Mover:
 
     def _stage_deleted(self, work: Keys | Log, current: Snapshot, attempt: Attempt, stack: ExitStack) -> Load:
         """Stage a tombstone for each key in the warehouse that is not in the snapshot."""
-        from include.mirror import arrow, verify
 
         table = self.tables[work.tabela]
         began, keys = monotonic(), table.of_keys
@@ -438,16 +536,9 @@ class Mover:
         found = partial(self._deleted, work, began=began)
 
         with telemetry.step("stage", work) as span:
-            batches = current.stream(source, changes.EVERYTHING)
-            first = list(islice(batches, BATCHES_IN_FLIGHT))
-            if len(first) < BATCHES_IN_FLIGHT:
-                # Most tables change rarely. If both sides have the same keys, nothing has to be loaded.
-                rows = [arrow.read_batch(keys.spec, batch, source.value) for batch in first if batch.num_rows]
-                total = sum(int(mixed(one.weights).sum(dtype=np.uint64)) for one in rows) % verify.MODULUS
-                if (sum(map(len, rows)), total) == keys.key_sum():
-                    return found(0, None)
             loaded = keys.stage(attempt.label, stack)
-            tally = self._load(loaded, work, chain(first, batches), current.version, source)
+            batches = current.stream(source, changes.EVERYTHING)
+            tally = self._load(loaded, work, batches, current.version, source)
             self._verify(loaded, tally, source)
             if not table.lacks(loaded, current.version):
                 return found(0, None)
@@ -476,65 +567,108 @@ class Mover:
             return Load(work, tally, rows, stage, datetime.now(UTC), monotonic() - began)
 
     @staticmethod
-    def wanted(work: Work, current: Snapshot, noted_at: datetime, source: SourceTable) -> Changes:
-        """Return which rows a read selects in the source."""
+    def wanted(
+        work: Work,
+        current: Snapshot,
+        noted_at: datetime,
+        source: SourceTable,
+        refer: changes.Refer = changes.setting,
+    ) -> Changes:
+        """Return what a read asks for; of a log that goes on from an earlier reading, which of its rows are new."""
+        if isinstance(work, Log) and work.xmin is not None and current.comparable(work.xmin, work.system):
+            return changes.since(work.xmin, refer=refer)
         if isinstance(work, Copy | Rebuild | Keys | Log | Repair):
             return changes.EVERYTHING
         if isinstance(work, Scan):
             if work.xmin is None or not current.comparable(work.xmin, work.system):
                 return changes.EVERYTHING
-            return changes.since(work.xmin, work.seen)
+            return changes.since(work.xmin, work.seen, refer)
         if isinstance(work, Sweep):
             known = work.xmin is not None and current.comparable(work.xmin, work.system)
-            written = changes.since(work.xmin) if known and work.xmin is not None else None
-            return changes.outside(source.spec, noted_at, source.zone, work.behind, written)
-        window, again = source.in_window(work.window), work.reread
+            written = changes.since(work.xmin, refer=refer) if known and work.xmin is not None else None
+            return changes.outside(source.spec, noted_at, source.zone, work.behind, written, refer)
+        window, again = source.in_window(work.window, refer), work.reread
         if again is not None and current.comparable(again.xmin_from, again.system):
-            return changes.both(window, changes.since(again.xmin_from))
+            return changes.both(window, changes.since(again.xmin_from, refer=refer))
         return window
 
-    def _verify(self, stage: Stage, tally: Tally, source: SourceTable, *, unique: bool = True) -> None:
-        """Raise VerificationError if the staged rows differ from the rows read, SchemaError if a key is there twice."""
+    def _verify(
+        self, stage: Stage, tally: Tally, source: SourceTable, *, unique: bool = True
+    ) -> tuple[str, ...]:
+        """Return the partitions of what is staged.
+
+        Raises VerificationError unless it is what was read, SchemaError unless each key is there once.
+        """
         from include.mirror import verify
 
-        spec = stage.table.spec
-        arrived, keys = stage.verify()
-        verify.compare(spec, tally.digest, arrived, "the stage")
-        if unique and keys != arrived.rows:
+        spec, sample = stage.table.spec, tally.sampled
+        ours = source.texts(sample) if sample else {}
+        arrived = stage.verify(list(ours))
+        verify.compare(spec, tally.digest, arrived.digest, "the stage")
+        if unique and arrived.keys != arrived.digest.rows:
             doubled = "; ".join(", ".join(key) for key in stage.doubled_keys())
             raise SchemaError(
-                f"{spec.label}: {arrived.rows} rows have only {keys} different keys ({', '.join(spec.key)}), such as "
-                f"{doubled}: the key does not tell the table's rows apart"
+                f"{spec.label}: {arrived.digest.rows} rows have only {arrived.keys} different keys ({', '.join(spec.key)}), "
+                f"such as {doubled}: the key does not tell the table's rows apart"
             )
-        sample = tally.sampled
         if sample:
-            ours = source.texts(sample)
-            verify.compare_rows(spec, sample, ours, stage.texts(list(ours)), "the stage")
+            verify.compare_rows(spec, sample, ours, arrived.sample, "the stage")
+        return arrived.partitions
 
-    def _publish(self, loads: Sequence[Load], version: int) -> None:
-        """Attach the stages to the tables that people read, and check that their rows are there."""
-        published: dict[str, Digest] = {}
-        for load in loads:
-            stage, work = load.stage, load.work
-            if stage is None:
-                continue
+    def _publish(self, loads: Sequence[Load], version: int) -> Mapping[str, Sequence[Part]]:
+        """Attach what has been staged, check that it stands in the tables that people read, and return their parts to note.
+
+        Those are the parts of now, or those that were noted before where one of them is gone or changed. Somebody has done
+        that since this run was planned, and the next planning has to see it.
+        """
+        from include.mirror import verify
+
+        staged = [(load, load.stage) for load in loads if load.stage is not None]
+        if not staged:
+            return {}
+        expected: dict[str, Digest] = {}
+        for load, stage in staged:
+            work = load.work
             with telemetry.step("publish", work):
-                for partition in stage.partitions():
-                    stage.publish(partition)
+                partitions = stage.partitions() if load.partitions is None else load.partitions
+                stage.publish(partitions)
+                for _ in partitions:
                     self.engine.observe("published", work)
-                if isinstance(work, Copy):
-                    self._check_copy(stage.table, load.tally, version)
-                elif isinstance(work, Keys | Log):
-                    stage.check_deleted(version)
-                else:
-                    before = published.get(work.tabela)
-                    both = load.tally.digest if before is None else before + load.tally.digest
-                    published[work.tabela] = both
-                    stage.check_published(version, both)
-                    if isinstance(work, Repair):
-                        stage.check_deleted(version)
+            if not isinstance(work, Copy | Keys | Log):
+                before = expected.get(work.tabela)
+                expected[work.tabela] = load.tally.digest if before is None else before + load.tally.digest
+        published = {load.work.tabela: stage.table for load, stage in staged}
+        told = self.ledger.ask(
+            *("noted_parts", "parts"),
+            more={f"digest of {name}": published[name].of_version() for name in expected},
+            tables=[*published],
+            version=version,
+        )
+        arrived = {
+            name: verify.read_digest(published[name].spec, told.rows[f"digest of {name}"][0][0])
+            for name in expected
+        }
+        for load, stage in staged:
+            work = load.work
+            if isinstance(work, Copy):
+                self._check_copy(stage.table, load.tally, version)
+            elif not isinstance(work, Keys | Log) and arrived[work.tabela] != expected[work.tabela]:
+                stage.check_published(version)
+            if isinstance(work, Keys | Log | Repair):
+                stage.check_deleted(version)
             self.engine.observe("confirmed", work)
             log.info("%s: %d rows, version %d", work, load.rows, version)
+        return self._parts_to_note(told, published)
+
+    def _parts_to_note(self, told: Answers, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
+        before, now = told.noted_parts, parts.by_table(told.rows["parts"])
+        if any(parts.lost(before.get(name, ()), now.get(name, ())) for name in published):
+            # What another run has published and noted meanwhile is no loss: ours are read after what it noted.
+            now = parts.read(self.engine.warehouse, self.client, published)
+        return {
+            name: before[name] if parts.lost(before.get(name, ()), now.get(name, ())) else now.get(name, ())
+            for name in published
+        }
 
     @staticmethod
     def _check_copy(table: WarehouseTable, tally: Tally, version: int) -> None:
@@ -563,13 +697,17 @@ class Mover:
             tally.add(rows)
             return arrow.convert(rows, version, own.version)
 
+        inserts = self.inserting()
+
         def insert(checked: Future[pa.RecordBatch]) -> None:
-            stage.insert(self.inserting, checked.result())
+            stage.insert(inserts, checked.result())
 
         # Reading, checking and inserting run at the same time, in a thread each that mostly runs outside of Python.
         with ThreadPoolExecutor(1, "check") as checking, ThreadPoolExecutor(1, "insert") as inserting:
             in_flight: deque[Future[None]] = deque()
             for batch in batches:
+                if self.turn is not None:
+                    self.turn.check()
                 if not batch.num_rows:
                     continue
                 if len(in_flight) == BATCHES_IN_FLIGHT:

@@ -7,33 +7,32 @@ so the mirror would miss rows silently. A person has to accept it. Then everythi
 from __future__ import annotations
 
 from include.mirror.errors import SourceError
-from include.mirror.ledger import Ledger
-from include.mirror.source.session import Connection
-from include.mirror.source.transactions import Identity, position
+from include.mirror.source.transactions import Identity
+from include.mirror.warehouse.client import Warehouse
 
 ACCEPT = 'run it once with conf {"aceitar_fonte": true}: everything is read again'
 
 
 def check_source(
-    ledger: Ledger, source: Connection, identity: Identity, *, accept: bool = False
+    warehouse: Warehouse, before: Identity | None, identity: Identity, *, accept: bool = False
 ) -> str | None:
     """Return why everything has to be read again, None if the source continues the one that was read before.
 
-    Raises SourceError for another source, or one that has gone back in time, unless `accept` is True.
+    `before` is the source that the ledger notes, None for none. `identity` has to be asked for after it: what another pass
+    notes meanwhile would look like a step back. Raises SourceError for another source, or one that has gone back in time,
+    that nobody has accepted.
     """
-    before = ledger.source()
     if before is None:
         return None
     if not identity.is_of(before):
         if accept:
             return f"the source is {identity} now, and was {before}"
         raise SourceError(
-            f"the warehouse {ledger.warehouse.storage} belongs to another source: it holds {before}, and this is "
+            f"the warehouse {warehouse.storage} belongs to another source: it holds {before}, and this is "
             f"{identity}. If this is the same data after a restore, a move or an upgrade, {ACCEPT}. Another database needs "
             "its own mirror with other databases for storage and views"
         )
-    # Asked after the ledger was read: otherwise a position that another pass notes in between would look like a step back.
-    if (why := position(source).lost(before.position)) is None:
+    if (why := identity.position.lost(before.position)) is None:
         return None
     back = (
         f"the source has gone back in time: {before} was read up to {before.position} of its log, and {why}"

@@ -67,8 +67,15 @@ class Rebuilder(Mover):
             continued = self._continued(work)
             noted = self._note(continued)
             current = stack.enter_context(
-                snapshot(self.engine.source, self.connection, [table.spec], self.ledger.newest_version)
+                snapshot(
+                    self.engine.source,
+                    self.connection,
+                    [table.spec],
+                    self.ledger.newest_version(),
+                    sessions=table.spec.way == "window",
+                )
             )
+            self.check(current)
             self.engine.observe("snapshot", work)
             if refused := self.engine.changed(self.connection, self.client, [table], new=True):
                 raise SchemaError(refused[work.tabela])

@@ -53,9 +53,10 @@ from include.mirror.origin import check_source
 from include.mirror.plan import EPOCH, LedgerState, Read, Repair, Work, gaps, instant, rereads, scan
 from include.mirror.reports import Report, Word
 from include.mirror.source.clock import clock
+from include.mirror.source.look import look
 from include.mirror.source.session import Connection
 from include.mirror.source.snapshot import Snapshot, snapshot
-from include.mirror.source.table import SourceTable, oldest_changes
+from include.mirror.source.table import SourceTable
 from include.mirror.source.transactions import Identity, check_server, open_transactions
 from include.mirror.spec import TableSpec
 from include.mirror.warehouse import parts
@@ -227,8 +228,9 @@ class _Reconciliation:
         if self.tabela in refused:
             return report.because("unknown", refused[self.tabela])
         self.table = tables[self.tabela]
+        before = Ledger(self.engine.warehouse, self.client).source()
         self.identity = check_server(self.source, sessions=self.spec.way == "window")
-        check_source(self._ledger, self.source, self.identity)
+        check_source(self.engine.warehouse, before, self.identity)
         if why := self._wait_until(self._is_loading):
             return report.because("unknown", f"it is not known yet: {why}")
         version, differs = self._compare()
@@ -242,7 +244,7 @@ class _Reconciliation:
 
     def _compare(self) -> tuple[int, dict[Key, Row]]:
         """Return the snapshot's version, and the differing rows, by key, as the snapshot has them."""
-        with snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version) as current:
+        with snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version()) as current:
             ours = SourceRows(current.table(self.spec), self.throttle)
             theirs = WarehouseRows(self.table)
             buckets, here, there = FANOUT, ours.buckets(FANOUT), theirs.buckets(FANOUT)
@@ -368,7 +370,7 @@ class _Reconciliation:
         # Asked after the snapshot: transactions that ended before it, and whose rows it sees, are then found gone.
         with self.engine.source.connect() as other:
             now = open_transactions(other)
-        oldest, _ = oldest_changes(self.source, [spec], self.engine.source.zone)
+        oldest = look(self.source, [spec], self.engine.source.zone).oldest
         covered = [window for window in state.coverage if window.tabela == name]
         first = min(oldest.get(name, end), end)
         holes = gaps(covered, name, first, end + MICROSECOND)
@@ -386,7 +388,7 @@ class _Reconciliation:
         Raises SchemaError if rows of the warehouse have versions in the future, so that no read could replace them.
         """
         current = stack.enter_context(
-            snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version)
+            snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version())
         )
         there = WarehouseRows(self.table).of_keys(put_keys(self.table, self.attempt.label, keys, stack))
         here = SourceRows(current.table(self.spec), self.throttle).of_keys(keys)
@@ -413,7 +415,7 @@ class _Reconciliation:
                 'the source what it should be? If so, run it once with {"confirmar": true}',
             )
         mover = Mover(
-            self.engine, self.source, self.client, self.inserting, {self.tabela: self.table}, self.identity
+            self.engine, self.source, self.client, lambda: self.inserting, {self.tabela: self.table}
         )
         version = 0
         for first in range(0, len(keys), AT_ONCE):
@@ -487,14 +489,18 @@ class _Reconciliation:
         ):
             return f"{lost}, and the next run reads all of it again"
         if spec.way == "scan":
-            known = any(one.tabela == self.tabela for one in ledger.scans())
+            known = any(one.tabela == self.tabela for one in ledger.ask("scans").scans)
             return None if known else "no run has read all of it yet"
         if spec.way == "copy":
-            return None if (self.tabela, "copy") in ledger.newest_reads() else "no run has read all of it yet"
+            return (
+                None
+                if (self.tabela, "copy") in ledger.ask("newest_reads").newest_reads
+                else "no run has read all of it yet"
+            )
         now = clock(self.source)
-        oldest, _ = oldest_changes(self.source, [spec], self.engine.source.zone)
+        oldest = look(self.source, [spec], self.engine.source.zone).oldest
         holes = gaps(
-            [window for window in ledger.coverage() if window.tabela == self.tabela],
+            [window for window in ledger.ask("coverage").coverage if window.tabela == self.tabela],
             self.tabela,
             oldest.get(self.tabela, now),
             now + MICROSECOND,
@@ -508,15 +514,21 @@ class _Reconciliation:
         spec, ledger = self.spec, self._ledger
         seen = instant(version)
         by = self._deletes_by
-        if by in ("keys", "log") and ledger.newest_reads().get((self.tabela, by), 0) < version:
+        if (
+            by in ("keys", "log")
+            and ledger.ask("newest_reads").newest_reads.get((self.tabela, by), 0) < version
+        ):
             return f"no run has looked for its deleted rows since {seen:%T}"
         if spec.way == "scan":
-            known = any(one.tabela == self.tabela and one.taken_at >= seen for one in ledger.scans())
+            known = any(
+                one.tabela == self.tabela and one.taken_at >= seen for one in ledger.ask("scans").scans
+            )
             return None if known else f"no run has read it since {seen:%T}"
         if spec.way == "copy":
-            known = ledger.newest_reads().get((self.tabela, "copy"), 0) >= version
+            known = ledger.ask("newest_reads").newest_reads.get((self.tabela, "copy"), 0) >= version
             return None if known else f"no run has read it since {seen:%T}"
-        oldest, wrong = oldest_changes(self.source, [spec], self.engine.source.zone)
+        there = look(self.source, [spec], self.engine.source.zone)
+        oldest, wrong = there.oldest, there.wrong
         if wrong:
             return "; ".join(wrong.values())
         state = ledger.state(ways={"window"})

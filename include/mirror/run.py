@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 
@@ -22,8 +24,8 @@ from include.mirror.delete_log import KEPT, TRUSTED
 from include.mirror.deletes import detached
 from include.mirror.deletes import means as deleted_by
 from include.mirror.engine import Engine, Resolved, built_since, rows_behind
-from include.mirror.errors import RefusedError, SchemaError, SourceError, VerificationError, WarehouseError
-from include.mirror.ledger import ALWAYS, TABLE, Attempt, Ledger
+from include.mirror.errors import RefusedError, SchemaError, VerificationError, WarehouseError
+from include.mirror.ledger import ALWAYS, TABLE, Answers, Attempt, Entry, Ledger, questions_of
 from include.mirror.ledger import identity as identity_of
 from include.mirror.move import Mover
 from include.mirror.origin import check_source
@@ -46,19 +48,20 @@ from include.mirror.plan import (
 )
 from include.mirror.plan import log as log_work
 from include.mirror.rebuild import Rebuilder
+from include.mirror.source.changes import wall_range
 from include.mirror.source.clock import clock, refuse_future
 from include.mirror.source.log import prune
+from include.mirror.source.look import Look, look
 from include.mirror.source.session import Connection
-from include.mirror.source.table import SourceTable, oldest_changes
+from include.mirror.source.table import SourceTable, larger
 from include.mirror.source.transactions import (
     Identity,
-    check_server,
-    oldest_begin,
     open_transactions,
     warn_of_subscriptions,
 )
 from include.mirror.spec import TableSpec
 from include.mirror.templates import render
+from include.mirror.turns import Turn, overlap
 from include.mirror.types import is_known
 from include.mirror.warehouse import parts
 from include.mirror.warehouse.client import Warehouse
@@ -108,44 +111,46 @@ def plan_run(
         return _plan_rebuilds(engine, wanted, run_id)
     request = resolve(conf, data_interval, None if declaration.schema else declaration.names)
     plan_id = uuid4()
-    with engine.clients() as (source, client), ExitStack() as alone:
-        alone.enter_context(claims.planning(source, declaration.label))
+    with engine.clients() as (source, client):
         # Asked before the catalog is read: if a table is emptied after this, all its rows are of transactions that began
         # at `behind` or later.
-        behind = oldest_begin(source)
+        behind = claims.plan_alone(source, declaration.label)
         resolved = engine.specs(source)
         specs, refused = resolved.specs, resolved.refused
         chosen = choose(request.tabelas, (*specs, *refused))
-        identity = check_server(source, sessions=any(spec.way == "window" for spec in specs.values()))
+        standing = _look(engine, source, client, resolved, specs)
         warn_of_subscriptions(specs.values())
-        now = clock(source)
+        seen, now = standing.seen, standing.seen.now
         if not request.fill_gaps:
             refuse_future(now, request.interval.fim)
-        oldest, wrong = oldest_changes(source, specs.values(), engine.source.zone)
-        refused |= wrong
-        ledger = Ledger(engine.warehouse, client, identity.timeline)
         prepared = _prepare(
-            engine, source, client, ledger, resolved, identity, accept=conf.get("aceitar_fonte") is True
+            engine, source, client, resolved, standing, accept=conf.get("aceitar_fonte") is True
         )
         tables, ledger = prepared.tables, prepared.ledger
         # Read the claims before the ledger: runs that have ended by now have written their ledger rows by then.
-        taken = claims.read(ledger, run_id, is_live) if is_live else claims.Claims()
-        # Read the ledger before the open transactions: a transaction that ends in between is then found gone, not missed.
+        taken = claims.read(ledger, standing.noted, run_id, is_live) if is_live else claims.Claims()
         ways = {specs[name].way for name in tables}
-        state = ledger.state(ALWAYS if request.fill_gaps else request.interval.inicio, ways)
-        _report_lag(declaration.name, state, oldest, specs.values(), now)
+        known = ledger.ask(
+            *questions_of(ways),
+            *("exchanged", "logs"),
+            before=ALWAYS if request.fill_gaps else request.interval.inicio,
+            kept=now - KEPT,
+        )
+        state = known.state
+        _report_lag(declaration.name, state, seen.oldest, specs.values(), now)
         if request.fill_gaps:
             state = taken.but_for(state)
         windows = [name for name in tables if specs[name].way == "window"]
-        open_now = open_transactions(source) if windows else OpenTransactions()
+        # The ledger first: a transaction that ends between the two is then found gone, not overlooked.
+        open_now = open_transactions(source) if state.pending else OpenTransactions()
         asked = replace(request, tabelas=tuple(name for name in chosen if name in windows))
-        reads: list[Work] = [*plan(state, open_now, asked, oldest, windows)]
+        reads: list[Work] = [*plan(state, open_now, asked, seen.oldest, windows)]
         if request.fill_gaps and now > request.interval.fim:
             # A table that is read from the start is read up to now, so that nobody sees half of it until the next run.
             late = tuple(name for name in asked.tabelas if name in prepared.again)
             rest = replace(asked, interval=Interval(request.interval.fim, now), tabelas=late)
             reads += plan(LedgerState(), open_now, rest, {}, ())
-        reads += [Copy(name) for name in ledger.exchanged() if name in tables and specs[name].way != "copy"]
+        reads += [Copy(name) for name in known.exchanged if name in tables and specs[name].way != "copy"]
         for name in chosen:
             if name in tables and specs[name].way != "window":
                 reads.append(scan(state, name) if specs[name].way == "scan" else Copy(name))
@@ -160,16 +165,21 @@ def plan_run(
             # Also for tables that are read from the start: they may hold old rows whose keys the source no longer has.
             by = {name: deletes[name].by for name in chosen if name in tables}
             reads += [Keys(name) for name in by if by[name] == "keys"]
-            reads += _read_logs(source, ledger, [tables[name].spec for name in by if by[name] == "log"], now)
+            reads += _read_logs(source, known, [tables[name].spec for name in by if by[name] == "log"], now)
             reads = [read for read in reads if not taken.has(read)]
         if is_live:
-            noted_at = clock(source)
+            # After what was forgotten: that makes earlier claims void.
+            noted_at = clock(source) if prepared.forgot else now
             left = reads if request.fill_gaps else claims.of_range(reads, noted_at)
             claims.note(ledger, plan_id, run_id, left, noted_at, taken.over)
-        # Release the lock: finding where to split large windows may take long.
-        alone.close()
+        large = _large(engine, source, tables, reads, seen)
+        if large:
+            # Release the lock: finding where to split large windows may take long.
+            claims.let_others_plan(source, declaration.label)
 
         def split(window: Window) -> list[Window]:
+            if window not in large:
+                return [window]
             table = SourceTable(source, tables[window.tabela].spec, engine.source.zone)
             return table.split(window, engine.options.max_rows)
 
@@ -195,27 +205,53 @@ def plan_run(
     return [
         replace(
             batch,
-            timeline=identity.timeline,
+            timeline=standing.identity.timeline,
             built={name: since for name, since in ledger.built.items() if name in batch.tables},
             behind=behind,
             planned_at=now,
+            idle=all(_is_idle(read, specs[read.tabela], seen, engine.source.zone) for read in batch.reads),
         )
         for batch in planned or [Batch(plan_id, ())]
     ]
 
 
-def _read_logs(source: Connection, ledger: Ledger, specs: Sequence[TableSpec], now: datetime) -> list[Log]:
+def _large(
+    engine: Engine,
+    source: Connection,
+    tables: Mapping[str, WarehouseTable],
+    reads: Iterable[Work],
+    seen: Look,
+) -> set[Window]:
+    """Return those windows, of which there are to be read for the first time, that have more rows than one piece has."""
+    zone = engine.source.zone
+    windows = [
+        read.window
+        for read in reads
+        if isinstance(read, Read) and read.reread is None
+        if not _is_idle(read, tables[read.tabela].spec, seen, zone)
+    ]
+    if len(windows) == 1:
+        # Cutting it tells.
+        return set(windows)
+    return larger(
+        source, {window: tables[window.tabela].spec for window in windows}, zone, engine.options.max_rows
+    )
+
+
+def _is_idle(read: Work, spec: TableSpec, seen: Look, zone: ZoneInfo) -> bool:
+    """Return whether a read will hardly find rows, by what was seen of the source while it was planned."""
+    if isinstance(read, Read) and read.reread is None:
+        newest = seen.newest.get(spec.name)
+        return newest is None or newest < wall_range(spec, read.window.inicio, read.window.fim, zone)[0]
+    return isinstance(read, Keys) or (isinstance(read, Log) and read.xmin is not None)
+
+
+def _read_logs(source: Connection, known: Answers, specs: Sequence[TableSpec], now: datetime) -> list[Log]:
     """Return the reads of the delete logs, and delete from them the rows that every mirror has read."""
-    identities = {spec.name: spec.log.identity for spec in specs if spec.log is not None}
-    if not identities:
-        return []
-    seen = {one.tabela: one for one in ledger.logs(now - KEPT)}
-    for spec in specs:
-        last = seen.get(spec.name)
-        if last is not None and last.log == identities[spec.name]:
-            prune(source, spec, last)
-    known = ledger.logs()
-    return [log_work(known, name, identity, now, TRUSTED) for name, identity in identities.items()]
+    logs = {spec.name: (spec, spec.log.identity) for spec in specs if spec.log is not None}
+    old = [one for one in known.old_logs if one.tabela in logs and one.log == logs[one.tabela][1]]
+    prune(source, [(logs[one.tabela][0], one) for one in old])
+    return [log_work(known.logs, name, identity, now, TRUSTED) for name, (_, identity) in logs.items()]
 
 
 def _plan_rebuilds(engine: Engine, wanted: Sequence[str], run_id: str) -> list[Batch]:
@@ -227,17 +263,16 @@ def _plan_rebuilds(engine: Engine, wanted: Sequence[str], run_id: str) -> list[B
     if declaration.schema is None:
         choose(wanted, declaration.names, "reconstruir")
     plan_id = uuid4()
-    with engine.clients() as (source, client), claims.planning(source, declaration.label):
+    with engine.clients() as (source, client):
+        claims.plan_alone(source, declaration.label)
         _check_exchange(engine.warehouse, client)
         resolved = engine.specs(source)
         chosen = choose(wanted, (*resolved.specs, *resolved.refused), "reconstruir")
         specs = {name: spec for name, spec in resolved.specs.items() if name in chosen}
-        identity = check_server(source, sessions=any(spec.way == "window" for spec in specs.values()))
+        standing = _look(engine, source, client, resolved, specs)
         warn_of_subscriptions(specs.values())
-        _, wrong = oldest_changes(source, specs.values(), engine.source.zone)
-        resolved.refused |= wrong
-        ledger = Ledger(engine.warehouse, client, identity.timeline)
-        _prepare(engine, source, client, ledger, resolved, identity, accept=False, rebuilt=chosen)
+        identity = standing.identity
+        ledger = _prepare(engine, source, client, resolved, standing, accept=False, rebuilt=chosen).ledger
         reads = [Rebuild(name) for name in chosen if name not in resolved.refused]
         planned = batches.group(reads, lambda window: [window], plan_id, engine.options.tasks)
         refused = {name: text for name, text in resolved.refused.items() if name in chosen}
@@ -273,13 +308,44 @@ def _check_exchange(warehouse: Warehouse, client: Client) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Standing:
+    """How both sides stand before anything is changed: what is in the warehouse, what its ledger has noted (nothing where
+    there is no ledger), and what was seen of the source after that."""
+
+    contents: contract.Contents
+    noted: Answers
+    seen: Look
+    identity: Identity
+
+
+def _look(
+    engine: Engine, source: Connection, client: Client, resolved: Resolved, specs: Mapping[str, TableSpec]
+) -> _Standing:
+    """Look at both sides, and at these tables of the source: those that can't be mirrored as they are get among the refused
+    ones. A ledger that is there is brought to this version before it is read."""
+    warehouse = engine.warehouse
+    if warehouse.cluster is not None:
+        warehouse.cluster.check(client)
+    contents = contract.read(warehouse, client)
+    noted = Answers({"source": (), "noted_parts": (), "parts": (), "claims": ()})
+    if TABLE in contents.storage:
+        ledger = Ledger(warehouse, client, built=contract.builds(contents))
+        ledger.prepare(contents.storage)
+        noted = ledger.ask(*noted.rows, storage=warehouse.storage, tables=[*specs])
+    # After the ledger: see check_source.
+    seen = look(source, specs.values(), engine.source.zone)
+    resolved.refused |= seen.wrong
+    identity = seen.identity(sessions=any(spec.way == "window" for spec in specs.values()))
+    return _Standing(contents, noted, seen, identity)
+
+
 def _prepare(
     engine: Engine,
     source: Connection,
     client: Client,
-    ledger: Ledger,
     resolved: Resolved,
-    identity: Identity,
+    standing: _Standing,
     *,
     accept: bool,
     rebuilt: Collection[str] = (),
@@ -289,11 +355,13 @@ def _prepare(
     A table that does not fit is added to `resolved.refused`. With `accept`, a source other than before is accepted. With
     `rebuilt`, only these tables are looked at: missing ones are created, existing ones are not changed.
     """
-    warehouse, refused = engine.warehouse, resolved.refused
-    if warehouse.cluster is not None:
-        warehouse.cluster.check(client)
-    contents = contract.read(warehouse, client)
-    ledger = replace(ledger, built=contract.builds(contents))
+    warehouse, refused, contents, identity = (
+        engine.warehouse,
+        resolved.refused,
+        standing.contents,
+        standing.identity,
+    )
+    ledger = Ledger(warehouse, client, identity.timeline, contract.builds(contents))
     known = TABLE in contents.storage
     _check_ledger(warehouse, contents, resolved)
     if not rebuilt:
@@ -301,10 +369,11 @@ def _prepare(
     if not known:
         for database in (warehouse.storage, warehouse.views):
             warehouse.create(client, render("create_database", database=names.ch(database)))
-    ledger.prepare(contents.storage)
+        ledger.prepare(contents.storage)
     if known and TABLE not in contents.views:
         ledger.create_view()
-    specs, exchanged = resolved.specs, check_source(ledger, source, identity, accept=accept)
+    specs = resolved.specs
+    exchanged = check_source(warehouse, standing.noted.source, identity, accept=accept)
     for name in [name for name in rebuilt if name in specs and name in contents.storage]:
         try:
             contract.check_replaceable(warehouse, specs[name], contents)
@@ -336,8 +405,11 @@ def _prepare(
                     column.name,
                     column.source.declared,
                 )
-    noted = ledger.noted_parts()
-    now = parts.read(warehouse, client, noted.keys() & agreements.keys())
+    noted = standing.noted.noted_parts
+    now = parts.by_table(standing.noted.rows["parts"])
+    if any(parts.lost(noted.get(name, ()), now.get(name, ())) for name in agreements):
+        # What another run has published meanwhile is no loss: they are, once they are read after what was noted.
+        now = parts.read(warehouse, client, noted.keys() & agreements.keys())
     again = {
         name: reason
         for name, one in agreements.items()
@@ -390,16 +462,17 @@ def _prepare(
         for name, spec in specs.items()
         if name in agreements and name not in refused
     }
-    return _Prepared(tables, frozenset(there), ledger)
+    return _Prepared(tables, frozenset(there), bool(again), ledger)
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """The prepared warehouse: its tables, the names of those that were there before and are read again from the start, and
-    its ledger."""
+    """The tables as they stand in the warehouse, the names of those that were there and are read from the start, whether
+    any is, and the ledger of these tables."""
 
     tables: dict[str, WarehouseTable]
     again: frozenset[str]
+    forgot: bool
     ledger: Ledger
 
 
@@ -444,29 +517,27 @@ def _drop(warehouse: Warehouse, name: str) -> str:
     )
 
 
-def refresh_views(engine: Engine, tables: Collection[str]) -> None:
+def refresh_views(engine: Engine, tables: Collection[str], contents: contract.Contents) -> None:
     """Bring the views of these tables in line with their columns.
 
     A view may lack a new column until old rows have been read again. A rebuild that was killed may have left its bridge.
     """
     warehouse = engine.warehouse
-    with warehouse.client() as client:
-        contents = contract.read(warehouse, client)
-        behind = {
-            name
-            for name in tables
-            if (view := contents.views.get(name))
-            and (stored := contents.storage.get(name))
-            and (
-                contract.is_bridged(warehouse, view)
-                or {column for column, noted in stored.columns.items() if is_mirrored(noted.comment)}
-                != view.columns.keys()
-            )
-        }
-        if not behind:
-            return
-        with engine.source.connect() as source:
-            current, _ = engine.tables(source, client, behind)
+    behind = {
+        name
+        for name in tables
+        if (view := contents.views.get(name))
+        and (stored := contents.storage.get(name))
+        and (
+            contract.is_bridged(warehouse, view)
+            or {column for column, noted in stored.columns.items() if is_mirrored(noted.comment)}
+            != view.columns.keys()
+        )
+    }
+    if not behind:
+        return
+    with engine.clients() as (source, client):
+        current, _ = engine.tables(source, client, behind)
         for name, table in current.items():
             contract.create_view(warehouse, client, table.spec, contents.views[name])
 
@@ -496,24 +567,20 @@ def _unlike_planned(read: Work, spec: TableSpec) -> str | None:
     return None
 
 
-def _ledger_of(engine: Engine, client: Client, planned: Iterable[Batch]) -> Ledger:
-    """Return the ledger that decides which reads of these batches are done. A rebuild is done once the tables are
-    exchanged, so its batches need to know what was built."""
-    rebuilding = any(batch.rebuilds for batch in planned)
-    built = contract.builds(contract.read(engine.warehouse, client)) if rebuilding else {}
-    return Ledger(engine.warehouse, client, built=built)
-
-
 def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> dict[str, int]:
     """Move a batch, pass by pass, without the reads that an earlier try has done. Return the rows moved, by table."""
     attempt = Attempt(batch.plan, run_id, try_number)
     moved: dict[str, int] = {}
     engine = replace(engine, behind=batch.behind)
-    with engine.clients() as (source, client), engine.warehouse.client() as inserting:
-        ledger = _ledger_of(engine, client, [batch])
-        done = ledger.done(batch.plan)
-        tables, refused = (engine.new_tables if batch.rebuilds else engine.tables)(
-            source, client, batch.tables
+    with engine.clients() as (source, client), ExitStack() as resources:
+        inserting = engine.warehouse.later(resources)
+        told = Ledger(engine.warehouse, client).ask("done", "source", "warehouse", plan=batch.plan)
+        contents = contract.from_rows(engine.warehouse, told.rows["warehouse"])
+        done = replace(told, built=contract.builds(contents) if batch.rebuilds else {}).done
+        tables, refused = (
+            engine.new_tables(source, client, batch.tables)
+            if batch.rebuilds
+            else engine.tables(source, client, batch.tables, contents)
         )
         for name, table in tables.items():
             if not _is_rebuilt(batch, name, table.built):
@@ -531,16 +598,19 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
                     "while the run was under way, and the next run uses the new one"
                 )
                 del tables[read.tabela]
-        identity = check_server(source, sessions=any(table.spec.way == "window" for table in tables.values()))
-        if batch.timeline not in (0, identity.timeline):
-            raise SourceError(
-                f"{identity} was promoted or restored since the run was planned: the next run plans anew, because "
-                "transaction ids may have been given twice"
-            )
-        check_source(ledger, source, identity)
-        mover = (Rebuilder if batch.rebuilds else Mover)(engine, source, client, inserting, tables, identity)
+        mover = (Rebuilder if batch.rebuilds else Mover)(
+            engine,
+            source,
+            client,
+            inserting,
+            tables,
+            told.source,
+            batch.timeline,
+            expected=not batch.idle,
+        )
         if refused:
             mover.set_aside(attempt, refused)
+        passes = []
         for reads in batch.passes:
             remaining = [
                 read for read in reads if identity_of(read) not in done and read.tabela not in refused
@@ -551,20 +621,31 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
                     len(reads) - len(remaining),
                 )
             if remaining:
-                for entry in mover.move(remaining, attempt):
-                    name = entry.work.tabela
-                    moved[name] = moved.get(name, 0) + entry.rows
-        if batch.rebuilds:
-            return moved
-        specs = [table.spec for table in tables.values()]
-        oldest, _ = oldest_changes(source, specs, engine.source.zone)
-        ways = {spec.way for spec in specs}
-        state = LedgerState(
-            mover.ledger.coverage() if "window" in ways else (),
-            scans=mover.ledger.scans() if "scan" in ways else (),
-        )
-        _report_lag(engine.declaration.name, state, oldest, specs, clock(source))
+                passes.append(remaining)
+        for entry in _move_all(mover, passes, attempt):
+            name = entry.work.tabela
+            moved[name] = moved.get(name, 0) + entry.rows
     return moved
+
+
+def _move_all(mover: Mover, passes: Iterable[Sequence[Work]], attempt: Attempt) -> Iterator[Entry]:
+    """Move pass by pass; the pieces of large windows last, one of which is read while the one before it is published."""
+    pieces = []
+    for works in passes:
+        if len(works) == 1 and isinstance(works[0], Read) and works[0].reread is None:
+            pieces.append(works)
+        else:
+            yield from mover.move(works, attempt)
+    if len(pieces) < 2:
+        for works in pieces:
+            yield from mover.move(works, attempt)
+        return
+    turn = Turn()
+    with mover.engine.clients() as (source, client):
+        first = replace(mover, turn=turn)
+        tables = {name: replace(table, client=client) for name, table in mover.tables.items()}
+        second = replace(first, connection=source, client=client, tables=tables)
+        yield from overlap(turn, pieces, [partial(one.move, attempt=attempt) for one in (first, second)])
 
 
 def _is_rebuilt(batch: Batch, name: str, built: int) -> bool:
@@ -593,8 +674,15 @@ def _is_overtaken(read: Work, batch: Batch, built: int) -> bool:
     )
 
 
-def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
-    """Raise if a planned read has no ledger row. Return the number of planned reads.
+class Checked(NamedTuple):
+    """How many reads a run had planned, and what was in the warehouse when they were done."""
+
+    reads: int
+    contents: contract.Contents
+
+
+def check_run(engine: Engine, planned: Iterable[Batch]) -> Checked:
+    """Raise for anything planned without its ledger row.
 
     RefusedError names the tables that were set aside, each with its reason. VerificationError names a read that is missing
     without a reason.
@@ -603,13 +691,20 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
     refused: dict[str, str] = {}
     planned = list(planned)
     anywhere = set[str]().union(*(batch.tables for batch in planned))
+    contents = contract.Contents()
+    told: dict[UUID, Answers] = {}
     with engine.warehouse.client() as client:
-        ledger = _ledger_of(engine, client, planned)
+        ledger = Ledger(engine.warehouse, client)
         for batch in planned:
-            done, aside = ledger.done(batch.plan), ledger.refused(batch.plan)
+            if batch.plan not in told:
+                told[batch.plan] = ledger.ask("done", "refused", "warehouse", plan=batch.plan)
+                contents = contract.from_rows(engine.warehouse, told[batch.plan].rows["warehouse"])
+            builds = contract.builds(contents)
+            # Tables that it builds anew are done once they were exchanged.
+            done = replace(told[batch.plan], built=builds if batch.rebuilds else {}).done
+            aside = told[batch.plan].refused
             missing = [read for read in batch.reads if identity_of(read) not in done]
-            if missing and not batch.rebuilds:
-                builds = contract.builds(contract.read(engine.warehouse, client))
+            if not batch.rebuilds:
                 missing = [
                     read for read in missing if not _is_overtaken(read, batch, builds.get(read.tabela, 0))
                 ]
@@ -621,11 +716,11 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> int:
                     f"{len(nameless)} planned reads have no ledger row, the first {nameless[0]}"
                 )
             count += len(batch.reads)
-    refresh_views(engine, anywhere - refused.keys())
+    refresh_views(engine, anywhere - refused.keys(), contents)
     if refused:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items()))
         raise RefusedError(f"{len(refused)} of the tables were set aside, all others were moved. {reasons}")
-    return count
+    return Checked(count, contents)
 
 
 def _report_lag(

@@ -11,60 +11,70 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from include.mirror import contract, names
-from include.mirror.counts import Count, count
+from include.mirror import contract, names, telemetry
+from include.mirror.counts import Count, held
+from include.mirror.declaration import WAYS
 from include.mirror.deletes import is_small, means
 from include.mirror.engine import Engine
 from include.mirror.errors import WrongError
-from include.mirror.ledger import Ledger
+from include.mirror.ledger import ALWAYS, Ledger, questions_of
 from include.mirror.plan import LedgerState, covered_until, instant
-from include.mirror.source.clock import clock
-from include.mirror.source.table import oldest_changes
-from include.mirror.source.transactions import check_server
+from include.mirror.source.look import look
 from include.mirror.spec import TableSpec
 from include.mirror.warehouse.client import utc
 
 TABLE, VIEW = "estados", "estado"
 
 
-def note(engine: Engine, run_id: str) -> dict[str, Count]:
-    """Write up to when each mirrored table is covered. Return the counts of both sides, for the tables that were counted."""
+def note(engine: Engine, run_id: str, contents: contract.Contents | None = None) -> dict[str, Count]:
+    """Note how far each mirrored table has come; return the counts of both sides where they could be told.
+
+    `contents` are the warehouse's, as far as they have been read since the run has moved its rows.
+    """
     with engine.clients() as (source, client):
         resolved = engine.specs(source)
-        contents = contract.read(engine.warehouse, client)
-        identity = check_server(source, sessions=False)
-        ledger = Ledger(engine.warehouse, client, identity.timeline, contract.builds(contents))
+        contents = contents or contract.read(engine.warehouse, client)
         specs = resolved.specs
-        oldest, wrong = oldest_changes(source, specs.values(), engine.source.zone)
-        now = clock(source)
-        state = ledger.state()
-        whole = ledger.newest_reads()
-        aside = ledger.set_aside() | resolved.refused | wrong
+        known = Ledger(engine.warehouse, client, built=contract.builds(contents)).ask(
+            *questions_of(WAYS), "newest_reads", "set_aside"
+        )
+        state = known.state
+        owed = Counter(one.window.tabela for one in state.pending)
+        rows = {name: contents.storage[name].rows if name in contents.storage else 0 for name in specs}
+        limit = engine.options.compare_keys
+        aside = known.set_aside | resolved.refused
+        # Where the table has no rows before its first window, that is how far all of it is covered.
+        reached = {
+            name: end
+            for name, spec in specs.items()
+            if spec.way == "window" and not owed[name] and name not in aside and name in contents.views
+            if is_small(spec, rows[name], limit)
+            and (end := covered_until(state.coverage, name, None, ALWAYS))
+        }
+        theirs = held(engine.warehouse, client, reached)
+        seen = look(source, specs.values(), engine.source.zone, reached)
+        aside |= seen.wrong
         until = {
-            name: _covered(spec, state, oldest.get(name), now, whole.get((name, "copy")))
+            name: _covered(
+                spec, state, seen.oldest.get(name), seen.now, known.newest_reads.get((name, "copy"))
+            )
             for name, spec in specs.items()
         }
-        owed = Counter(one.window.tabela for one in state.pending)
-        held = {name: contents.storage[name].rows if name in contents.storage else 0 for name in specs}
-        limit = engine.options.compare_keys
-        counts = count(
-            engine,
-            source,
-            client,
-            {
-                spec: reached
-                for name, spec in specs.items()
-                if spec.way == "window" and (reached := until[name]) and not owed[name] and name not in aside
-                if name in contents.views and is_small(spec, held[name], limit)
-            },
-        )
-        rows = []
+        counts = {
+            name: Count(seen.counted[name], theirs[name])
+            for name, end in reached.items()
+            if name in seen.counted
+            and name not in aside
+            and (covered := until[name])
+            and covered >= min(end, seen.now)
+        }
+        noted = []
         for name in sorted({*specs, *resolved.refused}):
-            spec = specs.get(name)
-            deletes = means(spec, held[name], limit) if spec else None
-            rows.append(
+            spec, covered = specs.get(name), until.get(name)
+            deletes = means(spec, rows[name], limit) if spec else None
+            noted.append(
                 {
-                    "seen_at": now,
+                    "seen_at": seen.now,
                     "run_id": run_id,
                     "tabela": name,
                     "way": spec.way if spec else "",
@@ -72,14 +82,16 @@ def note(engine: Engine, run_id: str) -> dict[str, Count]:
                     "deletes": deletes.by if deletes else "",
                     "deletes_reason": deletes.reason if deletes else "",
                     "rows_about": spec.rows if spec else None,
-                    "covered_until": until.get(name),
+                    "covered_until": covered,
                     "owed": owed[name],
                     "lacking": counts[name].lacking if name in counts else None,
                     "set_aside": aside.get(name, ""),
                 }
             )
-        if rows:
-            engine.warehouse.insert(client, TABLE, rows)
+            if covered and spec and spec.way != "copy":
+                telemetry.covered(engine.declaration.name, name, covered, seen.now)
+        if noted:
+            engine.warehouse.insert(client, TABLE, noted)
         return counts
 
 

@@ -199,7 +199,7 @@ def _engine(dsn: str) -> Engine:
     return Engine(
         VENDAS,
         Source(dsn, ZoneInfo("UTC")),
-        Warehouse(lambda: _clickhouse().client(compress="lz4"), VENDAS.storage, VENDAS.views),
+        Warehouse(lambda: _clickhouse().client(compress=False), VENDAS.storage, VENDAS.views),
         Options(grace=timedelta(milliseconds=1)),
     )
 

@@ -137,7 +137,7 @@ def _set_aside(engine: Engine) -> dict[str, str]:
     with engine.warehouse.client() as client:
         contents = contract.read(engine.warehouse, client)
         ledger = Ledger(engine.warehouse, client, built=contract.builds(contents))
-        return ledger.set_aside() if "cargas" in contents.storage else {}
+        return ledger.ask("set_aside").set_aside if "cargas" in contents.storage else {}
 
 
 def _of_views(engine: Engine, reports: Sequence[Report]) -> Iterator[Report]:

@@ -261,16 +261,20 @@ def test_a_role_that_may_not_read_the_log_is_told_the_grant(filled: Lab) -> None
 
 
 @pytest.mark.parametrize(
-    "statement",
+    ("statement", "of_a_range"),
     [
-        "DELETE FROM coisa WHERE id = 2000",
-        'DELETE FROM coisa WHERE id = 2000; TRUNCATE mirror."public.coisa"',
+        ("DELETE FROM coisa WHERE id = 2000", False),
+        # A pass that reads the log holds up who empties it.
+        ('DELETE FROM coisa WHERE id = 2000; TRUNCATE mirror."public.coisa"', True),
     ],
 )
-def test_what_an_older_snapshot_publishes_later_goes_too(filled: Lab, statement: str) -> None:
-    lab = filled
+def test_what_an_older_snapshot_publishes_later_goes_too(
+    filled: Lab, statement: str, of_a_range: bool
+) -> None:
+    lab, since = filled, filled.now()
     lab.execute("INSERT INTO coisa VALUES (2000, 'new')")
-    planned = lab.plan((lab.now(), lab.now()))
+    asked = {"inicio": since.isoformat(), "fim": lab.now().isoformat()} if of_a_range else None
+    planned = lab.plan((lab.now(), lab.now()), asked)
     done: list[str] = []
 
     def meanwhile(step: str, work: Work) -> None:
@@ -351,6 +355,8 @@ def test_without_the_right_to_delete_the_log_grows_and_the_run_goes_on(
     filled: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     lab = filled
+    lab.execute("DELETE FROM coisa WHERE id = 13")
+    lab.run()
     owner = as_reader(
         lab,
         "GRANT USAGE ON SCHEMA mirror TO {role}",

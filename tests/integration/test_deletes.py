@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from include.mirror.declaration import Table
 from include.mirror.errors import RefusedError
 from include.mirror.plan import Keys, Work
-from include.mirror.source.transactions import Identity, check_server
+from include.mirror.source.look import Look, look
 from include.vendas.tables import VENDAS
 from tests.lab import Lab
 
@@ -229,24 +230,24 @@ def test_a_table_that_is_truncated_and_filled_meanwhile_is_moved(
     late = lab.connect(autocommit=False)
     late.execute("SELECT 1")
 
-    def truncate(*_: object, **__: object) -> Identity:
+    def truncate(*_: Any) -> Look:
         lab.execute("TRUNCATE item_venda")
         lab.sell(late)
         late.commit()
         late.close()
-        return check_server(*_, **__)  # type: ignore[arg-type]
+        return look(*_)
 
     lab.run()
     fim = lab.now()
     if when == "while it is planned":
         # After the catalog is read. The transaction ends before the open transactions are listed.
         with monkeypatch.context() as patch:
-            patch.setattr("include.mirror.run.check_server", truncate)
+            patch.setattr("include.mirror.run.look", truncate)
             planned = lab.plan((lab.reached, fim))
     else:
         planned = lab.plan((lab.reached, fim))
         with lab.connect() as connection:
-            truncate(connection, sessions=True)
+            truncate(connection, (), lab.zone)
     lab.move(planned)
     lab.reached = fim
     lab.run()

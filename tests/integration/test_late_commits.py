@@ -9,12 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import psycopg
 import pytest
 
-from include.mirror.ledger import Ledger
+from include.mirror.ledger import Answers
 from include.mirror.plan import LedgerState
 from local.source.simulator import Traffic
 from local.source.simulator import run as simulate
@@ -152,12 +151,12 @@ def test_without_rereads_rows_are_lost(lab: Lab, scenario: Scenario, monkeypatch
 
 
 def forget_what_is_owed(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = Ledger.state
+    state = Answers.__dict__["state"].fget
 
-    def without_pending(ledger: Ledger, *asked: Any) -> LedgerState:
-        return replace(state(ledger, *asked), pending=())
+    def without_pending(known: Answers) -> LedgerState:
+        return replace(state(known), pending=())
 
-    monkeypatch.setattr(Ledger, "state", without_pending)
+    monkeypatch.setattr(Answers, "state", property(without_pending))
 
 
 def test_a_reread_moves_only_what_became_visible(lab: Lab) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 import include.mirror.run as mirror_run
 from include.mirror.declaration import WAYS, Schema
-from include.mirror.ledger import Attempt, Ledger
+from include.mirror.ledger import Answers, Attempt
 from include.mirror.names import ch
 from include.mirror.plan import LedgerState, Scan
 from include.mirror.reconcile import Asked, Limits, reconcile
@@ -255,10 +255,10 @@ def test_without_what_is_owed_rows_are_lost_and_a_range_brings_them(
 
 def forget_what_is_owed(lab: Lab, broken: pytest.MonkeyPatch) -> None:
     """Switch off the safety: no re-reads, and scans begin at the first transaction id that was not given yet."""
-    state, scan = Ledger.state, mirror_run.scan
+    state, scan = Answers.__dict__["state"].fget, mirror_run.scan
 
-    def without_pending(ledger: Ledger, *before: Any) -> LedgerState:
-        return replace(state(ledger, *before), pending=())
+    def without_pending(known: Answers) -> LedgerState:
+        return replace(state(known), pending=())
 
     def from_the_next_id(found: LedgerState, tabela: str) -> Scan:
         one = scan(found, tabela)
@@ -269,7 +269,7 @@ def forget_what_is_owed(lab: Lab, broken: pytest.MonkeyPatch) -> None:
         assert row is not None
         return Scan(tabela, one.inicio, row[0], one.system)
 
-    broken.setattr(Ledger, "state", without_pending)
+    broken.setattr(Answers, "state", property(without_pending))
     broken.setattr(mirror_run, "scan", from_the_next_id)
 
 

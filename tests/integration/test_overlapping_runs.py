@@ -211,21 +211,18 @@ def test_runs_plan_one_at_a_time(lab: Lab) -> None:
 
     waiting = threading.Thread(target=plan)
     with lab.engine().source.connect() as source:
-        with claims.planning(source, "another"):
-            runs.plan("beside another mirror")
-        with claims.planning(source, lab.declaration.label):
-            waiting.start()
-            begun.wait()
-            with lab.engine().source.connect() as other:
-                other.execute("SET lock_timeout = '50ms'")
-                with (
-                    pytest.raises(
-                        SourceAwayError, match="another run of the mirror vendas has been planning"
-                    ),
-                    claims.planning(other, lab.declaration.label),
-                ):
-                    pass
-            assert not ended.is_set()
+        claims.plan_alone(source, "another")
+        runs.plan("beside another mirror")
+        claims.plan_alone(source, lab.declaration.label)
+        waiting.start()
+        begun.wait()
+        with lab.engine().source.connect() as other:
+            other.execute("SET lock_timeout = '50ms'")
+            with pytest.raises(SourceAwayError, match="another run of the mirror vendas has been planning"):
+                claims.plan_alone(other, lab.declaration.label)
+        assert not ended.is_set()
+        claims.let_others_plan(source, lab.declaration.label)
+        waiting.join(30)
     waiting.join(30)
     assert ended.is_set()
 

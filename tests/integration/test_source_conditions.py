@@ -165,7 +165,7 @@ def test_a_clock_that_stepped_back_is_refused(lab: Lab) -> None:
     with (
         lab.engine().source.connect() as connection,
         pytest.raises(VersionError, match="not above the ledger's newest"),
-        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], lambda: 2**62),
+        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], 2**62),
     ):
         pass
     lab.run()
@@ -175,12 +175,12 @@ def test_the_version_lock_is_free_after_a_refusal(lab: Lab) -> None:
     with (
         lab.engine().source.connect() as connection,
         pytest.raises(VersionError),
-        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], lambda: 2**62),
+        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], 2**62),
     ):
         pass
     with (
         lab.engine().source.connect() as connection,
-        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], lambda: 0),
+        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], 0),
     ):
         pass
 

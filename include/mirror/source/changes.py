@@ -1,13 +1,14 @@
 """The conditions that select a read's rows in PostgreSQL, and the values that they refer to.
 
-COPY takes no parameters, so the conditions read their values from settings of the session, which are set with bound
-parameters. PostgreSQL plans with the settings' values, so it uses an index on the change column.
+The values are settings of the session, bound where they are set: COPY itself takes no parameters. PostgreSQL plans
+with the settings' values, so an index on the change column is used. A SELECT that asks of many tables at once takes them
+as its parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -39,14 +40,34 @@ class Changes:
 
 EVERYTHING = Changes("TRUE")
 
+Refer = Callable[[str, str], str]
+"""Returns the expression, a text, by which a condition refers to a value that it calls by a name."""
+
+
+def setting(name: str, _value: str) -> str:
+    """Refer to a setting of the session that `binding` gives its value."""
+    return f"current_setting('mirror.{name}')"
+
+
+@dataclass
+class Parameters:
+    """Refers to the parameters of one statement, and collects their values."""
+
+    values: list[str] = field(default_factory=list)
+
+    def __call__(self, _name: str, value: str) -> str:
+        self.values.append(value)
+        return f"${len(self.values)}::text"
+
+
 XID = "xmin::text::bigint"
 """The lower 32 bits of the id of the transaction that wrote a row."""
 
 
-def in_window(spec: TableSpec, window: Window, zone: ZoneInfo) -> Changes:
+def in_window(spec: TableSpec, window: Window, zone: ZoneInfo, refer: Refer = setting) -> Changes:
     """Return the condition for the rows of a window: by the change column, and by key if the window has a range of it."""
     wall = wall_range(spec, window.inicio, window.fim, zone)
-    return between(spec, wall, window.key_from, window.key_to)
+    return between(spec, wall, window.key_from, window.key_to, refer)
 
 
 def between(
@@ -54,38 +75,35 @@ def between(
     wall: tuple[datetime, datetime],
     key_from: int | None = None,
     key_to: int | None = None,
+    refer: Refer = setting,
 ) -> Changes:
     """Return the condition for rows whose change column is in `[wall[0], wall[1])`, in the column's own values."""
     column, kind = names.pg(spec.change_column or ""), "timestamptz" if spec.zoned else "timestamp"
-    condition = (
-        f"{column} >= current_setting('mirror.inicio')::{kind}"
-        f" AND {column} < current_setting('mirror.fim')::{kind}"
-    )
     values = [("inicio", wall[0].isoformat()), ("fim", wall[1].isoformat())]
+    first, last = (refer(*value) for value in values)
+    conditions = [f"{column} >= ({first})::{kind}", f"{column} < ({last})::{kind}"]
     if spec.integer_key is not None:
         key = names.pg(spec.integer_key)
-        if key_from is not None:
-            condition += f" AND {key} >= current_setting('mirror.key_from')::bigint"
-            values.append(("key_from", str(key_from)))
-        if key_to is not None:
-            condition += f" AND {key} < current_setting('mirror.key_to')::bigint"
-            values.append(("key_to", str(key_to)))
-    return Changes(condition, values)
+        for name, sign, bound in (("key_from", ">=", key_from), ("key_to", "<", key_to)):
+            if bound is not None:
+                values.append((name, str(bound)))
+                conditions.append(f"{key} {sign} ({refer(*values[-1])})::bigint")
+    return Changes(" AND ".join(conditions), values)
 
 
-def since(xmin: int, seen: Sequence[int] = ()) -> Changes:
+def since(xmin: int, seen: Sequence[int] = (), refer: Refer = setting) -> Changes:
     """Return the condition for rows written by transactions from `xmin` on.
 
     If `xmin` is the lowest transaction id that was running in an earlier snapshot, these are all rows which that snapshot
     did not see, and perhaps more. A row's own `xmin` is the lower 32 bits of its writer's id, so it is compared modulo 2^32,
     as PostgreSQL itself does. Rows of the transactions in `seen` are left out.
     """
-    # A subquery, so that the setting is read once and not for each row.
-    condition = f"(({XID} - (SELECT current_setting('mirror.since')::bigint)) & 4294967295) < 2147483648"
     values = [("since", str(xmin))]
+    # In a subquery, the setting is read once and not for each row.
+    condition = f"(({XID} - (SELECT ({refer(*values[0])})::bigint)) & 4294967295) < 2147483648"
     if seen:
-        condition += f" AND {XID} <> ALL ((SELECT current_setting('mirror.seen')::bigint[])::bigint[])"
         values.append(("seen", "{" + ",".join(map(str, seen)) + "}"))
+        condition += f" AND {XID} <> ALL ((SELECT ({refer(*values[1])})::bigint[])::bigint[])"
     return Changes(condition, values)
 
 
@@ -96,21 +114,23 @@ def at_least(xids: npt.NDArray[np.int64], xmin: int) -> npt.NDArray[np.bool_]:
 
 
 def outside(
-    spec: TableSpec, now: datetime, zone: ZoneInfo, behind: datetime, written: Changes | None
+    spec: TableSpec,
+    now: datetime,
+    zone: ZoneInfo,
+    behind: datetime,
+    written: Changes | None,
+    refer: Refer = setting,
 ) -> Changes:
     """Return the condition for rows that no window up to `now` finds: after `now`, or `written` with a time before
     `behind`."""
     kind = "timestamptz" if spec.zoned else "timestamp"
     column = names.pg(spec.change_column or "")
-    ahead = wall_range(spec, now, now + MICROSECOND, zone)[1]
-    condition = f"{column} >= (SELECT current_setting('mirror.ahead')::{kind})"
-    values = [("ahead", ahead.isoformat())]
+    values = [("ahead", wall_range(spec, now, now + MICROSECOND, zone)[1].isoformat())]
+    condition = f"{column} >= (SELECT ({refer(*values[0])})::{kind})"
     if written is not None:
-        condition += (
-            f" OR ({column} < (SELECT current_setting('mirror.behind')::{kind}) AND {written.condition})"
-        )
-        before = wall_range(spec, behind - MICROSECOND, behind, zone)[0]
-        values += [("behind", before.isoformat()), *written.values]
+        values.append(("behind", wall_range(spec, behind - MICROSECOND, behind, zone)[0].isoformat()))
+        condition += f" OR ({column} < (SELECT ({refer(*values[1])})::{kind}) AND {written.condition})"
+        values += written.values
     return Changes(condition, values)
 
 

@@ -10,13 +10,14 @@ the table.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import psycopg
 
 from include.mirror import names
 from include.mirror.plan import Logged
 from include.mirror.source import changes
-from include.mirror.source.session import Connection, one, run
+from include.mirror.source.session import Connection, run
 from include.mirror.source.snapshot import XID_WRAP_MARGIN
 from include.mirror.spec import TableSpec
 
@@ -26,20 +27,31 @@ AT_ONCE = 10_000
 """How many rows one transaction deletes at most."""
 
 
-def prune(connection: Connection, spec: TableSpec, last: Logged) -> int:
-    """Delete the log rows that were written before the lowest transaction id of `last`. Return how many.
+def prune(connection: Connection, logs: Sequence[tuple[TableSpec, Logged]]) -> int:
+    """Delete of each table's log what transactions before those of its old reading have written; return how many rows.
 
     If the role may not delete them or the log is locked, they stay, and a warning is logged.
     """
-    place = names.pg(spec.of_log.schema, spec.of_log.relation)
-    now, system = one(
-        connection,
-        "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint,"
-        " (SELECT system_identifier FROM pg_control_system())",
-    )
-    if system != last.system or not 0 <= now - last.xmin <= XID_WRAP_MARGIN:
+    parameters, asked = changes.Parameters(), []
+    for number, (spec, last) in enumerate(logs):
+        written = changes.since(last.xmin, refer=parameters)
+        asked.append(
+            f"SELECT {number} WHERE EXISTS (SELECT FROM {_place(spec)} WHERE NOT {written.condition})"  # noqa: S608
+            f" AND (SELECT system_identifier FROM pg_control_system()) = {int(last.system)} AND"
+            f" pg_snapshot_xmax(pg_current_snapshot())::text::bigint - {int(last.xmin)} BETWEEN 0 AND {XID_WRAP_MARGIN}"
+        )
+    if not asked:
         return 0
-    written = changes.since(last.xmin)
+    found = run(connection, " UNION ALL ".join(asked), parameters.values).fetchall()
+    return sum(_prune(connection, *logs[number]) for (number,) in found)
+
+
+def _place(spec: TableSpec) -> str:
+    return names.pg(spec.of_log.schema, spec.of_log.relation)
+
+
+def _prune(connection: Connection, spec: TableSpec, last: Logged) -> int:
+    place, written = _place(spec), changes.since(last.xmin)
     deleted = 0
     try:
         run(connection, *changes.binding(written.values))

@@ -95,6 +95,8 @@ class Source:
                 autocommit=True,
                 connect_timeout=10,
                 cursor_factory=psycopg.RawCursor,
+                # No statement is worth being kept by the server, and some poolers would refuse it.
+                prepare_threshold=None,
             )
         except psycopg.OperationalError as error:
             reason = " ".join(str(error).split())

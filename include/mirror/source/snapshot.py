@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -15,9 +15,10 @@ from include.conventions.heals import state_heals
 from include.mirror.errors import SourceAwayError, SourceError, VersionError
 from include.mirror.source import changes
 from include.mirror.source.changes import Changes
-from include.mirror.source.position import EXPRESSIONS, Position
+from include.mirror.source.position import Position
 from include.mirror.source.session import TOKEN, Connection, Source, assign, one, read_back, run
 from include.mirror.source.table import SourceTable
+from include.mirror.source.transactions import IDENTITY, Identity, identify
 from include.mirror.spec import TableSpec
 
 if TYPE_CHECKING:
@@ -32,9 +33,13 @@ XID_WRAP_MARGIN = 2**31 - 2**24
 DDL_PATIENCE = timedelta(seconds=10)
 """How long a snapshot waits for a table that somebody is altering. Other snapshots have to wait meanwhile."""
 
-BATCH_BYTES = 8 << 20
+BATCH_BYTES = 16 << 20
 
-PLACES = len(fields(Position))
+PLACES = 6 + len(fields(Position))
+"""How many values `IDENTITY` has."""
+
+_TAKEN = "taken"
+"""The savepoint behind the snapshot: a statement that is refused does not end it."""
 
 _LOCKABLE = "rpv"
 """The kinds of relations that LOCK TABLE accepts."""
@@ -96,20 +101,17 @@ def check(source: Source, version: int, token: str, pid: int, found: Sequence[An
 class Snapshot:
     """One REPEATABLE READ view of the source.
 
-    - `version`: the database's time when it was taken, in microseconds since 1970. It is unique and rising in a database,
-      and so orders snapshots.
-    - `xmin`: the lowest transaction id that was still running. `xmax`: the first id that was not yet given.
-    - `system`: the cluster that these ids belong to. `position`: its position in its log.
-    - `control`: the session that holds the snapshot open. `name`: the name under which it is exported to the session of the
-      Arrow driver that reads. `opening`: the statements that begin a transaction in such a session.
+    `version` is the database's time when it was taken, in microseconds since 1970, unique and rising per database;
+    `xmin` is the lowest transaction id that was still running then, `xmax` the first not yet given, and `identity` the
+    source that these ids belong to, with how far it had come by then. `control` holds the snapshot open; where rows are
+    read, a session of the Arrow driver is in the same one, which is called `name`.
     """
 
     source: Source
     version: int
     xmin: int
     xmax: int
-    system: int
-    position: Position
+    identity: Identity
     control: Connection
     name: str
     opening: Sequence[str]
@@ -118,14 +120,20 @@ class Snapshot:
     @property
     def arrow(self) -> Any:
         """The cursor that reads."""
+        if not self._readings:
+            reading = Reading(self.source, self.control.info.server_version, self.opening)
+            self._readings.append(reading)
+            reading.enter(self.name)
         return self._readings[-1].cursor
 
     def renew(self) -> None:
         """Go on in a new session of the same snapshot. A session whose stream was broken off runs no more statements."""
-        self._readings.pop().close()
-        reading = Reading(self.source, self.control.info.server_version, self.opening)
-        self._readings.append(reading)
-        reading.enter(self.name)
+        while self._readings:
+            self._readings.pop().close()
+
+    def go_on(self) -> None:
+        """Make `control` take statements again after one that was refused."""
+        run(self.control, f"ROLLBACK TO SAVEPOINT {_TAKEN}")
 
     def table(self, spec: TableSpec) -> SourceTable:
         """Return a table, read in this snapshot."""
@@ -133,7 +141,7 @@ class Snapshot:
 
     def comparable(self, xmin: int, system: int) -> bool:
         """Return whether rows' `xmin` can be compared with the `xmin` of an older snapshot of cluster `system`."""
-        return system == self.system and 0 <= self.xmax - xmin <= XID_WRAP_MARGIN
+        return system == self.identity.system and 0 <= self.xmax - xmin <= XID_WRAP_MARGIN
 
     def stream(
         self, table: SourceTable, wanted: Changes, *, with_writers: bool = False
@@ -167,16 +175,25 @@ def snapshot(
     source: Source,
     connection: Connection,
     specs: Iterable[TableSpec],
-    newest_version: Callable[[], int],
+    newest_version: int,
+    *,
+    sessions: bool = False,
+    expected: bool = True,
+    closing: str = "",
 ) -> Iterator[Snapshot]:
     """Open a snapshot of these tables on `connection` (in autocommit mode) and hold it until the block ends.
 
-    An advisory lock is held while the snapshot is taken and the database's clock is read, so versions have the order of
-    their snapshots. `newest_version` returns the ledger's highest version. Raises VersionError if the new version is not
-    higher, because its rows would lose against older ones.
+    Raises SourceError as `identify` does, of a source that has to show its `sessions`. `closing` is a statement that is run
+    once the snapshot has ended.
 
-    Both sessions first lock the tables in ACCESS SHARE mode: for a snapshot from before an ALTER TABLE that rewrites a
-    table, the table would be empty. Raises SourceAwayError if somebody holds a table locked for longer than DDL_PATIENCE.
+    It is taken, and the database's clock read right after it, under one advisory lock, so that versions order
+    snapshots. `newest_version` is the ledger's highest: a version that is not above it would lose against
+    older rows, and raises VersionError.
+
+    The session locks the tables first, as any reader does: an ALTER TABLE that rewrites one would leave it
+    empty for a snapshot taken before. One that holds a table longer than `DDL_PATIENCE` raises SourceError. So does the
+    session that reads, which is opened before where rows are `expected`: later, it would wait behind an ALTER TABLE that
+    waits for this one.
     """
     import adbc_driver_manager
 
@@ -195,23 +212,28 @@ def snapshot(
     readings: list[Reading] = []
     try:
         try:
-            token, pid = one(connection, f"SELECT current_setting('{TOKEN}', true), pg_backend_pid()")
-            readings.append(Reading(source, server, opening))
-            one(connection, "SELECT pg_advisory_lock($1)", (LOCK_KEY,))
-            for statement in opening:
-                run(connection, statement)
-            xmin, xmax, name, version, system, *rest = one(
+            if expected:
+                readings.append(Reading(source, server, opening))
+            token, pid, _ = one(
                 connection,
-                "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, pg_export_snapshot(),"  # noqa: S608 - constants
-                " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
-                f" (SELECT system_identifier FROM pg_control_system()), {EXPRESSIONS},"
-                f" {read_back(source.settings(server))} FROM pg_current_snapshot() AS s",
+                f"SELECT current_setting('{TOKEN}', true), pg_backend_pid(), pg_advisory_lock($1)",
+                (LOCK_KEY,),
             )
-            position, session = Position(*rest[:PLACES]), rest[PLACES:]
-            check(source, server, token, pid, session)
-            highest = newest_version()
-            one(connection, "SELECT pg_advisory_unlock($1)", (LOCK_KEY,))
-            readings[-1].enter(name)
+            xmin, xmax, name, version, *rest = _last_row(
+                connection,
+                [
+                    *opening,
+                    "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint, pg_export_snapshot(),"  # noqa: S608 - constants
+                    " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
+                    f" {IDENTITY},"
+                    # Last: the values of a row are computed one after the other.
+                    f" {read_back(source.settings(server))}, pg_advisory_unlock({LOCK_KEY}) FROM pg_current_snapshot() AS s",
+                ],
+            )
+            check(source, server, token, pid, rest[PLACES:-1])
+            identity = identify(rest[:PLACES], sessions=sessions)
+            if readings:
+                readings[-1].enter(name)
         except BaseException as error:
             # Ending the session also releases the advisory lock, which a failed transaction could not do.
             connection.close()
@@ -227,17 +249,28 @@ def snapshot(
                     "alters a table, or another run that takes its snapshot, has to end first"
                 ) from None
             raise
-        if version <= highest:
+        if version <= newest_version:
             connection.close()
             raise VersionError(
-                f"the source's clock gives version {version}, which is not above the ledger's newest {highest}: it "
+                f"the source's clock gives version {version}, which is not above the ledger's newest {newest_version}: it "
                 "stepped back, or the source failed over. Wait until it has passed, or correct the clock"
             )
         try:
-            yield Snapshot(source, version, xmin, xmax, system, position, connection, name, opening, readings)
+            yield Snapshot(source, version, xmin, xmax, identity, connection, name, opening, readings)
         finally:
-            if not connection.broken:
-                connection.rollback()
+            if not connection.closed:
+                run(connection, f"ROLLBACK; {closing}")
     finally:
         for reading in readings:
             reading.close()
+
+
+def _last_row(connection: Connection, statements: Sequence[str]) -> tuple[Any, ...]:
+    """Run statements in one message; return the row of the last, behind which a savepoint is left."""
+    cursor = run(connection, "; ".join([*statements, f"SAVEPOINT {_TAKEN}"]))
+    for _ in statements[1:]:
+        cursor.nextset()
+    row = cursor.fetchone()
+    if row is None:
+        raise SourceError("PostgreSQL returned no snapshot where there always is one")
+    return tuple(row)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import psycopg
-
-from include.conventions.heals import postgres_heals
 from include.mirror import names
 from include.mirror.source import changes
-from include.mirror.source.changes import Changes
+from include.mirror.source.changes import Changes, Refer
 from include.mirror.source.session import Connection, run
 from include.mirror.spec import Column, TableSpec
 from include.mirror.templates import render
@@ -25,9 +21,6 @@ log = logging.getLogger(__name__)
 
 Key = tuple[str, ...]
 """A key: the text of each of its columns, in a form that PostgreSQL reads."""
-
-_NAMED = 5
-"""How many keys an error message names."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +53,9 @@ class SourceTable:
                 conditions.append(f"{text(here)} = {text(there)}")
         return f"NOT EXISTS (SELECT FROM {self.relation} AS here WHERE {' AND '.join(conditions)})"
 
-    def in_window(self, window: Window) -> Changes:
+    def in_window(self, window: Window, refer: Refer = changes.setting) -> Changes:
         """Return the condition for the rows of a window."""
-        return changes.in_window(self.spec, window, self.zone)
+        return changes.in_window(self.spec, window, self.zone, refer)
 
     def extraction(self, wanted: Changes, *, with_writers: bool = False) -> str:
         """Return the SELECT that reads these rows.
@@ -145,13 +138,16 @@ class SourceTable:
             run(self.connection, *changes.binding(wanted.values))
         return wanted.condition
 
-    def warn_of_sequential_scan(self, wanted: Changes) -> None:
-        """Log a warning if a window scans the whole table because the change column has no index."""
+    def warn_of_sequential_scan(self, wanted: Changes | None = None) -> None:
+        """Warn of a window that scans the whole table because nothing indexes the change column, and show the plan of what
+        is `wanted`."""
         if self.spec.indexed:
             # PostgreSQL still scans a table whole if that is cheaper: it is small, or the window has most of its rows.
             return
-        self._bind(wanted)
-        plan = "\n".join(line for (line,) in run(self.connection, f"EXPLAIN {self.extraction(wanted)}"))
+        plan = ""
+        if wanted is not None:
+            self._bind(wanted)
+            plan = "\n".join(line for (line,) in run(self.connection, f"EXPLAIN {self.extraction(wanted)}"))
         column = self.spec.change_column or ""
         log.warning(
             "the extraction of %s scans the whole table because nothing indexes %s: run "
@@ -199,67 +195,23 @@ def _text(column: Column) -> str | None:
     return f"{names.pg(column.name)}::text" if created else None
 
 
-def oldest_changes(
-    connection: Connection, specs: Iterable[TableSpec], zone: ZoneInfo
-) -> tuple[dict[str, datetime], dict[str, str]]:
-    """Return the instant of the oldest row of each table that has rows, and messages for tables with wrong rows.
-
-    All tables are asked in one statement. A row is wrong if no window can find it: its change column is NULL, infinity, or a
-    year that the warehouse's timestamps can't hold. The message has the number of such rows, and some keys.
-    """
-    windows = [spec for spec in specs if spec.change_column is not None]
-    try:
-        found = _ask_changes(connection, windows)
-    except psycopg.Error as error:
-        if postgres_heals(error) or len(windows) == 1:
-            return {}, _reason(windows, error)
-        # One of the tables caused the error. Ask each table alone, so that the others go on.
-        oldest: dict[str, datetime] = {}
-        wrong: dict[str, str] = {}
-        for spec in windows:
-            ours, theirs = oldest_changes(connection, [spec], zone)
-            oldest |= ours
-            wrong |= theirs
-        return oldest, wrong
-    oldest, wrong = {}, {}
-    for spec, (value, count, keys) in zip(windows, found, strict=True):
-        if count:
-            wrong[spec.name] = (
-                f"{count} rows of {spec.label} have {spec.change_column} NULL or outside the years 1900 to "
-                f"2299, so no window would ever read them: {', '.join(spec.key)} {'; '.join(keys)}"
-                f"{' …' if count > len(keys) else ''}. Give them one, such as {spec.change_column} = DEFAULT"
-            )
-        elif value is not None:
-            oldest[spec.name] = changes.as_instant(
-                spec, value if spec.zoned else value.replace(tzinfo=None), zone
-            )
-    return oldest, wrong
-
-
-def _reason(windows: Iterable[TableSpec], error: psycopg.Error) -> dict[str, str]:
-    if postgres_heals(error):
-        raise error
-    return {spec.name: f"{spec.label}: PostgreSQL: {' '.join(str(error).split())}" for spec in windows}
-
-
-def _ask_changes(connection: Connection, windows: Sequence[TableSpec]) -> list[tuple[Any, int, list[str]]]:
-    """Return, for each table, the oldest value of its change column, and the number and some keys of its wrong rows."""
+def larger(
+    connection: Connection, windows: Mapping[Window, TableSpec], zone: ZoneInfo, max_rows: int
+) -> set[Window]:
+    """Return the windows that have more than `max_rows` rows, each of the table beside it, in one statement."""
     if not windows:
-        return []
-    tables = [
-        {
-            "number": number,
-            "relation": f"ONLY {spec.source_name}" if spec.only else spec.source_name,
-            "column": names.pg(spec.change_column or ""),
-            "zone": "Z" if spec.zoned else "",
-            "key": " || ', ' || ".join(f"{names.pg(name)}::text" for name in spec.key),
-            "order": ", ".join(names.pg(name) for name in spec.key),
-            "named": _NAMED,
-        }
-        for number, spec in enumerate(windows)
-    ]
-    rows = run(connection, render("read_change_columns", tables=tables)).fetchall()
-    return [tuple(rest) for _, *rest in sorted(rows, key=lambda row: row[0])]
+        return set()
+    parameters, asked = changes.Parameters(), []
+    for number, (window, spec) in enumerate(windows.items()):
+        table = SourceTable(connection, spec, zone)
+        wanted = table.in_window(window, parameters)
+        # In the order of the index, as the pieces are cut.
+        asked.append(
+            f"SELECT {number} WHERE EXISTS (SELECT FROM {table.relation} WHERE {wanted.condition}"  # noqa: S608
+            f" ORDER BY {names.pg(spec.change_column or '')} OFFSET {int(max_rows)})"
+        )
+    found = {number for (number,) in run(connection, " UNION ALL ".join(asked), parameters.values)}
+    return {window for number, window in enumerate(windows) if number in found}
 
 
 def _with_time(window: Window, inicio: datetime, fim: datetime) -> Window:

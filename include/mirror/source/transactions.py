@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import Any
+
+import psycopg
 
 from include.mirror import names
 from include.mirror.errors import SourceError
 from include.mirror.plan import OpenTransactions, Prepared, Session
 from include.mirror.source.position import EXPRESSIONS, Position
-from include.mirror.source.session import APPLICATION_NAME, Connection, one
+from include.mirror.source.session import APPLICATION_NAME, Connection, one, run
 from include.mirror.spec import TableSpec
 
 log = logging.getLogger(__name__)
@@ -48,18 +50,21 @@ class Identity:
         )
 
 
-def check_server(connection: Connection, *, sessions: bool) -> Identity:
+IDENTITY = (
+    "pg_is_in_recovery(), pg_has_role(current_user, 'pg_read_all_stats', 'usage'), current_user::text,"  # noqa: S608 - constants
+    " (SELECT system_identifier FROM pg_control_system()), current_database()::text,"
+    " (SELECT oid::bigint FROM pg_database WHERE datname = current_database()), " + EXPRESSIONS
+)
+"""What PostgreSQL is asked for to know which source it is: what `identify` takes."""
+
+
+def identify(found: Sequence[Any], *, sessions: bool) -> Identity:
     """Return the source's identity. Raise SourceError unless server and role can show what the guarantees need.
 
     A standby does not show its primary's transactions. A role without pg_read_all_stats sees NULLs instead of other
     sessions' data. In both cases, rows that are committed late would be lost silently. Only windows need to see `sessions`.
     """
-    standby, sees_sessions, role, system, database, oid, *position = one(
-        connection,
-        "SELECT pg_is_in_recovery(), pg_has_role(current_user, 'pg_read_all_stats', 'usage'), current_user::text,"  # noqa: S608 - constants
-        " (SELECT system_identifier FROM pg_control_system()), current_database()::text,"
-        f" (SELECT oid::bigint FROM pg_database WHERE datname = current_database()), {EXPRESSIONS}",
-    )
+    standby, sees_sessions, role, system, database, oid, *position = found
     if standby:
         raise SourceError(
             "the source is a standby, which does not show the primary's open transactions: read the primary"
@@ -72,9 +77,9 @@ def check_server(connection: Connection, *, sessions: bool) -> Identity:
     return Identity(system, database, oid, Position(*position))
 
 
-def position(connection: Connection) -> Position:
-    """Return the source's position in its log now."""
-    return Position(*one(connection, f"SELECT {EXPRESSIONS}"))
+def check_server(connection: Connection, *, sessions: bool) -> Identity:
+    """Ask which source this is; raise SourceError as `identify` does."""
+    return identify(one(connection, f"SELECT {IDENTITY}"), sessions=sessions)
 
 
 def warn_of_subscriptions(specs: Iterable[TableSpec]) -> None:
@@ -87,43 +92,44 @@ def warn_of_subscriptions(specs: Iterable[TableSpec]) -> None:
         )
 
 
-_SESSIONS = b"""
+_SESSIONS = f"""
     FROM pg_stat_activity
     WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND pid <> pg_backend_pid()
       AND backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender')
-      AND NOT (application_name = $1 AND usename = current_user)
+      AND NOT (application_name = '{APPLICATION_NAME}' AND usename = current_user)
       AND (state IS DISTINCT FROM 'idle' OR xact_start IS NOT NULL)
-"""
+"""  # noqa: S608 - constants
+
+OLDEST_BEGIN = (
+    f"SELECT least(clock_timestamp(), (SELECT min(coalesce(xact_start, query_start)){_SESSIONS}))"  # noqa: S608 - constants
+    " WHERE NOT EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())"
+)
+"""Since when a transaction of this database may be open that any session shows, at most now; NULL where one is prepared, as
+nobody knows that of it."""
 
 
-def oldest_begin(connection: Connection) -> datetime | None:
-    """Return when the oldest open transaction of this database began, at most now.
-
-    None if a transaction is prepared, because PostgreSQL does not show when it began.
-    """
-    row = connection.execute(
-        b"SELECT least(clock_timestamp(), (SELECT min(coalesce(xact_start, query_start))" + _SESSIONS + b"))"
-        b" WHERE NOT EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())",
-        (APPLICATION_NAME,),
-    ).fetchone()
-    return row[0] if row else None
+LISTS = (
+    "SELECT pid, backend_start, coalesce(xact_start, query_start), state, usename::text, application_name"
+    f"{_SESSIONS}",
+    "SELECT transaction::text::bigint, gid FROM pg_prepared_xacts WHERE database = current_database()",
+)
+"""Sessions, and then prepared transactions: the other order would miss one that prepares in between."""
 
 
 def open_transactions(connection: Connection) -> OpenTransactions:
-    """Return every transaction of this database that may still commit rows.
+    """Return every transaction of this database that may still commit rows."""
+    return read_lists(run(connection, "; ".join(LISTS)))
 
-    Sessions are read before prepared transactions, each in its own transaction. The other order would miss a transaction
-    that is prepared in between.
+
+def read_lists(cursor: psycopg.Cursor[Any]) -> OpenTransactions:
+    """Return the transactions of `LISTS`, whose first result a cursor stands at.
+
+    Both are asked for in one message, outside of a snapshot: each statement sees what is there when it begins.
     """
-    sessions = connection.execute(
-        b"SELECT pid, backend_start, coalesce(xact_start, query_start), state, usename::text, application_name"
-        + _SESSIONS,
-        (APPLICATION_NAME,),
-    ).fetchall()
-    prepared = connection.execute(
-        b"SELECT transaction::text::bigint, gid FROM pg_prepared_xacts WHERE database = current_database()"
-    ).fetchall()
+    sessions = cursor.fetchall()
+    cursor.nextset()
+    prepared = cursor.fetchall()
     found = set()
     for pid, connected_at, start, state, user, application in sessions:
         if state == "disabled":

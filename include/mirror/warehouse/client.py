@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
 
+from include.mirror import names
 from include.mirror.errors import WarehouseError
 from include.mirror.warehouse.cluster import Cluster
 
@@ -63,6 +67,7 @@ PINNED = {
     "count_distinct_implementation": "uniqExact",
     "prefer_column_name_to_alias": 0,
     "enable_positional_arguments": 1,
+    "enable_named_columns_in_function_tuple": 0,
     "regexp_max_matches_per_row": 1000,
     # Which rows a query sees: all, as they are now.
     "final": 0,
@@ -104,15 +109,15 @@ _FORBIDDEN = (164, 452)
 class Warehouse:
     """A ClickHouse server, or an engine inside this process.
 
-    `storage` is the database with the tables, `views` the one with the views that people query. `connect` returns a new
-    client at each call, because a client's session runs one query at a time. With a `cluster`, all clients must reach the
-    same replica, because a stage exists on one replica only.
+    `connect` returns a new client at each call: a client's session runs one query at a time. With a `cluster`, all of
+    them reach the same replica: a stage is on that one alone. `opened` is the client of a `shared` one.
     """
 
     connect: Callable[[], Client]
     storage: str
     views: str
     cluster: Cluster | None = None
+    opened: Client | None = None
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -120,6 +125,9 @@ class Warehouse:
 
         Raises WarehouseError if the user has a setting that the mirror needs otherwise and may not change it.
         """
+        if self.opened is not None:
+            yield self.opened
+            return
         client = self.connect()
         try:
             _pin(client)
@@ -127,14 +135,26 @@ class Warehouse:
         finally:
             client.close()
 
+    def later(self, resources: ExitStack) -> Callable[[], Client]:
+        """Return what opens a client when it is called first, and returns it; it is closed when `resources` end."""
+        return cache(lambda: resources.enter_context(self.client()))
+
+    @contextmanager
+    def shared(self) -> Iterator[Self]:
+        """Be a warehouse with one client for all who ask one after the other, until the block ends.
+
+        To open one asks the server for its version and its settings.
+        """
+        with self.client() as client:
+            yield replace(self, opened=client)
+
     def insert(self, client: Client, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows, all of them or none, to one of the mirror's own tables. All rows must have the same columns."""
-        client.insert(
-            table,
-            [list(row.values()) for row in rows],
-            column_names=list(rows[0]),
-            database=self.storage,
+        client.raw_insert(
+            names.ch(self.storage, table),
+            insert_block="\n".join(json.dumps(row, default=_json) for row in rows).encode(),
             settings=SETTINGS,
+            fmt="JSONEachRow",
         )
 
     def create(self, client: Client, statement: str) -> None:
@@ -142,6 +162,28 @@ class Warehouse:
         client.command(
             statement if self.cluster is None else self.cluster.render(statement), settings=SETTINGS
         )
+
+
+def ask(
+    client: Client, questions: Mapping[str, str], parameters: Mapping[str, Any]
+) -> dict[str, Sequence[Sequence[Any]]]:
+    """Return the rows of several queries, by name, in one statement.
+
+    Which of them is run first, nobody knows.
+    """
+    selected = ", ".join(
+        f"(SELECT groupArray(tuple(*)) FROM (\n{query}\n)) AS {names.ch(name)}"  # noqa: S608
+        for name, query in questions.items()
+    )
+    row = client.query(f"SELECT {selected}", parameters=dict(parameters)).result_rows[0]
+    return dict(zip(questions, row, strict=True))
+
+
+def _json(value: object) -> str:
+    """Return a value as ClickHouse reads it in JSON: a time in UTC, as its columns are, and decimals with all digits."""
+    if isinstance(value, datetime):
+        return f"{utc(value):%Y-%m-%d %H:%M:%S.%f}"
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def utc(value: datetime) -> datetime:

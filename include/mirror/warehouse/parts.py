@@ -7,8 +7,8 @@ detached a part, or restored a backup. DELETE and UPDATE leave the number of the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.mirror.templates import render
 from include.mirror.warehouse.client import Warehouse
@@ -28,13 +28,19 @@ class Part(NamedTuple):
 
 def read(warehouse: Warehouse, client: Client, tables: Collection[str]) -> dict[str, list[Part]]:
     """Return the active parts of these tables, in one statement."""
-    found: dict[str, list[Part]] = {name: [] for name in tables}
-    if not found:
-        return found
-    for name, *part in client.query(
-        render("read_parts"), parameters={"storage": warehouse.storage, "tables": list(found)}
-    ).result_rows:
-        found[name].append(Part(*part))
+    if not tables:
+        return {}
+    rows = client.query(
+        render("read_parts"), parameters={"storage": warehouse.storage, "tables": list(tables)}
+    ).result_rows
+    return {name: [] for name in tables} | by_table(rows)
+
+
+def by_table(rows: Iterable[Sequence[Any]]) -> dict[str, list[Part]]:
+    """Return the parts of each table from rows that the question for them has."""
+    found: dict[str, list[Part]] = {}
+    for name, *part in rows:
+        found.setdefault(name, []).append(Part(*part))
     return found
 
 

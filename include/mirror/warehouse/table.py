@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from include.mirror import names
 from include.mirror.arrow import Key
 from include.mirror.declaration import STAGE_PREFIX
 from include.mirror.errors import SchemaError, VerificationError
 from include.mirror.spec import Column, TableSpec
-from include.mirror.verify import Digest, digest_expressions, read_digest, weight_expression
+from include.mirror.verify import Digest, digest_expressions, read_digest
 from include.mirror.warehouse.client import FINAL, SETTINGS, WIDE, Warehouse
 from include.mirror.warehouse.cluster import PUBLISH_SETTINGS
 from include.mirror.warehouse.ddl import Bookkeeping
@@ -83,15 +83,10 @@ class WarehouseTable:
         """The same table with a spec of its key columns only."""
         return replace(self, spec=self.spec.of_keys)
 
-    def digest(self, version: int) -> Digest:
-        """Return the digest of the rows with one version, without tombstones."""
+    def of_version(self) -> str:
+        """Return the question for the digest, as one tuple, of the rows with the `{version:UInt64}`, tombstones left out."""
         condition = f"{names.ch(self.own.version)} = {{version:UInt64}} AND NOT {names.ch(self.own.deleted)}"
-        row = self.client.query(
-            f"SELECT {', '.join(digest_expressions(self.spec))} FROM {self.name} WHERE {condition}",  # noqa: S608
-            parameters={"version": version},
-            settings=WIDE,
-        ).result_rows[0]
-        return read_digest(self.spec, row)
+        return f"SELECT tuple({', '.join(digest_expressions(self.spec))}) FROM {self.name} WHERE {condition}"  # noqa: S608
 
     def current(self) -> tuple[Digest, int]:
         """Return the digest of the current rows, and the newest version among all rows."""
@@ -101,14 +96,6 @@ class WarehouseTable:
             settings=WIDE | FINAL,
         ).result_rows[0]
         return read_digest(self.spec, row[:-1]), int(row[-1])
-
-    def key_sum(self) -> tuple[int, int]:
-        """Return the number of current rows, and the sum of their keys' hashed weights modulo 2^64."""
-        row = self.client.query(
-            f"SELECT count(), sum(intHash64({weight_expression(self.spec)})) FROM {self.name} FINAL",  # noqa: S608
-            settings=WIDE | FINAL,
-        ).result_rows[0]
-        return int(row[0]), int(row[1])
 
     def lacks(self, loaded: Stage, version: int) -> int:
         """Return the number of current rows, up to a version, whose keys `loaded` lacks."""
@@ -153,6 +140,16 @@ class WarehouseTable:
             log.warning("stage %s could not be dropped; a later run will", quoted, exc_info=True)
 
 
+class Staged(NamedTuple):
+    """What is in a stage: the digest of its rows, how many different keys they have, the ids of their partitions, and of a
+    sample each row as texts, by those of its key."""
+
+    digest: Digest
+    keys: int
+    partitions: tuple[str, ...]
+    sample: dict[Key, Key]
+
+
 @dataclass(frozen=True)
 class Stage:
     """A temporary table of one attempt, with the same columns as the mirrored table. Readers don't see it."""
@@ -177,15 +174,21 @@ class Stage:
         # No column list: ClickHouse takes the batch's own column names, which then need no quoting.
         client.raw_insert(self.name, insert_block=sink.getvalue(), settings=SETTINGS, fmt="Arrow")
 
-    def verify(self) -> tuple[Digest, int]:
-        """Return the digest of the staged rows, and the number of distinct keys."""
-        spec = self.table.spec
+    def verify(self, sample: Sequence[Key] = ()) -> Staged:
+        """Return what is staged, and the rows with the keys of a sample, in one statement."""
+        spec, asked, parameters = self.table.spec, "emptyArrayString()", dict[str, object]()
         keys = f"uniqExact({', '.join(names.ch(name) for name in spec.key)})"
-        row = self.table.client.query(
-            f"SELECT {', '.join(digest_expressions(spec))}, {keys} FROM {self.name}",  # noqa: S608
+        if sample:
+            texts, parameters = self._texts(sample)
+            asked = f"(SELECT groupArray(tuple(*)) FROM ({texts}))"  # noqa: S608
+        *row, distinct, partitions, rows = self.table.client.query(
+            f"SELECT {', '.join(digest_expressions(spec))}, {keys}, groupUniqArray(_partition_id), {asked}"  # noqa: S608
+            f" FROM {self.name}",
+            parameters=parameters,
             settings=WIDE,
         ).result_rows[0]
-        return read_digest(spec, row[:-1]), int(row[-1])
+        found = {tuple(one[place] for place in spec.key_places): tuple(one) for one in rows}
+        return Staged(read_digest(spec, row), int(distinct), tuple(sorted(partitions)), found)
 
     def doubled_keys(self) -> list[Key]:
         """Return some keys that more than one staged row has, as texts."""
@@ -196,19 +199,18 @@ class Stage:
         ).result_rows
         return [tuple(row) for row in rows]
 
-    def texts(self, keys: Sequence[Key]) -> dict[Key, Key]:
-        """Return the staged rows with these keys: by the texts of their key columns, the texts of all columns."""
+    def _texts(self, keys: Sequence[Key]) -> tuple[str, dict[str, object]]:
+        """Return the question for the staged rows with these keys, each column as a text, and its parameters."""
         spec = self.table.spec
         texts = [column.carrier.warehouse_text(names.ch(column.name)) for column in spec.columns]
         key = ", ".join(texts[place] for place in spec.key_places)
         arrays = ", ".join(f"{{k{number}:Array(String)}}" for number in range(len(spec.key)))
         parts = ", ".join(f"wanted.{number + 1}" for number in range(len(spec.key)))
-        rows = self.table.client.query(
+        return (
             f"SELECT {', '.join(texts)} FROM {self.name} WHERE ({key}) IN"  # noqa: S608
             f" (SELECT {parts} FROM (SELECT arrayJoin(arrayZip({arrays})) AS wanted))",
-            parameters={f"k{number}": [key[number] for key in keys] for number in range(len(spec.key))},
-        ).result_rows
-        return {tuple(row[place] for place in spec.key_places): tuple(row) for row in rows}
+            {f"k{number}": [key[number] for key in keys] for number in range(len(spec.key))},
+        )
 
     def partitions(self) -> list[str]:
         """Return the ids of the partitions that hold staged rows."""
@@ -219,15 +221,21 @@ class Stage:
         ).result_rows
         return [row[0] for row in rows]
 
-    def publish(self, partition: str) -> None:
-        """Attach one staged partition to the table that people read. This is atomic and copies no data."""
-        if not re.fullmatch(r"[0-9A-Za-z_-]+", partition):
-            raise SchemaError(
-                f"partition id {partition!r} of {self.table.spec.name} is not one that ClickHouse makes"
-            )
+    def publish(self, partitions: Sequence[str]) -> None:
+        """Attach staged partitions to the table that people read: each of them is atomic, and nothing is copied."""
+        if not partitions:
+            return
+        for partition in partitions:
+            if not re.fullmatch(r"[0-9A-Za-z_-]+", partition):
+                raise SchemaError(
+                    f"partition id {partition!r} of {self.table.spec.name} is not one that ClickHouse makes"
+                )
         cluster = self.table.warehouse.cluster
+        attached = ", ".join(
+            f"ATTACH PARTITION ID '{partition}' FROM {self.name}" for partition in partitions
+        )
         self.table.client.command(
-            f"ALTER TABLE {self.table.name} ATTACH PARTITION ID '{partition}' FROM {self.name}",
+            f"ALTER TABLE {self.table.name} {attached}",
             settings=SETTINGS if cluster is None else SETTINGS | PUBLISH_SETTINGS,
         )
 
@@ -289,14 +297,12 @@ class Stage:
         if missing:
             raise VerificationError(f"{table.spec.label}: {missing} deletions are not in the published table")
 
-    def check_published(self, version: int, expected: Digest) -> None:
+    def check_published(self, version: int) -> None:
         """Raise VerificationError unless each staged row is published or its key has a newer version.
 
-        `expected` is the digest of all rows that the table should have with this version.
+        That is asked row by row, of what does not add up to what was staged.
         """
         table = self.table
-        if table.digest(version) == expected:
-            return
         # A run with a newer snapshot may have published the same keys meanwhile, and a merge may have dropped our rows.
         row, column = f"cityHash64(tuple({table.columns}))", names.ch(table.own.version)
         missing = table.client.query(

@@ -1,0 +1,114 @@
+"""Which reads of a pass have nothing to move: all of its tables are asked at once, in one statement of each server.
+
+Most tables change rarely. What has rows to read is asked in the snapshot itself, by the very conditions that would read
+them. Keys are compared by their number and the sum of their hashes, as reconciliation compares rows: where both sides have
+the same, the warehouse has none that the source lacks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import psycopg
+
+from include.conventions.heals import postgres_heals
+from include.mirror import names
+from include.mirror.checksums import of_source, of_warehouse
+from include.mirror.plan import Copy, Keys, Log, Read, Rebuild, Repair, Work
+from include.mirror.source.changes import Changes, Parameters, Refer
+from include.mirror.source.session import run
+from include.mirror.source.snapshot import Snapshot
+from include.mirror.spec import TableSpec
+from include.mirror.warehouse.client import FINAL, WIDE
+from include.mirror.warehouse.table import WarehouseTable
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+log = logging.getLogger(__name__)
+
+Wanted = Callable[[Work, Refer], Changes]
+"""Returns what a read asks for."""
+
+
+class _Sum(NamedTuple):
+    """How many keys there are, and the sum of their hashes."""
+
+    rows: int
+    total: int
+
+
+def idle(
+    works: Sequence[Work],
+    current: Snapshot,
+    client: Client,
+    tables: Mapping[str, WarehouseTable],
+    wanted: Wanted,
+) -> set[int]:
+    """Return the places in `works` of those that have nothing to move.
+
+    A read of whole rows is not among them, and none is where PostgreSQL refuses the question: each is then read by itself,
+    which tells what is wrong with its table.
+    """
+    parameters = Parameters()
+    asked: list[str] = []
+    compared: dict[int, WarehouseTable] = {}
+    for place, work in enumerate(works):
+        table = tables[work.tabela]
+        if isinstance(work, Keys):
+            compared[place] = table.of_keys
+            asked.append(_key_sum(place, current, table.of_keys))
+        elif isinstance(work, Log) and not goes_on(work, table.spec, current):
+            continue
+        elif not isinstance(work, Copy | Rebuild | Repair):
+            spec = table.spec.of_log if isinstance(work, Log) else table.spec
+            first = f"SELECT 1::bigint FROM {current.table(spec).relation} WHERE {wanted(work, parameters).condition}"  # noqa: S608
+            if isinstance(work, Read):
+                # Or PostgreSQL might look for it in the table, from the start, taking rows of a window to be everywhere.
+                first += f" ORDER BY {names.pg(spec.change_column or '')}"
+            asked.append(f"SELECT {place}, coalesce(({first} LIMIT 1), 0), NULL")
+    if not asked:
+        return set()
+    try:
+        found = run(current.control, " UNION ALL ".join(asked), parameters.values).fetchall()
+    except psycopg.Error as error:
+        if postgres_heals(error):
+            raise
+        log.info("each table is asked by itself, because of one of them: %s", " ".join(str(error).split()))
+        current.go_on()
+        return set()
+    theirs = _key_sums(client, compared)
+    return {
+        place
+        for place, rows, total in found
+        if (_Sum(rows, int(total or 0)) == theirs[place] if place in compared else not rows)
+    }
+
+
+def goes_on(work: Log, spec: TableSpec, current: Snapshot) -> bool:
+    """Return whether what was written into a log since its last reading is all that was deleted since."""
+    return (
+        work.xmin is not None
+        and spec.log is not None
+        and work.log == spec.log.identity
+        and current.comparable(work.xmin, work.system)
+    )
+
+
+def _key_sum(place: int, current: Snapshot, keys: WarehouseTable) -> str:
+    encoding = current.control.info.parameter_status("server_encoding") or "UTF8"
+    hashed = of_source(keys.spec, encoding).hash
+    return f"SELECT {place}, count(*), sum({hashed})::text FROM {current.table(keys.spec).relation}"  # noqa: S608
+
+
+def _key_sums(client: Client, compared: Mapping[int, WarehouseTable]) -> dict[int, _Sum]:
+    if not compared:
+        return {}
+    asked = [
+        f"SELECT {place}, count(), toString(sum(toInt128({of_warehouse(keys.spec).hash}))) FROM {keys.name} FINAL"  # noqa: S608
+        for place, keys in compared.items()
+    ]
+    found = client.query(" UNION ALL ".join(asked), settings=WIDE | FINAL).result_rows
+    return {place: _Sum(rows, int(total)) for place, rows, total in found}
