@@ -10,6 +10,7 @@ from fastapi import APIRouter, HTTPException
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from include.conventions.queues import Queue
+from include.tarefas import reasons
 from include.tarefas.api.access import Changer, Reader
 from include.tarefas.api.errors import BODY, COMMON, Message, answers
 from include.tarefas.api.tasks import Automations
@@ -70,14 +71,14 @@ class JobBody(JobChange):
 def list_jobs(user: Reader) -> list[Job]:
     """List the jobs, by name."""
     with _store() as store:
-        return store.jobs()
+        return _explained(store.jobs())
 
 
 @router.get("/{name}", responses=answers(404, 422))
 def get_job(user: Reader, name: str) -> Job:
     """Show a job."""
     with _store(name) as store:
-        return store.job(name)
+        return _explained([store.job(name)])[0]
 
 
 @router.post("", status_code=201, responses=answers(*BODY, 409))
@@ -103,7 +104,7 @@ def change_job(user: Changer, automations: Automations, name: str, body: JobChan
         return Definition(**_merged(job.model_dump(include=set(Definition.model_fields)), body, automations))
 
     with _store(name) as store:
-        return store.change(name, edit)
+        return _explained([store.change(name, edit)])[0]
 
 
 @router.delete("/{name}", responses=answers(404, 422))
@@ -112,6 +113,19 @@ def remove_job(user: Changer, name: str) -> Message:
     with _store(name) as store:
         store.remove(name)
     return Message(message=f"job {name} removed")
+
+
+def _explained(jobs: list[Job]) -> list[Job]:
+    """Return the jobs with the errors of their last failed runs, which Airflow's database has."""
+    failed = {
+        job.name: job.run_id(job.outcome_run_at)
+        for job in jobs
+        if job.outcome == "failed" and job.outcome_run_at
+    }
+    if not failed:
+        return jobs
+    errors = reasons.read(failed.values())
+    return [job.model_copy(update={"outcome_reason": errors.get(failed.get(job.name, ""))}) for job in jobs]
 
 
 def _merged(known: dict[str, Any], body: JobChange, automations: Catalog) -> dict[str, Any]:

@@ -6,17 +6,19 @@ tokens and retries. This file interprets the answers for a run that must not sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 import requests
 
 from include.conventions.errors import TaskError
 from trigger.answers import parse, readable
 from trigger.errors import Transient, TriggerError
+from trigger.model import FINISHED
 from trigger.wire import Origin, Wire
 
 DAG = "executar_tarefa"
@@ -34,6 +36,19 @@ class Outcome(Enum):
 
     STARTED = "started"
     THERE = "was there already"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's state. It has an end if it has ended."""
+
+    state: str
+    ended_at: datetime | None = None
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Self:
+        ended = entry.get("end_date") if entry["state"] in FINISHED else None
+        return cls(entry["state"], datetime.fromisoformat(ended) if ended else None)
 
 
 class RefusedError(Exception):
@@ -92,17 +107,17 @@ class Api:
             raise UnusableError(f"the DAG {DAG} has an import error: {_said(answer)}")
         raise RefusedError(_said(answer))
 
-    def states(self, run_ids: Iterable[str]) -> dict[str, str]:
-        """Return the states of those of these runs that exist. Raises NoAnswerError, UnusableError."""
+    def runs(self, run_ids: Iterable[str]) -> dict[str, Run]:
+        """Return those of these runs that exist. Raises NoAnswerError, UnusableError."""
         wanted = list(run_ids)
-        found: dict[str, str] = {}
+        found: dict[str, Run] = {}
         for first in range(0, len(wanted), BATCH):
             batch = wanted[first : first + BATCH]
             query = {"run_id_prefix_pattern": "|".join(batch), "limit": 2 * BATCH}
             answer = self._ask("GET", f"{PATH}/dagRuns", query=query)
             if not answer.ok:
                 raise UnusableError(f"Airflow does not list the runs of {DAG}: {_said(answer)}")
-            runs = {run["dag_run_id"]: run["state"] for run in _json(answer).get("dag_runs", [])}
+            runs = {run["dag_run_id"]: Run.read(run) for run in _json(answer).get("dag_runs", [])}
             found |= {run_id: runs[run_id] for run_id in batch if run_id in runs}
         return found
 

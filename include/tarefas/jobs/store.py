@@ -164,15 +164,21 @@ class Store:
             yield Claim(_job(found[0]), self._connection) if found else None
 
     def unfinished(self, limit: int) -> list[Job]:
-        """Return up to `limit` jobs whose last known state of the last run is not final, in any order."""
+        """Return up to `limit` jobs with runs that had not ended when they were last looked at, in any order."""
         return [_job(row) for row in self._all(_sql("read_unfinished"), limit=limit)]
 
     def follow(self, job: Job, state: str) -> None:
-        """Store the state of a job's last run."""
+        """Store the state of a job's newest run."""
         with _explained():
             self._connection.execute(
-                _sql("record_state"), {"id": job.id, "last_run_at": job.last_run_at, "state": state}
+                _sql("record_state"), {"id": job.id, "run_at": job.last_run_at, "state": state}
             )
+
+    def conclude(self, job: Job, run_at: datetime, outcome: str, ended_at: datetime | None) -> None:
+        """Store how and when the run of a due time has ended; without `ended_at`, it is the time of now."""
+        values = {"id": job.id, "run_at": run_at, "outcome": outcome, "ended_at": ended_at}
+        with _explained():
+            self._connection.execute(_sql("record_outcome"), values)
 
     def untold(self, run_id: str) -> dict[str, str]:
         """Return the errors that no other run has reported, by the job's name; mark them as reported by this run."""

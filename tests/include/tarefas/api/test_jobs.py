@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,6 +54,10 @@ def test_a_job_is_made_with_its_next_due_time_and_can_be_read(
         "enabled": True,
         "last_run_at": None,
         "last_state": None,
+        "outcome": None,
+        "outcome_run_at": None,
+        "outcome_at": None,
+        "outcome_reason": None,
         "last_error": None,
     }
     assert viewer.get("/jobs/news").json() == made.json()
@@ -166,6 +172,53 @@ def test_what_is_changed_decides_when_it_is_due(operator: TestClient, dsn: str) 
     write(dsn, "UPDATE jobs SET next_run_at = '2026-01-01T08:30Z'")
     resumed = operator.patch("/jobs/news", json={"enabled": True}).json()
     assert datetime.fromisoformat(resumed["next_run_at"]) == due
+
+
+def test_the_last_outcome_comes_with_its_time_and_its_reason(
+    operator: TestClient,
+    viewer: TestClient,
+    dsn: str,  # noqa: F811
+) -> None:
+    operator.post("/jobs", json=JOB).raise_for_status()
+    write(
+        dsn,
+        "UPDATE jobs SET last_run_at = '2026-11-20T11:31Z', last_state = 'running', outcome = 'failed',"
+        " outcome_run_at = '2026-11-20T11:30Z', outcome_at = '2026-11-20T11:30:12Z'",
+    )
+    job = viewer.get("/jobs/news").json()
+    assert (job["last_state"], job["outcome"], job["outcome_at"]) == (
+        "running",
+        "failed",
+        "2026-11-20T11:30:12Z",
+    )
+    # The run was killed, or it was removed from Airflow meanwhile.
+    assert job["outcome_reason"] is None
+    with Store(dsn) as store:
+        run_id = store.job("news").run_id(datetime(2026, 11, 20, 11, 30, tzinfo=UTC))
+    with leave_error(run_id, "ValueError: no such customer"):
+        [job] = viewer.get("/jobs").json()
+    assert job["outcome_reason"] == "ValueError: no such customer"
+
+
+@contextmanager
+def leave_error(run_id: str, error: str) -> Iterator[None]:
+    """Store an error in Airflow's database as a run's task does."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete, insert
+
+    row = {"dag_run_id": 1, "dag_id": "executar_tarefa", "task_id": "executar", "map_index": -1}
+    with create_session() as session:
+        # There is neither the run nor its task.
+        session.connection().exec_driver_sql("PRAGMA foreign_keys = OFF")
+        session.execute(insert(XComModel).values(**row, run_id=run_id, key="error", value=error))
+        session.commit()
+        session.connection().exec_driver_sql("PRAGMA foreign_keys = ON")
+    try:
+        yield
+    finally:
+        with create_session() as session:
+            session.execute(delete(XComModel).where(XComModel.run_id == run_id))
 
 
 def test_a_removed_job_is_gone(operator: TestClient) -> None:

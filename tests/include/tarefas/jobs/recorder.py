@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 USER, PASSWORD = "agendador", "secret of the test"
 RUNS = "/api/v2/dags/executar_tarefa/dagRuns"
+ENDED = "2026-11-21T14:31:07Z"
 
 
 class Recorder:
@@ -105,7 +106,11 @@ class Recorder:
             return self.answer(request, 200, {"has_import_errors": self.broken})
         wanted = parse_qs(parts.query)["run_id_prefix_pattern"][0].split("|")
         runs = [
-            {"dag_run_id": run_id, "state": state}
+            {
+                "dag_run_id": run_id,
+                "state": state,
+                "end_date": ENDED if state in ("success", "failed") else None,
+            }
             for run_id, state in list(self.states.items())
             if run_id.startswith(tuple(wanted))
         ]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 import requests
 
-from include.tarefas.jobs.client import Api, NoAnswerError, Outcome, RefusedError, UnusableError
-from tests.include.tarefas.jobs.recorder import USER, Recorder
+from include.tarefas.jobs.client import Api, NoAnswerError, Outcome, RefusedError, Run, UnusableError
+from tests.include.tarefas.jobs.recorder import ENDED, USER, Recorder
 
 CONF = {"tarefa": "hello_world.send_hello_world"}
 
@@ -107,5 +107,7 @@ def test_states_of_many_runs_come_in_batches(api: Api, server: Recorder) -> None
     ids = [f"job__a__1__{number:04}Z" for number in range(120)]
     for run_id in ids[:110]:
         api.start(run_id, CONF, "")
-    assert api.states(ids) == dict.fromkeys(ids[:110], "queued")
-    assert api.states([]) == {}
+    server.states[ids[7]] = "success"
+    ended = Run("success", datetime.fromisoformat(ENDED))
+    assert api.runs(ids) == dict.fromkeys(ids[:110], Run("queued")) | {ids[7]: ended}
+    assert api.runs([]) == {}
