@@ -254,6 +254,8 @@ class Job:
     outcome_at: datetime | None
     outcome_reason: str | None
     last_error: str | None
+    created_by: str | None
+    changed_by: str | None
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Self:

@@ -15,6 +15,7 @@ FIELDS = {
     **{"name": "greet", "task": "hello_world.send_hello_world", "args": [], "kwargs": {}, "queue": "default"},
     **{"cron": "0 8 * * *", "timezone": "UTC", "missed": "once", "enabled": True},
     **dict.fromkeys(("next_run_at", "last_run_at", "last_state", "last_error")),
+    **dict.fromkeys(("created_by", "changed_by")),
     **dict.fromkeys(("outcome", "outcome_run_at", "outcome_at", "outcome_reason")),
 }
 DAGS = ("agendar_jobs", "executar_tarefa")

@@ -30,6 +30,8 @@ JOB = Job(
     outcome_at=NOW - timedelta(seconds=40),
     outcome_reason="ValueError: no such customer",
     last_error=None,
+    created_by="maria",
+    changed_by=None,
 )
 
 

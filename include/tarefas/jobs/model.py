@@ -79,6 +79,10 @@ class Job(_Call, _Times):
     last_error: str | None = Field(
         description="Why the job could not be started when it was tried last. It is tried again every ten minutes."
     )
+    created_by: str | None = Field(
+        description="The user of Airflow who created it. None if it was written by hand."
+    )
+    changed_by: str | None = Field(description="The user of Airflow who changed it last.")
     open_runs: list[datetime] = Field(exclude=True)
 
     def run_id(self, due: datetime) -> str:

@@ -119,15 +119,15 @@ class Store:
         """Return a job. Raises UnknownJobError."""
         return _known(name, self._all(_sql("read_job"), name=name))
 
-    def add(self, job: NewJob) -> Job:
-        """Create a job. Its first due time is the next one from now. Raises JobExistsError."""
-        values = _values(job) | {"name": job.name, "next_run_at": self._first(job)}
+    def add(self, job: NewJob, by: str | None = None) -> Job:
+        """Create a job, by this user. Its first due time is the next one from now. Raises JobExistsError."""
+        values = _values(job) | {"name": job.name, "next_run_at": self._first(job), "by": by}
         if made := self._all(_sql("insert_job"), **values):
             return _job(made[0])
         raise JobExistsError(f"there is a job {job.name!r} already; change it, or remove it first")
 
-    def change(self, name: str, edit: Callable[[Job], Definition | Job]) -> Job:
-        """Replace a job's definition by the result of `edit`. Raises UnknownJobError, and what `edit` raises.
+    def change(self, name: str, edit: Callable[[Job], Definition | Job], by: str | None = None) -> Job:
+        """Replace a job's definition by the result of `edit`, by this user. Raises UnknownJobError, and what `edit` raises.
 
         If the cron expression or the time zone changes, or if the job is enabled again, it is due from now on, and missed
         times are dropped. Any other change keeps the next due time. Waits for a job that is just being started.
@@ -139,7 +139,11 @@ class Store:
                 wanted.enabled and job.enabled and (wanted.cron, wanted.timezone) == (job.cron, job.timezone)
             )
             planned = job.next_run_at if kept else None
-            values = _values(wanted) | {"name": name, "next_run_at": planned or self._first(wanted)}
+            values = _values(wanted) | {
+                "name": name,
+                "next_run_at": planned or self._first(wanted),
+                "by": by,
+            }
             return _job(self._one(_sql("update_job"), **values))
 
     def remove(self, name: str) -> None:

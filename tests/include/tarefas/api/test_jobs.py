@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -59,6 +60,8 @@ def test_a_job_is_made_with_its_next_due_time_and_can_be_read(
         "outcome_at": None,
         "outcome_reason": None,
         "last_error": None,
+        "created_by": "olga",
+        "changed_by": None,
     }
     assert viewer.get("/jobs/news").json() == made.json()
     assert viewer.get("/jobs").json() == [made.json()]
@@ -219,6 +222,65 @@ def leave_error(run_id: str, error: str) -> Iterator[None]:
     finally:
         with create_session() as session:
             session.execute(delete(XComModel).where(XComModel.run_id == run_id))
+
+
+@pytest.fixture
+def audited(tokens: dict[str, str]) -> Callable[[], list[Any]]:
+    """A function that returns this test's entries of the audit log: event, user, DAG and details."""
+    from airflow.models.log import Log
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete, select
+
+    def read() -> list[Any]:
+        with create_session() as session:
+            entries = session.scalars(select(Log).order_by(Log.id)).all()
+            return [
+                (str(one.event), str(one.owner), str(one.dag_id), json.loads(one.extra or ""))
+                for one in entries
+            ]
+
+    with create_session() as session:
+        session.execute(delete(Log))
+    return read
+
+
+def test_each_change_is_in_the_audit_log_and_the_job_has_its_author(
+    operator: TestClient, audited: Callable[[], list[Any]]
+) -> None:
+    operator.post("/jobs", json={**JOB, "kwargs": {"email": "ana@example.com"}}).raise_for_status()
+    paused = operator.patch("/jobs/news", json={"enabled": False}).json()
+    assert (paused["created_by"], paused["changed_by"]) == ("olga", "olga")
+    operator.delete("/jobs/news").raise_for_status()
+    assert audited() == [
+        ("add_job", "olga", "agendar_jobs", JOB),
+        ("change_job", "olga", "agendar_jobs", {"name": "news", "enabled": False}),
+        ("remove_job", "olga", "agendar_jobs", {"name": "news"}),
+    ]
+
+
+def test_a_refused_change_is_not_in_the_audit_log(
+    operator: TestClient, viewer: TestClient, audited: Callable[[], list[Any]]
+) -> None:
+    operator.post("/jobs", json=JOB).raise_for_status()
+    for answer in (
+        operator.post("/jobs", json=JOB),
+        operator.patch("/jobs/news", json={"cron": "soon"}),
+        operator.patch("/jobs/other", json={"enabled": False}),
+        operator.delete("/jobs/other"),
+        viewer.delete("/jobs/news"),
+    ):
+        assert answer.is_client_error
+    assert [event for event, *_ in audited()] == ["add_job"]
+
+
+def test_secrets_that_airflow_knows_are_not_in_the_audit_log(
+    operator: TestClient, audited: Callable[[], list[Any]]
+) -> None:
+    call = {"task": "tools.keep", "kwargs": {"anything": {"password": "hunter2"}}}
+    operator.post("/jobs", json={**JOB, **call}).raise_for_status()
+    [(_, _, _, details)] = audited()
+    assert "hunter2" not in json.dumps(details)
+    assert details["task"] == "tools.keep"
 
 
 def test_a_removed_job_is_gone(operator: TestClient) -> None:
