@@ -16,7 +16,7 @@ When the process dies, or the database does not answer:
 | claim, decide  | nothing; the server drops the lock| does the same                                                       |
 | leaving out    | `next_run_at` is past the left-out times | continues there; these times are never considered again      |
 | start, lost    | no run                            | does the same: starts it                                            |
-| start, created | the run                           | asks for the same id, gets 409, and advances                        |
+| start, created | the run                           | asks for the same id, gets 409 for its own run, and advances        |
 | advance        | the run and the new `next_run_at` | finds the job no longer due                                         |
 | reporting      | errors marked as reported by this DAG run | the retry of the same run finds them again, no other run    |
 

@@ -372,6 +372,20 @@ def test_a_removed_run_is_an_outcome_at_the_time_when_it_was_missed(store, api, 
     assert found.outcome_at >= before - timedelta(seconds=1)
 
 
+def test_a_run_that_an_operator_makes_with_the_id_of_a_due_time_does_not_count_as_done(
+    store, api, dsn, server
+) -> None:
+    job = add(store, dsn, "job", missed="all")
+    server.let_another_make(job.run_id(DUE), job.conf() | {"kwargs": {"to": "Eva"}})
+    report = run(store, api)
+    assert (report.started, report.there) == ([], [])
+    assert "was made by olga with another conf: delete that run" in report.errors["job"]
+    assert store.job("job").next_run_at == DUE
+    del server.created[job.run_id(DUE)]
+    tried(dsn, NOW - timedelta(minutes=11))
+    assert run(store, api).started == [job.run_id(DUE)]
+
+
 def test_a_job_of_an_older_name_shares_no_run(store, api, dsn, server) -> None:
     first = add(store, dsn, "job")
     run(store, api)
