@@ -39,6 +39,14 @@ if __name__ == "__main__":
         start()
     except KeyboardInterrupt:  # during the imports
         sys.exit(130)
+    except ModuleNotFoundError as error:  # outside of the environment
+        needed = (
+            "pip install click jsonschema PyYAML referencing requests rich tenacity, or start it with uv run"
+        )
+        if str(error.name).startswith("trigger"):
+            needed = "copy the one file that make trigger-single writes"
+        sys.stderr.write(f"error: {sys.executable} has no package {error.name}: {needed}\n")
+        sys.exit(2)
 
 from trigger.cli import main
 from trigger.client import AirflowClient

@@ -12,6 +12,7 @@ DEFAULT_URL = "http://localhost:8080"
 API = "/api/v2"
 SERVICE = "/scheduler"  # the automations' service, beside Airflow's own API
 AUTOMATIONS = "executar_tarefa"  # the DAG that runs them
+JOBS = "agendar_jobs"  # the DAG that starts those that are due
 
 
 def check_url(url: str) -> str:

@@ -232,7 +232,10 @@ class Module:
 
 @dataclass(frozen=True)
 class Job:
-    """An automation that runs at the times of a cron expression, in its time zone."""
+    """An automation that runs at the times of a cron expression, in its time zone.
+
+    `last_state` is the state of the newest run, `outcome` that of the newest run that has ended.
+    """
 
     name: str
     task: str
@@ -246,12 +249,19 @@ class Job:
     next_run_at: datetime | None
     last_run_at: datetime | None
     last_state: str | None
+    outcome: str | None
+    outcome_run_at: datetime | None
+    outcome_at: datetime | None
+    outcome_reason: str | None
     last_error: str | None
+    created_by: str | None
+    changed_by: str | None
 
     @classmethod
     def read(cls, entry: Mapping[str, Any]) -> Self:
         known = {name: entry[name] for name in cls.__dataclass_fields__}
-        dates = {name: read_instant(entry[name]) for name in ("next_run_at", "last_run_at")}
+        instants = ("next_run_at", "last_run_at", "outcome_run_at", "outcome_at")
+        dates = {name: read_instant(entry[name]) for name in instants}
         return cls(**{**known, **dates})
 
     @property

@@ -186,25 +186,40 @@ def show_modules(screen: Screen, modules: Sequence[Module]) -> None:
 
 def show_jobs(screen: Screen, jobs: Sequence[Job]) -> None:
     """Print jobs; on a narrow terminal only the most important columns."""
-    names = ["job", "state", "last run", "next run"]
+    names = ["job", "state", "last outcome", "next run"]
     names += ["schedule"] if screen.width >= 80 else []
-    names += ["task", "queue"] if screen.width >= 120 else []
+    names += ["newest run", "task", "queue"] if screen.width >= 120 else []
 
     def table() -> Table:
         table = columns(*names)
         for job in jobs:
+            outcome = f"{job.outcome} {wall_clock(job.outcome_at)}" if job.outcome else None
             schedule = f"{job.cron} {job.timezone}"
-            cells = [job.name, job.state, job.last_state, wall_clock(job.next_run_at), schedule]
-            cells += [job.task, job.queue]
+            cells = [job.name, job.state, outcome, wall_clock(job.next_run_at), schedule]
+            cells += [job.last_state, job.task, job.queue]
             table.add_row(*map(cell, cells[: len(names)]))
         return table
 
     screen.show(
         [_public(job) for job in jobs],
         table,
-        ((job.name, job.state, job.last_state, job.next_run_at) for job in jobs),
+        (
+            (
+                job.name,
+                job.state,
+                job.last_state,
+                job.next_run_at,
+                job.outcome,
+                job.outcome_at,
+                job.outcome_reason,
+            )
+            for job in jobs
+        ),
     )
     for job in jobs:
+        if job.outcome == "failed":
+            reason = job.outcome_reason or "no error is known: see the run's log"
+            screen.warn(f"job {job.name} failed at {wall_clock(job.outcome_at)}: {reason}")
         if job.last_error is not None:
             screen.warn(f"job {job.name}: {job.last_error}")
 

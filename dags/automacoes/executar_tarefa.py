@@ -13,7 +13,8 @@ of positional arguments. The run stores the call in one form: `tarefa`, `args`, 
 refused before a run is created.
 
 The function's return value is the task's XCom `return_value`; its printed lines are in the log. If the function raises an
-error, the task is retried (`AUTOMACOES_TASK_RETRIES`), so a function may run more than once.
+error, the task is retried (`AUTOMACOES_TASK_RETRIES`), so a function may run more than once. The error of the last try is
+the XCom `error`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from include.conventions.failures import explained
 from include.conventions.pools import AUTOMACOES
 from include.conventions.pools import load as load_pools
 from include.conventions.tags import Tag
-from include.tarefas import catalog, settings
+from include.tarefas import catalog, reasons, settings
 
 SETTINGS = settings.load()
 CATALOG = catalog.load(SETTINGS.modules_path)
@@ -95,6 +96,7 @@ def executar_tarefa() -> None:
 
     # People's own errors keep their tracebacks, whatever they come from.
     @task(pool=AUTOMACOES, map_index_template="{{ tarefa }}")
+    @reasons.left
     @partial(explained, drivers=False)
     def executar() -> Any:
         from include.tarefas import run

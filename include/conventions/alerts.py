@@ -239,7 +239,7 @@ def _of_task(kind: Kind, context: Mapping[str, Any]) -> Alert:
         kind,
         instance.dag_id,
         instance.run_id,
-        _last_line(context.get("exception")),
+        last_line(context.get("exception")),
         instance.log_url,
         task=instance.task_id,
         index=instance.map_index if instance.map_index is not None and instance.map_index >= 0 else None,
@@ -274,7 +274,7 @@ def _of_late_run(kind: Kind, context: Mapping[str, Any]) -> Alert:
 
 def _of_file(kind: Kind, context: Mapping[str, Any]) -> Alert:
     name = context["filename"].rsplit("/", 1)[-1]
-    return Alert(kind, name, "", _last_line(context["stacktrace"]), f"{_ui()}/dags")
+    return Alert(kind, name, "", last_line(context["stacktrace"]), f"{_ui()}/dags")
 
 
 def _address(dag: str, run: str) -> str:
@@ -287,7 +287,7 @@ def _ui() -> str:
     return str(conf.get("api", "base_url", fallback="http://localhost:8080/").rstrip("/"))
 
 
-def _last_line(error: object) -> str:
+def last_line(error: object) -> str:
     """Return the last line of the error's traceback, without secrets that Airflow knows."""
     from airflow.sdk.log import redact
 

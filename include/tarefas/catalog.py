@@ -103,9 +103,10 @@ class Module:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All files of the folder, by name."""
+    """All files of the folder, by name. `helpers` begin with `_`: they are for other files, and have no automations."""
 
     modules: list[Module]
+    helpers: list[Module] = field(default_factory=list)
 
     @property
     def functions(self) -> list[Function]:
@@ -153,9 +154,7 @@ def load(folder: Path) -> Catalog:
         ) from None
     if not root.is_dir():
         raise CatalogError(f"AUTOMACOES_MODULES_PATH: {folder} is not a folder")
-    states = {
-        path: _state_of(path) for path in paths if not path.name.startswith("_") and _is_inside(path, root)
-    }
+    states = {path: _state_of(path) for path in paths if _is_inside(path, root)}
     files = _known.get(root, {})
     if not all(_is_current(files.get(path), state) for path, state in states.items()):
         with _PARSING:
@@ -165,7 +164,11 @@ def load(folder: Path) -> Catalog:
                 for path, state in states.items()
             }
             _known[root] = files
-    return Catalog([files[path].module for path in states])
+    modules: list[Module] = []
+    helpers: list[Module] = []
+    for path in states:
+        (helpers if path.name.startswith("_") else modules).append(files[path].module)
+    return Catalog(modules, helpers)
 
 
 def _is_current(file: _File | None, state: State | None) -> bool:

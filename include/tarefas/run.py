@@ -1,8 +1,9 @@
-"""The worker's part of a run of `executar_tarefa`: check the call again, import one file, call the function.
+"""The worker's part of a run of `executar_tarefa`: check the call again, import its file, call the function.
 
 A run can't decide freely what is imported. Its name is looked up in the catalog of the folder's files, and exactly the bytes
-that the catalog has read are executed. Then the function is checked (it must be registered by the decorator, in this file,
-under this name), and the arguments are checked against its real signature.
+that the catalog has read are executed, also of those files of the folder that this file imports (importing.py). Then the
+function is checked (it must be registered by the decorator, in this file, under this name), and the arguments are checked
+against its real signature.
 
 RequestError and ResultError fail the run without retries: for a wrong call (the automation itself may raise RequestError),
 and for a result that can't be stored, because a retry would do the work twice. Any other error of the function is retried,
@@ -14,23 +15,17 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 import typing
 from collections.abc import Callable
-from importlib.abc import SourceLoader
-from importlib.util import module_from_spec, spec_from_loader
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
 from include.conventions.failures import concerning
-from include.tarefas import catalog, plain, settings
-from include.tarefas.catalog import Catalog, Module
+from include.tarefas import catalog, importing, plain, settings
+from include.tarefas.catalog import Catalog
 from include.tarefas.errors import RequestError, ResultError
 from include.tarefas.request import Call, resolve
 from include.tarefas.task import is_tarefa
-
-NAMESPACE = "automacoes"
-"""The package name of imported files, so that `email.py` in the folder does not replace Python's own module."""
 
 
 def execute(conf: object, announce: Callable[[str], None] = lambda _: None) -> Any:
@@ -44,9 +39,11 @@ def execute(conf: object, announce: Callable[[str], None] = lambda _: None) -> A
     call = resolve(conf, known)
     announce(call.name)
     try:
-        function = find(call, known)
-        args, kwargs = _arguments(call, function)
-        return _result(call, function(*args, **kwargs))
+        # The function may import within its body, too.
+        with importing.Files(known):
+            function = find(call, known)
+            args, kwargs = _arguments(call, function)
+            return _result(call, function(*args, **kwargs))
     except Exception as error:
         # For alerts, which are grouped by it: failures of different automations are different alerts.
         concerning(call.name, error)
@@ -54,11 +51,14 @@ def execute(conf: object, announce: Callable[[str], None] = lambda _: None) -> A
 
 
 def find(call: Call, known: Catalog) -> Callable[..., Any]:
-    """Import the call's file and return the function. Raises RequestError if it is not the function in the source."""
+    """Import the call's file, within `importing.Files`, and return the function.
+
+    Raises RequestError if it is not the function in the source.
+    """
     module = known.module(call.module)
     if module is None:
         raise RequestError(f"there is no module {plain.brief(call.module)}")
-    function = vars(_imported(module)).get(call.function)
+    function = vars(importing.load(module)).get(call.function)
     if not (
         isinstance(function, FunctionType)
         and is_tarefa(function)
@@ -69,31 +69,6 @@ def find(call: Call, known: Catalog) -> Callable[..., Any]:
             f"{call.name} is no longer the function that @tarefa decorates once {module.path.name} has been executed"
         )
     return function
-
-
-class _Loader(SourceLoader):
-    """Loads a file from the bytes that the catalog has read, never from a cache."""
-
-    def __init__(self, module: Module) -> None:
-        self.module = module
-
-    def get_filename(self, fullname: str) -> str:
-        return str(self.module.path)
-
-    def get_data(self, path: str | bytes) -> bytes:
-        return self.module.source
-
-
-def _imported(module: Module) -> ModuleType:
-    name = f"{NAMESPACE}.{module.name}"
-    loader = _Loader(module)
-    spec = spec_from_loader(name, loader, origin=str(module.path))
-    assert spec is not None  # noqa: S101 - it is None for loaders without a way to execute
-    imported = module_from_spec(spec)
-    # Dataclasses and type hints look up their module by its name.
-    sys.modules[name] = imported
-    loader.exec_module(imported)
-    return imported
 
 
 def _arguments(call: Call, function: Callable[..., Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

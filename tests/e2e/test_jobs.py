@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import requests
 
-from include.tarefas.jobs.client import Api, Outcome, RefusedError, UnusableError
+from include.tarefas.jobs.client import Api, Outcome, RefusedError, Run, UnusableError
 from include.tarefas.jobs.database import libpq
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
@@ -116,7 +116,7 @@ def test_twenty_due_times_become_twenty_runs_and_a_bad_job_is_told_of_once(
         assert run["conf"] == {"tarefa": TASK, "args": [], "kwargs": {}, "queue": "high"}
         job = listed[run_id.split("__")[1]]
         assert datetime.fromisoformat(job["last_run_at"]) == DUE
-        assert job["last_state"] == "success"
+        assert (job["last_state"], job["outcome"], job["outcome_reason"]) == ("success", "success", None)
         assert datetime.fromisoformat(job["next_run_at"]) > datetime.now(UTC)
     assert len(about(mailbox.texts())) == len(about(webhook.texts())) == 1
 
@@ -157,7 +157,7 @@ def test_the_client_knows_what_airflow_answers(deployment: Deployment, airflow: 
         try:
             assert api.start(run_id, {"tarefa": TASK}, "by hand") is Outcome.STARTED
             assert api.start(run_id, {"tarefa": TASK}, "by hand") is Outcome.THERE
-            assert api.states([run_id, "job__other__1__20260101T000000Z"]) == {run_id: "queued"}
+            assert api.runs([run_id, "job__other__1__20260101T000000Z"]) == {run_id: Run("queued")}
             with pytest.raises(RefusedError, match="400 module hello_world has no tarefa"):
                 api.start(f"{run_id}1", {"tarefa": "hello_world.gone"}, "")
             with pytest.raises(RefusedError, match='queue "urgent" is not there'):

@@ -69,6 +69,32 @@ def test_help_and_version_load_no_more_than_they_need(either: Script, arguments:
     assert json.loads(done.stderr) == ["click"]
 
 
+@pytest.mark.parametrize("missing", ["click", "requests"])
+def test_outside_of_its_environment_it_says_what_to_install(
+    either: Script, tmp_path: Path, missing: str
+) -> None:
+    # As an interpreter without the package has it; requests is loaded when a command begins.
+    (tmp_path / f"{missing}.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{missing}'\", name='{missing}')\n"
+    )
+    done = run(either, str(either.path), "--list", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"error: {sys.executable} has no package {missing}: pip install ")
+    header = single.single().partition("# dependencies = ")[2].partition("\n")[0]
+    assert f"pip install {' '.join(json.loads(header))}," in line
+
+
+def test_the_door_alone_names_the_file_to_copy(tmp_path: Path) -> None:
+    door = tmp_path / "trigger_script.py"
+    door.write_text((ROOT / "trigger_script.py").read_text())
+    done = run(Script(door, {}), str(door), "--list")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(
+        " has no package trigger: copy the one file that make trigger-single writes\n"
+    )
+
+
 def test_ctrl_c_while_it_loads_ends_it_quietly(either: Script, tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     done = run(either, str(either.path), "--list", PYTHONPATH=str(tmp_path))

@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # when the help is piped to a program that ends early
         to_nowhere(sys.stdout)
         return 0
+    except ModuleNotFoundError:
+        raise  # trigger_script.py says what to install
     except Exception as error:  # noqa: BLE001 (a bug here: calling scripts must get an exit code)
         place = traceback.extract_tb(error.__traceback__)[-1]
         screen.fail(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Group
 
-from trigger.address import AUTOMATIONS, SERVICE
+from trigger.address import AUTOMATIONS, JOBS, SERVICE
 from trigger.cli.dags import command
 from trigger.cli.options import (
     NAMES,
@@ -23,7 +23,7 @@ from trigger.cli.options import (
 )
 from trigger.cli.waiting import agrees, find_dag, have_unpaused, say_how_to_see, show_or_wait, show_request
 from trigger.conf import parse_duration, read_payload
-from trigger.errors import ApiUnavailable, RequestRefused
+from trigger.errors import ApiUnavailable, NotAllowed, NotFound, RequestRefused
 from trigger.model import Job
 from trigger.request import TaskRequest
 from trigger.screen import Screen, cell
@@ -143,6 +143,7 @@ def _list_jobs(client: AirflowClient, screen: Screen, context: click.Context) ->
         help="What becomes of times that were missed; once unless told.",
     ),
     click.option("--paused", is_flag=True, help="Add it without letting it run yet."),
+    click.option("--unpause", is_flag=True, help=f"Unpause {JOBS}, which starts the jobs."),
     cls=WithPayload,
 )
 def _add_job(client: AirflowClient, screen: Screen, context: click.Context) -> int:
@@ -160,7 +161,22 @@ def _add_job(client: AirflowClient, screen: Screen, context: click.Context) -> i
         **wish,
     )
     show_jobs(screen, [job])
+    _have_jobs_started(client, screen, options["unpause"])
     return 0
+
+
+def _have_jobs_started(client: AirflowClient, screen: Screen, unpause: bool) -> None:
+    """Unpause the DAGs without which no job runs, or warn that they are paused."""
+    for dag_id in (JOBS, AUTOMATIONS):
+        try:
+            paused = client.dag(dag_id).paused
+        except (NotAllowed, NotFound):  # not every user may see both
+            continue
+        if paused and unpause:
+            client.unpause(dag_id)
+            screen.say(f"{dag_id} is unpaused")
+        elif paused:
+            screen.warn(f"{dag_id} is paused, so no job runs: repeat this command with --unpause")
 
 
 @adds(jobs, "pause", NAMES)

@@ -1,5 +1,5 @@
--- Jobs whose last run may have another state by now. In random order, so that no job is always left out by the limit.
+-- Jobs with runs that may have ended by now. In random order, so that no job is always left out by the limit.
 SELECT * FROM jobs
-WHERE last_state IN ('queued', 'running')
+WHERE open_runs <> '{}'
 ORDER BY random()
 LIMIT %(limit)s

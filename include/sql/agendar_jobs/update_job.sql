@@ -2,6 +2,6 @@
 UPDATE jobs
 SET task = %(task)s, args = %(args)s, kwargs = %(kwargs)s, cron = %(cron)s, timezone = %(timezone)s,
     queue = %(queue)s, enabled = %(enabled)s, missed = %(missed)s, next_run_at = %(next_run_at)s,
-    last_error = NULL, told_by = NULL
+    last_error = NULL, told_by = NULL, changed_by = %(by)s
 WHERE name = %(name)s
 RETURNING *

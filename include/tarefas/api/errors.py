@@ -105,5 +105,8 @@ def _sentence(error: Any) -> str:
         return f"the body is no JSON: {error['ctx']['error']} at character {where[-1]}"
     if isinstance(error.get("input"), bytes):
         return "the body must be JSON, with the header Content-Type: application/json"
+    if error["type"] == "value_error" and not where[1:]:
+        # A check of several fields together, whose message names them.
+        return str(error["ctx"]["error"])
     text = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{field} {text[:1].lower()}{text[1:]}, and is {plain.brief(error.get('input'))}"

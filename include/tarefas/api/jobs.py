@@ -1,15 +1,24 @@
-"""The routes to list, create, change and remove jobs. `agendar_jobs` starts them."""
+"""The routes to list, create, change and remove jobs. `agendar_jobs` starts them.
+
+Each change is an entry in Airflow's audit log.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.models.log import Log
+from airflow.sdk.log import redact
+from airflow.utils.session import create_session
 from fastapi import APIRouter, HTTPException
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from include.conventions.queues import Queue
+from include.tarefas import reasons
 from include.tarefas.api.access import Changer, Reader
 from include.tarefas.api.errors import BODY, COMMON, Message, answers
 from include.tarefas.api.tasks import Automations
@@ -19,6 +28,8 @@ from include.tarefas.jobs.model import CRON, NAME, Definition, Job, NewJob, chec
 from include.tarefas.jobs.schedule import Missed, Schedule, ScheduleError
 from include.tarefas.jobs.store import AwayError, JobExistsError, Store, UnknownJobError
 from include.tarefas.request import resolve
+
+DAG_ID = "agendar_jobs"
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=answers(*COMMON, 503))
 
@@ -70,22 +81,22 @@ class JobBody(JobChange):
 def list_jobs(user: Reader) -> list[Job]:
     """List the jobs, by name."""
     with _store() as store:
-        return store.jobs()
+        return _explained(store.jobs())
 
 
 @router.get("/{name}", responses=answers(404, 422))
 def get_job(user: Reader, name: str) -> Job:
     """Show a job."""
     with _store(name) as store:
-        return store.job(name)
+        return _explained([store.job(name)])[0]
 
 
 @router.post("", status_code=201, responses=answers(*BODY, 409))
 def add_job(user: Changer, automations: Automations, body: JobBody) -> Job:
     """Create a job. It is first due at the next time of its cron expression."""
     wanted = _merged({}, body, automations)
-    with _store() as store:
-        return store.add(NewJob(name=body.name, **wanted))
+    with _store() as store, _audited("add_job", user, body.name, body):
+        return store.add(NewJob(name=body.name, **wanted), user.get_name())
 
 
 @router.patch("/{name}", responses=answers(*BODY, 404))
@@ -102,16 +113,46 @@ def change_job(user: Changer, automations: Automations, name: str, body: JobChan
             return job.model_copy(update={"enabled": False})
         return Definition(**_merged(job.model_dump(include=set(Definition.model_fields)), body, automations))
 
-    with _store(name) as store:
-        return store.change(name, edit)
+    with _store(name) as store, _audited("change_job", user, name, body):
+        job = store.change(name, edit, user.get_name())
+    return _explained([job])[0]
 
 
 @router.delete("/{name}", responses=answers(404, 422))
 def remove_job(user: Changer, name: str) -> Message:
     """Remove a job. The runs that it has started stay."""
-    with _store(name) as store:
+    with _store(name) as store, _audited("remove_job", user, name):
         store.remove(name)
     return Message(message=f"job {name} removed")
+
+
+@contextmanager
+def _audited(event: str, user: BaseUser, name: str, asked: BaseModel | None = None) -> Iterator[None]:
+    """Write the block's change to Airflow's audit log, unless the block raises.
+
+    The jobs are in another database. So the entry is sent first, and committed when the change is done: a database that is
+    away prevents the change.
+    """
+    fields = asked.model_dump(mode="json", exclude_none=True, exclude={"name"}) if asked else {}
+    with create_session() as session:
+        # Without the secrets that Airflow knows.
+        extra = json.dumps(redact({"name": name, **fields}))
+        session.add(Log(event=event, owner=user.get_name(), dag_id=DAG_ID, extra=extra))
+        session.flush()
+        yield
+
+
+def _explained(jobs: list[Job]) -> list[Job]:
+    """Return the jobs with the errors of their last failed runs, which Airflow's database has."""
+    failed = {
+        job.name: job.run_id(job.outcome_run_at)
+        for job in jobs
+        if job.outcome == "failed" and job.outcome_run_at
+    }
+    if not failed:
+        return jobs
+    errors = reasons.read(failed.values())
+    return [job.model_copy(update={"outcome_reason": errors.get(failed.get(job.name, ""))}) for job in jobs]
 
 
 def _merged(known: dict[str, Any], body: JobChange, automations: Catalog) -> dict[str, Any]:

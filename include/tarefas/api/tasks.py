@@ -98,17 +98,17 @@ Part = Annotated[int, Field(strict=True, ge=0, le=int(LATEST.total_seconds()))]
 
 
 class LaterCall(TaskCall):
-    """A call with a delay: at least one of `seconds`, `minutes` and `hours` must be above 0."""
+    """A call with a delay, the sum of `seconds`, `minutes` and `hours`. Without them, it may start at once."""
 
     seconds: Part = 0
     minutes: Part = 0
     hours: Part = 0
 
     @model_validator(mode="after")
-    def _some_time(self) -> LaterCall:
-        if not timedelta() < self.delay <= LATEST:
+    def _not_too_late(self) -> LaterCall:
+        if self.delay > LATEST:
             raise ValueError(
-                f"seconds, minutes and hours together must be more than nothing and at most {LATEST.days} days"
+                f"seconds, minutes and hours together must be at most {LATEST.days} days, and are {self.spoken()}"
             )
         return self
 
@@ -120,7 +120,8 @@ class LaterCall(TaskCall):
     def spoken(self) -> str:
         """Return it as `2 Hours, 10 Minutes and 20 Seconds`."""
         named = (("Hour", self.hours), ("Minute", self.minutes), ("Second", self.seconds))
-        *most, last = [f"{number} {name}{'s' * (number > 1)}" for name, number in named if number]
+        words = [f"{number} {name}{'s' * (number > 1)}" for name, number in named if number]
+        *most, last = words or ["0 Seconds"]
         return f"{', '.join(most)} and {last}" if most else last
 
 

@@ -6,17 +6,20 @@ tokens and retries. This file interprets the answers for a run that must not sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 import requests
 
 from include.conventions.errors import TaskError
+from trigger import model
 from trigger.answers import parse, readable
 from trigger.errors import Transient, TriggerError
+from trigger.request import RunRequest
 from trigger.wire import Origin, Wire
 
 DAG = "executar_tarefa"
@@ -34,6 +37,19 @@ class Outcome(Enum):
 
     STARTED = "started"
     THERE = "was there already"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's state. It has an end if it has ended."""
+
+    state: str
+    ended_at: datetime | None = None
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> Self:
+        ended = entry.get("end_date") if entry["state"] in model.FINISHED else None
+        return cls(entry["state"], datetime.fromisoformat(ended) if ended else None)
 
 
 class RefusedError(Exception):
@@ -78,10 +94,14 @@ class Api:
             )
 
     def start(self, run_id: str, conf: dict[str, Any], note: str) -> Outcome:
-        """Start a run, unless one with this id exists. Raises RefusedError, NoAnswerError, UnusableError."""
+        """Start a run, unless one with this id exists for the same call.
+
+        Raises RefusedError, NoAnswerError, UnusableError.
+        """
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf, "note": note}
         answer = self._ask("POST", f"{PATH}/dagRuns", body=body)
         if answer.status_code == 409:
+            self._compare(run_id, body)
             return Outcome.THERE
         if answer.ok:
             # Other servers may answer 200 too, such as a login page or a proxy.
@@ -92,19 +112,39 @@ class Api:
             raise UnusableError(f"the DAG {DAG} has an import error: {_said(answer)}")
         raise RefusedError(_said(answer))
 
-    def states(self, run_ids: Iterable[str]) -> dict[str, str]:
-        """Return the states of those of these runs that exist. Raises NoAnswerError, UnusableError."""
+    def runs(self, run_ids: Iterable[str]) -> dict[str, Run]:
+        """Return those of these runs that exist. Raises NoAnswerError, UnusableError."""
         wanted = list(run_ids)
-        found: dict[str, str] = {}
+        found: dict[str, Run] = {}
         for first in range(0, len(wanted), BATCH):
             batch = wanted[first : first + BATCH]
-            query = {"run_id_prefix_pattern": "|".join(batch), "limit": 2 * BATCH}
-            answer = self._ask("GET", f"{PATH}/dagRuns", query=query)
-            if not answer.ok:
-                raise UnusableError(f"Airflow does not list the runs of {DAG}: {_said(answer)}")
-            runs = {run["dag_run_id"]: run["state"] for run in _json(answer).get("dag_runs", [])}
-            found |= {run_id: runs[run_id] for run_id in batch if run_id in runs}
+            found |= {run_id: Run.read(entry) for run_id, entry in self._entries(batch).items()}
         return found
+
+    def _compare(self, run_id: str, body: dict[str, Any]) -> None:
+        """Raise RefusedError if another user made the run with this id for another call, NoAnswerError if it is gone."""
+        entry = self._entries([run_id]).get(run_id)
+        if entry is None:
+            raise NoAnswerError(f"run {run_id} was removed at this moment")
+        there = model.Run.read(entry, self._wire.url)
+        if (there.triggered_by or "").casefold() == self._user.casefold():
+            # Its own, from before a crash; perhaps somebody has changed the job since.
+            return
+        # A job's call has the full name of its automation.
+        if differing := RunRequest(DAG, body, {"conf": body["conf"]}).differing(there, None, list):
+            raise RefusedError(
+                f"run {run_id} was made by {there.triggered_by or 'another client'} with another"
+                f" {' and '.join(differing)}: delete that run"
+            )
+
+    def _entries(self, run_ids: list[str]) -> dict[str, dict[str, Any]]:
+        """Return Airflow's entries of those of these runs that exist, at most `BATCH`."""
+        query = {"run_id_prefix_pattern": "|".join(run_ids), "limit": 2 * BATCH}
+        answer = self._ask("GET", f"{PATH}/dagRuns", query=query)
+        if not answer.ok:
+            raise UnusableError(f"Airflow does not list the runs of {DAG}: {_said(answer)}")
+        runs = {run["dag_run_id"]: run for run in _json(answer).get("dag_runs", [])}
+        return {run_id: runs[run_id] for run_id in run_ids if run_id in runs}
 
     def _is_broken(self) -> bool:
         return bool(_json(self._ask("GET", PATH)).get("has_import_errors"))

@@ -70,9 +70,20 @@ class Job(_Call, _Times):
     last_state: str | None = Field(
         description="The state of that run: queued, running, success, failed, or removed when it was deleted."
     )
+    outcome: str | None = Field(
+        description="How the newest run that has ended has ended: success, failed, or removed when it was deleted."
+    )
+    outcome_run_at: datetime | None = Field(description="The due time of the run with this outcome.")
+    outcome_at: datetime | None = Field(description="When it ended.")
+    outcome_reason: str | None = Field(default=None, description="The error of a run that failed.")
     last_error: str | None = Field(
         description="Why the job could not be started when it was tried last. It is tried again every ten minutes."
     )
+    created_by: str | None = Field(
+        description="The user of Airflow who created it. None if it was written by hand."
+    )
+    changed_by: str | None = Field(description="The user of Airflow who changed it last.")
+    open_runs: list[datetime] = Field(exclude=True)
 
     def run_id(self, due: datetime) -> str:
         """Return the id of the run for a due time. It is the same for the same job and due time.

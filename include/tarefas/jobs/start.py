@@ -16,7 +16,7 @@ When the process dies, or the database does not answer:
 | claim, decide  | nothing; the server drops the lock| does the same                                                       |
 | leaving out    | `next_run_at` is past the left-out times | continues there; these times are never considered again      |
 | start, lost    | no run                            | does the same: starts it                                            |
-| start, created | the run                           | asks for the same id, gets 409, and advances                        |
+| start, created | the run                           | asks for the same id, gets 409 for its own run, and advances        |
 | advance        | the run and the new `next_run_at` | finds the job no longer due                                         |
 | reporting      | errors marked as reported by this DAG run | the retry of the same run finds them again, no other run    |
 
@@ -50,15 +50,19 @@ from datetime import datetime, timedelta
 
 from include.conventions.errors import TaskError
 from include.tarefas.jobs import client
-from include.tarefas.jobs.client import Api, Outcome, RefusedError
+from include.tarefas.jobs.client import Api, Outcome, RefusedError, Run
+from include.tarefas.jobs.model import Job
 from include.tarefas.jobs.schedule import ScheduleError, decide, load
 from include.tarefas.jobs.store import Claim, Store
+from trigger.model import FINISHED
 
 log = logging.getLogger(__name__)
 
 AWAY = 3
 """After so many jobs in a row without an answer, the tick ends."""
 MOST_FOLLOWED = 1000
+REMOVED = Run("removed")
+ENDED = (*FINISHED, REMOVED.state)
 
 
 class BadJobsError(TaskError):
@@ -164,19 +168,26 @@ def _step(claim: Claim, api: Api, grace: timedelta, now: datetime, report: Repor
 
 
 def _follow(store: Store, api: Api, end: float, clock: Callable[[], float]) -> None:
-    """Store the states of runs that were not finished at the last tick."""
+    """Store the states of the runs that had not ended at the last tick, and how they ended."""
     jobs = store.unfinished(MOST_FOLLOWED)
     for first in range(0, len(jobs), client.BATCH):
         if clock() >= end:
             return
-        batch = {
-            job.run_id(job.last_run_at): job for job in jobs[first : first + client.BATCH] if job.last_run_at
-        }
+        batch = jobs[first : first + client.BATCH]
         try:
-            states = api.states(batch)
+            found = api.runs(job.run_id(run_at) for job in batch for run_at in job.open_runs)
         except client.NoAnswerError as error:
             log.warning("no answer about runs: %s", error)
             return
-        for run_id, job in batch.items():
-            if (state := states.get(run_id, "removed")) != job.last_state:
-                store.follow(job, state)
+        for job in batch:
+            _note(store, job, [found.get(job.run_id(run_at), REMOVED) for run_at in job.open_runs])
+
+
+def _note(store: Store, job: Job, runs: list[Run]) -> None:
+    """Store the newest run's state, and the outcome of the newest run that has ended. `runs` are those of `open_runs`."""
+    if runs[-1].state != job.last_state:
+        store.follow(job, runs[-1].state)
+    for run_at, run in reversed(list(zip(job.open_runs, runs, strict=True))):
+        if run.state in ENDED:
+            store.conclude(job, run_at, run.state, run.ended_at)
+            return

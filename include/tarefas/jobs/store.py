@@ -119,15 +119,15 @@ class Store:
         """Return a job. Raises UnknownJobError."""
         return _known(name, self._all(_sql("read_job"), name=name))
 
-    def add(self, job: NewJob) -> Job:
-        """Create a job. Its first due time is the next one from now. Raises JobExistsError."""
-        values = _values(job) | {"name": job.name, "next_run_at": self._first(job)}
+    def add(self, job: NewJob, by: str | None = None) -> Job:
+        """Create a job, by this user. Its first due time is the next one from now. Raises JobExistsError."""
+        values = _values(job) | {"name": job.name, "next_run_at": self._first(job), "by": by}
         if made := self._all(_sql("insert_job"), **values):
             return _job(made[0])
         raise JobExistsError(f"there is a job {job.name!r} already; change it, or remove it first")
 
-    def change(self, name: str, edit: Callable[[Job], Definition | Job]) -> Job:
-        """Replace a job's definition by the result of `edit`. Raises UnknownJobError, and what `edit` raises.
+    def change(self, name: str, edit: Callable[[Job], Definition | Job], by: str | None = None) -> Job:
+        """Replace a job's definition by the result of `edit`, by this user. Raises UnknownJobError, and what `edit` raises.
 
         If the cron expression or the time zone changes, or if the job is enabled again, it is due from now on, and missed
         times are dropped. Any other change keeps the next due time. Waits for a job that is just being started.
@@ -139,7 +139,11 @@ class Store:
                 wanted.enabled and job.enabled and (wanted.cron, wanted.timezone) == (job.cron, job.timezone)
             )
             planned = job.next_run_at if kept else None
-            values = _values(wanted) | {"name": name, "next_run_at": planned or self._first(wanted)}
+            values = _values(wanted) | {
+                "name": name,
+                "next_run_at": planned or self._first(wanted),
+                "by": by,
+            }
             return _job(self._one(_sql("update_job"), **values))
 
     def remove(self, name: str) -> None:
@@ -164,15 +168,21 @@ class Store:
             yield Claim(_job(found[0]), self._connection) if found else None
 
     def unfinished(self, limit: int) -> list[Job]:
-        """Return up to `limit` jobs whose last known state of the last run is not final, in any order."""
+        """Return up to `limit` jobs with runs that had not ended when they were last looked at, in any order."""
         return [_job(row) for row in self._all(_sql("read_unfinished"), limit=limit)]
 
     def follow(self, job: Job, state: str) -> None:
-        """Store the state of a job's last run."""
+        """Store the state of a job's newest run."""
         with _explained():
             self._connection.execute(
-                _sql("record_state"), {"id": job.id, "last_run_at": job.last_run_at, "state": state}
+                _sql("record_state"), {"id": job.id, "run_at": job.last_run_at, "state": state}
             )
+
+    def conclude(self, job: Job, run_at: datetime, outcome: str, ended_at: datetime | None) -> None:
+        """Store how and when the run of a due time has ended; without `ended_at`, it is the time of now."""
+        values = {"id": job.id, "run_at": run_at, "outcome": outcome, "ended_at": ended_at}
+        with _explained():
+            self._connection.execute(_sql("record_outcome"), values)
 
     def untold(self, run_id: str) -> dict[str, str]:
         """Return the errors that no other run has reported, by the job's name; mark them as reported by this run."""

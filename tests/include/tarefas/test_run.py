@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from include.conventions.failures import about
-from include.tarefas import run
+from include.tarefas import importing, run
 from include.tarefas.errors import CatalogError, RequestError, ResultError
 from include.tarefas.request import resolve
 from tests.include.tarefas.files import IMPORT, folder
@@ -29,7 +29,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
-        if name.startswith(run.NAMESPACE):
+        if name.startswith(importing.NAMESPACE):
             del sys.modules[name]
 
 
@@ -96,7 +96,8 @@ def test_a_changed_file_is_read_again_and_nothing_is_cached(files: Path) -> None
 def test_what_is_executed_is_what_was_checked(files: Path) -> None:
     known = folder(files, one="@tarefa\ndef one(): return 'checked'\n")
     (files / "one.py").write_text(IMPORT + "@tarefa\ndef one(): return 'swapped'\n")
-    assert run.find(resolve({"tarefa": "one"}, known), known)() == "checked"
+    with importing.Files(known):
+        assert run.find(resolve({"tarefa": "one"}, known), known)() == "checked"
 
 
 def test_dataclasses_and_future_annotations_work(files: Path) -> None:
@@ -184,7 +185,7 @@ def test_a_look_alike_of_the_decorator_registers_nothing(files: Path) -> None:
     fake = f"def tarefa(function):\n    function.__tarefa__ = True\n    return function\n{source}".encode()
     # As if the look-alike had got past the reading of the source.
     known.modules[0] = replace(known.modules[0], source=fake)
-    with pytest.raises(RequestError, match="no longer the function"):
+    with pytest.raises(RequestError, match="no longer the function"), importing.Files(known):
         run.find(resolve({"tarefa": "one"}, known), known)
     (files / "one.py").write_bytes(fake)
     with pytest.raises(RequestError, match="there is no tarefa"):
@@ -231,7 +232,7 @@ def test_the_worker_imports_nothing_for_a_call_that_makes_no_sense(
     with pytest.raises(RequestError):
         run.execute(conf)
     assert not witness.exists()
-    assert not {name for name in sys.modules if name.startswith(f"{run.NAMESPACE}.")}
+    assert not {name for name in sys.modules if name.startswith(f"{importing.NAMESPACE}.")}
 
 
 @pytest.mark.parametrize(
@@ -349,7 +350,8 @@ def test_before_the_run_and_in_the_worker_the_same_values_pass(
     known.modules[0] = replace(known.modules[0], functions=(untyped,))
     unchecked = resolve(conf, known)
     try:
-        args, _ = run._arguments(unchecked, run.find(unchecked, known))
+        with importing.Files(known):
+            args, _ = run._arguments(unchecked, run.find(unchecked, known))
     except RequestError:
         assert not passes
     else:

@@ -36,7 +36,7 @@ REFUSED = {
     "type": ((HELLO, '{"name": 5}'), ["name", "5", "send_hello_world(name: str"]),
     "surplus": ((HELLO, '["Ana", "Rui"]'), ["too many", "send_hello_world(name: str"]),
     "queue": ((HELLO, "--queue", "urgent"), ["urgent", "high", "default", "low"]),
-    "no_delay": ((HELLO, "--delay", "0"), ["more than nothing"]),
+    "delay": ((HELLO, "--delay", "100000h"), ["at most 3650 days", "100000 Hours"]),
     "run_id": ((HELLO, "--run-id", "a b"), ["run_id"]),
 }
 

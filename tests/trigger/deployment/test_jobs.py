@@ -15,6 +15,7 @@ NEVER = ("--cron", "0 0 29 2 *")
 FIELDS = {
     *("name", "task", "args", "kwargs", "cron", "timezone", "queue", "enabled", "missed"),
     *("next_run_at", "last_run_at", "last_state", "last_error"),
+    *("outcome", "outcome_run_at", "outcome_at", "outcome_reason", "created_by", "changed_by"),
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,7 +55,13 @@ def test_a_job_is_made_with_its_next_due_time_and_can_be_read(
         "enabled": True,
         "last_run_at": None,
         "last_state": None,
+        "outcome": None,
+        "outcome_run_at": None,
+        "outcome_at": None,
+        "outcome_reason": None,
         "last_error": None,
+        "created_by": "olga",
+        "changed_by": None,
     }
     assert viewer.get("/jobs/news").json() == made.json()
     assert viewer.get("/jobs").json() == [made.json()]
@@ -166,6 +175,112 @@ def test_what_is_changed_decides_when_it_is_due(operator: TestClient, dsn: str) 
     write(dsn, "UPDATE jobs SET next_run_at = '2026-01-01T08:30Z'")
     resumed = operator.patch("/jobs/news", json={"enabled": True}).json()
     assert datetime.fromisoformat(resumed["next_run_at"]) == due
+
+
+def test_the_last_outcome_comes_with_its_time_and_its_reason(
+    operator: TestClient,
+    viewer: TestClient,
+    dsn: str,  # noqa: F811
+) -> None:
+    operator.post("/jobs", json=JOB).raise_for_status()
+    write(
+        dsn,
+        "UPDATE jobs SET last_run_at = '2026-11-20T11:31Z', last_state = 'running', outcome = 'failed',"
+        " outcome_run_at = '2026-11-20T11:30Z', outcome_at = '2026-11-20T11:30:12Z'",
+    )
+    job = viewer.get("/jobs/news").json()
+    assert (job["last_state"], job["outcome"], job["outcome_at"]) == (
+        "running",
+        "failed",
+        "2026-11-20T11:30:12Z",
+    )
+    # The run was killed, or it was removed from Airflow meanwhile.
+    assert job["outcome_reason"] is None
+    with Store(dsn) as store:
+        run_id = store.job("news").run_id(datetime(2026, 11, 20, 11, 30, tzinfo=UTC))
+    with leave_error(run_id, "ValueError: no such customer"):
+        [job] = viewer.get("/jobs").json()
+    assert job["outcome_reason"] == "ValueError: no such customer"
+
+
+@contextmanager
+def leave_error(run_id: str, error: str) -> Iterator[None]:
+    """Store an error in Airflow's database as a run's task does."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete, insert
+
+    row = {"dag_run_id": 1, "dag_id": "executar_tarefa", "task_id": "executar", "map_index": -1}
+    with create_session() as session:
+        # There is neither the run nor its task.
+        session.connection().exec_driver_sql("PRAGMA foreign_keys = OFF")
+        session.execute(insert(XComModel).values(**row, run_id=run_id, key="error", value=error))
+        session.commit()
+        session.connection().exec_driver_sql("PRAGMA foreign_keys = ON")
+    try:
+        yield
+    finally:
+        with create_session() as session:
+            session.execute(delete(XComModel).where(XComModel.run_id == run_id))
+
+
+@pytest.fixture
+def audited(tokens: dict[str, str]) -> Callable[[], list[Any]]:
+    """A function that returns this test's entries of the audit log: event, user, DAG and details."""
+    from airflow.models.log import Log
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete, select
+
+    def read() -> list[Any]:
+        with create_session() as session:
+            entries = session.scalars(select(Log).order_by(Log.id)).all()
+            return [
+                (str(one.event), str(one.owner), str(one.dag_id), json.loads(one.extra or ""))
+                for one in entries
+            ]
+
+    with create_session() as session:
+        session.execute(delete(Log))
+    return read
+
+
+def test_each_change_is_in_the_audit_log_and_the_job_has_its_author(
+    operator: TestClient, audited: Callable[[], list[Any]]
+) -> None:
+    operator.post("/jobs", json={**JOB, "kwargs": {"email": "ana@example.com"}}).raise_for_status()
+    paused = operator.patch("/jobs/news", json={"enabled": False}).json()
+    assert (paused["created_by"], paused["changed_by"]) == ("olga", "olga")
+    operator.delete("/jobs/news").raise_for_status()
+    assert audited() == [
+        ("add_job", "olga", "agendar_jobs", JOB),
+        ("change_job", "olga", "agendar_jobs", {"name": "news", "enabled": False}),
+        ("remove_job", "olga", "agendar_jobs", {"name": "news"}),
+    ]
+
+
+def test_a_refused_change_is_not_in_the_audit_log(
+    operator: TestClient, viewer: TestClient, audited: Callable[[], list[Any]]
+) -> None:
+    operator.post("/jobs", json=JOB).raise_for_status()
+    for answer in (
+        operator.post("/jobs", json=JOB),
+        operator.patch("/jobs/news", json={"cron": "soon"}),
+        operator.patch("/jobs/other", json={"enabled": False}),
+        operator.delete("/jobs/other"),
+        viewer.delete("/jobs/news"),
+    ):
+        assert answer.is_client_error
+    assert [event for event, *_ in audited()] == ["add_job"]
+
+
+def test_secrets_that_airflow_knows_are_not_in_the_audit_log(
+    operator: TestClient, audited: Callable[[], list[Any]]
+) -> None:
+    call = {"task": "tools.keep", "kwargs": {"anything": {"password": "hunter2"}}}
+    operator.post("/jobs", json={**JOB, **call}).raise_for_status()
+    [(_, _, _, details)] = audited()
+    assert "hunter2" not in json.dumps(details)
+    assert details["task"] == "tools.keep"
 
 
 def test_a_removed_job_is_gone(operator: TestClient) -> None:

@@ -108,6 +108,9 @@ def test_no_two_calls_draw_the_same_run_id(operator: TestClient, airflow: Airflo
         ({"hours": 2, "seconds": 1}, "2 Hours and 1 Second", timedelta(hours=2, seconds=1)),
         ({"hours": 0, "minutes": 5}, "5 Minutes", timedelta(minutes=5)),
         ({"hours": 87600}, "87600 Hours", timedelta(days=3650)),
+        # As in the older service.
+        ({}, "0 Seconds", timedelta()),
+        ({"seconds": 0, "hours": 0}, "0 Seconds", timedelta()),
     ],
     ids=str,
 )
@@ -126,9 +129,10 @@ def test_a_call_for_later_waits_by_its_run_after(
 @pytest.mark.parametrize(
     ("time", "said"),
     [
-        ({}, "together must be more than nothing"),
-        ({"seconds": 0, "hours": 0}, "together must be more than nothing"),
-        ({"hours": 87600, "seconds": 1}, "at most 3650 days"),
+        (
+            {"hours": 87600, "seconds": 1},
+            "together must be at most 3650 days, and are 87600 Hours and 1 Second",
+        ),
         ({"seconds": -1}, "seconds should be greater than or equal to 0, and is -1"),
         ({"seconds": 1.5}, "seconds should be a valid integer"),
         ({"seconds": 1.0}, "seconds should be a valid integer"),
@@ -149,6 +153,13 @@ def test_a_time_that_makes_no_sense_is_refused(
     assert answer.status_code == 422
     assert said in answer.json()["message"]
     assert airflow.asked == []
+
+
+def test_an_error_of_several_fields_is_one_sentence(operator: TestClient) -> None:
+    answer = operator.post("/schedule-task", json={**SEND, "hours": 100_000})
+    assert answer.json() == {
+        "message": "seconds, minutes and hours together must be at most 3650 days, and are 100000 Hours"
+    }
 
 
 @pytest.mark.parametrize(

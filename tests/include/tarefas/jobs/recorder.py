@@ -14,12 +14,15 @@ from urllib.parse import parse_qs, urlsplit
 
 USER, PASSWORD = "agendador", "secret of the test"
 RUNS = "/api/v2/dags/executar_tarefa/dagRuns"
+MADE = "2026-11-21T14:30:21Z"
+ENDED = "2026-11-21T14:31:07Z"
 
 
 class Recorder:
     """Answers like Airflow.
 
     `created` are the runs in the order of their creation with their conf, `posts` counts the requests for each run id.
+    `others` has the fields of runs that another user has made.
     `faults` says for a run id what goes wrong: `before` and `after` drop the connection without and with a run made,
     an integer is a status that is answered instead, `slow` waits until the client has given up.
     """
@@ -29,6 +32,7 @@ class Recorder:
         self.posts: Counter[str] = Counter()
         self.states: dict[str, str] = {}
         self.notes: dict[str, str] = {}
+        self.others: dict[str, dict[str, Any]] = {}
         self.broken = False
         self.logins = 0
         self.faults: Callable[[str], str | int | None] = lambda run_id: None
@@ -105,7 +109,21 @@ class Recorder:
             return self.answer(request, 200, {"has_import_errors": self.broken})
         wanted = parse_qs(parts.query)["run_id_prefix_pattern"][0].split("|")
         runs = [
-            {"dag_run_id": run_id, "state": state}
+            {
+                **dict.fromkeys(("logical_date", "data_interval_start", "data_interval_end", "start_date")),
+                **{
+                    "dag_id": "executar_tarefa",
+                    "note": None,
+                    "queued_at": MADE,
+                    "run_after": MADE,
+                    "triggering_user_name": USER,
+                },
+                "conf": self.created.get(run_id),
+                **self.others.get(run_id, {}),
+                "dag_run_id": run_id,
+                "state": state,
+                "end_date": ENDED if state in ("success", "failed") else None,
+            }
             for run_id, state in list(self.states.items())
             if run_id.startswith(tuple(wanted))
         ]
@@ -118,6 +136,11 @@ class Recorder:
         request.send_header("Content-Length", str(len(content)))
         request.end_headers()
         request.wfile.write(content)
+
+    def let_another_make(self, run_id: str, conf: dict[str, Any], **fields: Any) -> None:
+        """What an operator does with Airflow's own API."""
+        self.created[run_id], self.states[run_id] = conf, "success"
+        self.others[run_id] = {"triggering_user_name": "olga", **fields}
 
     def __enter__(self) -> Self:
         Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import Any
 
 import pytest
 import requests
 
-from include.tarefas.jobs.client import Api, NoAnswerError, Outcome, RefusedError, UnusableError
-from tests.include.tarefas.jobs.recorder import USER, Recorder
+from include.tarefas.jobs.client import Api, NoAnswerError, Outcome, RefusedError, Run, UnusableError
+from tests.include.tarefas.jobs.recorder import ENDED, USER, Recorder
 
 CONF = {"tarefa": "hello_world.send_hello_world"}
 
@@ -36,6 +37,42 @@ def test_a_wrong_password_is_named_without_it(server: Recorder) -> None:
             api.start("run", CONF, "")
     said = f"{server.url} does not know '{USER}' with this password (connection airflow_api)"
     assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("conf", "fields", "differing"),
+    [
+        (CONF | {"kwargs": {"name": "Eva"}}, {}, "conf"),
+        (CONF | {"queue": "low"}, {}, "conf"),
+        (CONF, {"run_after": "2026-11-22T14:30:21Z"}, "delay"),
+        ({}, {"triggering_user_name": None}, "conf"),
+    ],
+    ids=str,
+)
+def test_a_run_of_another_call_does_not_count(
+    api: Api, server: Recorder, conf: dict[str, Any], fields: dict[str, Any], differing: str
+) -> None:
+    server.let_another_make("run", conf, **fields)
+    maker = "another client" if "triggering_user_name" in fields else "olga"
+    with pytest.raises(RefusedError, match=rf"^run run was made by {maker} with another {differing}: delete"):
+        api.start("run", CONF, "")
+
+
+def test_the_same_call_of_another_user_counts_and_so_does_an_own_run_of_an_earlier_definition(
+    api: Api, server: Recorder
+) -> None:
+    server.let_another_make("same", CONF | {"args": [], "kwargs": {}, "queue": "default"})
+    server.let_another_make("own", CONF | {"args": [1]}, triggering_user_name=USER.upper())
+    assert [api.start(run_id, CONF, "") for run_id in ("same", "own")] == [Outcome.THERE] * 2
+
+
+def test_a_run_that_is_removed_while_it_is_compared_is_asked_for_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.start("run", CONF, "")
+    monkeypatch.setattr(api, "_entries", lambda run_ids: {})
+    with pytest.raises(NoAnswerError, match="run run was removed at this moment"):
+        api.start("run", CONF, "")
 
 
 @pytest.mark.parametrize(
@@ -107,5 +144,7 @@ def test_states_of_many_runs_come_in_batches(api: Api, server: Recorder) -> None
     ids = [f"job__a__1__{number:04}Z" for number in range(120)]
     for run_id in ids[:110]:
         api.start(run_id, CONF, "")
-    assert api.states(ids) == dict.fromkeys(ids[:110], "queued")
-    assert api.states([]) == {}
+    server.states[ids[7]] = "success"
+    ended = Run("success", datetime.fromisoformat(ENDED))
+    assert api.runs(ids) == dict.fromkeys(ids[:110], Run("queued")) | {ids[7]: ended}
+    assert api.runs([]) == {}

@@ -17,7 +17,7 @@ from include.tarefas.jobs.model import Definition, Job, NewJob
 from include.tarefas.jobs.start import Report, tick
 from include.tarefas.jobs.store import AwayError, Store
 from local.waiting import until
-from tests.include.tarefas.jobs.recorder import PASSWORD, USER, Recorder
+from tests.include.tarefas.jobs.recorder import ENDED, PASSWORD, USER, Recorder
 
 NOW = datetime(2026, 11, 21, 14, 30, 20, tzinfo=UTC)
 DUE = datetime(2026, 11, 21, 14, 30, tzinfo=UTC)
@@ -318,6 +318,72 @@ def test_a_run_that_still_runs_holds_nothing_up_and_its_state_hides_no_newer_one
     older = job.model_copy(update={"last_run_at": DUE})
     store.follow(older, "failed")
     assert (store.job("job").last_run_at, store.job("job").last_state) == (following, "queued")
+
+
+def test_a_job_of_every_minute_shows_the_outcome_of_its_last_run_that_has_ended(
+    store, api, dsn, server
+) -> None:
+    job = add(store, dsn, "job")
+    dues = [DUE + timedelta(minutes=number) for number in range(4)]
+    shown = []
+    for number, due in enumerate(dues):
+        run(store, api, NOW + timedelta(minutes=number))
+        found = store.job("job")
+        shown.append((found.last_state, found.outcome, found.outcome_run_at, found.next_run_at))
+        # Each run fails after the tick that started it, and before the next.
+        server.states[job.run_id(due)] = "failed"
+    assert shown == [
+        ("queued", None, None, dues[1]),
+        ("queued", "failed", dues[0], dues[2]),
+        ("queued", "failed", dues[1], dues[3]),
+        ("queued", "failed", dues[2], dues[3] + timedelta(minutes=1)),
+    ]
+    assert store.job("job").outcome_at == datetime.fromisoformat(ENDED)
+
+
+def test_a_run_that_hangs_hides_no_newer_outcome_and_the_runs_that_are_followed_are_bounded(
+    store, api, dsn, server
+) -> None:
+    job = add(store, dsn, "job")
+    dues = [DUE + timedelta(minutes=number) for number in range(30)]
+    for number in range(30):
+        run(store, api, NOW + timedelta(minutes=number))
+    # The oldest could be the only one that ever ends.
+    assert store.job("job").open_runs == [dues[0], *dues[-9:]]
+    server.states[job.run_id(dues[-3])] = "success"
+    run(store, api, NOW + timedelta(minutes=29))
+    found = store.job("job")
+    assert (found.outcome, found.outcome_run_at, found.open_runs) == ("success", dues[-3], dues[-2:])
+    # An older one that ends afterwards is not newer.
+    server.states[job.run_id(dues[0])] = "failed"
+    run(store, api, NOW + timedelta(minutes=29))
+    assert store.job("job").outcome == "success"
+
+
+def test_a_removed_run_is_an_outcome_at_the_time_when_it_was_missed(store, api, dsn, server) -> None:
+    job = add(store, dsn, "job")
+    run(store, api)
+    del server.states[job.run_id(DUE)]
+    before = store.now()
+    run(store, api)
+    found = store.job("job")
+    assert (found.outcome, found.outcome_run_at, found.open_runs) == ("removed", DUE, [])
+    assert found.outcome_at is not None
+    assert found.outcome_at >= before - timedelta(seconds=1)
+
+
+def test_a_run_that_an_operator_makes_with_the_id_of_a_due_time_does_not_count_as_done(
+    store, api, dsn, server
+) -> None:
+    job = add(store, dsn, "job", missed="all")
+    server.let_another_make(job.run_id(DUE), job.conf() | {"kwargs": {"to": "Eva"}})
+    report = run(store, api)
+    assert (report.started, report.there) == ([], [])
+    assert "was made by olga with another conf: delete that run" in report.errors["job"]
+    assert store.job("job").next_run_at == DUE
+    del server.created[job.run_id(DUE)]
+    tried(dsn, NOW - timedelta(minutes=11))
+    assert run(store, api).started == [job.run_id(DUE)]
 
 
 def test_a_job_of_an_older_name_shares_no_run(store, api, dsn, server) -> None:
