@@ -185,11 +185,14 @@ def status(folder: Path) -> None:
     sys.exit(0 if running else 1)
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+@main.command(context_settings={"allow_interspersed_args": False})
 @_folder(DEFAULT_FOLDER)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def env(folder: Path, command: tuple[str, ...]) -> None:
-    """Run COMMAND in the environment of a running deployment, such as `python trigger_script.py --list`."""
+    """Run COMMAND in the environment of a running deployment, such as `python trigger_script.py --list`.
+
+    Everything after COMMAND belongs to it, also `--help` and `--folder`.
+    """
     from local.deployment.airflow import environment
 
     with _explained():
