@@ -88,7 +88,7 @@ def mysql(settings: Settings, database: str, command: str | None) -> None:
     def execute(statement: str) -> Table | str:
         with connection.cursor() as cursor:
             changed = cursor.execute(statement)
-            if cursor.description is None:
+            if not cursor.description:
                 return f"{changed} rows"
             return _table([column[0] for column in cursor.description], cursor.fetchall())
 
