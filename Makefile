@@ -30,7 +30,7 @@ demo-loja: $(INSTALLED) ## Run the store's seven DAGs: a worker is killed, the b
 	@$(BIN)/python -m local demo-loja
 
 .PHONY: local
-local: $(INSTALLED) ## Run the whole deployment until Ctrl-C; prints address, user and password of the UI
+local: $(INSTALLED) ## Run the whole deployment until Ctrl-C; prints address, user and (on a terminal) password of the UI
 	@$(BIN)/python -m local up
 
 .PHONY: local-loja

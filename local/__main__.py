@@ -43,8 +43,13 @@ def _folder(default: Path) -> Callable[[Callable[..., None]], Callable[..., None
 
 
 @contextmanager
-def _explained(failure: type[click.ClickException] = click.ClickException) -> Iterator[None]:
-    """Print expected errors as one message instead of a traceback, and stop cleanly at the first signal."""
+def _explained(
+    failure: type[click.ClickException] = click.ClickException, interrupted: int = INTERRUPTED
+) -> Iterator[None]:
+    """Print expected errors as one message instead of a traceback, and stop cleanly at the first signal.
+
+    `interrupted` is the exit code after a signal.
+    """
 
     def interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:
         # The stop takes a limited time, but a second signal during it would leave processes behind: ignore further ones.
@@ -68,7 +73,7 @@ def _explained(failure: type[click.ClickException] = click.ClickException) -> It
         yield
     except KeyboardInterrupt:
         click.echo("Stopped.", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(interrupted)
     except (
         AlreadyRunningError,
         ApiError,
@@ -88,6 +93,13 @@ def _explained(failure: type[click.ClickException] = click.ClickException) -> It
         raise failure(str(error)) from error
 
 
+def _settings(folder: Path) -> Settings:
+    """Return the settings of an existing deployment. Raises SettingsError if there is none."""
+    if not (folder / FILE_NAME).exists():
+        raise SettingsError(f"there is no deployment in {folder}: start one with `make local`")
+    return Settings.load(folder)
+
+
 def _console() -> Console:
     console = Console()
     # A pipe or file has no width, and the tables need 120 columns.
@@ -105,10 +117,11 @@ def main() -> None:
 @click.option("--history", type=click.IntRange(min=1), default=50_000, help="Sales in a new source.")
 @click.option("--loja", is_flag=True, help="Run the store's servers too: MariaDB, RabbitMQ, SQS and S3.")
 def up(folder: Path, rate: float, history: int, loja: bool) -> None:
-    """Start everything and keep it running until Ctrl-C."""
+    """Start everything and keep it running until Ctrl-C, which is its normal end: exit code 0."""
     from local.deployment.up import run
 
-    with _explained():
+    # With another code, `make local` would end with an error message.
+    with _explained(interrupted=0):
         run(folder, _console(), rate, history, loja)
 
 
@@ -185,17 +198,68 @@ def status(folder: Path) -> None:
     sys.exit(0 if running else 1)
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
+def _shell(database: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of a shell."""
+
+    def options(command: Callable[..., None]) -> Callable[..., None]:
+        for option in (
+            click.option(
+                "-c",
+                "--command",
+                metavar="SQL",
+                help="Run these statements and end; default: a prompt, or a pipe.",
+            ),
+            click.option("-d", "--database", default=database, show_default=True, help="The database."),
+            _folder(DEFAULT_FOLDER),
+        ):
+            command = option(command)
+        return command
+
+    return options
+
+
+@main.command()
+@_shell("vendas")
+def psql(folder: Path, database: str, command: str | None) -> None:
+    """Open psql on the PostgreSQL of a running deployment: the sales; `--database airflow` for Airflow's own."""
+    from local.deployment import shells
+
+    with _explained():
+        shells.psql(_settings(folder), database, command)
+
+
+@main.command()
+@_shell("default")
+def clickhouse(folder: Path, database: str, command: str | None) -> None:
+    """Open a shell on the ClickHouse of a running deployment, which has the mirror in `vendas_dw`."""
+    from local.deployment import shells
+
+    with _explained():
+        shells.clickhouse(_settings(folder), database, command)
+
+
+@main.command()
+@_shell("loja")
+def mysql(folder: Path, database: str, command: str | None) -> None:
+    """Open a shell on the MariaDB of a running deployment with the store's servers."""
+    from local.deployment import shells
+
+    with _explained():
+        shells.mysql(_settings(folder), database, command)
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
 @_folder(DEFAULT_FOLDER)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def env(folder: Path, command: tuple[str, ...]) -> None:
-    """Run COMMAND in the environment of a running deployment, such as `python trigger_script.py --list`."""
+    """Run COMMAND in the environment of a running deployment, such as `python trigger_script.py --list`.
+
+    Everything after COMMAND belongs to it, also `--help` and `--folder`.
+    """
     from local.deployment.airflow import environment
 
     with _explained():
-        if not (folder / FILE_NAME).exists():
-            raise SettingsError(f"there is no deployment in {folder}: start one with `make local`")
-        settings = Settings.load(folder)
+        settings = _settings(folder)
     variables = {
         **environment(settings),
         # Address and login for trigger_script.py.

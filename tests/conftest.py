@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from local.servers.postgres import Postgres
 from local.servers.server import free_port
 from local.source import base
 from local.source.base import execute_file
+from tests import guard
 from tests.lab import Lab, borrow
 from tests.local.loja_fixtures import aws, loja_name, mariadb_server, rabbitmq_server
 from tests.ocorrencias_service import OcorrenciasService
@@ -43,6 +45,11 @@ settings.load_profile("project")
 _home = tempfile.TemporaryDirectory(prefix="airflow-")
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+# A command that is started in the background, or by nohup, ignores SIGINT, and so would its children, which tests interrupt.
+# With a handler that does nothing, only this process ignores it: `exec` resets handlers to the default.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
 
 _numbers = itertools.count(1)
 _deployments: list[Deployment] = []
@@ -102,6 +109,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Lower the priority of tests outside tests/e2e, which take longest: at the end, the session waits for them."""
     if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith("tests/e2e/") and os.nice(0) == 0:
         os.nice(10)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """End the servers of this process if it is killed. A controller has none, and its workers have guards of their own."""
+    if not session.config.getoption("numprocesses", None):
+        guard.start()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -128,13 +128,14 @@ def _moving(
 
         @task(outlets=[warehouse])
         @explained
-        def check(batches: Any) -> Any:
+        def check(batches: Any, moved: Any) -> Any:
             from include.airflow_mirror.connections import engine
             from include.mirror.batch import load
             from include.mirror.errors import RefusedError
-            from include.mirror.run import check_run
+            from include.mirror.run import check_run, log_moved
             from include.mirror.state import refuse_lacking
 
+            log_moved(moved)
             with engine(declaration, settings).alone() as between:
                 try:
                     checked = check_run(between, [load(batch) for batch in batches])
@@ -145,7 +146,7 @@ def _moving(
             yield Metadata(warehouse, extra={"windows": checked.reads})
 
         planned = plan_windows()
-        mirror.expand(batch=planned) >> check(planned)
+        check(planned, mirror.expand(batch=planned))
 
     return etl()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -671,6 +672,16 @@ def _is_overtaken(read: Work, batch: Batch, built: int) -> bool:
         and _is_rebuilt(batch, read.tabela, built)
         and batch.planned_at is not None
         and batch.planned_at <= instant(built)
+    )
+
+
+def log_moved(moved: Iterable[Mapping[str, int]]) -> None:
+    """Log the rows that the batches of a run have moved, by table. `moved` is what `move_batch` returned for each."""
+    rows: Counter[str] = Counter()
+    for batch in moved:
+        rows.update(batch)
+    log.info(
+        "rows moved: %s", ", ".join(f"{name} {count:,}" for name, count in sorted(rows.items())) or "none"
     )
 
 

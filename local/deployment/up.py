@@ -9,12 +9,22 @@ from rich.console import Console
 from rich.panel import Panel
 
 from local.deployment.api import AirflowApi
-from local.deployment.settings import FILE_NAME
+from local.deployment.settings import FILE_NAME, Settings
 from local.deployment.stack import AIRFLOW_PROCESSES, Deployment, Simulator, fill
 
 DAG_ID = "etl_vendas"
 # Seconds to wait for the DAG; a busy machine imports Airflow slowly.
 PATIENCE = 180.0
+
+
+def welcome(settings: Settings, *, is_terminal: bool) -> Panel:
+    """Return the address and login of the UI. Other output than a terminal may end in a log, and gets no password."""
+    password = settings.admin_password if is_terminal else f"admin_password in {settings.folder / FILE_NAME}"
+    return Panel.fit(
+        f"Airflow   {settings.url}\nuser      {settings.admin_user}\npassword  {password}\n"
+        f"logs      {settings.logs}\n\nCtrl-C stops everything; the data stays.",
+        title=DAG_ID,
+    )
 
 
 def run(folder: Path, console: Console, rate: float, history: int, loja: bool = False) -> None:
@@ -38,18 +48,7 @@ def run(folder: Path, console: Console, rate: float, history: int, loja: bool = 
             api.unpause(DAG_ID, PATIENCE, deployment.supervisor.check)
         if rate:
             deployment.start(Simulator(settings, rate))
-        # Output to a pipe may end in a log, so it names the file, which only its owner can read.
-        password = (
-            settings.admin_password if console.is_terminal else f"see admin_password in {folder / FILE_NAME}"
-        )
-        console.print(
-            Panel.fit(
-                f"Airflow   {settings.url}\nuser      {settings.admin_user}\npassword  {password}\n"
-                f"logs      {settings.logs}\n\nCtrl-C stops everything; the data stays.",
-                title=DAG_ID,
-            ),
-            soft_wrap=True,
-        )
+        console.print(welcome(settings, is_terminal=console.file.isatty()), soft_wrap=True)
         while True:
             deployment.supervisor.check()
             time.sleep(1)

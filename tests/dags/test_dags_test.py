@@ -68,6 +68,7 @@ def test_one_run_in_one_process(lab: Lab, tmp_path: Path) -> None:
     done = airflow.run("dags", "test", "etl_vendas", "--conf", CONF)
     assert done.returncode == 0, done.stdout
     assert str(parts["password"]) not in done.stdout
+    assert "rows moved: venda 500" in done.stdout
     # In a process of its own: an engine that is open here could not be opened by the next test.
     program = (
         "import clickhouse_connect, sys\n"

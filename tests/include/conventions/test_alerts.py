@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -324,3 +325,44 @@ def test_a_file_that_does_not_load_is_told_of_once_in_a_window(
     assert "etl_vendas.py does not load" in text
     assert "ModuleNotFoundError: No module named 'include.vendas.tabels'" in text
     assert turns.keys() == ["alertas:etl_vendas.py::import"]
+
+
+def test_only_a_run_that_failed_in_time_loses_its_deadline() -> None:
+    """The UI lists every deadline that has passed as missed."""
+    from airflow.models import DagRun, import_all_models
+    from airflow.models.base import Base
+    from airflow.models.deadline import Deadline
+    from airflow.sdk.definitions.callback import AsyncCallback
+    from sqlalchemy import create_engine, select
+    from sqlalchemy.orm import Session
+    from sqlalchemy.pool import StaticPool
+
+    from plugins.alerts_plugin import AlertsPlugin
+
+    import_all_models()
+    database = create_engine("sqlite://", poolclass=StaticPool)
+    Base.metadata.create_all(database)
+    began = datetime(2026, 1, 1, tzinfo=UTC)
+    with Session(database) as session:
+        for name, seconds in (("in-time", 30), ("late", 90)):
+            run = DagRun(
+                dag_id="etl_vendas", run_id=name, run_type="manual", run_after=began, start_date=began
+            )
+            session.add(run)
+            session.flush()
+            session.add(
+                Deadline(
+                    began + timedelta(seconds=60),
+                    AsyncCallback(alerts.on_deadline),
+                    run.id,
+                    deadline_alert_id=None,
+                )
+            )
+            session.flush()
+            run.state, run.end_date = "failed", began + timedelta(seconds=seconds)
+            for listener in AlertsPlugin.listeners:
+                if hasattr(listener, "on_dag_run_failed"):
+                    listener.on_dag_run_failed(run)
+        session.commit()
+        left = session.scalars(select(DagRun.run_id).join(Deadline, Deadline.dagrun_id == DagRun.id)).all()
+    assert left == ["late"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,10 +12,12 @@ import sys
 import psutil
 import psycopg
 import pytest
+from rich.console import Console
 
-from local.deployment.settings import Settings
+from local.deployment.settings import FILE_NAME, Settings
 from local.deployment.stack import Deployment
 from local.deployment.supervisor import recorded
+from local.deployment.up import welcome
 from tests.processes import is_alive
 
 pytestmark = pytest.mark.server
@@ -24,6 +28,24 @@ def sales(settings: Settings) -> int:
         row = source.execute("SELECT count(*) FROM venda").fetchone()
     assert row is not None
     return int(row[0])
+
+
+def test_only_a_terminal_gets_the_password(tmp_path, monkeypatch):
+    """Rich takes a pipe for a terminal if FORCE_COLOR is set, as some CI systems do."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    settings = Settings.load(tmp_path)
+    written = io.StringIO()
+    log = Console(file=written, width=200)
+    assert log.is_terminal
+    log.print(welcome(settings, is_terminal=written.isatty()), soft_wrap=True)
+    assert settings.admin_password not in written.getvalue()
+    assert f"admin_password in {tmp_path / FILE_NAME}" in re.sub(r"\x1b\[[\d;]*m", "", written.getvalue())
+    shown = io.StringIO()
+    terminal = Console(file=shown, width=200, no_color=True, highlight=False)
+    terminal.print(welcome(settings, is_terminal=True))
+    for value in (settings.url, settings.admin_user, settings.admin_password):
+        assert shown.getvalue().count(value) >= 1
+    assert shown.getvalue().count(settings.admin_password) == 1
 
 
 def test_ctrl_c_leaves_no_process_and_the_next_start_finds_the_data(tmp_path):
@@ -48,7 +70,7 @@ def test_ctrl_c_leaves_no_process_and_the_next_start_finds_the_data(tmp_path):
             assert len(family) > len(names)
             os.kill(local.pid, signal.SIGINT)
             said = local.stdout.read()
-            assert local.wait(60) == 130
+            assert local.wait(60) == 0
         finally:
             local.kill()
     assert [process for process in family if is_alive(process)] == []
