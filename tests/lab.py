@@ -28,6 +28,7 @@ from include.mirror.window import MICROSECOND
 from include.vendas.tables import VENDAS
 from local.compare.database import compare
 from local.servers.clickhouse import ClickHouse
+from local.waiting import until
 
 UTC_ZONE = ZoneInfo("UTC")
 OPTIONS = Options(grace=timedelta(milliseconds=1), timeout=timedelta(minutes=10), sweep=None, compare_keys=0)
@@ -222,3 +223,9 @@ class Lab:
         ]
         assert not different, "\n".join(different)
         assert len(differences) == len(self.tables)
+
+
+def wait_for_lock(connection: psycopg.Connection, lock: int) -> None:
+    """Wait until a session of the connection's server waits for this advisory lock."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
+    until(lambda: connection.execute(waiting, (lock,)).fetchone() != (0,), 60, "nobody waits for the lock")

@@ -17,7 +17,7 @@ from include.mirror.ledger import Answers
 from include.mirror.plan import LedgerState
 from local.source.simulator import Traffic
 from local.source.simulator import run as simulate
-from tests.lab import Lab
+from tests.lab import Lab, wait_for_lock
 
 Scenario = Callable[[Lab], None]
 
@@ -73,33 +73,25 @@ def with_savepoints_and_rollbacks(lab: Lab) -> None:
 def two_transactions_of_one_message(lab: Lab) -> None:
     """The second transaction has the message's start time, and is open while the window of the first is read."""
 
+    message = (
+        "BEGIN; SELECT pg_advisory_xact_lock(1); COMMIT; BEGIN;"
+        " INSERT INTO venda (valor_total) VALUES (5.55); SELECT pg_advisory_xact_lock(2); COMMIT"
+    )
+
     def write() -> None:
         with psycopg.connect(lab.dsn, autocommit=True) as writer:
-            pipeline = (
-                "BEGIN; SELECT pg_sleep(0.4); COMMIT; BEGIN;"
-                " INSERT INTO venda (valor_total) VALUES (5.55); SELECT pg_sleep(1.2); COMMIT"
-            )
-            writer.pgconn.exec_(pipeline.encode())
+            writer.pgconn.exec_(message.encode())
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    wait_for_sessions(lab, 1)
-    for _ in range(6):
-        lab.run()
-        if not thread.is_alive():
-            break
-    thread.join()
-
-
-def wait_for_sessions(lab: Lab, count: int) -> None:
-    with lab.connect() as connection:
-        while True:
-            row = connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
-                " AND datname = current_database()"
-            ).fetchone()
-            if row and row[0] >= count:
-                return
+    with lab.connect() as holder:
+        for lock in (1, 2):
+            holder.execute("SELECT pg_advisory_lock(%s)", (lock,))
+        thread = threading.Thread(target=write)
+        thread.start()
+        for lock in (1, 2):
+            wait_for_lock(holder, lock)
+            lab.run()
+            holder.execute("SELECT pg_advisory_unlock(%s)", (lock,))
+        thread.join()
 
 
 def the_last_writer_began_first(lab: Lab) -> None:

@@ -26,12 +26,11 @@ from include.mirror.types.registry import ENTRIES, EXTENSIONS, TEXTS
 from include.mirror.warehouse.ddl import bookkeeping
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres
-from local.waiting import until
 from tests.conftest import empty_warehouse, new_source
 from tests.integration import mixed
 from tests.integration.mover import Movers
 from tests.integration.test_crashes import STEPS
-from tests.lab import Lab
+from tests.lab import Lab, wait_for_lock
 
 ROWS = 12
 
@@ -185,12 +184,6 @@ def two_transactions_of_one_message(lab: Lab, own: int) -> Iterator[None]:
         holder.execute("SELECT pg_advisory_unlock(2)")
         thread.join()
     assert failed == []
-
-
-def wait_for_lock(connection: Connection, lock: int) -> None:
-    """Wait until a session waits for an advisory lock."""
-    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
-    until(lambda: connection.execute(waiting, (lock,)).fetchone() != (0,), 60, "nobody waits for the lock")
 
 
 def the_last_writer_began_first(lab: Lab, own: int) -> Iterator[None]:
