@@ -45,6 +45,9 @@ settings.load_profile("project")
 _home = tempfile.TemporaryDirectory(prefix="airflow-")
 os.environ["AIRFLOW_HOME"] = _home.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# The deployments of tests write into folders of their own, whatever the calling shell has chosen.
+for _folder in ("OCORRENCIAS_PASTA", "AUTOMACOES_REPORTS_PATH"):
+    os.environ.pop(_folder, None)
 
 # A command that is started in the background, or by nohup, ignores SIGINT, and so would its children, which tests interrupt.
 # With a handler that does nothing, only this process ignores it: `exec` resets handlers to the default.

@@ -76,10 +76,12 @@ def environment(settings: Settings, extra: Mapping[str, str] | None = None) -> d
         "AIRFLOW_HOME": str(settings.folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
-        "OCORRENCIAS_PASTA": str(settings.folder / "ocorrencias"),
+        # The calling shell may name other folders.
+        "OCORRENCIAS_PASTA": inherited.get("OCORRENCIAS_PASTA") or str(settings.folder / "ocorrencias"),
+        "AUTOMACOES_REPORTS_PATH": inherited.get("AUTOMACOES_REPORTS_PATH")
+        or str(settings.folder / "reports"),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(settings.api_port),
-        "AUTOMACOES_REPORTS_PATH": str(settings.folder / "reports"),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(settings.logs / "tasks"),
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(settings.logs / "dags"),
         # The default is for a cluster. On one machine, the pauses between a run's tasks would be most of its duration.

@@ -76,6 +76,14 @@ def test_continuous_integration_starts_every_profile(compose: Compose) -> None:
     assert set(jobs["docker"]["env"]["COMPOSE_PROFILES"].split(",")) == profiles
 
 
+@pytest.mark.parametrize("variable", ["OCORRENCIAS_PASTA", "AUTOMACOES_REPORTS_PATH"])
+def test_a_folder_of_the_machine_may_be_chosen(compose: Compose, variable: str) -> None:
+    inside = compose.raw["x-airflow-environment"][variable]
+    assert f"${{{variable}:?}}:{inside}" in compose.raw["services"]["airflow-worker"]["volumes"]
+    # Unless somebody chooses, a volume.
+    assert compose.variables[variable] in compose.raw["volumes"]
+
+
 def test_the_number_of_workers_is_a_variable(compose: Compose) -> None:
     assert compose.raw["services"]["airflow-worker"]["scale"] == "${WORKERS:?}"
     assert compose.variables["WORKERS"] == "1"

@@ -84,6 +84,18 @@ def test_settings_of_the_calling_shell_reach_the_dags_but_not_airflow(tmp_path, 
     assert variables["ETL_VENDAS_GRACE_SECONDS"] == "3"
 
 
+@pytest.mark.parametrize(
+    ("variable", "own"), [("OCORRENCIAS_PASTA", "ocorrencias"), ("AUTOMACOES_REPORTS_PATH", "reports")]
+)
+def test_a_folder_may_be_chosen_and_is_the_deployments_own_otherwise(tmp_path, monkeypatch, variable, own):
+    settings = Settings.load(tmp_path)
+    assert environment(settings)[variable] == str(settings.folder / own)
+    monkeypatch.setenv(variable, "")
+    assert environment(settings)[variable] == str(settings.folder / own)
+    monkeypatch.setenv(variable, "/srv/chosen")
+    assert environment(settings)[variable] == "/srv/chosen"
+
+
 def test_connections_lead_to_the_deployment(tmp_path):
     settings = Settings.load(tmp_path)
     variables = environment(settings)
