@@ -79,9 +79,7 @@ def test_a_setting_of_a_subquery_changes_nothing(raw: Raw, statement: str) -> No
     assert b"http" not in answer.body
 
 
-@pytest.mark.parametrize(
-    "setting", ["storage_policy = 'x'", "disk = 'default'", "disk = 'default', table_disk = 1"]
-)
+@pytest.mark.parametrize("setting", ["storage_policy = 'x'", "disk = 'default'"])
 def test_a_table_keeps_to_the_service_s_disk(raw: Raw, client: Client, setting: str) -> None:
     client.command("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
     for statement in (

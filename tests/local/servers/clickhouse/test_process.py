@@ -140,7 +140,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     [
         (["--port", "8123", "--user", "x"], None, "CLICKHOUSE_PASSWORD is not set"),
         (["--port", "8123", "--user", "x"], "", "CLICKHOUSE_PASSWORD is not set"),
-        (["--port", "99999", "--user", "x"], "y", "--port 99999"),
+        (["--port", "99999", "--user", "x"], "y", "--port is 99999"),
         (["--port", "8123", "--user", ""], "y", "--user is empty"),
     ],
 )
