@@ -194,7 +194,7 @@ class Mover:
                     self.engine.source,
                     self.connection,
                     specs,
-                    self.ledger.newest_version(),
+                    self.ledger.newest_version,
                     sessions=any(spec.way == "window" for spec in specs),
                     expected=self.expected,
                     closing=place.free(),

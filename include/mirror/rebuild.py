@@ -71,7 +71,7 @@ class Rebuilder(Mover):
                     self.engine.source,
                     self.connection,
                     [table.spec],
-                    self.ledger.newest_version(),
+                    self.ledger.newest_version,
                     sessions=table.spec.way == "window",
                 )
             )

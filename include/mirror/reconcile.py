@@ -244,7 +244,7 @@ class _Reconciliation:
 
     def _compare(self) -> tuple[int, dict[Key, Row]]:
         """Return the snapshot's version, and the differing rows, by key, as the snapshot has them."""
-        with snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version()) as current:
+        with snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version) as current:
             ours = SourceRows(current.table(self.spec), self.throttle)
             theirs = WarehouseRows(self.table)
             buckets, here, there = FANOUT, ours.buckets(FANOUT), theirs.buckets(FANOUT)
@@ -388,7 +388,7 @@ class _Reconciliation:
         Raises SchemaError if rows of the warehouse have versions in the future, so that no read could replace them.
         """
         current = stack.enter_context(
-            snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version())
+            snapshot(self.engine.source, self.source, [self.spec], self._ledger.newest_version)
         )
         there = WarehouseRows(self.table).of_keys(put_keys(self.table, self.attempt.label, keys, stack))
         here = SourceRows(current.table(self.spec), self.throttle).of_keys(keys)

@@ -329,6 +329,8 @@ def _look(
     if warehouse.cluster is not None:
         warehouse.cluster.check(client)
     contents = contract.read(warehouse, client)
+    # Before anything is written: a migration notes a row, and an empty ledger would be taken for a new one afterwards.
+    _check_ledger(warehouse, contents, resolved)
     noted = Answers({"source": (), "noted_parts": (), "parts": (), "claims": ()})
     if TABLE in contents.storage:
         ledger = Ledger(warehouse, client, built=contract.builds(contents))
@@ -364,7 +366,6 @@ def _prepare(
     )
     ledger = Ledger(warehouse, client, identity.timeline, contract.builds(contents))
     known = TABLE in contents.storage
-    _check_ledger(warehouse, contents, resolved)
     if not rebuilt:
         _refuse_what_is_gone(engine.declaration, contents, resolved, warehouse)
     if not known:

@@ -53,6 +53,8 @@ def note(engine: Engine, run_id: str, contents: contract.Contents | None = None)
         }
         theirs = held(engine.warehouse, client, reached)
         seen = look(source, specs.values(), engine.source.zone, reached)
+        # A standby may lack rows that the primary has: it is refused.
+        seen.identity(sessions=False)
         aside |= seen.wrong
         until = {
             name: _covered(

@@ -567,3 +567,17 @@ def test_a_new_column_is_not_shown_before_old_rows_have_it(lab: Lab) -> None:
     lab.move(planned)
     assert lab.query(columns) == [(1,)]
     lab.assert_equal()
+
+
+def test_an_empty_ledger_is_refused_again_after_an_upgrade(lab: Lab, postgres: Postgres) -> None:
+    """A version with one more migration than the warehouse has noted: none may be applied, as it would note a row."""
+    lab.run()
+    in_warehouse(lab, "TRUNCATE TABLE vendas_raw.cargas")
+    in_warehouse(
+        lab,
+        "ALTER TABLE vendas_raw.migracoes DELETE WHERE number = (SELECT max(number) FROM vendas_raw.migracoes)"
+        " SETTINGS mutations_sync = 2",
+    )
+    for tried in (lab, lab, replace(lab, dsn=new_source(postgres), reached=None)):
+        with pytest.raises(WarehouseError, match=r"ledger .* is empty"):
+            tried.run()

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -165,7 +166,7 @@ def test_a_clock_that_stepped_back_is_refused(lab: Lab) -> None:
     with (
         lab.engine().source.connect() as connection,
         pytest.raises(VersionError, match="not above the ledger's newest"),
-        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], 2**62),
+        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], lambda: 2**62),
     ):
         pass
     lab.run()
@@ -175,12 +176,12 @@ def test_the_version_lock_is_free_after_a_refusal(lab: Lab) -> None:
     with (
         lab.engine().source.connect() as connection,
         pytest.raises(VersionError),
-        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], 2**62),
+        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], lambda: 2**62),
     ):
         pass
     with (
         lab.engine().source.connect() as connection,
-        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], 0),
+        snapshot.snapshot(lab.engine().source, connection, [lab.spec("venda")], lambda: 0),
     ):
         pass
 
@@ -343,3 +344,27 @@ def test_a_table_without_a_unique_key_is_refused(lab: Lab) -> None:
     lab.execute("ALTER TABLE item_venda DROP CONSTRAINT item_venda_pkey")
     with pytest.raises(RefusedError, match=r"public\.item_venda has no key"):
         lab.run()
+
+
+def test_a_version_noted_while_the_snapshot_is_waited_for_counts(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another pass, whose snapshot was taken before the clock stepped back, writes its ledger row meanwhile."""
+    lab.run()
+    lab.execute("INSERT INTO venda (valor_total) VALUES (1)")
+    real = snapshot.Reading
+    noted: list[bool] = []
+
+    def reading(*given: Any) -> snapshot.Reading:
+        if not noted:
+            noted.append(True)
+            lab.clickhouse.client().command(
+                "INSERT INTO vendas_raw.cargas (id, tabela, kind, version, inicio, fim, started_at, finished_at)"
+                f" SELECT generateUUIDv4(), 'venda', 'sweep', {2**62}, now64(6), now64(6), now64(6), now64(6)"
+            )
+        return real(*given)
+
+    monkeypatch.setattr(snapshot, "Reading", reading)
+    with pytest.raises(VersionError):
+        lab.run()
+    assert noted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -175,7 +175,7 @@ def snapshot(
     source: Source,
     connection: Connection,
     specs: Iterable[TableSpec],
-    newest_version: int,
+    newest_version: Callable[[], int],
     *,
     sessions: bool = False,
     expected: bool = True,
@@ -187,8 +187,8 @@ def snapshot(
     once the snapshot has ended.
 
     It is taken, and the database's clock read right after it, under one advisory lock, so that versions order
-    snapshots. `newest_version` is the ledger's highest: a version that is not above it would lose against
-    older rows, and raises VersionError.
+    snapshots. `newest_version` returns the ledger's highest, and is asked after that: a version that is not above it would
+    lose against older rows, and raises VersionError.
 
     The session locks the tables first, as any reader does: an ALTER TABLE that rewrites one would leave it
     empty for a snapshot taken before. One that holds a table longer than `DDL_PATIENCE` raises SourceError. So does the
@@ -234,6 +234,7 @@ def snapshot(
             identity = identify(rest[:PLACES], sessions=sessions)
             if readings:
                 readings[-1].enter(name)
+            newest = newest_version()
         except BaseException as error:
             # Ending the session also releases the advisory lock, which a failed transaction could not do.
             connection.close()
@@ -249,10 +250,10 @@ def snapshot(
                     "alters a table, or another run that takes its snapshot, has to end first"
                 ) from None
             raise
-        if version <= newest_version:
+        if version <= newest:
             connection.close()
             raise VersionError(
-                f"the source's clock gives version {version}, which is not above the ledger's newest {newest_version}: it "
+                f"the source's clock gives version {version}, which is not above the ledger's newest {newest}: it "
                 "stepped back, or the source failed over. Wait until it has passed, or correct the clock"
             )
         try:

@@ -81,6 +81,9 @@ PINNED = {
     "force_index_by_date": 0,
     # A query that reaches a limit of the profile fails; it never returns fewer rows.
     **dict.fromkeys(_LIMITS, "throw"),
+    # Rows that can't be read are an error, not left out.
+    "input_format_allow_errors_num": 0,
+    "input_format_allow_errors_ratio": 0,
     # How values are printed and parsed.
     "session_timezone": "",
     "output_format_decimal_trailing_zeros": 0,
@@ -175,7 +178,7 @@ def ask(
         f"(SELECT groupArray(tuple(*)) FROM (\n{query}\n)) AS {names.ch(name)}"  # noqa: S608
         for name, query in questions.items()
     )
-    row = client.query(f"SELECT {selected}", parameters=dict(parameters)).result_rows[0]
+    row = client.query(f"SELECT {selected}", parameters=dict(parameters), settings=WIDE).result_rows[0]
     return dict(zip(questions, row, strict=True))
 
 
