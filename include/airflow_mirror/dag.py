@@ -135,7 +135,8 @@ def _moving(
             from include.mirror.run import check_run, log_moved
             from include.mirror.state import refuse_lacking
 
-            log_moved(moved)
+            # All of them in one request; iterating asks for one after the other, and past the end.
+            log_moved(moved[:])
             with engine(declaration, settings).alone() as between:
                 try:
                     checked = check_run(between, [load(batch) for batch in batches])

@@ -12,7 +12,7 @@ from tests.e2e.runs import scheduled
 
 DAG_ID = "etl_vendas"
 HISTORY = 5_000
-PATIENCE = 180.0
+PATIENCE = 300.0
 
 
 @pytest.fixture(scope="package")

@@ -16,7 +16,7 @@ from local import waiting
 from local.deployment.api import AirflowApi, Run, pause
 from local.deployment.stack import Deployment
 
-PATIENCE = 180.0
+PATIENCE = 300.0
 Answer = TypeVar("Answer")
 
 
