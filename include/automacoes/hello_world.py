@@ -7,7 +7,7 @@ from include.tarefas import tarefa
 
 @tarefa
 def send_hello_world(name: str = "world") -> str:
-    """Write a greeting to the log, and return it."""
+    """Greet somebody, in the log and as the result."""
     greeting = f"Hello, {name}!"
     print(greeting)  # noqa: T201
     return greeting
