@@ -255,7 +255,7 @@ def test_the_command_line_creates_fills_and_simulates(database: str, connection:
     ("dsn", "message"),
     [
         (None, "SOURCE_DSN is not set"),
-        ("postgresq//user:s3cret@h/d", "SOURCE_DSN can't be read"),
+        ("postgresq//user:s3cret@h/d", "SOURCE_DSN can't be parsed"),
         ("postgresql://user:s3cret@127.0.0.1:{port}/d", "port {port} failed: Connection refused"),
         ("{no_schema}", "no schema"),
     ],
