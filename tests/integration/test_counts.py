@@ -59,7 +59,7 @@ def test_keys_that_are_gone_from_the_warehouse_fail_the_run_and_reconciliation_b
     assert (found["word"], found["lacking"]) == ("differs", 2)
     assert found["reason"] == "the warehouse lacks at least 2 keys that the source has"
     with pytest.raises(
-        WrongError, match=r"^venda has 3 keys in the source and 1 in the warehouse, and nothing"
+        WrongError, match=r"^venda has 3 keys in the source and 1 in the warehouse, and no row is on its way"
     ):
         state.refuse_lacking(counts)
     from tests.integration.test_reconcile import look
