@@ -80,7 +80,10 @@ def test_a_server_that_does_not_run_is_named(folder: Path, tmp_path: Path) -> No
 
 
 def test_mysql_prints_tables_and_counts(
-    mariadb_server: MariaDB, loja: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mariadb_server: MariaDB,
+    loja_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = replace(
         Settings.load(mariadb_server.data.parent / "deployment"),
@@ -90,7 +93,7 @@ def test_mysql_prints_tables_and_counts(
     monkeypatch.setattr(shells, "recorded", lambda _: [(mariadb_server.name, 1, Path())])
     shells.mysql(
         settings,
-        loja,
+        loja_name,
         "CREATE TABLE shelf (id INT, name TEXT); INSERT INTO shelf VALUES (1, '100% \x1b[31m'), (2, NULL);"
         " SELECT id, name, repeat('x', 200) AS wide FROM shelf",
     )
