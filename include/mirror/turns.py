@@ -70,7 +70,7 @@ def overlap(
     def go(move: Callable[[Pass], Sequence[Done]]) -> list[Done]:
         done: list[Done] = []
         try:
-            while waiting:
+            while True:
                 try:
                     works = waiting.popleft()
                 except IndexError:

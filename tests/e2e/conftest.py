@@ -8,11 +8,10 @@ import pytest
 
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment, fill
-from tests.e2e.runs import scheduled
+from tests.e2e.runs import PATIENCE, scheduled
 
 DAG_ID = "etl_vendas"
 HISTORY = 5_000
-PATIENCE = 300.0
 
 
 @pytest.fixture(scope="package")

@@ -7,8 +7,8 @@ import pytest
 
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
-from tests.e2e.conftest import DAG_ID, PATIENCE
-from tests.e2e.runs import broker, ended, until
+from tests.e2e.conftest import DAG_ID
+from tests.e2e.runs import PATIENCE, broker, ended, until
 from tests.receivers import TOKEN, Mailbox, Webhook
 
 

@@ -19,9 +19,8 @@ from local.deployment.airflow import Worker
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 from tests.e2e.conftest import DAG_ID as ETL
-from tests.e2e.conftest import PATIENCE
 from tests.e2e.load import DAG_ID, Load, probing
-from tests.e2e.runs import ended, gates, instances, log, path, scheduled, tries, until
+from tests.e2e.runs import PATIENCE, ended, gates, instances, log, path, scheduled, tries, until
 from tests.receivers import Mailbox
 
 SLOTS = 4  # slots of two workers together

@@ -10,8 +10,7 @@ import pytest
 
 from local.deployment.api import AirflowApi, Run
 from local.deployment.stack import Deployment
-from tests.e2e.conftest import PATIENCE
-from tests.e2e.runs import ended, instances, log, path, tries, until
+from tests.e2e.runs import PATIENCE, ended, instances, log, path, tries, until
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 

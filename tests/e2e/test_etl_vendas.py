@@ -20,8 +20,8 @@ from local.demos.vendas import chain
 from local.deployment.api import AirflowApi, Run
 from local.deployment.stack import Deployment
 from local.source import simulator
-from tests.e2e.conftest import DAG_ID, HISTORY, PATIENCE
-from tests.e2e.runs import scheduled, until
+from tests.e2e.conftest import DAG_ID, HISTORY
+from tests.e2e.runs import PATIENCE, scheduled, until
 from tests.processes import ask_descendants
 
 RECONCILE_ID = "reconciliar_vendas"

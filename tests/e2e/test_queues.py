@@ -7,8 +7,7 @@ from celery import Celery
 
 from local.deployment.api import AirflowApi, ApiError
 from local.deployment.stack import Deployment
-from tests.e2e.conftest import PATIENCE
-from tests.e2e.runs import broker, ended, every, instances, open_gate, until
+from tests.e2e.runs import PATIENCE, broker, ended, every, instances, open_gate, until
 
 WAITING = 30
 SLOTS = 2  # slots of the deployment's only worker

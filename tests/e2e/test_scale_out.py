@@ -19,8 +19,8 @@ from local.deployment.airflow import Scheduler, Worker
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 from tests.conftest import ROOT
-from tests.e2e.conftest import DAG_ID, PATIENCE
-from tests.e2e.runs import ended, instances, open_gate, until
+from tests.e2e.conftest import DAG_ID
+from tests.e2e.runs import PATIENCE, ended, instances, open_gate, until
 
 GATED = "gated"
 """A DAG of tests/e2e/dags with one task, which runs until a file with the run's name exists."""

@@ -18,8 +18,8 @@ from fastapi import APIRouter, FastAPI
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 from tests.conftest import ROOT
-from tests.e2e.conftest import DAG_ID, PATIENCE
-from tests.e2e.runs import ended, log, path
+from tests.e2e.conftest import DAG_ID
+from tests.e2e.runs import PATIENCE, ended, log, path
 
 LEAKY = "leaky"
 METHODS = ("get", "post", "put", "patch", "delete")

@@ -16,8 +16,8 @@ from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 from local.waiting import until
 from tests.conftest import ROOT
-from tests.e2e.conftest import DAG_ID, PATIENCE
-from tests.e2e.runs import scheduled
+from tests.e2e.conftest import DAG_ID
+from tests.e2e.runs import PATIENCE, scheduled
 from tests.otlp import (
     COUNTER,
     GAUGE,

@@ -16,7 +16,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -249,3 +249,23 @@ class Terminal:
             return False
         self.raw += read.decode(errors="replace")
         return bool(read)
+
+
+Refused = Mapping[str, tuple[Sequence[str], Sequence[str]]]
+"""Calls of `enqueue` that make no sense: by a name, the arguments, and parts of the error."""
+
+
+def enqueue_refused(script: Script, calls: Refused) -> dict[str, Done]:
+    """Return the results of calls that make no sense. Their note says so, if they have arguments."""
+    return {
+        name: script("enqueue", *given, *(("--note", "makes no sense") if given else ()))
+        for name, (given, _) in calls.items()
+    }
+
+
+def assert_refused(done: Done, parts: Sequence[str]) -> None:
+    """Check that a call was refused in one line, which has all parts."""
+    assert (done.code, done.out) == (2, ""), done.err
+    [line] = done.err.splitlines()
+    assert line.startswith("error: ")
+    assert [part for part in parts if part not in line] == []

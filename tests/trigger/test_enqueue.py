@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.trigger.faulty import answer
-from tests.trigger.script import Script
+from tests.trigger.script import Script, assert_refused, enqueue_refused
 
 HELLO = "hello_world.send_hello_world"
 PAYLOAD = {"name": "Ana -v", "more": [1, -5]}
@@ -89,19 +89,12 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def refused(script: Script):
     """The results of refused calls."""
-    return {
-        name: script("enqueue", *given, *(("--note", "makes no sense") if given else ()))
-        for name, (given, _) in REFUSED.items()
-    }
+    return enqueue_refused(script, REFUSED)
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_call_that_makes_no_sense_is_refused_in_one_line(refused, name):
-    done = refused[name]
-    assert (done.code, done.out) == (2, ""), done.err
-    [line] = done.err.splitlines()
-    assert line.startswith("error: ")
-    assert [part for part in REFUSED[name][1] if part not in line] == []
+    assert_refused(refused[name], REFUSED[name][1])
 
 
 @pytest.mark.parametrize(

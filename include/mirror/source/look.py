@@ -69,7 +69,6 @@ def look(
             raise
         return _one_by_one(connection, windows, zone, count or {}, error)
     found, now = rows[0][: -_ANSWERS - 1], rows[0][-_ANSWERS - 1]
-    seen = Look(tuple(found), now.astimezone(UTC), {}, {}, {}, {})
     oldest, newest, wrong, counted = (
         dict[str, datetime](),
         dict[str, datetime](),
@@ -91,7 +90,7 @@ def look(
             first, last = (one if spec.zoned else one.replace(tzinfo=None) for one in (first, last))
             oldest[spec.name] = changes.as_instant(spec, first, zone)
             newest[spec.name] = last
-    return replace(seen, oldest=oldest, newest=newest, wrong=wrong, counted=counted)
+    return Look(tuple(found), now.astimezone(UTC), oldest, newest, wrong, counted)
 
 
 def _one_by_one(

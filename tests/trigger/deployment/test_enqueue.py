@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.trigger.faulty import Faulty, answer, lost, truncated
-from tests.trigger.script import PATIENCE, Script
+from tests.trigger.script import PATIENCE, Script, assert_refused, enqueue_refused
 
 HELLO = "hello_world.send_hello_world"
 PAYLOAD = {"name": "Ana -v", "more": [1, -5]}
@@ -44,19 +44,12 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def refused(automations: Script):
     """The results of refused calls."""
-    return {
-        name: automations("enqueue", *given, *(("--note", "makes no sense") if given else ()))
-        for name, (given, _) in REFUSED.items()
-    }
+    return enqueue_refused(automations, REFUSED)
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_call_that_makes_no_sense_is_refused_in_one_line(refused, name):
-    done = refused[name]
-    assert (done.code, done.out) == (2, ""), done.err
-    [line] = done.err.splitlines()
-    assert line.startswith("error: ")
-    assert [part for part in REFUSED[name][1] if part not in line] == []
+    assert_refused(refused[name], REFUSED[name][1])
 
 
 def test_no_refused_call_made_a_run(refused, made):
