@@ -13,7 +13,7 @@ from include.conventions.errors import TaskError
 from include.mirror import catalog, contract
 from include.mirror.declaration import Mirror, Table, general_problems, table_problems
 from include.mirror.deletes import COMPARED
-from include.mirror.errors import SchemaError
+from include.mirror.errors import RebuiltError, SchemaError
 from include.mirror.names import ch
 from include.mirror.plan import Work, instant
 from include.mirror.relation import KeyRange, Relation
@@ -222,14 +222,15 @@ class Engine:
     ) -> dict[str, str]:
         """Return which of `tables` have changed on either side since they were read, with messages.
 
-        With `new`, they are tables that are about to be created, and only the source's side is compared.
+        With `new`, they are tables that are about to be created, and only the source's side is compared. Raises
+        RebuiltError if another run has built one of them anew in the meantime.
         """
         before = {table.spec.name: table for table in tables}
         now, refused = (self.new_tables if new else self.tables)(connection, client, before)
         for name, table in now.items():
             if table.built != before[name].built:
-                refused[name] = built_since(table)
-            elif not _same(before[name].spec, table.spec):
+                raise RebuiltError(built_since(table))
+            if not _same(before[name].spec, table.spec):
                 refused[name] = _altered(table.spec)
         return refused
 

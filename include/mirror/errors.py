@@ -41,6 +41,12 @@ class RefusedError(MirrorError):
     """Tables were set aside, each with its reason. All others were moved."""
 
 
+class RebuiltError(MirrorError):
+    """A table was built anew by another run while a pass waited for its lock: the task has to look at it again."""
+
+    heals = True
+
+
 class VerificationError(MirrorError):
     """The rows that arrived differ from the rows that were read. The read is not done and will be repeated."""
 

@@ -25,7 +25,7 @@ from include.mirror.delete_log import KEPT, TRUSTED
 from include.mirror.deletes import detached
 from include.mirror.deletes import means as deleted_by
 from include.mirror.engine import Engine, Resolved, built_since, rows_behind
-from include.mirror.errors import RefusedError, SchemaError, VerificationError, WarehouseError
+from include.mirror.errors import RebuiltError, RefusedError, SchemaError, VerificationError, WarehouseError
 from include.mirror.ledger import ALWAYS, TABLE, Answers, Attempt, Entry, Ledger, questions_of
 from include.mirror.ledger import identity as identity_of
 from include.mirror.move import Mover
@@ -572,8 +572,20 @@ def _unlike_planned(read: Work, spec: TableSpec) -> str | None:
 def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> dict[str, int]:
     """Move a batch, pass by pass, without the reads that an earlier try has done. Return the rows moved, by table."""
     attempt = Attempt(batch.plan, run_id, try_number)
-    moved: dict[str, int] = {}
-    engine = replace(engine, behind=batch.behind)
+    moved: Counter[str] = Counter()
+    while True:
+        try:
+            for entry in _move(replace(engine, behind=batch.behind), batch, attempt):
+                moved[entry.work.tabela] += entry.rows
+        except RebuiltError as error:
+            # What the rebuild has not read is moved into the new table, as if the task began now.
+            log.info("beginning again: %s", error)
+        else:
+            return dict(moved)
+
+
+def _move(engine: Engine, batch: Batch, attempt: Attempt) -> Iterator[Entry]:
+    """Move what is not done of a batch. Raises RebuiltError if another run builds one of its tables anew meanwhile."""
     with engine.clients() as (source, client), ExitStack() as resources:
         inserting = engine.warehouse.later(resources)
         told = Ledger(engine.warehouse, client).ask("done", "source", "warehouse", plan=batch.plan)
@@ -624,10 +636,7 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
                 )
             if remaining:
                 passes.append(remaining)
-        for entry in _move_all(mover, passes, attempt):
-            name = entry.work.tabela
-            moved[name] = moved.get(name, 0) + entry.rows
-    return moved
+        yield from _move_all(mover, passes, attempt)
 
 
 def _move_all(mover: Mover, passes: Iterable[Sequence[Work]], attempt: Attempt) -> Iterator[Entry]:
