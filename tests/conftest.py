@@ -64,8 +64,9 @@ LONG = (*AIRFLOW, "tests/integration/", "tests/local/")
 """These begin first, in this order. All other files are short, so that at the end no process runs alone for long."""
 SERVERS = {"postgres", "clickhouse", "deployment", "mariadb_server", "rabbitmq_server", "aws"}
 """The fixtures of servers. Files that start some by themselves carry the mark `server`."""
-NO_SYNC = {"fsync": "off"}
-"""For PostgreSQL: tests kill its processes, which loses nothing that the operating system has; none cuts the power."""
+NO_SYNC = {"fsync": "off", "autovacuum_naptime": "1h"}
+"""For PostgreSQL: tests kill its processes, which loses nothing that the operating system has; none cuts the power. And its
+vacuum would go through the databases of all tests again and again."""
 # The DAGs of tests, and those of the project: the last bundle is read first.
 BUNDLES = {
     "trigger": ROOT / "tests" / "trigger" / "dags",
@@ -144,7 +145,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
     """One embedded ClickHouse service for the session."""
     folder = tmp_path_factory.mktemp("clickhouse")
-    with ClickHouse(folder / "data", free_port(), "vendas", token_urlsafe(12), folder / "log") as server:
+    with ClickHouse(
+        folder / "data", free_port(), "vendas", token_urlsafe(12), folder / "log", sync=False
+    ) as server:
         yield server
 
 
@@ -245,6 +248,7 @@ def deployment(
     }
     with Deployment(tmp_path_factory.mktemp("deployment"), variables) as running:
         running.postgres.settings |= NO_SYNC
+        running.clickhouse.sync = False
         running.start_databases()
         running.start_airflow("api-server", "worker", "dag-processor", "scheduler")
         _deployments.append(running)

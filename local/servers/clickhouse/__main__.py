@@ -37,6 +37,12 @@ def _arguments() -> argparse.Namespace:
         default=10,
         help="seconds until running statements are cancelled when the service stops (default: 10)",
     )
+    parser.add_argument(
+        "--no-sync",
+        action="store_false",
+        dest="sync",
+        help="don't wait until the disk has the tables' definitions: for tests",
+    )
     return parser.parse_args()
 
 
@@ -65,7 +71,7 @@ async def _serve(listener: socket.socket, arguments: argparse.Namespace, passwor
     from local.servers.clickhouse.app import Service
     from local.servers.clickhouse.engine import Engine
 
-    engine = Engine(arguments.data)
+    engine = Engine(arguments.data, arguments.sync)
     service = Service(engine, arguments.user, password)
     try:
         config = uvicorn.Config(

@@ -38,6 +38,7 @@ _SERVER_XML = """<clickhouse>
 # wait in memory; here each INSERT is acknowledged when its parts are written. python() reads objects of this process.
 _USERS_XML = """<clickhouse>
   <profiles><default>
+    <fsync_metadata>{sync:d}</fsync_metadata>
     <implicit_select>0</implicit_select>
     <async_insert>0</async_insert>
     <allow_python_table_function>0</allow_python_table_function>
@@ -181,9 +182,12 @@ class Handle:
 class Engine:
     """The engine on one data folder, from construction until `close`."""
 
-    def __init__(self, data: Path) -> None:
-        """Open the engine. Raises DataFolderError if the folder can't be used, or is in use."""
+    def __init__(self, data: Path, sync: bool = True) -> None:
+        """Open the engine. With `sync`, a table's definition is on the disk when its statement ends.
+
+        Raises DataFolderError if the folder can't be used, or is in use."""
         self.data = take_folder(data)
+        self._sync = sync
         service = self.data / "service"
         try:
             (self.data / "user_files").mkdir(exist_ok=True)
@@ -210,7 +214,7 @@ class Engine:
     def _configure(self, service: Path, constraints: str) -> None:
         users = service / "users.xml"
         grants = "".join(f"<query>{escape(grant)}</query>" for grant in GRANTS)
-        users.write_text(_USERS_XML.format(grants=grants, constraints=constraints))
+        users.write_text(_USERS_XML.format(sync=self._sync, grants=grants, constraints=constraints))
         (service / "server.xml").write_text(
             _SERVER_XML.format(users=escape(str(users)), data=escape(str(self.data)))
         )

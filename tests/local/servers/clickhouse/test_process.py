@@ -181,3 +181,13 @@ def test_importing_the_package_loads_no_engine() -> None:
     loaded = "any(m in sys.modules for m in ('chdb', 'clickhouse_connect', 'uvicorn'))"
     code = f"import sys, local.servers.clickhouse; sys.exit({loaded})"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_definitions_of_tables_are_written_to_the_disk_unless_it_is_switched_off(
+    tmp_path: Path, sync: bool
+) -> None:
+    with ClickHouse(
+        tmp_path / "data", free_port(), "someone", token_urlsafe(12), tmp_path / "log", sync
+    ) as server:
+        assert server.client().query("SELECT getSetting('fsync_metadata')").result_rows == [(sync,)]
