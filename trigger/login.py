@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from trigger.client import AirflowClient
 
 
+EXPOSED = "on the command line stays in the shell's history and shows in the list of processes"
+
+
 @dataclass(frozen=True)
 class Login:
     """An address and a login. `ca` names a file of certificates."""
@@ -91,10 +94,9 @@ def find_login(context: click.Context, warn: Callable[[str], None]) -> Login:
     if "token" in flags and {"username", "password"} & flags.keys():
         raise RequestRefused("--token says who asks: leave out --username and --password")
     if "password" in flags:
-        warn(
-            "a password on the command line stays in the shell's history and shows in the list of processes: "
-            "set AIRFLOW_PASSWORD, use a profile, or leave it out to be asked"
-        )
+        warn(f"a password {EXPOSED}: set AIRFLOW_PASSWORD, use a profile, or leave it out to be asked")
+    if "token" in flags:
+        warn(f"a token {EXPOSED}: set AIRFLOW_TOKEN, or use a profile")
     chosen = context.params.get("profile")
     by_flag = context.get_parameter_source("profile") == ParameterSource.COMMANDLINE
     path = profiles_path()

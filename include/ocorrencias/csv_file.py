@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import io
 import os
 import shutil
 import time
@@ -35,6 +34,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from include.conventions import csv_text
 from include.ocorrencias.collection import Contagem
 from include.ocorrencias.errors import BusyError, CsvError, DiskError
 from include.ocorrencias.models import ZONE
@@ -124,10 +124,9 @@ def _look(path: Path, text: str) -> tuple[bytes | None, bool, list[str]]:
 
 
 def _lines(text: str, counts: Sequence[Contagem], newline: str) -> str:
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator=newline)
-    writer.writerows((text, one.tipo, one.status, one.quantidade) for one in counts)
-    return lines.getvalue()
+    return csv_text.lines(
+        ((text, one.tipo, one.status, one.quantidade) for one in counts), newline, exact=True
+    )
 
 
 @contextmanager

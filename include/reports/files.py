@@ -6,14 +6,14 @@ again. If two tries write at the same time, the last one wins, and its file is c
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import quote
+
+from include.conventions import csv_text
 
 
 def path(folder: Path, report: str, run_id: str, suffix: str) -> Path:
@@ -24,12 +24,8 @@ def path(folder: Path, report: str, run_id: str, suffix: str) -> Path:
 
 
 def as_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return rows as CSV: amounts with all digits, dates in ISO format, NULL as an empty field."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()
+    """Return rows as CSV: amounts with all digits, dates in ISO format, NULL as an empty field, a formula as text."""
+    return csv_text.lines([columns, *rows])
 
 
 def write(target: Path, text: str) -> None:

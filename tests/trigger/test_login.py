@@ -144,6 +144,8 @@ def test_a_given_token_is_used_as_it_is(nobody, token, expired, operator):
         "malformed": 4,
         "contradiction": 2,
     }
+    shown = "a token on the command line stays in the shell's history"
+    assert [name for name, one in done.items() if shown in one.err] == ["flag"]
     assert "Token Expired" in done["expired"].err
     assert "Invalid JWT token" in done["malformed"].err
     assert not [name for name, one in done.items() if token in one.err or expired in one.err]

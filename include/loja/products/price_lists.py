@@ -90,7 +90,7 @@ def question(connection: Connection[DictCursor], name: str) -> str | None:
     if not rows:
         return None
     lines = [
-        # A product's name may contain characters of Markdown: they are escaped.
+        # A product's name may contain Markdown: it is shown as it is.
         f"| {row['produto_id']} | {_plain(row['nome'])} | {row['preco_antigo']} | {row['preco_novo']} |"
         for row in rows[:SHOWN]
     ]
@@ -134,6 +134,15 @@ def apply(connection: Connection[DictCursor], name: str, decision: Decision) -> 
 
 
 def _plain(text: str) -> str:
+    """Return text that Markdown shows as it is.
+
+    Addresses become links even where their characters are escaped. So an invisible character (U+2060) parts what makes one.
+    """
     return "".join(
-        f"&#{ord(character)};" if character in "|<>&[]()*_`!\\\n\r{}%" else character for character in text
+        character
+        if character.isalnum() or character == " "
+        else f"&#8288;&#{ord(character)};"
+        if character in ".:@"
+        else f"&#{ord(character)};"
+        for character in text
     )

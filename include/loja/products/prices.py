@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from include.loja.errors import ListError
@@ -22,11 +23,15 @@ PRICE = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,2})?")
 KEY = re.compile(r"[0-9]{1,9}")
 COLUMNS = ("produto_id", "preco")
 MAX_LINES = 1_000_000
+# Bytes. A short text can describe many values, and all of them are in memory before the first line is read.
+MAX_JSON = 16 * 1024 * 1024
+# How much of a list's own text a message quotes: columns, and characters of each.
+QUOTED = (20, 50)
 # How many of a product's contradicting prices a message names.
 NAMED = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """A line of the list as text. `number` counts the lines with products from 1."""
 
@@ -35,7 +40,7 @@ class Line:
     price: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Proposal:
     """The decision on a line: `aplicar`, `aprovar` (a person decides), `igual` or `invalido`, with the reason."""
 
@@ -53,13 +58,13 @@ def parse(content: bytes, form: str) -> list[Line]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ListError(f"the list is not UTF-8: byte {error.start} is {content[error.start]:#x}") from None
-    lines = list(_csv(text) if form == "csv" else _json(text))
+    lines = list(islice(_csv(text) if form == "csv" else _json(text), MAX_LINES + 1))
     if not lines:
         raise ListError(
             "the list has no prices: it must have at least one line, so an empty list is treated as a mistake"
         )
     if len(lines) > MAX_LINES:
-        raise ListError(f"the list has {len(lines)} lines: at most {MAX_LINES} are accepted")
+        raise ListError(f"the list has more than {MAX_LINES} lines: at most that many are accepted")
     return lines
 
 
@@ -152,6 +157,8 @@ def _csv(text: str) -> Iterator[Line]:
 
 
 def _json(text: str) -> Iterator[Line]:
+    if len(text) > MAX_JSON:
+        raise ListError(f"the list has more than {MAX_JSON} characters of JSON: ask the supplier for CSV")
     try:
         # Numbers stay text: a float would round a price.
         content = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
@@ -174,6 +181,6 @@ def _text(value: Any) -> str:
 
 def _require(names: list[str]) -> None:
     if missing := [name for name in COLUMNS if name not in names]:
-        raise ListError(
-            f"the list has the columns {', '.join(map(repr, names[:20]))}; it lacks {' and '.join(missing)}"
-        )
+        columns, characters = QUOTED
+        quoted = ", ".join(repr(name[:characters]) for name in names[:columns])
+        raise ListError(f"the list has the columns {quoted}; it lacks {' and '.join(missing)}")

@@ -5,6 +5,9 @@ The address is a setting and never part of a run's conf: a user who may trigger 
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -66,11 +69,21 @@ def _form(name: str) -> str:
 
 
 def _open(path: Path) -> bytes:
+    """Read a regular file. Otherwise, who may write into its folder could put a link to a secret of this machine there."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ListError(f"{path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are accepted")
-        return path.read_bytes()
+        # Without O_NONBLOCK, a pipe would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ListError(f"{path} is no regular file: put the list itself there")
+            # A file that grows is cut off here as well.
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ListError(f"{path} has more than {MAX_BYTES} bytes; at most that many are accepted")
+        return content
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ListError(f"{path} is a symbolic link: put the list itself there") from None
         # A SourceError is retried: the file may be there soon.
         raise SourceError(f"{path} can't be read: {error.strerror}") from None
 
@@ -81,7 +94,14 @@ def _fetch(address: str, credentials: tuple[str, str] | None) -> bytes:
 
 def _get(address: str, credentials: tuple[str, str] | None) -> bytes:
     try:
-        with requests.get(address, auth=credentials, timeout=SECONDS, stream=True) as answer:
+        with requests.get(
+            address, auth=credentials, timeout=SECONDS, stream=True, allow_redirects=False
+        ) as answer:
+            if answer.is_redirect:
+                raise ListError(
+                    f"{shown(address)} redirects to another address, which is not followed: ask the supplier for the "
+                    "right one, and set LOJA_PRECOS_ORIGEM"
+                )
             if answer.status_code >= 500 or answer.status_code == 429:
                 raise SourceError(f"{shown(address)} answered {answer.status_code}")
             if answer.status_code != 200:

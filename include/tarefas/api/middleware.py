@@ -31,17 +31,7 @@ class SmallBodies:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        size = 0
-
-        async def counted() -> Message:
-            nonlocal size
-            message = await receive()
-            size += len(message.get("body", b""))
-            if size > LARGEST_BODY:
-                raise HTTPException(413, f"the body is larger than {LARGEST_BODY:,} bytes")
-            return message
-
-        await self.app(scope, counted, send)
+        await self.app(scope, _counted(receive), send)
 
 
 class CheckCalls:
@@ -50,7 +40,8 @@ class CheckCalls:
     Airflow's Params can't find a missing argument of a function. So the body of `POST …/executar_tarefa/dagRuns`, which
     the UI, programs and this service send, is first checked against the automations. A wrong call gets 400 and
     `{"detail": "…"}`, as Airflow answers for wrong Params, and no run is created. Users who may not trigger the DAG, and
-    bodies that are not calls, get Airflow's own answer.
+    bodies that are not calls, get Airflow's own answer. Only a body above `LARGEST_BODY` bytes gets 413, whoever sends it:
+    Airflow reads and parses a body before it looks who sent it.
 
     A valid call is passed on to Airflow with its conf in the form that runs store (trigger/calls.py).
     """
@@ -62,16 +53,23 @@ class CheckCalls:
         if not _triggers(scope):
             await self.app(scope, receive, send)
             return
+        receive = _counted(receive)
         request = Request(scope, receive)
-        body = await request.body()
+        # First, so that nothing of a stranger's body is read or parsed here.
+        if not await _may_trigger(request):
+            await self.app(scope, receive, send)
+            return
+        try:
+            body = await request.body()
+        except HTTPException as refusal:
+            await JSONResponse({"detail": refusal.detail}, refusal.status_code)(scope, receive, send)
+            return
         checked = await run_in_threadpool(_checked, body)
-        if isinstance(checked, bytes):
-            body = checked
-            scope["headers"] = _with_length(scope["headers"], len(body))
-        elif await _may_trigger(request):
+        if isinstance(checked, JSONResponse):
             await checked(scope, receive, send)
             return
-        left = [body]
+        scope["headers"] = _with_length(scope["headers"], len(checked))
+        left = [checked]
 
         async def again() -> Message:
             if left:
@@ -97,6 +95,21 @@ class LineBreaks:
             if path.removeprefix(scope.get("root_path", "")).startswith(f"{PREFIX}/"):
                 answerer = JSONResponse({"message": "Not Found"}, 404)
         await answerer(scope, receive, send)
+
+
+def _counted(receive: Receive) -> Receive:
+    """Return `receive` with a limit: it raises the HTTPException 413 once a body is above `LARGEST_BODY` bytes."""
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > LARGEST_BODY:
+            raise HTTPException(413, f"the body is larger than {LARGEST_BODY:,} bytes")
+        return message
+
+    return counted
 
 
 def _triggers(scope: Scope) -> bool:

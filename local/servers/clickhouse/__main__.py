@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import faulthandler
 import os
 import signal
 import socket
@@ -95,6 +96,8 @@ async def _serve(listener: socket.socket, arguments: argparse.Namespace, passwor
 
 def main() -> int:
     """Run the service; return the exit code."""
+    # The engine is native code: if it crashes, the log shows where each thread was.
+    faulthandler.enable()
     arguments = _arguments()
     password = os.environ.pop("CLICKHOUSE_PASSWORD", "")
     if not password:

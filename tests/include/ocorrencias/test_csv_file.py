@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from include.ocorrencias.collection import Contagem
 from include.ocorrencias.csv_file import COLUMNS, NAME, append, time_of
 from include.ocorrencias.errors import BusyError, CsvError, DiskError
+from local.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 HEADER = ",".join(COLUMNS)
@@ -229,6 +231,10 @@ def test_killed_at_every_line_the_file_has_all_of_the_run_or_nothing(tmp_path, t
     assert path.read_bytes() == whole
 
 
+def grown(path: Path, size: int) -> bool:
+    return path.stat().st_size > size
+
+
 def test_killed_at_random_in_a_large_file_under_the_eyes_of_a_reader(tmp_path):
     path = tmp_path / NAME
     path.write_text(HEADER + "\n" + "2020-01-01 00:00:00,Acidente,FECHADO,1\n" * 200_000)
@@ -253,7 +259,8 @@ def test_killed_at_random_in_a_large_file_under_the_eyes_of_a_reader(tmp_path):
             writer = program(WRITER, tmp_path, MOMENT.isoformat(), 1000)
             assert writer.stdout
             writer.stdout.readline()
-            time.sleep(0.1 + 0.03 * number)
+            until(partial(grown, path, path.stat().st_size), 60, "the first lines of this writer")
+            time.sleep(0.03 * number)
             writer.send_signal(signal.SIGKILL)
             writer.communicate()
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import threading
 from decimal import Decimal
 from typing import Any
@@ -19,13 +21,16 @@ from tests.include.loja.rows import execute, read
 
 LIST = b"produto_id,preco\n1,11.00\n2,40.00\n3,30.00\n9,1.00\n"
 NOBODY = Decision(approved=False, by=None)
+MARKUP = "B|[x](http://y) https://y.org www.y.org ana@y.org ~~no~~ `c` <b>"
+# What GitHub's Markdown makes a link of in a text, also if its characters are escaped.
+ADDRESS = re.compile(r"https?://[-.\w]|www\.[-.\w]|[-.\w+]@[-\w]")
 ANA = Decision(approved=True, by="ana")
 
 
 @pytest.fixture
 def proposed(loja: Connection[Any]) -> Connection[Any]:
     """A catalogue of three products, and a list with one small change, one large, one that is none, one unknown."""
-    for name, price in (("A", 10), ("B|[x](http://y)", 20), ("C", 30)):
+    for name, price in (("A", 10), (MARKUP, 20), ("C", 30)):
         execute(
             loja,
             "INSERT INTO produtos (nome, categoria, preco, estoque) VALUES (%s, 'x', %s, 1)",
@@ -74,7 +79,12 @@ def test_a_person_is_asked_what_is_beyond_the_limit_and_nothing_in_it_is_markup(
     asked = question(proposed, "run") or ""
     assert asked.startswith("1 changes are beyond the limit.")
     assert "| 20.00 | 40.00 |" in asked
-    assert "](http" not in asked
+    assert not set("[]()~`<>") & set(asked)
+    shown = html.unescape(asked)
+    assert ADDRESS.search(MARKUP)
+    assert not ADDRESS.search(shown)
+    # The characters in between are invisible.
+    assert MARKUP in shown.replace("\u2060", "")
     execute(proposed, "DELETE FROM precos_propostos WHERE situacao = 'aprovar'")
     assert question(proposed, "run") is None
 

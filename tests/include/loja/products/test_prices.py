@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.loja.errors import ListError
+from include.loja.products import prices
 from include.loja.products.prices import Line, parse, propose
 
 CATALOGUE = {1: Decimal("100.00"), 2: Decimal("10.00"), 3: Decimal("0.00")}
@@ -62,6 +63,31 @@ def test_a_price_never_passes_through_a_float() -> None:
 def test_a_list_that_makes_no_sense_is_refused_as_a_whole(content: bytes, form: str, reason: str) -> None:
     with pytest.raises(ListError, match=reason):
         parse(content, form)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_list_with_too_many_lines_is_not_read_to_its_end(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prices, "MAX_LINES", 2)
+    content = {
+        "csv": b'produto_id,preco\n1,1\n2,2\n3,3\n4,"4\n',
+        "json": b'[{"produto_id": 1, "preco": 1}, {}, {}, 1]',
+    }
+    with pytest.raises(ListError, match="the list has more than 2 lines: at most that many are accepted"):
+        parse(content[form], form)
+
+
+def test_more_json_than_is_accepted_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prices, "MAX_JSON", 10)
+    with pytest.raises(ListError, match="more than 10 characters of JSON: ask the supplier for CSV"):
+        parse(b"[[],[],[],[],", "json")
+
+
+def test_a_message_quotes_little_of_the_list() -> None:
+    with pytest.raises(ListError) as raised:
+        parse(b",".join(b"SECRET_%d=" % n + b"x" * 1000 for n in range(100)), "csv")
+    assert len(str(raised.value)) < 1200
 
 
 def test_lines_are_applied_asked_about_or_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(503)
         elif path.startswith("/none"):
             self.send_error(404)
+        elif path.startswith("/elsewhere"):
+            self.send_response(int(path[-3:]))
+            self.send_header("Location", "/list.csv?token=s3cr3t")
+            self.end_headers()
         elif path.startswith("/half"):
             self.send_response(200)
             self.send_header("Content-Length", str(len(CONTENT) + 10))
@@ -90,8 +95,43 @@ def test_more_than_is_taken(address: str, tmp_path: Path, monkeypatch: pytest.Mo
         supplier.read(f"{address}/list.csv", "", None)
     path = tmp_path / "list.csv"
     path.write_bytes(CONTENT)
-    with pytest.raises(ListError, match="has 24 bytes; at most 10 are accepted"):
+    with pytest.raises(ListError, match="has more than 10 bytes; at most that many are accepted"):
         supplier.read(str(path), "", None)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(address: str, status: int) -> None:
+    with pytest.raises(ListError, match=rf"elsewhere/{status} redirects to another address") as raised:
+        supplier.read(f"{address}/elsewhere/{status}", "csv", ("ana", "p"))
+    assert "s3cr3t" not in str(raised.value)
+    assert Handler.asked == {f"/elsewhere/{status}": 1}
+
+
+@pytest.mark.parametrize(
+    "target", ["/proc/self/environ", "/dev/zero", "/etc/hosts", "/nowhere", "list.csv", "."]
+)
+def test_a_link_is_not_followed(tmp_path: Path, target: str) -> None:
+    link = tmp_path / "precos.csv"
+    link.symlink_to(target)
+    with pytest.raises(ListError, match=r"precos.csv is a symbolic link: put the list itself there"):
+        supplier.read(str(link), "", None)
+
+
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "precos.csv"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero"), tmp_path):
+        with pytest.raises((ListError, SourceError), match=r"is no regular file|Is a directory"):
+            supplier.read(str(path), "csv", None)
+
+
+def test_a_file_that_grows_while_it_is_read_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of /proc has the size 0."""
+    monkeypatch.setattr(supplier, "MAX_BYTES", 10)
+    with pytest.raises(ListError, match="has more than 10 bytes"):
+        supplier.read("/proc/self/maps", "csv", None)
 
 
 def test_a_file_by_its_name_or_by_the_setting(tmp_path: Path) -> None:

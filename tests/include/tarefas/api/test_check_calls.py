@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
+from include.tarefas.api import middleware
 from include.tarefas.api.middleware import CheckCalls, LineBreaks
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
@@ -133,6 +134,38 @@ def test_who_may_not_trigger_hears_from_airflow_and_learns_nothing(
     # The UI triggers with its cookie; Airflow takes that, so the check does too.
     server.cookies.set("_token", tokens["olga"])
     assert server.post(TRIGGER, json=WRONG).status_code == 400
+
+
+def test_nothing_of_a_strangers_body_is_parsed(
+    server: TestClient, monkeypatch: pytest.MonkeyPatch, tokens: dict[str, str]
+) -> None:
+    parsed: list[bytes] = []
+
+    def checked(body: bytes) -> bytes:
+        parsed.append(body)
+        return body
+
+    monkeypatch.setattr(middleware, "_checked", checked)
+    for headers in ({}, {"Authorization": "Bearer no"}, {"Authorization": f"Bearer {tokens['vera']}"}):
+        server.headers.pop("Authorization", None)
+        assert server.post(TRIGGER, json=WRONG, headers=headers).status_code == 200
+    assert parsed == []
+    server.post(TRIGGER, json=WRONG, headers={"Authorization": f"Bearer {tokens['olga']}"})
+    assert len(parsed) == 1
+
+
+@pytest.mark.parametrize("who", ["olga", "vera", "nobody"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "in chunks"])
+def test_a_large_body_is_refused_whoever_sends_it(
+    server: TestClient, tokens: dict[str, str], who: str, chunked: bool
+) -> None:
+    sent = b'{"conf": "' + b"x" * middleware.LARGEST_BODY + b'"}'
+    answer = server.post(
+        TRIGGER,
+        content=iter([sent[:1000], sent[1000:]]) if chunked else sent,
+        headers={"Authorization": f"Bearer {tokens.get(who, 'no')}"},
+    )
+    assert (answer.status_code, answer.json()) == (413, {"detail": "the body is larger than 262,144 bytes"})
 
 
 def test_without_the_folder_no_call_is_right(server: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
