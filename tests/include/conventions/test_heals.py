@@ -120,4 +120,4 @@ def test_each_class_of_error_says_whether_it_heals() -> None:
     healing = {
         one.__name__ for one in MirrorError.__subclasses__() + SourceError.__subclasses__() if one.heals
     }
-    assert healing == {"SourceAwayError", "VerificationError", "VersionError"}
+    assert healing == {"RebuiltError", "SourceAwayError", "VerificationError", "VersionError"}
