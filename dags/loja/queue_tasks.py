@@ -64,6 +64,7 @@ def wire(broker: Broker) -> None:
 
         params = get_current_context()["params"]
         return tasks.plan(
+            SETTINGS,
             broker,
             _execution(broker),
             params["filas"],

@@ -26,6 +26,8 @@ from local.servers.server import Server, ServerError, free_port
 PACKAGES = ["rabbitmq-server"]
 USER = "loja"
 NODE = "rabbit@localhost"
+MAX_MESSAGE = 256 * 1024
+"""In bytes. A consumer has a batch in memory before it looks at one; `deploy/loja/rabbitmq.conf` has the same limit."""
 
 
 class RabbitMQ(Server):
@@ -112,6 +114,7 @@ class RabbitMQ(Server):
         # With definitions, the node does not create the account `guest`.
         (self.data / "rabbitmq.conf").write_text(
             f"load_definitions = {self.data / 'definitions.json'}\nlog.console.level = info\nlog.file = false\n"
+            f"max_message_size = {MAX_MESSAGE}\n"
         )
 
     def ready(self) -> bool:

@@ -53,6 +53,8 @@ DENIED, NOT_AS_DECLARED = 403, 406
 REFUSED = re.compile(r"\((403|530)\)")
 # A queue that delivers nothing for so many seconds counts as empty.
 SILENCE = 0.5
+# By so much the clocks of two workers may differ.
+SKEW = timedelta(minutes=1)
 # Messages in one transaction of `publish`, which the broker writes to disk together.
 TOGETHER = 500
 
@@ -64,17 +66,17 @@ def declare(channel: BlockingChannel, queue: str) -> None:
     channel.queue_declare(queue + DEAD, durable=True)
 
 
-def waiting(parameters: pika.URLParameters, queue: str) -> int:
+def waiting(parameters: pika.URLParameters, queue: str, pause: timedelta) -> int:
     """Return how many messages in a queue are ready, that is, not delivered to a consumer.
 
-    Creates the queue if it is missing. First moves up to `TOGETHER` messages whose pause is over back into the queue;
+    Creates the queue if it is missing. First moves up to `TOGETHER` messages whose `pause` is over back into the queue;
     consumers move the rest.
     """
     with _told(), BlockingConnection(parameters) as connection:
         channel = connection.channel()
         declare(channel, queue)
         channel.confirm_delivery()
-        _bring_back(channel, queue, TOGETHER)
+        _bring_back(channel, queue, TOGETHER, pause)
         found: int = channel.queue_declare(queue, passive=True).method.message_count
         return found
 
@@ -140,7 +142,7 @@ class RabbitMQ:
         """Return up to `most` messages; stop when none arrives for `SILENCE` seconds."""
         found: list[Delivery] = []
         with _told():
-            _bring_back(self._publishing, self.queue, most)
+            _bring_back(self._publishing, self.queue, most, self.pause)
             for method, properties, body in self._consuming.consume(self.queue, inactivity_timeout=SILENCE):
                 if method is None:
                     break
@@ -200,8 +202,11 @@ def revive(parameters: pika.URLParameters, queue: str, forget: Callable[[bytes],
     return count
 
 
-def _bring_back(channel: BlockingChannel, queue: str, most: int) -> None:
+def _bring_back(channel: BlockingChannel, queue: str, most: int, pause: timedelta) -> None:
     """Move up to `most` messages whose pause is over back into their queue, in the order in which they were postponed.
+
+    A message whose header says that it goes back later than in `pause` goes back now: it would hold up all messages behind
+    it. Either the pause has been shortened since, or the header is not ours.
 
     For a moment a message is in both queues, never in none. The channel must be in confirm mode.
     """
@@ -210,7 +215,8 @@ def _bring_back(channel: BlockingChannel, queue: str, most: int) -> None:
         if method is None:
             return
         back = (properties.headers or {}).get(BACK)
-        if isinstance(back, int) and back > time.time() * 1000:
+        left = back / 1000 - time.time() if isinstance(back, int) else 0
+        if 0 < left <= (pause + SKEW).total_seconds():
             channel.basic_nack(method.delivery_tag)
             return
         _send_back(channel, queue, body)
@@ -243,6 +249,8 @@ def _told() -> Iterator[None]:
             f"RabbitMQ refused the login or the virtual host of connection rabbitmq_loja: {error}"
         ) from None
     except ChannelClosedByBroker as error:
+        if error.reply_code == NOT_AS_DECLARED and "message size" in error.reply_text:
+            raise ConfigurationError(f"RabbitMQ refused a message: {error.reply_text}") from None
         if error.reply_code == NOT_AS_DECLARED:
             raise ConfigurationError(
                 f"RabbitMQ has a queue with other attributes; delete it once it is empty: {error.reply_text}"

@@ -20,7 +20,13 @@ log = logging.getLogger(__name__)
 
 
 def plan(
-    broker: Broker, run: str, queues: Sequence[str], consumers: int, batch: int, revive: bool
+    settings: Queues,
+    broker: Broker,
+    run: str,
+    queues: Sequence[str],
+    consumers: int,
+    batch: int,
+    revive: bool,
 ) -> list[dict[str, Any]]:
     """Return one entry for each consumer to start: `fila`, and `numero`, which counts from one per queue.
 
@@ -34,7 +40,7 @@ def plan(
             )
     planned = []
     for queue in queues:
-        waiting = _waiting(broker, queue)
+        waiting = _waiting(settings, broker, queue)
         # One consumer per batch, rounded up, and at most `consumers`.
         count = min(consumers, -(-waiting // batch))
         log.info("%d messages wait in %s: %d consumers", waiting, queue, count)
@@ -82,9 +88,9 @@ def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None)
     return {queue: vars(found) for queue, found in numbers.items()}
 
 
-def _waiting(broker: Broker, queue: str) -> int:
+def _waiting(settings: Queues, broker: Broker, queue: str) -> int:
     if broker == "rabbitmq":
-        return rabbitmq.waiting(connections.rabbitmq(), queue)
+        return rabbitmq.waiting(connections.rabbitmq(), queue, settings.pause)
     with closing(connections.sqs()) as client:
         sqs.declare(client, queue)
         return sqs.waiting(client, queue)

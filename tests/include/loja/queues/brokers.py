@@ -95,7 +95,7 @@ class RabbitMQ:
         return rabbitmq.publish(self.parameters, QUEUE, bodies)
 
     def waiting(self) -> int:
-        return rabbitmq.waiting(self.parameters, QUEUE)
+        return rabbitmq.waiting(self.parameters, QUEUE, self.pause)
 
     @contextmanager
     def consumer(self, batch: int = BATCH) -> Iterator[rabbitmq.RabbitMQ]:

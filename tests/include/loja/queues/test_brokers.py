@@ -12,6 +12,7 @@ from include.loja.queues.consume import RETRIES, consume
 from include.loja.queues.inbox import Inbox
 from include.loja.queues.message import LARGEST, key
 from local.servers.mariadb import MariaDB
+from local.servers.rabbitmq import MAX_MESSAGE
 from tests.include.loja.queues.brokers import QUEUE, Broker, DeadLetter, refuse, worker
 from tests.include.loja.queues.letters import assert_stored_once, bodies, body, column, ids
 
@@ -75,13 +76,13 @@ def test_a_refused_message_is_tried_three_times_then_set_aside_with_the_reason(
 
 def test_poison_goes_straight_to_the_dead_letters(broker: Broker, queues: Connection[Any]) -> None:
     unknown = body(1).replace(b'"produto"', '"çliente"'.encode())
-    poison = [b"{", unknown, b"x" * 1024 * 1024]
+    poison = [b"{", unknown, b"x" * MAX_MESSAGE]
     broker.publish([body(1), *poison, body(2)])
     tally = broker.drain(queues, "run")
     assert (tally.stored, tally.postponed, tally.buried) == (2, 0, 3)
     assert_stored_once(queues, ids(1, 2))
     letters = broker.dead_letters()
-    reasons = ["not JSON", "tipo: Input should be", f"1048576 bytes; a message has at most {LARGEST}"]
+    reasons = ["not JSON", "tipo: Input should be", f"{MAX_MESSAGE} bytes; a message has at most {LARGEST}"]
     assert len(letters) == len(poison)
     for one, start in zip(poison, reasons, strict=True):
         kept, others = broker.cut(one)

@@ -22,10 +22,14 @@ from include.loja.queues.inbox import Inbox
 from include.loja.queues.message import key
 from include.loja.queues.rabbitmq import publish, waiting
 from local.servers.mariadb import MariaDB
+from local.servers.rabbitmq import MAX_MESSAGE
 from local.servers.rabbitmq import RabbitMQ as Server
 from local.servers.server import free_port
 from tests.include.loja.queues.brokers import QUEUE, RabbitMQ, refuse, worker
 from tests.include.loja.queues.letters import assert_stored_once, bodies, body, ids
+
+ROOT = Path(__file__).resolve().parents[4]
+PAUSE = timedelta(seconds=30)
 
 
 def test_an_empty_queue_is_a_run_with_nothing_in_it(rabbitmq: RabbitMQ, queues: Connection[Any]) -> None:
@@ -47,6 +51,44 @@ def test_no_more_than_a_batch_is_delivered_ahead(
         with rabbitmq_server.connect() as other:
             ready = other.channel().queue_declare(QUEUE, passive=True).method.message_count
         assert ready == 90
+
+
+@pytest.mark.parametrize("back", [2**62, 2**63 - 1, "never", None, -1, True, [1]])
+def test_no_waiting_message_holds_up_those_behind_it(
+    rabbitmq: RabbitMQ, rabbitmq_server: Server, queues: Connection[Any], back: Any
+) -> None:
+    with rabbitmq_server.connect() as connection:
+        channel = connection.channel()
+        module.declare(channel, QUEUE)
+        soon = int(time.time() * 1000) + 100
+        for number, header in enumerate((back, soon), 1):
+            properties = pika.BasicProperties(delivery_mode=2, headers={"volta": header})
+            channel.basic_publish("", QUEUE + "-espera", body(number), properties)
+    assert rabbitmq.drain(queues).stored == 2
+    assert_stored_once(queues, ids(1, 2))
+
+
+def test_a_waiting_message_waits_at_most_for_the_present_pause(
+    rabbitmq: RabbitMQ, rabbitmq_server: Server, queues: Connection[Any]
+) -> None:
+    """The pause has been shortened since the first one was refused."""
+    with rabbitmq_server.connect() as connection:
+        channel = connection.channel()
+        module.declare(channel, QUEUE)
+        now = time.time()
+        for number, seconds in enumerate((36_000, 30), 1):
+            properties = pika.BasicProperties(headers={"volta": int((now + seconds) * 1000)})
+            channel.basic_publish("", QUEUE + "-espera", body(number), properties)
+    assert waiting(rabbitmq.parameters, QUEUE, timedelta(hours=10)) == 0
+    assert waiting(rabbitmq.parameters, QUEUE, PAUSE) == 1
+
+
+def test_a_large_message_is_refused_by_the_broker(rabbitmq: RabbitMQ, queues: Connection[Any]) -> None:
+    rabbitmq.publish([b"x" * MAX_MESSAGE])
+    with pytest.raises(ConfigurationError, match=r"refused a message: .*message size 262145 is larger than"):
+        rabbitmq.publish([b"x" * (MAX_MESSAGE + 1)])
+    assert rabbitmq.waiting() == 1
+    assert f"max_message_size = {MAX_MESSAGE}\n" in (ROOT / "deploy/loja/rabbitmq.conf").read_text()
 
 
 def test_a_message_that_heals_is_stored_by_a_retry(rabbitmq: RabbitMQ, queues: Connection[Any]) -> None:
@@ -143,18 +185,18 @@ def test_another_login_and_another_queue_are_errors_that_say_what_to_mend(
 ) -> None:
     wrong = pika.URLParameters(rabbitmq_server.url().replace(rabbitmq_server.password, "x"))
     with pytest.raises(ConfigurationError, match=r"refused the login .* connection rabbitmq_loja"):
-        waiting(wrong, QUEUE)
+        waiting(wrong, QUEUE, PAUSE)
     elsewhere = pika.URLParameters(rabbitmq_server.url().replace("%2F", "elsewhere"))
     with pytest.raises(ConfigurationError, match=r"the virtual host of connection rabbitmq_loja"):
-        waiting(elsewhere, QUEUE)
+        waiting(elsewhere, QUEUE, PAUSE)
     with pytest.raises(ConfigurationError, match=r"denied a permission to the login .*: .*amq\.fila"):
-        waiting(rabbitmq.parameters, "amq.fila")
+        waiting(rabbitmq.parameters, "amq.fila", PAUSE)
     with rabbitmq_server.connect() as connection:
         channel = connection.channel()
         channel.queue_delete(QUEUE)
         channel.queue_declare(QUEUE, durable=True)
     with pytest.raises(ConfigurationError, match=f"with other attributes.*'{QUEUE}'"):
-        waiting(rabbitmq.parameters, QUEUE)
+        waiting(rabbitmq.parameters, QUEUE, PAUSE)
 
 
 def test_a_broker_that_stays_away_is_waited_for_and_no_longer(rabbitmq: RabbitMQ) -> None:
@@ -179,7 +221,7 @@ def test_a_broker_that_hangs_up_while_one_logs_in_is_away_and_has_refused_nothin
         pool.submit(hang_up)
         port = listener.getsockname()[1]
         with pytest.raises(Away, match="closed the connection"):
-            waiting(pika.URLParameters(f"amqp://loja:x@127.0.0.1:{port}/%2F"), QUEUE)
+            waiting(pika.URLParameters(f"amqp://loja:x@127.0.0.1:{port}/%2F"), QUEUE, PAUSE)
 
 
 def test_a_broker_that_has_no_disk_left_is_away_and_not_waited_for_without_end(

@@ -73,7 +73,7 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
 ) -> None:
     said = publish("--broker", broker, "--count", "45", "--poison", "2")
     assert said.splitlines()[-1].startswith(f"47 messages in produto-fila ({broker}), ")
-    planned = tasks.plan(broker, "run", QUEUES, 3, 20, revive=False)
+    planned = tasks.plan(SETTINGS, broker, "run", QUEUES, 3, 20, revive=False)
     assert planned == [{"fila": "produto-fila", "numero": number} for number in (1, 2, 3)]
     for consumer in planned:
         tasks.work(SETTINGS, broker, "run", consumer["fila"], 20, 60)
@@ -103,9 +103,9 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
         tasks.measure(broker, "run", QUEUES, None)
     with psycopg.connect(warehouse) as connection:
         assert connection.execute("SELECT sum(total) FROM metricas_filas").fetchall() == [(47,)]
-    assert tasks.plan(broker, "run", QUEUES, 3, 20, revive=False) == []
+    assert tasks.plan(SETTINGS, broker, "run", QUEUES, 3, 20, revive=False) == []
     # The two that are poison still are.
-    assert tasks.plan(broker, "again", QUEUES, 3, 20, revive=True) == planned[:1]
+    assert tasks.plan(SETTINGS, broker, "again", QUEUES, 3, 20, revive=True) == planned[:1]
     tasks.work(SETTINGS, broker, "again", "produto-fila", 20, 60)
     assert tasks.measure(broker, "again", QUEUES, 0)["produto-fila"]["falhas"] == 2
 
@@ -113,7 +113,7 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
 def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch, connections: None) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_RABBITMQ_LOJA")
     with pytest.raises(ConfigurationError, match="connection rabbitmq_loja is not defined"):
-        tasks.plan("rabbitmq", "run", QUEUES, 1, 1, revive=False)
+        tasks.plan(SETTINGS, "rabbitmq", "run", QUEUES, 1, 1, revive=False)
 
 
 def test_connections_that_lead_nowhere_are_named(
@@ -121,7 +121,7 @@ def test_connections_that_lead_nowhere_are_named(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_RABBITMQ_LOJA", json.dumps({"conn_type": "amqp", "login": "loja"}))
     with pytest.raises(ConfigurationError, match="connection rabbitmq_loja has no host"):
-        tasks.plan("rabbitmq", "run", QUEUES, 1, 1, revive=False)
+        tasks.plan(SETTINGS, "rabbitmq", "run", QUEUES, 1, 1, revive=False)
     for variable in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
@@ -129,7 +129,7 @@ def test_connections_that_lead_nowhere_are_named(
         "AIRFLOW_CONN_SQS_LOJA", json.dumps({"conn_type": "aws", "login": "x", "password": "x"})
     )
     with pytest.raises(ConfigurationError, match="connection sqs_loja has no region"):
-        tasks.plan("sqs", "run", QUEUES, 1, 1, revive=False)
+        tasks.plan(SETTINGS, "sqs", "run", QUEUES, 1, 1, revive=False)
 
 
 def test_a_broker_that_takes_nothing_for_a_minute_is_away(connections: None) -> None:
