@@ -58,8 +58,13 @@ _numbers = itertools.count(1)
 _deployments: list[Deployment] = []
 
 ROOT = Path(__file__).resolve().parent.parent
-AIRFLOW = ("tests/e2e/test_etl_vendas.py", "tests/e2e/", "tests/trigger/deployment/")
-"""Each of these groups of tests uses one deployment. The first takes as long as the rest of its folder."""
+DEPLOYMENTS = {
+    "tests/e2e/test_etl_vendas.py": "first",
+    "tests/trigger/deployment/": "first",
+    "tests/e2e/": "second",
+}
+"""Which deployment the tests of a folder use; a file that is named itself uses its own. Both take about as long."""
+AIRFLOW = tuple(DEPLOYMENTS)
 LONG = (*AIRFLOW, "tests/integration/", "tests/local/")
 """These begin first, in this order. All other files are short, so that at the end no process runs alone for long."""
 SERVERS = {"postgres", "clickhouse", "deployment", "mariadb_server", "rabbitmq_server", "aws"}
@@ -84,13 +89,14 @@ INSERT INTO produto (nome, descricao, preco_base) VALUES ('Café', E'torrado\\te
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Give each group that needs a deployment to one process, so that a session with several (-n) starts one per group."""
+    """Give the tests that share a deployment to one process: a session with several (-n) starts each deployment once."""
     config.option.loadscopereorder = False  # keep the order of collection
 
     class OneDeploymentEach(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return next(
-                (folder for folder in AIRFLOW if nodeid.startswith(folder)), str(super()._split_scope(nodeid))
+                (shared for folder, shared in DEPLOYMENTS.items() if nodeid.startswith(folder)),
+                str(super()._split_scope(nodeid)),
             )
 
     return OneDeploymentEach(config, log)
