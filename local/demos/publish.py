@@ -21,9 +21,9 @@ from itertools import chain
 import click
 
 from include.conventions.errors import TaskError
-from include.loja.queues.message import TYPES
+from include.loja.queues.message import LARGEST, TYPES
 
-POISON = (b"{", b'{"tipo": "cliente", "id": "CLIENTE-0001"}', b"x" * 1024 * 1024)
+POISON = (b"{", b'{"tipo": "cliente", "id": "CLIENTE-0001"}', b"x" * (LARGEST + 1))
 FIRST = 1_000_001
 
 
