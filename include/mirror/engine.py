@@ -229,7 +229,7 @@ class Engine:
         now, refused = (self.new_tables if new else self.tables)(connection, client, before)
         for name, table in now.items():
             if table.built != before[name].built:
-                raise RebuiltError(built_since(table))
+                raise RebuiltError(f"{table.spec.label} was built anew while this task waited for it")
             if not _same(before[name].spec, table.spec):
                 refused[name] = _altered(table.spec)
         return refused
