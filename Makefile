@@ -13,6 +13,10 @@ COUNT ?= 100
 FIRST ?= 1000001
 DOCKER ?= deployment
 
+# Bytecode is kept, whatever the calling shell says: a deployment has dozens of processes, and each task is one more. All of
+# them would compile the same files again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -140,5 +144,5 @@ $(INSTALLED): requirements-dev.txt
 		|| { echo "uv could not be installed with $(PYTHON): install uv (or python3-venv) yourself, then run make again" >&2; exit 1; }
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$(PYTHON)" $(VENV)
 	@echo "Installing the requirements into $(VENV)"
-	@$(UV) pip sync --quiet --python $(BIN)/python requirements-dev.txt
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python requirements-dev.txt
 	@touch $@
