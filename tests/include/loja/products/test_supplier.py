@@ -117,6 +117,16 @@ def test_a_link_is_not_followed(tmp_path: Path, target: str) -> None:
         supplier.read(str(link), "", None)
 
 
+def test_a_folder_above_the_list_may_be_a_link_and_the_list_behind_it_may_not(tmp_path: Path) -> None:
+    (tmp_path / "2026").mkdir()
+    (tmp_path / "2026" / "precos.csv").write_bytes(CONTENT)
+    (tmp_path / "2026" / "other.csv").symlink_to("precos.csv")
+    (tmp_path / "current").symlink_to("2026")
+    assert supplier.read(str(tmp_path / "current" / "precos.csv"), "", None) == (CONTENT, "csv")
+    with pytest.raises(ListError, match=r"other.csv is a symbolic link"):
+        supplier.read(str(tmp_path / "current" / "other.csv"), "", None)
+
+
 def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     pipe = tmp_path / "precos.csv"
     os.mkfifo(pipe)
