@@ -74,6 +74,11 @@ check: lint typecheck ## Lint, check types, run every test that needs no server;
 soak: $(INSTALLED) ## Run the tests that take too long for every day, and the property tests on new random examples
 	$(BIN)/pytest --hypothesis-profile search -m "soak or hypothesis"
 
+# SECURITY_SEED=… repeats the random part of a run, which prints its seed.
+.PHONY: test-security
+test-security: $(INSTALLED) ## Attack the deployment, the servers, the consumers and the commands in every known way; print the counts
+	$(BIN)/pytest --hypothesis-profile search -m security
+
 .PHONY: load
 load: $(INSTALLED) ## Queue five hundred automations in three queues at once, and check their order
 	$(BIN)/pytest -m load -s

@@ -20,6 +20,8 @@ from include.mirror.warehouse.client import Warehouse
 from tests.lab import Lab
 from tests.tls import Authority, tls_proxy, wrong_certificates
 
+pytestmark = pytest.mark.security
+
 WRONG = ("expired", "another host", "unknown authority")
 
 
@@ -93,6 +95,7 @@ def test_a_run_goes_over_tls(lab: Lab, authority: Authority, describe: Callable[
 
 
 @pytest.mark.parametrize("which", WRONG)
+@pytest.mark.security("certificates", 2)
 def test_a_wrong_certificate_is_refused_by_name_and_not_tried_again(
     lab: Lab, authority: Authority, describe: Callable[..., None], which: str
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_list_with_too_many_lines_is_not_read_to_its_end(
         parse(content[form], form)
 
 
+@pytest.mark.security("payloads")
 def test_more_json_than_is_accepted_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prices, "MAX_JSON", 10)
     with pytest.raises(ListError, match="more than 10 characters of JSON: ask the supplier for CSV"):
@@ -95,6 +96,7 @@ def test_more_json_than_is_accepted_is_not_parsed(monkeypatch: pytest.MonkeyPatc
     ],
     ids=["lists", "objects", "nested", "beside the list"],
 )
+@pytest.mark.security("payloads")
 def test_many_small_values_of_json_are_refused_before_they_take_memory(text: bytes) -> None:
     tracemalloc.start()
     try:
