@@ -78,6 +78,11 @@ check: lint typecheck ## Lint, check types, run every test that needs no server;
 soak: $(INSTALLED) ## Run the tests that take too long for every day, and the property tests on new random examples
 	$(BIN)/pytest --hypothesis-profile search -m "soak or hypothesis"
 
+# SECURITY_SEED=… repeats the random part of a run, which prints its seed.
+.PHONY: test-security
+test-security: $(INSTALLED) ## Attack the deployment, the servers, the consumers and the commands in every known way; print the counts
+	$(BIN)/pytest --hypothesis-profile search -m security
+
 .PHONY: load
 load: $(INSTALLED) ## Queue five hundred automations in three queues at once, and check their order
 	$(BIN)/pytest -m load -s
@@ -122,12 +127,18 @@ lock: $(INSTALLED) ## Update requirements*.txt from their .in files (UPGRADE=--u
 	@$(UV) pip compile $(LOCK) $(UPGRADE) requirements.in --output-file requirements.txt
 	@$(UV) pip compile $(LOCK) $(UPGRADE) --constraints requirements.txt requirements-dev.in --output-file requirements-dev.txt
 
+# --strict: a package that could not be looked up fails, too.
+.PHONY: audit
+audit: $(INSTALLED) ## Look for known vulnerabilities of the locked packages, in the data that PyPI serves
+	@$(UV) tool run --quiet pip-audit==2.10.1 --strict --require-hashes --disable-pip \
+		--requirement requirements.txt --requirement requirements-dev.txt
+
 .PHONY: clean
 clean: ## Remove .venv and .local, with the data of `make local` and `make demo`
 	rm -rf $(VENV) .local
 
 # The written files must not contain the address of a configured index, so neither index nor command line is written.
-LOCK := --universal --python-version 3.11 --quiet --no-emit-index-url --custom-compile-command "make lock"
+LOCK := --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --custom-compile-command "make lock"
 # Run uv instead of searching for it: a version manager may have a shim on the PATH for a uv that is not installed.
 UV = $$(uv --version >/dev/null 2>&1 && echo uv || echo $(BOOTSTRAP)/bin/uv)
 
@@ -144,5 +155,5 @@ $(INSTALLED): requirements-dev.txt
 		|| { echo "uv could not be installed with $(PYTHON): install uv (or python3-venv) yourself, then run make again" >&2; exit 1; }
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$(PYTHON)" $(VENV)
 	@echo "Installing the requirements into $(VENV)"
-	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python requirements-dev.txt
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements-dev.txt
 	@touch $@

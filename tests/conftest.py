@@ -24,14 +24,16 @@ from local.servers.postgres import Postgres
 from local.servers.server import free_port
 from local.source import base
 from local.source.base import execute_file
+from tests import campaign as counting
 from tests import guard
+from tests.campaign import campaign, seed
 from tests.lab import Lab, borrow
 from tests.local.loja_fixtures import aws, loja_name, mariadb_server, rabbitmq_server
 from tests.ocorrencias_service import OcorrenciasService
 from tests.otlp import Receiver
 from tests.receivers import Mailbox, Webhook
 
-__all__ = ["aws", "loja_name", "mariadb_server", "rabbitmq_server"]
+__all__ = ["aws", "campaign", "loja_name", "mariadb_server", "rabbitmq_server", "seed"]
 
 # No deadline: an example's duration depends on how busy the machine is. The same examples every time, so that no result
 # depends on chance. `make soak` uses the other profile, with a random search.
@@ -119,6 +121,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Lower the priority of tests outside tests/e2e, which take longest: at the end, the session waits for them."""
     if "PYTEST_XDIST_WORKER" in os.environ and not item.nodeid.startswith("tests/e2e/") and os.nice(0) == 0:
         os.nice(10)
+    counting.count_marked(item)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the counts of `make test-security`."""
+    if config.option.markexpr != "security":
+        return
+    terminalreporter.section("security campaign")
+    tests = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if report.when == "call"
+    ]
+    for line in counting.summary(tests):
+        terminalreporter.write_line(line)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

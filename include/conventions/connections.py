@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.conventions.errors import ConfigurationError
@@ -46,11 +47,18 @@ def http(name: str) -> tuple[Session, str]:
 
 
 def clickhouse(name: str) -> Client:
-    """Return a new ClickHouse client, from the official provider's hook. The caller closes it."""
+    """Return a new ClickHouse client, from the official provider's hook. The caller closes it.
+
+    Raises ConfigurationError for a file of trusted certificates that is missing: the client's own error does not name it.
+    """
     from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
 
+    connection = find(name)
+    trusted = (connection.extra_dejson.get("client_kwargs") or {}).get("ca_cert")
+    if trusted not in (None, "certifi") and not Path(trusted).is_file():
+        raise ConfigurationError(f"connection {name}: ca_cert {trusted!r} must be a file with certificates")
     # Within a machine bytes cost less than the processor's time, unless the connection says how they are compressed.
-    given: dict[str, Any] = {"compress": False} if find(name).host in _LOOPBACK else {}
+    given: dict[str, Any] = {"compress": False} if connection.host in _LOOPBACK else {}
     return ClickHouseHook(clickhouse_conn_id=name, client_kwargs=given).get_client()
 
 

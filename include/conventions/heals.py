@@ -20,7 +20,8 @@ _FOR_NOW = re.compile(r"Temporary failure in name resolution|Errno -3|Try again"
 _REFUSES_THE_LOGIN = re.compile(
     r"password authentication failed|no password supplied|authentication failed|role \".*\" does not exist"
     r"|database \".*\" does not exist|no pg_hba.conf entry|not permitted to log in|permission denied for database"
-    r"|unsupported frontend protocol|server does not support SSL|certificate verify failed|invalid .* value",
+    r"|unsupported frontend protocol|server does not support SSL|certificate verify failed|does not match host name"
+    r"|(certificate|private key) file \"[^\"]*\" does not exist|invalid .* value",
     re.I,
 )
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.security
+
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = ("dags", "include", "plugins", "config")
 FILES = sorted(path for folder in LOADED for path in (ROOT / folder).rglob("*.py"))

@@ -121,11 +121,26 @@ def test_no_secret_can_get_into_a_layer(compose: Compose) -> None:
 def test_base_image_and_servers_are_the_versions_of_the_tests(compose: Compose) -> None:
     locked = (ROOT / "requirements.txt").read_text()
     base = re.findall(r"^FROM apache/airflow:([\d.]+)-python3\.(\d+)$", DOCKERFILE, re.MULTILINE)
-    assert [airflow for airflow, _ in base] == re.findall(r"^apache-airflow==(\S+)$", locked, re.MULTILINE)
+    assert [airflow for airflow, _ in base] == re.findall(r"^apache-airflow==(\S+) \\$", locked, re.MULTILINE)
     clickhouse = compose.services["clickhouse"]["image"].split(":")[1]
     assert clickhouse.split(".")[:2] == version("chdb-core").split(".")[:2]
     assert re.fullmatch(r"postgres:18\.\d+-bookworm", compose.services["metadata"]["image"])
     assert compose.services["source"]["image"] == compose.services["metadata"]["image"]
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_locked_package_has_hashes_and_none_names_an_index(name: str) -> None:
+    text = (ROOT / name).read_text()
+    pins = re.findall(r"^[A-Za-z0-9].*", text, re.MULTILINE)
+    assert len(pins) > 200
+    hashed = re.findall(
+        r"^[A-Za-z0-9][^\n]*== *[^\n]* \\\n    --hash=sha256:[0-9a-f]{64}", text, re.MULTILINE
+    )
+    assert len(hashed) == len(pins)
+    assert not re.search(r"^--|://", text, re.MULTILINE)
+    assert "--require-hashes" in (
+        DOCKERFILE if name == "requirements.txt" else (ROOT / "Makefile").read_text()
+    )
 
 
 def test_the_documentation_counts_the_locked_packages() -> None:

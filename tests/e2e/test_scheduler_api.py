@@ -28,6 +28,7 @@ from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 from tests import rest
 from tests.browser import chromium
+from tests.campaign import Campaign
 from tests.conftest import ROOT
 from tests.e2e.runs import PATIENCE, broker, ended, log, until
 from trigger.client import AirflowClient
@@ -107,7 +108,10 @@ def there(airflow: AirflowApi, prefix: str) -> set[str]:
 # Access.
 
 
-def test_each_user_may_what_airflow_lets_them(users: dict[str, httpx.Client], airflow: AirflowApi) -> None:
+@pytest.mark.security
+def test_each_user_may_what_airflow_lets_them(
+    users: dict[str, httpx.Client], airflow: AirflowApi, campaign: Campaign
+) -> None:
     for path in ("/modules", "/openapi.json", "/docs", "/docs/swagger-ui-bundle.js", "/jobs"):
         assert users["viewer"].get(path).status_code == 200, path
         assert users["nobody"].get(path).status_code == 401, path
@@ -116,8 +120,10 @@ def test_each_user_may_what_airflow_lets_them(users: dict[str, httpx.Client], ai
             answer = users[user].request(method, path, json=body)
             assert answer.status_code == status, (user, method, path, answer.text)
             assert set(answer.json()) == {"message"}
+            campaign.refused("requests")
 
 
+@pytest.mark.security("requests", 10)
 def test_a_token_that_is_over_or_none_at_all_is_no_login(
     deployment: Deployment, users: dict[str, httpx.Client]
 ) -> None:
@@ -138,6 +144,7 @@ def test_a_token_that_is_over_or_none_at_all_is_no_login(
             assert answer.status_code == status, (what, answer.text)
 
 
+@pytest.mark.security("requests", 8)
 def test_the_cookie_of_the_ui_reads_and_changes_nothing(
     deployment: Deployment, users: dict[str, httpx.Client], airflow: AirflowApi
 ) -> None:

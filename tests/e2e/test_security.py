@@ -5,21 +5,29 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
+from secrets import token_urlsafe
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 import yaml
 from fastapi import APIRouter, FastAPI
 
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
+from tests.campaign import Campaign
 from tests.conftest import ROOT
 from tests.e2e.conftest import DAG_ID
 from tests.e2e.runs import PATIENCE, ended, log, path
+
+pytestmark = pytest.mark.security
 
 LEAKY = "leaky"
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -30,6 +38,8 @@ PUBLIC = {
     "GET /api/v2/auth/login",
     "GET /api/v2/auth/logout",
 }
+# What a viewer may send beside GET and lists: a token of the viewer's own.
+VIEWERS = {"POST /ui/auth/token"}
 RANGE = {"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z"}
 RUN: dict[str, object] = {"logical_date": None, "conf": {}}
 
@@ -56,15 +66,19 @@ def users(deployment: Deployment, api: AirflowApi) -> Iterator[dict[str, httpx.C
         yield logged_in
 
 
-def answered(client: httpx.Client, routes: Iterable[tuple[str, str]], refusal: int) -> set[str]:
-    """Return the routes that do not answer with the status `refusal`. Each path parameter is `1`."""
-    found = set()
+def answers(client: httpx.Client, routes: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Return the status of each route. Each path parameter is `1`."""
+    found = {}
     for method, route in routes:
         body: dict[str, object] | None = {} if method in ("POST", "PUT", "PATCH") else None
         answer = client.request(method, re.sub(r"\{[^}]+\}", "1", route), json=body)
-        if answer.status_code != refusal:
-            found.add(f"{method} {route}")
+        found[f"{method} {route}"] = answer.status_code
     return found
+
+
+def answered(client: httpx.Client, routes: Iterable[tuple[str, str]], refusal: int) -> set[str]:
+    """Return the routes that do not answer with the status `refusal`."""
+    return {route for route, status in answers(client, routes).items() if status != refusal}
 
 
 def airflow_routes() -> list[tuple[str, str]]:
@@ -106,19 +120,117 @@ def app_routes(prefix: str, app: FastAPI) -> list[tuple[str, str]]:
     ]
 
 
-def test_nobody_gets_anything_without_a_login(anonymous: httpx.Client) -> None:
+def test_nobody_gets_anything_without_a_login(anonymous: httpx.Client, campaign: Campaign) -> None:
     routes = airflow_routes()
     assert len(routes) > 130
     assert answered(anonymous, routes, 401) == PUBLIC
+    campaign.refused("requests", len(routes) - len(PUBLIC))
+    campaign.let_through("requests", len(PUBLIC))
 
 
-def test_what_the_project_adds_answers_nobody_either(anonymous: httpx.Client, api: AirflowApi) -> None:
+def test_what_the_project_adds_answers_nobody_either(
+    anonymous: httpx.Client, api: AirflowApi, campaign: Campaign
+) -> None:
     apps = project_apps()
     plugins = api.call("GET", "/api/v2/plugins", params={"limit": 100})["plugins"]
     served = {app["url_prefix"] for plugin in plugins for app in plugin["fastapi_apps"]}
     assert served == set(apps), "each app is served, and no other one"
     routes = [route for prefix, app in apps.items() for route in app_routes(prefix, app)]
     assert answered(anonymous, routes, 401) == set()
+    campaign.refused("requests", len(routes))
+
+
+def credentials(deployment: Deployment, login: str) -> dict[str, dict[str, str]]:
+    """Return headers that look like a login and are none, by what they are. `login` is the token of an operator."""
+    # With an id of their own: logging out ends all tokens of the same id.
+    claims = {**jwt.decode(login, options={"verify_signature": False}), "jti": token_urlsafe(16)}
+    secret = deployment.settings.jwt_secret
+    over = {**claims, "exp": datetime.now(UTC) - timedelta(hours=1)}
+    tokens = {
+        "empty": "",
+        "a word": "hello",
+        "unsigned": jwt.encode(claims, "", "none"),
+        "signed by another": jwt.encode(claims, secret[::-1], "HS512"),
+        "signed with a word": jwt.encode(claims, "secret", "HS256"),
+        "over": jwt.encode(over, secret, "HS512"),
+        "of nobody": jwt.encode({**claims, "sub": "123456"}, secret, "HS512"),
+        "of a task": jwt.encode({**claims, "aud": "urn:airflow.apache.org:task"}, secret, "HS512"),
+    }
+    password = deployment.settings.admin_password
+    return {
+        "none": {},
+        **{f"token: {what}": {"Authorization": f"Bearer {token}".strip()} for what, token in tokens.items()},
+        "cookie": {"Cookie": f"_token={tokens['signed by another']}; session={token_urlsafe(32)}"},
+        "password": {"Authorization": "Basic " + b64encode(f"admin:{password}".encode()).decode()},
+        "a proxy's": {"X-Forwarded-User": "admin", "Remote-User": "admin", "X-Remote-User": "admin"},
+    }
+
+
+@pytest.mark.soak
+def test_no_route_answers_any_method_with_anything_that_only_looks_like_a_login(
+    deployment: Deployment, users: dict[str, httpx.Client], campaign: Campaign
+) -> None:
+    """Each path with each method, as nobody, with forged logins, and with hostile values in the path."""
+    apps = project_apps()
+    routes = [
+        *airflow_routes(),
+        *(route for prefix, app in apps.items() for route in app_routes(prefix, app)),
+    ]
+    paths = sorted({route for _, route in routes})
+    login = users["operator"].headers["Authorization"].removeprefix("Bearer ")
+    forged = credentials(deployment, login)
+    asked = [
+        (method, re.sub(r"\{[^}]+\}", "1", path), what)
+        for path in paths
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+        for what in forged
+    ]
+    hostile = ("..%2f..%2fetc%2fpasswd", "%00", "1%27%3b--", "%0a", "%7b%7b1%7d%7d", "~")
+    asked += [
+        ("GET", re.sub(r"\{[^}]+\}", value, path), "none")
+        for path in paths
+        if "{" in path
+        for value in hostile
+    ]
+    public = {route.partition(" ")[2] for route in PUBLIC}
+
+    def ask(request: tuple[str, str, str]) -> tuple[str, str, str, int]:
+        method, path, what = request
+        body = b"{}" if method in ("POST", "PUT", "PATCH") else None
+        headers = {"Content-Type": "application/json", **forged[what]}
+        answer = client.request(method, path, content=body, headers=headers)
+        # Some hostile values make another path of it. The UI answers each unknown path with its page, which shows nothing.
+        return (*request, 404 if answer.content == page else answer.status_code)
+
+    with (
+        httpx.Client(base_url=deployment.settings.url, timeout=60) as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        page = client.get("/").content
+        answers = list(pool.map(ask, asked))
+    let_through = [one for one in answers if one[3] not in (401, 403, 404, 405)]
+    assert {path for _, path, _, _ in let_through} <= public, let_through[:20]
+    assert {method for method, _, _, _ in let_through} <= {"GET", "HEAD"}
+    campaign.refused("requests", len(answers) - len(let_through))
+    campaign.let_through("requests", len(let_through))
+
+
+@pytest.mark.soak
+def test_a_viewer_changes_nothing_by_any_route(users: dict[str, httpx.Client], campaign: Campaign) -> None:
+    """The lists that are asked for by POST, and nothing else."""
+    apps = project_apps()
+    routes = [
+        *airflow_routes(),
+        *(route for prefix, app in apps.items() for route in app_routes(prefix, app)),
+    ]
+    changes = [(method, route) for method, route in routes if method != "GET"]
+    statuses = answers(users["viewer"], changes)
+    # Some routes look for the object, or read the body, before they look who asks: 404 and 422 change nothing either.
+    assert set(statuses.values()) <= {200, 403, 404, 405, 422}
+    let_through = {route for route, status in statuses.items() if status == 200}
+    assert {route for route in let_through if not route.endswith("/list")} <= VIEWERS
+    campaign.refused("requests", len(statuses) - len(let_through))
+    campaign.let_through("requests", len(let_through))
 
 
 @pytest.mark.filterwarnings("ignore:Using `httpx` with")
@@ -182,6 +294,7 @@ def test_a_viewer_looks_and_changes_nothing(users: dict[str, httpx.Client]) -> N
     ],
     ids=json.dumps,
 )
+@pytest.mark.security("payloads")
 def test_a_hostile_conf_does_not_become_a_run(users: dict[str, httpx.Client], conf: dict[str, Any]) -> None:
     answer = users["operator"].post(f"/api/v2/dags/{DAG_ID}/dagRuns", json={**RUN, "conf": conf})
     assert answer.status_code == 400, answer.text

@@ -13,6 +13,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 
 from include.conventions.errors import RequestError
@@ -24,8 +25,8 @@ from include.mirror.errors import RefusedError, SourceAwayError, VerificationErr
 from include.mirror.plan import Work
 from include.mirror.source import session
 from include.mirror.warehouse.cluster import Cluster
-from tests.integration.mover import Movers
-from tests.lab import Lab
+from tests.integration.mover import Death, Movers, Running
+from tests.lab import Lab, wait_for_lock
 
 VENDA, RESUMO = Table("venda", change_column="updated_at"), Table("resumo", key="venda_id")
 STEPS = ["staged", "recorded", "bridged", "exchanged", "shown"]
@@ -173,6 +174,45 @@ def test_a_table_that_is_rebuilt_while_a_task_waits_for_it_fails_no_run(lab: Lab
     assert lab.query("SELECT count() FROM vendas_dw.cargas WHERE kind = 'refuse'") == [(0,)]
     lab.run()
     lab.assert_equal()
+
+
+BEGUN_AGAIN = [("snapshot", 2), ("published", 1), ("recorded", 1)]
+"""The steps of a task that begins again: those before it notices the rebuild are reached twice."""
+
+
+def test_killed_after_it_has_begun_again_a_retry_and_the_next_run_converge(lab: Lab) -> None:
+    """A process waits for the table's lock while it is rebuilt, begins again, and is then killed."""
+    lab.mirror_only(VENDA)
+    rebuild(lab, "venda")
+    with Movers() as movers, lab.connect() as watching:
+        watching.autocommit = True
+        for number, (step, nth) in enumerate(BEGUN_AGAIN):
+            lab.execute(f"UPDATE venda SET valor_total = {number} WHERE venda_id = 4000000")
+            planned = lab.plan((lab.now() - timedelta(seconds=1), lab.now()))
+            waiting: list[Running] = []
+            death = Death(step, "venda", nth=nth)
+            start = partial(start_behind_a_lock, lab, movers, watching, death, planned, waiting)
+            rebuild(lab, "venda", engine=lab.engine(observe=at("recorded", "venda", start)))
+            (process,) = waiting
+            assert process.wait() == -signal.SIGKILL, step
+            moved = lab.move(planned, try_number=2)
+            assert (moved.get("venda", 0) > 0) == (step != "recorded"), step
+            lab.execute("UPDATE venda SET cliente_id = 1 WHERE venda_id = 400000")
+            assert lab.run()["venda"] > 0, step
+            lab.assert_equal()
+
+
+def start_behind_a_lock(
+    lab: Lab,
+    movers: Movers,
+    watching: psycopg.Connection,
+    death: Death,
+    planned: list[Batch],
+    started: list[Running],
+) -> None:
+    """Start a process that moves planned batches, and return once it waits for the lock of `venda`."""
+    started.append(movers.start(lab, death, planned=planned))
+    wait_for_lock(watching, lab.spec("venda").oid)
 
 
 def test_readers_see_no_gap_while_columns_change_under_them(lab: Lab) -> None:

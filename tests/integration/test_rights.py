@@ -24,6 +24,8 @@ from tests.lab import Lab
 
 __all__ = ["collect", "query", "service", "test_a_run_is_collected_once"]
 
+pytestmark = pytest.mark.security
+
 USERS = Path(__file__).resolve().parents[2] / "deploy" / "clickhouse" / "users.xml"
 DATABASES = ("vendas_raw", "vendas_dw", "ocorrencias", "ocorrencias_replay")
 # The service's own statements when it starts and when a client goes away, and those of tests between two of them.

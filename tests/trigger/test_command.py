@@ -38,6 +38,7 @@ def usage(alone: Script):
 
 
 @pytest.mark.parametrize("name", USAGE)
+@pytest.mark.security("command lines")
 def test_a_call_that_makes_no_sense_is_refused_before_anybody_is_asked(usage, name):
     done = usage[name]
     assert done.code == 2

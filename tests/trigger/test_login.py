@@ -178,6 +178,7 @@ def test_ctrl_c_at_the_prompt_is_130(nobody):
         assert terminal.finish() == 130
 
 
+@pytest.mark.security
 def test_a_password_on_the_command_line_works_and_is_warned_about(nobody, viewer):
     done = nobody(*ASKED, "--username", viewer.name, "--password", viewer.password)
     assert done.code == 0
@@ -247,6 +248,7 @@ def test_profiles_say_where_and_who(nobody, viewer, token, url, tmp_path):
         ("[default]\nurl = 5", "'url'"),
     ],
 )
+@pytest.mark.security("command lines")
 def test_profiles_that_make_no_sense_are_refused(nobody, tmp_path, text, said):
     path = tmp_path / "profiles.toml"
     path.write_text(text)
@@ -257,6 +259,7 @@ def test_profiles_that_make_no_sense_are_refused(nobody, tmp_path, text, said):
     assert said in line
 
 
+@pytest.mark.security
 def test_a_profiles_secrets_go_to_its_own_address_only(nobody, viewer, url, faulty, tmp_path):
     profiles = Profiles(nobody, tmp_path / "profiles.toml")
     profiles.write(default={"url": url, "username": viewer.name, "password": viewer.password})
@@ -306,6 +309,7 @@ def test_verbose_tells_what_is_asked_and_no_secret(nobody, somebody, viewer, tok
     assert secrets_in(echoed["token"], token) == []
 
 
+@pytest.mark.security
 def test_tls_is_verified_and_ca_names_whom_to_trust(somebody, encrypted, ca, tmp_path):
     script = somebody.having(AIRFLOW_API_URL=encrypted.url)
     refused = script(*ASKED)

@@ -31,6 +31,18 @@ FOLDER = "atualizacao_precos"
 SHOWN = 50
 
 
+class _Plain(dict[int, str]):
+    """For `str.translate`: a character's code, and what Markdown shows as this character and as nothing else."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        return character if character.isalnum() or character == " " else f"&#{code};"
+
+
+# Addresses become links even where their characters are escaped. So an invisible character (U+2060) parts what makes one.
+_PLAIN = _Plain({ord(character): f"&#8288;&#{ord(character)};" for character in ".:@"})
+
+
 @dataclass(frozen=True)
 class Decision:
     """A person's decision about the changes beyond the limit. `by` is None if nobody was asked, or nobody answered."""
@@ -91,7 +103,7 @@ def question(connection: Connection[DictCursor], name: str) -> str | None:
         return None
     lines = [
         # A product's name may contain Markdown: it is shown as it is.
-        f"| {row['produto_id']} | {_plain(row['nome'])} | {row['preco_antigo']} | {row['preco_novo']} |"
+        f"| {row['produto_id']} | {row['nome'].translate(_PLAIN)} | {row['preco_antigo']} | {row['preco_novo']} |"
         for row in rows[:SHOWN]
     ]
     more = f"\n\n… and {len(rows) - SHOWN} more, in `precos_propostos`." if len(rows) > SHOWN else ""
@@ -131,18 +143,3 @@ def apply(connection: Connection[DictCursor], name: str, decision: Decision) -> 
                 cursor.execute(sql.text(FOLDER, step), values)
         cursor.execute(sql.text(FOLDER, "count_proposals"), {"list": name})
         return {row["situacao"]: row["n"] for row in cursor.fetchall()}
-
-
-def _plain(text: str) -> str:
-    """Return text that Markdown shows as it is.
-
-    Addresses become links even where their characters are escaped. So an invisible character (U+2060) parts what makes one.
-    """
-    return "".join(
-        character
-        if character.isalnum() or character == " "
-        else f"&#8288;&#{ord(character)};"
-        if character in ".:@"
-        else f"&#{ord(character)};"
-        for character in text
-    )

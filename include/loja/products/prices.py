@@ -23,8 +23,10 @@ PRICE = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,2})?")
 KEY = re.compile(r"[0-9]{1,9}")
 COLUMNS = ("produto_id", "preco")
 MAX_LINES = 1_000_000
-# Bytes. A short text can describe many values, and all of them are in memory before the first line is read.
+# Characters and values of JSON: all values are in memory before the first line is read, and two characters can describe one
+# that takes a hundred bytes. A line with two columns is three values.
 MAX_JSON = 16 * 1024 * 1024
+MAX_VALUES = 1_000_000
 # How much of a list's own text a message quotes: columns, and characters of each.
 QUOTED = (20, 50)
 # How many of a product's contradicting prices a message names.
@@ -159,6 +161,9 @@ def _csv(text: str) -> Iterator[Line]:
 def _json(text: str) -> Iterator[Line]:
     if len(text) > MAX_JSON:
         raise ListError(f"the list has more than {MAX_JSON} characters of JSON: ask the supplier for CSV")
+    # Each value but the first follows one of these; those within texts count too.
+    if sum(map(text.count, ",[{")) > MAX_VALUES:
+        raise ListError(f"the list has more than {MAX_VALUES} values of JSON: ask the supplier for CSV")
     try:
         # Numbers stay text: a float would round a price.
         content = json.loads(text, parse_float=str, parse_int=str, parse_constant=str)

@@ -69,7 +69,10 @@ def _form(name: str) -> str:
 
 
 def _open(path: Path) -> bytes:
-    """Read a regular file. Otherwise, who may write into its folder could put a link to a secret of this machine there."""
+    """Read a regular file. Otherwise, who may write into its folder could put a link to a secret of this machine there.
+
+    The folders above it may be links: they are set by who sets this path.
+    """
     try:
         # Without O_NONBLOCK, a pipe would wait for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

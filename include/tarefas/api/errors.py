@@ -36,8 +36,8 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 COMMON = (401, 403)
-BODY = (400, 413, 422)
-"""For every route that reads a body: not JSON, too large, not valid for the route."""
+BODY = (400, 408, 413, 422)
+"""For every route that reads a body: not JSON, too slow, too large, not valid for the route."""
 
 
 def install(app: FastAPI) -> None:

@@ -1,7 +1,8 @@
-"""Middleware: the limit on bodies, and the check of calls through Airflow's own API."""
+"""Middleware: the limits on bodies, and the check of calls through Airflow's own API."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 
@@ -19,13 +20,18 @@ from include.tarefas.request import resolve
 
 LARGEST_BODY = 256 * 1024
 """In bytes. The limit of a call (`plain.LARGEST`) is lower, but a body with escapes is longer than its call."""
+LONGEST_BODY = 60.0
+"""In seconds, from the request's head to the last byte of its body. No thread waits for a body, but a connection does."""
 PREFIX = "/scheduler"
 """The path at which the service is mounted."""
 TRIGGER = f"/api/v2/dags/{DAG_ID}/dagRuns"
 
 
 class SmallBodies:
-    """For the service's app: answers 413 for a body above `LARGEST_BODY` bytes, counted while it is read."""
+    """For the service's app: answers 413 for a body above `LARGEST_BODY` bytes, counted while it is read.
+
+    Answers 408 for a body that has not arrived after `LONGEST_BODY` seconds.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,8 +46,8 @@ class CheckCalls:
     Airflow's Params can't find a missing argument of a function. So the body of `POST …/executar_tarefa/dagRuns`, which
     the UI, programs and this service send, is first checked against the automations. A wrong call gets 400 and
     `{"detail": "…"}`, as Airflow answers for wrong Params, and no run is created. Users who may not trigger the DAG, and
-    bodies that are not calls, get Airflow's own answer. Only a body above `LARGEST_BODY` bytes gets 413, whoever sends it:
-    Airflow reads and parses a body before it looks who sent it.
+    bodies that are not calls, get Airflow's own answer. Only a body above `LARGEST_BODY` bytes gets 413, and a slow
+    one 408, whoever sends it: Airflow reads and parses a body before it looks who sent it.
 
     A valid call is passed on to Airflow with its conf in the form that runs store (trigger/calls.py).
     """
@@ -62,7 +68,8 @@ class CheckCalls:
         try:
             body = await request.body()
         except HTTPException as refusal:
-            await JSONResponse({"detail": refusal.detail}, refusal.status_code)(scope, receive, send)
+            answer = JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
+            await answer(scope, receive, send)
             return
         checked = await run_in_threadpool(_checked, body)
         if isinstance(checked, JSONResponse):
@@ -98,12 +105,23 @@ class LineBreaks:
 
 
 def _counted(receive: Receive) -> Receive:
-    """Return `receive` with a limit: it raises the HTTPException 413 once a body is above `LARGEST_BODY` bytes."""
-    size = 0
+    """Return `receive` with limits: it raises the HTTPException 413 or 408 once a body is too large or takes too long."""
+    size, deadline, complete = 0, 0.0, False
 
     async def counted() -> Message:
-        nonlocal size
-        message = await receive()
+        nonlocal size, deadline, complete
+        if complete:
+            # The next message is that the client has gone, which may take any time.
+            return await receive()
+        deadline = deadline or asyncio.get_running_loop().time() + LONGEST_BODY
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(
+                408, f"the body took longer than {LONGEST_BODY:g} seconds", {"Connection": "close"}
+            ) from None
+        complete = not message.get("more_body", False)
         size += len(message.get("body", b""))
         if size > LARGEST_BODY:
             raise HTTPException(413, f"the body is larger than {LARGEST_BODY:,} bytes")

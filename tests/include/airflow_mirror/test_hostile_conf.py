@@ -16,6 +16,8 @@ from include.mirror.run import CONF_KEYS, plan_run
 from include.mirror.window import rebuilds, resolve
 from include.vendas.tables import VENDAS
 
+pytestmark = pytest.mark.security
+
 TABLES = VENDAS.names
 
 HOSTILE = [
@@ -95,6 +97,7 @@ def test_a_key_that_nobody_reads_is_refused(key: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [*HOSTILE, ["high"], {"high": 1}, 5, True])
+@pytest.mark.security("payloads")
 def test_a_queue_that_is_not_in_the_list_changes_nothing(value: Any) -> None:
     task = SimpleNamespace(queue="default", run_id="r", dag_id="d")
     queues.choose_queue(task, SimpleNamespace(conf={queues.KEY: value}))  # type: ignore[arg-type]

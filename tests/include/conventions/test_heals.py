@@ -51,6 +51,8 @@ def test_a_login_that_stays_wrong_is_not_tried_again(postgres: Postgres, changes
         ("connection timeout expired", True),
         ("server does not support SSL, but SSL was required", False),
         ("SSL error: certificate verify failed", False),
+        ('server certificate for "db.example.com" does not match host name "127.0.0.1"', False),
+        ('root certificate file "/etc/ssl/ca.pem" does not exist', False),
         ('no pg_hba.conf entry for host "10.0.0.1", user "a", database "b", no encryption', False),
         ("FATAL: sorry, too many clients already", True),
     ],

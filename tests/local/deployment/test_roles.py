@@ -12,7 +12,7 @@ from local.deployment import airflow
 from local.deployment.settings import FILE_NAME
 from local.deployment.stack import Deployment
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.security]
 
 
 def test_the_reader_does_not_have_the_superuser_s_password(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pytest
 
 from local.servers.landlock import READ, WRITE, Access, LandlockError, confine
 
+pytestmark = pytest.mark.security
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

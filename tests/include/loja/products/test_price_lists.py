@@ -73,6 +73,7 @@ def test_what_nobody_approves_stays_and_the_rest_is_applied(proposed: Connection
     assert read(proposed, "SELECT decisao, decidida_por FROM listas_precos") == [("recusada", None)]
 
 
+@pytest.mark.security("payloads")
 def test_a_person_is_asked_what_is_beyond_the_limit_and_nothing_in_it_is_markup(
     proposed: Connection[Any],
 ) -> None:

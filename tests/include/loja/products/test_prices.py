@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from decimal import Decimal
 
 import pytest
@@ -78,10 +79,37 @@ def test_a_list_with_too_many_lines_is_not_read_to_its_end(
         parse(content[form], form)
 
 
+@pytest.mark.security("payloads")
 def test_more_json_than_is_accepted_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prices, "MAX_JSON", 10)
     with pytest.raises(ListError, match="more than 10 characters of JSON: ask the supplier for CSV"):
         parse(b"[[],[],[],[],", "json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" + b"[]," * 5_000_000 + b"[]]",
+        b'[{"":1}' + b',{"":1}' * 600_000 + b"]",
+        b"[" * 2_000_000,
+        b'{"x": [' + b"1," * 2_000_000 + b'1], "precos": []}',
+    ],
+    ids=["lists", "objects", "nested", "beside the list"],
+)
+@pytest.mark.security("payloads")
+def test_many_small_values_of_json_are_refused_before_they_take_memory(text: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ListError, match="more than 1000000 values of JSON: ask the supplier for CSV"):
+            parse(text, "json")
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+def test_as_many_values_as_are_accepted() -> None:
+    lines = parse(b"[" + b",".join([b'{"produto_id":1,"preco":2}'] * 1000) + b"]", "json")
+    assert len(lines) == 1000
 
 
 def test_a_message_quotes_little_of_the_list() -> None:

@@ -15,6 +15,8 @@ from include.conventions.errors import ConfigurationError
 from include.loja.errors import ListError, SourceError
 from include.loja.products import supplier
 
+pytestmark = pytest.mark.security
+
 CONTENT = b"produto_id,preco\n1,2.50\n"
 
 
@@ -100,6 +102,7 @@ def test_more_than_is_taken(address: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.security("payloads")
 def test_a_redirect_is_not_followed(address: str, status: int) -> None:
     with pytest.raises(ListError, match=rf"elsewhere/{status} redirects to another address") as raised:
         supplier.read(f"{address}/elsewhere/{status}", "csv", ("ana", "p"))
@@ -110,6 +113,7 @@ def test_a_redirect_is_not_followed(address: str, status: int) -> None:
 @pytest.mark.parametrize(
     "target", ["/proc/self/environ", "/dev/zero", "/etc/hosts", "/nowhere", "list.csv", "."]
 )
+@pytest.mark.security("payloads")
 def test_a_link_is_not_followed(tmp_path: Path, target: str) -> None:
     link = tmp_path / "precos.csv"
     link.symlink_to(target)
@@ -117,6 +121,17 @@ def test_a_link_is_not_followed(tmp_path: Path, target: str) -> None:
         supplier.read(str(link), "", None)
 
 
+def test_a_folder_above_the_list_may_be_a_link_and_the_list_behind_it_may_not(tmp_path: Path) -> None:
+    (tmp_path / "2026").mkdir()
+    (tmp_path / "2026" / "precos.csv").write_bytes(CONTENT)
+    (tmp_path / "2026" / "other.csv").symlink_to("precos.csv")
+    (tmp_path / "current").symlink_to("2026")
+    assert supplier.read(str(tmp_path / "current" / "precos.csv"), "", None) == (CONTENT, "csv")
+    with pytest.raises(ListError, match=r"other.csv is a symbolic link"):
+        supplier.read(str(tmp_path / "current" / "other.csv"), "", None)
+
+
+@pytest.mark.security("payloads", 3)
 def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
     pipe = tmp_path / "precos.csv"
     os.mkfifo(pipe)

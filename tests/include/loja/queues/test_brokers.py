@@ -74,6 +74,7 @@ def test_a_refused_message_is_tried_three_times_then_set_aside_with_the_reason(
     assert vars(measured) == {"total": 6, "sucessos": 4, "falhas": 2, "taxa": 4 / 6}
 
 
+@pytest.mark.security("messages", 3)
 def test_poison_goes_straight_to_the_dead_letters(broker: Broker, queues: Connection[Any]) -> None:
     unknown = body(1).replace(b'"produto"', '"çliente"'.encode())
     poison = [b"{", unknown, b"x" * MAX_MESSAGE]

@@ -54,6 +54,7 @@ def test_no_more_than_a_batch_is_delivered_ahead(
 
 
 @pytest.mark.parametrize("back", [2**62, 2**63 - 1, "never", None, -1, True, [1]])
+@pytest.mark.security("messages")
 def test_no_waiting_message_holds_up_those_behind_it(
     rabbitmq: RabbitMQ, rabbitmq_server: Server, queues: Connection[Any], back: Any
 ) -> None:
@@ -83,6 +84,7 @@ def test_a_waiting_message_waits_at_most_for_the_present_pause(
     assert waiting(rabbitmq.parameters, QUEUE, PAUSE) == 1
 
 
+@pytest.mark.security("messages")
 def test_a_large_message_is_refused_by_the_broker(rabbitmq: RabbitMQ, queues: Connection[Any]) -> None:
     rabbitmq.publish([b"x" * MAX_MESSAGE])
     with pytest.raises(ConfigurationError, match=r"refused a message: .*message size 262145 is larger than"):
@@ -99,6 +101,7 @@ def test_a_message_that_heals_is_stored_by_a_retry(rabbitmq: RabbitMQ, queues: C
     assert rabbitmq.dead_letters() == {}
 
 
+@pytest.mark.security("messages")
 def test_a_body_that_is_no_text_is_poison_too(rabbitmq: RabbitMQ, queues: Connection[Any]) -> None:
     poison = b"\xff" * 10
     rabbitmq.publish([body(1), poison])
@@ -157,6 +160,7 @@ def test_a_fault_of_the_database_is_no_fault_of_a_message_however_long_it_lasts(
     assert rabbitmq.dead_letters() == {}
 
 
+@pytest.mark.security("messages")
 def test_a_message_that_kills_every_consumer_is_set_aside_and_those_beside_it_are_not(
     rabbitmq: RabbitMQ,
     queues: Connection[Any],

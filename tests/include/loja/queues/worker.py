@@ -3,13 +3,15 @@
     python -m tests.include.loja.queues.worker < configuration.json
 
 The configuration: `mysql` and `broker` say where, `queue`, `batch`, `run` what, and `die`, if there, at the end of which
-method, and of which call to it, counted from one; `deadly` the id of a message that kills whoever applies it.
+method, and of which call to it, counted from one; `deadly` the id of a message that kills whoever applies it, `hungry` of
+one that takes more memory than there is.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from datetime import timedelta
 from typing import Any
 
 import pika
+import psutil
 from pymysql.cursors import DictCursor
 
 from include.loja import mysql
@@ -28,6 +31,7 @@ from include.loja.queues.rabbitmq import RabbitMQ
 from include.loja.queues.sqs import SQS
 
 PATIENCE = timedelta(seconds=90)
+ROOM = 64 << 20
 
 
 def dying(target: Any, method: str, call: int) -> None:
@@ -53,6 +57,13 @@ def main() -> None:
     def effect(cursor: DictCursor, message: Message) -> None:
         if message.id == given.get("deadly"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if message.id == given.get("hungry"):
+            # As a container's limit, but without the kernel's choice whom to kill.
+            limit = psutil.Process().memory_info().vms + ROOM
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            eaten = []
+            while True:
+                eaten.append(bytearray(ROOM // 8))
         record_movement(cursor, message)
 
     stored = Inbox(mysql.connect(given["mysql"]), given["queue"], given["run"], effect)

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 
 from tests.e2e.test_security import app_routes
 
-pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
+pytestmark = [pytest.mark.filterwarnings("ignore:Using `httpx` with"), pytest.mark.security]
 
 CALL = {"tarefa": "add"}
 READS = ["/modules", "/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui.css"]

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from include.tarefas.api import middleware
 from include.tarefas.api.middleware import CheckCalls, LineBreaks
 
-pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
+pytestmark = [pytest.mark.filterwarnings("ignore:Using `httpx` with"), pytest.mark.security]
 
 TRIGGER = "/api/v2/dags/executar_tarefa/dagRuns"
 WRONG = {"logical_date": None, "conf": {"tarefa": "sent"}}

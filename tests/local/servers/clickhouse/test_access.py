@@ -61,6 +61,7 @@ def test_three_ways_to_say_who_one_is(clickhouse: ClickHouse) -> None:
     ],
     ids=["nobody", "no password", "wrong password", "empty password", "wrong user", "bearer", "no base64"],
 )
+@pytest.mark.security("requests")
 def test_anyone_else_is_refused(clickhouse: ClickHouse, headers: dict[str, str]) -> None:
     status, answered, body = fetch(clickhouse, "/?query=SELECT%201", headers)
     assert (status, answered["x-clickhouse-exception-code"]) == (403, "516")

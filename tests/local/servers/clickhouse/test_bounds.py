@@ -18,7 +18,7 @@ from local.servers.server import free_port
 from tests.local.servers.clickhouse.conftest import Raw, eventually, running
 from tests.local.servers.clickhouse.test_codecs import COMPRESS
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.security]
 
 MEGABYTE = 1 << 20
 
@@ -54,6 +54,7 @@ def slowest_ping(server: ClickHouse, while_running: threading.Thread) -> float:
     [b"'\\" * 8192, b"SELECT '" + b"''" * 100_000, b"/*" * 100_000, b"SELECT 1" + b", 'a'" * 50_000],
     ids=["escapes", "doubled quotes", "comments", "tokens"],
 )
+@pytest.mark.security("statements", 3)
 def test_a_statement_holds_up_nobody_else(server: ClickHouse, statement: bytes) -> None:
     raw = Raw(server)
     statuses: list[int] = []
@@ -65,6 +66,7 @@ def test_a_statement_holds_up_nobody_else(server: ClickHouse, statement: bytes) 
     assert statuses in ([400] * 3, [200] * 3)
 
 
+@pytest.mark.security("statements", 2)
 def test_a_few_bytes_of_zstd_stay_small_in_memory(server: ClickHouse) -> None:
     raw = Raw(server)
     raw.request("POST", {}, body=b"CREATE TABLE t (a String) ENGINE = Null")
@@ -114,6 +116,7 @@ def test_a_statement_is_as_long_as_the_request_says_and_never_longer_than_16_meg
     assert code is None or b"Max query size exceeded" in answer.body
 
 
+@pytest.mark.security("requests", 2)
 def test_a_form_holds_few_and_small_fields(server: ClickHouse) -> None:
     head = {"Content-Type": "multipart/form-data; boundary=edge"}
     part = '--edge\r\nContent-Disposition: form-data; name="param_{}"\r\n\r\n{}\r\n'

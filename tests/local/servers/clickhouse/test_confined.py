@@ -18,6 +18,8 @@ from local.servers.clickhouse.allowed import is_allowed
 from local.servers.server import free_port
 from tests.local.servers.clickhouse.conftest import ROOT, Raw
 
+pytestmark = pytest.mark.security
+
 SETTINGS = {
     "additional_result_filter": "file('/etc/hostname') = ''",
     "additional_table_filters": "{'system.one': 'throwIf(1) = 0'}",
@@ -46,6 +48,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
+@pytest.mark.security("statements", 7)
 def test_a_setting_that_is_not_allowed_is_refused_on_every_way(raw: Raw, name: str) -> None:
     value = SETTINGS[name].replace("'", "\\'")
     session = token_urlsafe(6)
@@ -80,6 +83,7 @@ def test_a_setting_of_a_subquery_changes_nothing(raw: Raw, statement: str) -> No
 
 
 @pytest.mark.parametrize("setting", ["storage_policy = 'x'", "disk = 'default'"])
+@pytest.mark.security("statements", 2)
 def test_a_table_keeps_to_the_service_s_disk(raw: Raw, client: Client, setting: str) -> None:
     client.command("CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a")
     for statement in (
@@ -132,6 +136,7 @@ def test_no_text_is_allowed_that_nobody_has_looked_at(client: Client) -> None:
     "name",
     ["CSV INTO OUTFILE '/tmp/x'", "CSV SETTINGS max_threads=1", "`CSV`", "C\u00a0SV", "CSV\n", "CSV;", "1"],
 )
+@pytest.mark.security("statements", 2)
 def test_a_format_is_one_word(raw: Raw, name: str) -> None:
     for statement in ("SELECT 1", "SHOW DATABASES"):
         answer = raw.request("POST", {"default_format": name}, body=statement.encode())
@@ -161,6 +166,7 @@ def test_a_format_is_one_word(raw: Raw, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("clause", ["VALUES", "FORMAT values", "FORMAT VALUES"])
+@pytest.mark.security("statements")
 def test_values_are_no_way_to_files(raw: Raw, client: Client, clause: str, values: str) -> None:
     client.command("CREATE TABLE t (a String) ENGINE = MergeTree ORDER BY a")
     answer = raw.request(
@@ -188,6 +194,7 @@ def test_values_of_any_size_and_expressions_among_few(client: Client) -> None:
         ("a String", "CSV SETTINGS max_threads = 1", "1"),
     ],
 )
+@pytest.mark.security("statements")
 def test_a_table_in_a_form_is_no_way_to_files(raw: Raw, structure: str, form: str, data: str) -> None:
     parts = {"query": "SELECT * FROM sent", "sent_structure": structure, "sent_format": form}
     body = "".join(
@@ -208,6 +215,7 @@ from local.servers.clickhouse.reach import confine_to, take_folder
 data = take_folder(Path(sys.argv[1]))
 print(confine_to(data))
 from local.servers.clickhouse.engine import Engine, ClickHouseError
+
 engine = Engine(data)
 handle = engine.handle(lasting=False)
 for statement in sys.argv[2:]:
@@ -220,6 +228,7 @@ engine.close()
 """
 
 
+@pytest.mark.security("statements", 3)
 def test_the_kernel_refuses_what_no_reading_of_statements_has_refused(tmp_path: Path) -> None:
     secret, made = tmp_path / "secret", tmp_path / "made"
     secret.write_text("a secret")

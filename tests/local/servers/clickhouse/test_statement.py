@@ -117,6 +117,7 @@ def test_anything_else_is_run_as_it_is(text: bytes) -> None:
         (b"INSERT INTO t SELECT a FROM input('a Int8') FORMAT CSV\n1", 48),
     ],
 )
+@pytest.mark.security("statements")
 def test_what_is_refused(text: bytes, code: int) -> None:
     with pytest.raises(ClickHouseError) as raised:
         parse(text)
@@ -182,6 +183,7 @@ FILE = b"('/etc/hostname')"
         "\x1c",
     ],
 )
+@pytest.mark.security("statements")
 def test_a_blank_that_only_the_engine_takes_for_one(blank: str) -> None:
     """Also where it would part the words of a clause, or a setting from its value."""
     for text in (
@@ -214,6 +216,7 @@ def test_a_blank_that_only_the_engine_takes_for_one(blank: str) -> None:
         b"SELECT x'41\\' , file('/etc/hostname') , '",
     ],
 )
+@pytest.mark.security("statements")
 def test_what_the_engine_could_read_in_another_way_is_refused(text: bytes) -> None:
     with pytest.raises(ClickHouseError) as raised:
         parse(text)
@@ -257,6 +260,7 @@ def test_what_the_engine_could_read_in_another_way_is_refused(text: bytes) -> No
         b"attach /* */ table a uuid 'x' from $$/tmp/x$$ (a Int8) ENGINE = Log",
     ],
 )
+@pytest.mark.security("statements")
 def test_a_function_that_reaches_files_is_found_in_any_spelling_and_place(text: bytes) -> None:
     with pytest.raises(ClickHouseError, match="Not enough privileges") as raised:
         parse(text)
@@ -278,12 +282,14 @@ def test_a_function_that_reaches_files_is_found_in_any_spelling_and_place(text: 
         b"INSERT INTO t SELECT 1",
     ],
 )
+@pytest.mark.security("statements")
 def test_no_statement_writes_a_file(verb: bytes, clause: bytes) -> None:
     with pytest.raises(ClickHouseError) as raised:
         parse(verb + b" " + clause)
     assert raised.value.code == 358
 
 
+@pytest.mark.security("statements")
 def test_an_insert_reads_no_file_in_any_spelling() -> None:
     for name in (b"'x'", b"x'78'", b"$$x$$"):
         with pytest.raises(ClickHouseError) as raised:
@@ -299,6 +305,7 @@ def test_an_insert_reads_no_file_in_any_spelling() -> None:
         b"SET input_format_values_deduce_templates_of_expressions = 1",
     ],
 )
+@pytest.mark.security("statements")
 def test_the_settings_of_the_service_itself_are_out_of_reach(text: bytes) -> None:
     with pytest.raises(ClickHouseError) as raised:
         parse(text)
@@ -367,6 +374,7 @@ def test_memory_does_not_grow_with_the_number_of_tokens() -> None:
 @pytest.mark.parametrize(
     "structure", [b"a Int8) ENGINE = Log --", b"a Int8); DROP TABLE t", b"a Int8 DEFAULT file('x')"]
 )
+@pytest.mark.security("statements")
 def test_a_structure_stays_between_its_parentheses(structure: bytes) -> None:
     check_structure(b"a Int8, b Array(Tuple(x Int8, y Enum8('a)' = 1)))")
     with pytest.raises(ClickHouseError):
