@@ -173,10 +173,16 @@ def plan_run(
             noted_at = clock(source) if prepared.forgot else now
             left = reads if request.fill_gaps else claims.of_range(reads, noted_at)
             claims.note(ledger, plan_id, run_id, left, noted_at, taken.over)
-        large = _large(engine, source, tables, reads, seen)
-        if large:
-            # Release the lock: finding where to split large windows may take long.
+        filled = [
+            read.window
+            for read in reads
+            if isinstance(read, Read) and read.reread is None
+            if not _is_idle(read, tables[read.tabela].spec, seen, engine.source.zone)
+        ]
+        if filled:
+            # Release the lock: finding large windows, and where to split them, may take long.
             claims.let_others_plan(source, declaration.label)
+        large = _large(engine, source, tables, filled)
 
         def split(window: Window) -> list[Window]:
             if window not in large:
@@ -217,26 +223,14 @@ def plan_run(
 
 
 def _large(
-    engine: Engine,
-    source: Connection,
-    tables: Mapping[str, WarehouseTable],
-    reads: Iterable[Work],
-    seen: Look,
+    engine: Engine, source: Connection, tables: Mapping[str, WarehouseTable], windows: Sequence[Window]
 ) -> set[Window]:
-    """Return those windows, of which there are to be read for the first time, that have more rows than one piece has."""
-    zone = engine.source.zone
-    windows = [
-        read.window
-        for read in reads
-        if isinstance(read, Read) and read.reread is None
-        if not _is_idle(read, tables[read.tabela].spec, seen, zone)
-    ]
+    """Return which of these windows have more rows than one piece has."""
     if len(windows) == 1:
         # Cutting it tells.
         return set(windows)
-    return larger(
-        source, {window: tables[window.tabela].spec for window in windows}, zone, engine.options.max_rows
-    )
+    specs = {window: tables[window.tabela].spec for window in windows}
+    return larger(source, specs, engine.source.zone, engine.options.max_rows)
 
 
 def _is_idle(read: Work, spec: TableSpec, seen: Look, zone: ZoneInfo) -> bool:
