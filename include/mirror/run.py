@@ -67,6 +67,7 @@ from include.mirror.types import is_known
 from include.mirror.warehouse import parts
 from include.mirror.warehouse.client import Warehouse
 from include.mirror.warehouse.ddl import is_mirrored, is_mirrored_table, read_table_comment
+from include.mirror.warehouse.merges import merge
 from include.mirror.warehouse.table import WarehouseTable
 from include.mirror.window import Interval, Window, choose, rebuilds, resolve
 
@@ -700,7 +701,7 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> Checked:
     """Raise for anything planned without its ledger row.
 
     RefusedError names the tables that were set aside, each with its reason. VerificationError names a read that is missing
-    without a reason.
+    without a reason. Also merges partitions with too many parts.
     """
     count = 0
     refused: dict[str, str] = {}
@@ -731,6 +732,7 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> Checked:
                     f"{len(nameless)} planned reads have no ledger row, the first {nameless[0]}"
                 )
             count += len(batch.reads)
+        merge(engine.warehouse, client, anywhere & contents.storage.keys())
     refresh_views(engine, anywhere - refused.keys(), contents)
     if refused:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items()))
