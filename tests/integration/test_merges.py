@@ -69,8 +69,17 @@ def test_partitions_that_are_merged_quickly_have_one_part(
     for number in range(2):
         window(lab, number)
         assert parts(lab) == [1, 1, 1]
-    # Not those that take too long.
+    # A larger one, after a load.
     monkeypatch.setattr(merges, "SOON", 500)
+    window(lab, 2)
+    assert parts(lab) == [2, 2, 1]
+    lab.execute("UPDATE coisa SET updated_at = clock_timestamp() WHERE id < 200")
+    lab.run()
+    assert parts(lab) == [1, 2, 1]
+    client = lab.clickhouse.client()
+    client.command("OPTIMIZE TABLE vendas_raw.coisa FINAL")
+    client.close()
+    # Not those that take too long.
     monkeypatch.setattr(merges, "LARGEST", 500)
     for number in range(merges.MOST + 1):
         window(lab, number)

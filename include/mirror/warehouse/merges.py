@@ -32,6 +32,9 @@ MOST = 8
 SMALL, SOON = 100_000, 1_000_000
 """A partition with so many rows is merged once it has two parts, which takes a second. Smaller ones are read quickly."""
 
+SHARE = 10
+"""A larger partition is merged once a tenth of its rows is outside of its largest part, as after a large load."""
+
 LARGEST = 20_000_000
 """A partition with more rows is left to ClickHouse: merging it would take minutes."""
 
@@ -43,7 +46,7 @@ def merge(warehouse: Warehouse, client: Client, tables: Collection[str]) -> None
     """Merge the partitions of these tables that have too many parts, each into one."""
     if not tables:
         return
-    limits = {"most": MOST, "largest": LARGEST, "small": SMALL, "soon": SOON}
+    limits = {"most": MOST, "largest": LARGEST, "small": SMALL, "soon": SOON, "share": SHARE}
     found = client.query(
         render("read_overlapping"),
         parameters={"storage": warehouse.storage, "tables": sorted(tables), **limits},

@@ -3,6 +3,13 @@ SELECT table, partition_id
 FROM system.parts
 WHERE active AND database = {storage:String} AND table IN ({tables:Array(String)})
 GROUP BY table, partition_id
-HAVING (count() > {most:UInt32} AND sum(rows) <= {largest:UInt64})
-    OR (count() > 1 AND sum(rows) BETWEEN {small:UInt64} AND {soon:UInt64})
+HAVING sum(rows) <= {largest:UInt64}
+    AND (
+        count() > {most:UInt32}
+        OR (
+            count() > 1
+            AND sum(rows) >= {small:UInt64}
+            AND (sum(rows) <= {soon:UInt64} OR (sum(rows) - max(rows)) * {share:UInt32} >= sum(rows))
+        )
+    )
 ORDER BY count() DESC, table, partition_id
