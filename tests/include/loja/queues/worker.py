@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from pymysql.cursors import DictCursor
 from include.loja import mysql
 from include.loja.queues import rabbitmq
 from include.loja.queues.consume import consume
-from include.loja.queues.inbox import Inbox, record_movement
+from include.loja.queues.inbox import Inbox, record_movements
 from include.loja.queues.message import Message
 from include.loja.queues.rabbitmq import RabbitMQ
 from include.loja.queues.sqs import SQS
@@ -50,10 +50,10 @@ def main() -> None:
     """Consume until there is nothing."""
     given = json.load(sys.stdin)
 
-    def effect(cursor: DictCursor, message: Message) -> None:
-        if message.id == given.get("deadly"):
+    def effect(cursor: DictCursor, messages: Sequence[Message]) -> None:
+        if given.get("deadly") in {message.id for message in messages}:
             os.kill(os.getpid(), signal.SIGKILL)
-        record_movement(cursor, message)
+        record_movements(cursor, messages)
 
     stored = Inbox(mysql.connect(given["mysql"]), given["queue"], given["run"], effect)
     pause = timedelta(seconds=given.get("pause", 0))
