@@ -92,8 +92,13 @@ test-docker: $(INSTALLED) ## Test the deployment in containers; as root it start
 	@$(BIN)/python -m local.docker $(BIN)/pytest --exitfirst --quiet tests/docker/test_$(DOCKER).py
 
 .PHONY: bench
-bench: $(INSTALLED) ## Measure the mirror against PostgreSQL's and ClickHouse's own speed (ROWS=1000000)
-	@$(BIN)/python -m local.bench.mirror --rows $(ROWS)
+bench: $(INSTALLED) ## Measure the mirror against ClickHouse's own puller and others, and how its views are read; writes docs/benchmark.md (ROWS=1000000)
+	@test -x $(SLING) || $(UV) pip install --quiet --python $(BIN)/python --target .local/sling sling-linux-amd64 || true
+	@$(BIN)/python -m local.bench.mirror --rows $(ROWS) --sling $(SLING) --page docs/benchmark.md
+	@$(BIN)/python -m local.bench.reads --rows $(ROWS) --page docs/benchmark.md
+
+# A program to compare with, which nothing but the benchmark installs.
+SLING := .local/sling/sling_linux_amd64/bin/sling-linux-amd64
 
 .PHONY: trigger-single
 trigger-single: $(INSTALLED) ## Write dist/trigger_script.py: the whole client in one file that can be copied anywhere

@@ -412,6 +412,7 @@ def _document(found: Survey, mirror: Mirror, ddl: bool) -> dict[str, Any]:
                     for column in table.columns
                 ],
                 "partition_width": table.spec.partition_width if table.spec else None,
+                "order_by": list(table.spec.order) if table.spec else None,
                 "rows": table.relation.rows,
                 "first_load_seconds": _seconds(table.first_load),
                 "each_run_seconds": _seconds(table.each_run),

@@ -313,8 +313,17 @@ class WarehouseRows:
 
 
 def _by_key(found: Iterable[Sequence[Any]]) -> dict[Key, Row]:
-    """Return rows by key. Each result row holds the texts of the key, the hash and the mark."""
-    return {tuple(row[:-2]): Row(row[-2], row[-1]) for row in found}
+    """Return rows by key. Each result row holds the texts of the key, the hash and the mark.
+
+    Rows with the same key, as damage by hand can leave them, become one with the sum of their hashes and the highest mark.
+    """
+    rows: dict[Key, Row] = {}
+    for *key, value, mark in found:
+        before = rows.get(tuple(key))
+        rows[tuple(key)] = (
+            Row(value, mark) if before is None else Row((before.hash or 0) + value, max(before.mark, mark))
+        )
+    return rows
 
 
 def _among(sql: Expressions, buckets: int, within: Sequence[int]) -> str:

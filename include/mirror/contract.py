@@ -423,10 +423,10 @@ def _bookkeeping(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> Bookk
 
 
 def _check_keys(table: str, spec: TableSpec, stored: Stored, own: Bookkeeping, anew: str) -> None:
-    if _bare(stored.sorting_key) != ", ".join(map(_bare, spec.key)):
+    if _bare(stored.sorting_key) != ", ".join(map(_bare, spec.order)):
         raise SchemaError(
-            f"warehouse table {table} is ordered by {stored.sorting_key or 'nothing'}, expected {', '.join(spec.key)}: the "
-            f"key of {spec.label}, or the declared one, has changed; change it back, or, {anew}"
+            f"warehouse table {table} is ordered by {stored.sorting_key or 'nothing'}, expected {', '.join(spec.order)}: "
+            f"the key of {spec.label}, or the declared one, or order_by has changed; change it back, or, {anew}"
         )
     partition = _bare(stored.partition_key)
     if not partition or (

@@ -57,6 +57,12 @@ def split_name(text: str) -> tuple[str | None, str] | None:
     return schema, name or ""
 
 
+def _tuple(columns: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    if columns is None:
+        return None
+    return (columns,) if isinstance(columns, str) else tuple(columns)
+
+
 @dataclass(frozen=True)
 class Table:
     """One table, view or foreign table by its name in PostgreSQL, `"pais"` or `"esquema.Tabela"`.
@@ -72,6 +78,7 @@ class Table:
     - `to`: the table's name in the warehouse.
     - `deletes`: "log" to require a delete log in the source; "keys" to compare all keys in each run, however many there
       are; "keep" to keep deleted rows.
+    - `order_by`: the columns by which the warehouse's table is sorted, the key's among them.
     """
 
     name: str
@@ -84,6 +91,7 @@ class Table:
     only: bool = False
     to: str | None = None
     deletes: str | None = None
+    order_by: str | Sequence[str] | None = None
 
     @property
     def qualified(self) -> tuple[str, str]:
@@ -94,9 +102,12 @@ class Table:
     @property
     def key_columns(self) -> tuple[str, ...] | None:
         """The declared key as a tuple, None if none is declared."""
-        if self.key is None:
-            return None
-        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+        return _tuple(self.key)
+
+    @property
+    def order_columns(self) -> tuple[str, ...] | None:
+        """The declared `order_by` as a tuple, None if none is declared."""
+        return _tuple(self.order_by)
 
 
 @dataclass(frozen=True)
@@ -248,6 +259,7 @@ _SHAPES: Mapping[type, Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
         "only": _BOOL,
         "to": _MAYBE,
         "deletes": _MAYBE,
+        "order_by": _KEY,
     },
 }
 """The type of each field of a declaration, as words for messages and as a check."""
@@ -306,6 +318,7 @@ def _problems(table: Table) -> list[str]:
         )
     if table.key_columns is not None and not table.key_columns:
         found.append(f"table {table.name}: key is empty; name the columns that tell its rows apart")
+    found += _order_problems(table)
     if table.partition_width is not None and table.partition_width < 0:
         found.append(
             f"table {table.name}: partition_width is {table.partition_width}; it must be a number of keys, or 0"
@@ -313,6 +326,8 @@ def _problems(table: Table) -> list[str]:
     needed = set(table.key_columns or ()) | ({table.change_column} if table.change_column else set())
     if missing := sorted(needed & set(table.leave_out)):
         found.append(f"table {table.name}: {missing[0]} is left out, and is its key or change column")
+    if missing := sorted(set(table.order_columns or ()) & set(table.leave_out)):
+        found.append(f"table {table.name}: {missing[0]} is left out, and order_by names it; keep one of both")
     if both := sorted(set(table.columns) & set(table.leave_out)):
         found.append(f"table {table.name}: {both[0]} is left out and has a type; keep one of both")
     if table.to is not None and (table.to in OWN_NAMES or table.to.startswith(STAGE_PREFIX) or not table.to):
@@ -320,6 +335,22 @@ def _problems(table: Table) -> list[str]:
             f"table {table.name}: to is {table.to!r}, which the mirror itself uses; choose another name"
         )
     return found
+
+
+def _order_problems(table: Table) -> list[str]:
+    order, key = table.order_columns, table.key_columns or ()
+    if order is None:
+        return []
+    if not order:
+        return [f"table {table.name}: order_by is empty; name columns to sort by, or leave it out"]
+    if twice := _repeated(order):
+        return [f"table {table.name}: order_by names {twice[0]} twice; name each column once"]
+    if missing := [name for name in key if name not in order]:
+        return [
+            f"table {table.name}: order_by lacks {', '.join(missing)} of the key, without which two rows could become one; "
+            f"write order_by={(*order, *missing)!r}"
+        ]
+    return []
 
 
 def _repeated(names: Iterable[str]) -> list[str]:

@@ -211,7 +211,12 @@ class Engine:
         resolved = self.specs(connection, names, new=True)
         tables = {
             name: WarehouseTable(
-                self.warehouse, client, spec, bookkeeping(spec), partition(spec), ", ".join(map(ch, spec.key))
+                self.warehouse,
+                client,
+                spec,
+                bookkeeping(spec),
+                partition(spec),
+                ", ".join(map(ch, spec.order)),
             )
             for name, spec in resolved.specs.items()
         }

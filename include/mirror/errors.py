@@ -19,6 +19,10 @@ class SourceAwayError(SourceError):
     heals = True
 
 
+class NoSnapshotError(SourceAwayError):
+    """No snapshot could be taken, mostly because somebody alters a table or waits to do so: trying again may help."""
+
+
 class WarehouseError(MirrorError):
     """ClickHouse refused something: fix the server or the connection."""
 

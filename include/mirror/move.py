@@ -26,6 +26,9 @@ until its ledger row is written.
 
 Each pass holds a second such lock, so that no rebuild exchanges one of its tables meanwhile. Losing that lock does no harm
 (docs/decisions/0022-a-table-is-rebuilt-under-a-new-name.md).
+
+A table that is sorted by other columns than its key has a third lock, from the look for the old places of its rows until
+they are published (docs/decisions/0029-a-sorting-key-of-ones-own.md).
 """
 
 from __future__ import annotations
@@ -100,6 +103,9 @@ COPY_LOCK = 0x6D697272
 PLACE_LOCK = 0x706C6163
 """First half of the key of the lock that every pass holds, shared: while it is held, no rebuild exchanges the table."""
 
+SORT_LOCK = 0x736F7274
+"""First half of the key of the lock under which rows are published into a table that is not sorted by its key."""
+
 SEEN_AT_MOST = 500
 """A scan notes at most this many transactions as read already. It notes them only while an older transaction is open."""
 
@@ -111,7 +117,7 @@ class _Lock:
     key: int
     specs: Sequence[TableSpec]
     shared: bool = False
-    freed: bool = False
+    held: bool = False
 
     def take(self) -> str:
         """Return the statement that takes it."""
@@ -119,7 +125,7 @@ class _Lock:
 
     def free(self) -> str:
         """Return the statement that gives it back, which is to be run."""
-        self.freed = True
+        self.held = False
         return self._call("pg_advisory_unlock")
 
     def _call(self, function: str) -> str:
@@ -187,8 +193,8 @@ class Mover:
             for name in dict.fromkeys(work.tabela for work in works if isinstance(work, Copy)):
                 stack.enter_context(self._locked(COPY_LOCK, [self.tables[name].spec]))
             place = _Lock(PLACE_LOCK, specs, shared=True)
-            now, noted_at = self._note(works, place)
             stack.callback(self._free, place)
+            now, noted_at = self._note(works, place)
             current = stack.enter_context(
                 snapshot(
                     self.engine.source,
@@ -212,7 +218,8 @@ class Mover:
             loads = [load for load in loads if load.work.tabela not in refused]
             if refused:
                 self.set_aside(attempt, refused)
-            noted = self._publish(loads, current.version)
+            with self._settled(loads, current, attempt, stack) as loads:
+                noted = self._publish(loads, current.version)
             entries = [
                 self._entry(
                     load, current, (now, noted_at), attempt, started_at, noted.get(load.work.tabela, ())
@@ -315,9 +322,12 @@ class Mover:
 
     def _take(self, lock: _Lock, then: Sequence[str] = ()) -> psycopg.Cursor[Any]:
         """Take a lock, and run other statements in the same message; return a cursor that stands at the first of theirs."""
+        # An error of a later statement leaves the lock taken.
+        lock.held = True
         try:
             cursor = run(self.connection, "; ".join([lock.take(), *then]))
         except psycopg.errors.LockNotAvailable:
+            lock.held = False
             what = "copied" if lock.key == COPY_LOCK else "built anew" if lock.shared else "moved"
             labels = ", ".join(spec.label for spec in lock.specs)
             raise SourceAwayError(
@@ -328,7 +338,7 @@ class Mover:
 
     def _free(self, lock: _Lock) -> None:
         """Give a lock back, unless its session or what ended the snapshot has done so."""
-        if lock.freed or self.connection.closed:
+        if not lock.held or self.connection.closed:
             return
         run(self.connection, lock.free())
 
@@ -614,6 +624,66 @@ class Mover:
         if sample:
             verify.compare_rows(spec, sample, ours, arrived.sample, "the stage")
         return arrived.partitions
+
+    @contextmanager
+    def _settled(
+        self, loads: list[Load], current: Snapshot, attempt: Attempt, stack: ExitStack
+    ) -> Iterator[list[Load]]:
+        """Yield the loads as they are to be published in the block, and see to it afterwards that no row is in two places.
+
+        Concerns tables that are sorted by other columns than their key, so that a row's place can change. Each stage gets
+        a tombstone for the old place of each of its rows, and loses the rows that have a newer version in the warehouse. A
+        lock keeps others from publishing between that look into the warehouse and the end of the block.
+        """
+        moving = [load for load in loads if load.stage is not None and self._spec(load.work).moves]
+        if not moving:
+            yield loads
+            return
+        lock = _Lock(SORT_LOCK, list({load.work.tabela: self._spec(load.work) for load in moving}.values()))
+        # In a snapshot, the session waits for a shorter time.
+        run(self.connection, "SET LOCAL lock_timeout = '1min'")
+        self._take(lock)
+        try:
+            settled = [self._settle(load, current.version, attempt, stack) for load in loads]
+            # Raises if the session is gone, and the lock with it.
+            run(self.connection, "SELECT 1")
+            yield settled
+            for load in settled:
+                self._mend_places(load, attempt, stack)
+        finally:
+            if not self.connection.closed:
+                current.go_on()
+            self._free(lock)
+
+    def _settle(self, load: Load, version: int, attempt: Attempt, stack: ExitStack) -> Load:
+        stage = load.stage
+        if stage is None or not self._spec(load.work).moves:
+            return load
+        partitions = stage.partitions() if load.partitions is None else load.partitions
+        if partitions and stage.outdated(version, partitions):
+            loaded, stage = stage, stage.table.stage(attempt.label, stack)
+            stage.keep_current(loaded, version, partitions)
+            partitions = stage.partitions()
+        if partitions:
+            stage.leave_places(version, partitions)
+        self.engine.observe("settled", load.work)
+        return replace(load, stage=stage, partitions=tuple(partitions))
+
+    def _mend_places(self, load: Load, attempt: Attempt, stack: ExitStack) -> None:
+        """End older places of published rows. There are none, unless the lock was lost and another run has published too."""
+        stage = load.stage
+        if stage is None or not load.partitions or not self._spec(load.work).moves:
+            return
+        if doubled := stage.doubled(load.partitions):
+            log.warning(
+                "%d rows of %s were in two places of the warehouse's table: another run has published them at the same "
+                "time, though this one had a lock. Their older places are ended now",
+                doubled,
+                self._spec(load.work).label,
+            )
+            ending = stage.table.stage(attempt.label, stack)
+            ending.end_older_places(stage, load.partitions)
+            ending.publish(ending.partitions())
 
     def _publish(self, loads: Sequence[Load], version: int) -> Mapping[str, Sequence[Part]]:
         """Attach what has been staged, check that it stands in the tables that people read, and return their parts to note.

@@ -67,6 +67,7 @@ from include.mirror.types import is_known
 from include.mirror.warehouse import parts
 from include.mirror.warehouse.client import Warehouse
 from include.mirror.warehouse.ddl import is_mirrored, is_mirrored_table, read_table_comment
+from include.mirror.warehouse.merges import merge
 from include.mirror.warehouse.table import WarehouseTable
 from include.mirror.window import Interval, Window, choose, rebuilds, resolve
 
@@ -173,10 +174,16 @@ def plan_run(
             noted_at = clock(source) if prepared.forgot else now
             left = reads if request.fill_gaps else claims.of_range(reads, noted_at)
             claims.note(ledger, plan_id, run_id, left, noted_at, taken.over)
-        large = _large(engine, source, tables, reads, seen)
-        if large:
-            # Release the lock: finding where to split large windows may take long.
+        filled = [
+            read.window
+            for read in reads
+            if isinstance(read, Read) and read.reread is None
+            if not _is_idle(read, tables[read.tabela].spec, seen, engine.source.zone)
+        ]
+        if filled:
+            # Release the lock: finding large windows, and where to split them, may take long.
             claims.let_others_plan(source, declaration.label)
+        large = _large(engine, source, tables, filled)
 
         def split(window: Window) -> list[Window]:
             if window not in large:
@@ -217,26 +224,14 @@ def plan_run(
 
 
 def _large(
-    engine: Engine,
-    source: Connection,
-    tables: Mapping[str, WarehouseTable],
-    reads: Iterable[Work],
-    seen: Look,
+    engine: Engine, source: Connection, tables: Mapping[str, WarehouseTable], windows: Sequence[Window]
 ) -> set[Window]:
-    """Return those windows, of which there are to be read for the first time, that have more rows than one piece has."""
-    zone = engine.source.zone
-    windows = [
-        read.window
-        for read in reads
-        if isinstance(read, Read) and read.reread is None
-        if not _is_idle(read, tables[read.tabela].spec, seen, zone)
-    ]
+    """Return which of these windows have more rows than one piece has."""
     if len(windows) == 1:
         # Cutting it tells.
         return set(windows)
-    return larger(
-        source, {window: tables[window.tabela].spec for window in windows}, zone, engine.options.max_rows
-    )
+    specs = {window: tables[window.tabela].spec for window in windows}
+    return larger(source, specs, engine.source.zone, engine.options.max_rows)
 
 
 def _is_idle(read: Work, spec: TableSpec, seen: Look, zone: ZoneInfo) -> bool:
@@ -706,7 +701,7 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> Checked:
     """Raise for anything planned without its ledger row.
 
     RefusedError names the tables that were set aside, each with its reason. VerificationError names a read that is missing
-    without a reason.
+    without a reason. Also merges partitions with too many parts.
     """
     count = 0
     refused: dict[str, str] = {}
@@ -737,6 +732,7 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> Checked:
                     f"{len(nameless)} planned reads have no ledger row, the first {nameless[0]}"
                 )
             count += len(batch.reads)
+        merge(engine.warehouse, client, anywhere & contents.storage.keys())
     refresh_views(engine, anywhere - refused.keys(), contents)
     if refused:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(refused.items()))

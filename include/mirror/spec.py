@@ -79,6 +79,7 @@ class TableSpec:
     - `files`: identifies the files of a table with windows, when `since` was the lowest running transaction id. Other files
       may hold rows that an ALTER TABLE has rewritten.
     - `deletes`: how the declaration asks for deleted rows to be handled, None if it doesn't.
+    - `order_by`: the columns by which the warehouse's table is sorted, empty if that is the key.
     - `log`: the log of deleted keys, None if there is none that is complete. `log_unused`: why an existing log is not used.
     """
 
@@ -108,6 +109,28 @@ class TableSpec:
     deletes: str | None = None
     log: DeleteLog | None = None
     log_unused: str = ""
+    order_by: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The columns by which the warehouse's table is sorted."""
+        return self.order_by or self.key
+
+    @property
+    def moves(self) -> bool:
+        """Whether a row's place in the warehouse's table can change while its key does not."""
+        return not set(self.order_by) <= set(self.key)
+
+    @property
+    def unused_name(self) -> str:
+        """A name that no column has, nor one that begins with it."""
+        return "k" * (1 + max(len(column.name) for column in self.columns))
+
+    @cached_property
+    def order_columns(self) -> tuple[Column, ...]:
+        """The columns by which the warehouse's table is sorted, in that order."""
+        found = {column.name: column for column in self.columns}
+        return tuple(found[name] for name in self.order)
 
     @cached_property
     def key_columns(self) -> tuple[Column, ...]:
@@ -180,6 +203,7 @@ def resolve(
     log, log_unused = find_log(table, relation, key, role)
     found = {column.name: column for column in columns}
     change = found[way.change_column].type if way.change_column else None
+    carried = _carried(table, relation, columns, key, way.change_column)
     return TableSpec(
         name=name,
         schema=relation.schema,
@@ -187,7 +211,7 @@ def resolve(
         kind=relation.kind,
         oid=relation.oid,
         only=table.only,
-        columns=_carried(table, relation, columns, key, way.change_column),
+        columns=carried,
         key=key,
         way=way.way,
         reason=way.reason,
@@ -207,6 +231,7 @@ def resolve(
         deletes=table.deletes,
         log=log,
         log_unused=log_unused,
+        order_by=find_order(table, relation, key, carried),
     )
 
 
@@ -269,6 +294,7 @@ def mirrored_columns(table: Table, relation: Relation) -> list[SourceColumn]:
         *(("leave_out", name) for name in table.leave_out),
         *(("key", name) for name in table.key_columns or ()),
         *(("change_column", name) for name in (table.change_column,) if name is not None),
+        *(("order_by", name) for name in table.order_columns or ()),
     ]
     for what, name in declared:
         if name not in known:
@@ -288,6 +314,42 @@ def mirrored_columns(table: Table, relation: Relation) -> list[SourceColumn]:
             f"leave_out={reserved}"
         )
     return columns
+
+
+def find_order(
+    table: Table, relation: Relation, key: tuple[str, ...], columns: Sequence[Column]
+) -> tuple[str, ...]:
+    """Return the declared columns to sort the warehouse's table by, empty if that is the key.
+
+    Raises SchemaError unless they hold the key, and have a value and one place in each row.
+    """
+    order = table.order_columns or key
+    if order == key:
+        return ()
+    if missing := [name for name in key if name not in order]:
+        raise SchemaError(
+            f"{label(relation)}: order_by lacks {listed(missing)} of the key ({listed(key)}), without which two rows could "
+            f"become one; write order_by={(*order, *missing)!r}"
+        )
+    if misread := [name for name in order if names.is_misread(name)]:
+        raise SchemaError(
+            f"{label(relation)}: ClickHouse can't order a table by a column called {misread[0]}, which it takes for the "
+            "operator; take it out of order_by"
+        )
+    found = {column.name: column for column in columns}
+    if nullable := [name for name in order if not found[name].not_null or found[name].carrier.nullable]:
+        known = relation.kind in "rp" and not any(found[name].not_null for name in nullable)
+        changes = ", ".join(f"ALTER COLUMN {names.pg(name)} SET NOT NULL" for name in nullable)
+        mend = f"run ALTER TABLE {quoted(relation)} {changes}" if known else "sort by other columns"
+        raise SchemaError(
+            f"{label(relation)}: {listed(nullable)} of order_by ({listed(order)}) can be NULL, and ClickHouse sorts by "
+            f"columns that always have a value; {mend}, or leave order_by out"
+        )
+    if arrays := [name for name in order if found[name].warehouse_type.startswith("Array")]:
+        raise SchemaError(
+            f"{label(relation)}: {listed(arrays)} of order_by ({listed(order)}) is an array; sort by other columns"
+        )
+    return order
 
 
 def carry(

@@ -15,6 +15,8 @@ from contextvars import copy_context
 from threading import Event, Lock, get_ident
 from typing import TypeVar
 
+from include.mirror.errors import NoSnapshotError
+
 Pass = TypeVar("Pass")
 Done = TypeVar("Done")
 
@@ -63,9 +65,11 @@ def overlap(
 ) -> list[Done]:
     """Have two movers, each in a thread, make the passes in their order; return what they return.
 
-    Raises what the first that fails raises, once the other has ended.
+    Raises what the first that fails raises, once the other has ended. A mover that finds a table locked leaves its pass to
+    the other: an ALTER TABLE may wait for the other's pass, and holds up all later ones until then.
     """
     waiting = deque(passes)
+    locked: list[NoSnapshotError] = []
 
     def go(move: Callable[[Pass], Sequence[Done]]) -> list[Done]:
         done: list[Done] = []
@@ -75,7 +79,14 @@ def overlap(
                     works = waiting.popleft()
                 except IndexError:
                     break
-                done += move(works)
+                try:
+                    done += move(works)
+                except NoSnapshotError as error:
+                    locked.append(error)
+                    if len(locked) > 1:
+                        raise
+                    waiting.appendleft(works)
+                    break
         except StoppedError:
             pass
         except BaseException:
@@ -87,4 +98,8 @@ def overlap(
     with ThreadPoolExecutor(1, "pass") as pool:
         other = pool.submit(copy_context().run, go, there)
         mine = go(here)
-        return mine + other.result()
+        done = mine + other.result()
+    if waiting:
+        # The other was through by then.
+        raise locked[0]
+    return done

@@ -1,8 +1,8 @@
-"""Measure the mirror against PostgreSQL's and ClickHouse's own speed: `python -m local.bench.mirror`.
+"""Measure the mirror against PostgreSQL's and ClickHouse's own speed, and against others: `python -m local.bench.mirror`.
 
-Every path moves the same table of the sales system, `item_venda` by default, between the same two embedded servers. Each
-path runs in a process of its own. The paths take turns, several times, so that a machine that becomes slower or faster does
-so for all of them. Each time, the rows that arrived are counted and summed. Quote the ratios: the rates are this machine's.
+Every path moves the same table between the same two embedded servers. Each path runs in a process of its own. The paths take
+turns, several times, so that a machine that becomes slower or faster does so for all of them. Each time, the rows that
+arrived are counted and summed. Quote the ratios: the rates are this machine's.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_urlsafe
@@ -25,11 +26,13 @@ from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 import click
+import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 from rich.table import Table
 
+from include.mirror import declaration
 from include.mirror.names import ch, pg
 from include.vendas.tables import VENDAS
 from local.servers.clickhouse import ClickHouse
@@ -42,9 +45,46 @@ if TYPE_CHECKING:
     from include.mirror.engine import Engine
 
 ROWS_PER_SALE = {"item_venda": 4.5, "venda": 1.0}
-"""The tables that can be measured, with their average number of rows per sale."""
-TUPLE_SHARE = 10
-"""Row tuples are so slow that this path moves only one row in ten."""
+"""The tables of the sales system that can be measured, with their average number of rows per sale."""
+
+_MANY = ", ".join(
+    f"{kind.split('(')[0]}_{number} {kind}"
+    for kind, count in {"integer": 19, "text": 15, "numeric(12, 2)": 8, "timestamp": 7, "jsonb": 8}.items()
+    for number in range(count)
+)
+_FILLED = ", ".join(
+    value.replace("#", str(number))
+    for value, count in {
+        "(n * # % 100000)::integer": 19,
+        "'text # of row ' || n": 15,
+        "n / 7.0": 8,
+        "timestamp '2025-01-01' + n * interval '# s'": 7,
+        """jsonb_build_object('n', n, 'key', 'value #')""": 8,
+    }.items()
+    for number in range(count)
+)
+MADE = {
+    "larga": (
+        f"(id bigint PRIMARY KEY, {_MANY}, valor numeric(10, 2), updated_at timestamp DEFAULT now())",
+        f"n, {_FILLED}, n % 1000000 / 100.0",
+        10,
+    ),
+    "por_uuid": (
+        "(id uuid PRIMARY KEY, cliente integer, nota text, valor numeric(10, 2), updated_at timestamp DEFAULT now())",
+        "md5(n::text)::uuid, n % 1000, 'note ' || n, n % 1000000 / 100.0",
+        2,
+    ),
+}
+"""Other tables, one of 60 columns and one with a uuid for a key: their columns, the values of row n, and how many times
+fewer rows than asked for they get."""
+
+TABLES = ("item_venda", *MADE)
+"""What is measured by default."""
+
+SHARE = 10
+"""Some paths are so slow that they move only one row in ten."""
+AT_ONCE = 50_000
+"""How many rows those paths hold at a time."""
 
 DATABASE = "bench"
 """The database to which all paths but the mirror write."""
@@ -73,7 +113,7 @@ class Subject:
         """Return a table of the sales system, as the mirror resolves it."""
         from include.mirror.warehouse.ddl import bookkeeping, storage_ddl
 
-        engine = _engine(dsn)
+        engine = _engine(dsn, table)
         with engine.source.connect() as connection:
             spec = engine.specs(connection, [table], new=True).specs[table]
         return cls(
@@ -93,13 +133,17 @@ class Subject:
 
 @dataclass(frozen=True)
 class Result:
-    """One run of one path: wall-clock seconds, CPU seconds and peak memory (MB) of its process."""
+    """One run of one path: wall-clock seconds, and CPU seconds and peak memory (MB) of its process and of the servers."""
 
+    table: str
     path: str
     rows: int
     seconds: float
-    cpu_seconds: float
-    memory_mb: float
+    worker_cpu: float
+    source_cpu: float
+    warehouse_cpu: float
+    worker_mb: float
+    warehouse_mb: float
 
     @property
     def rate(self) -> float:
@@ -140,17 +184,27 @@ def clickhouse_pulls(subject: Subject) -> Money:
         return _target_sum(subject, client, DATABASE)
 
 
-def mirror(subject: Subject) -> Money:
+def by_window(subject: Subject) -> Money:
     """Plan, split, stage, verify, publish and verify again, as a run of `etl_vendas` does."""
+    return _mirror(subject, change_column="updated_at")
+
+
+def by_scan(subject: Subject) -> Money:
+    """Do the same for a table whose changes are found by transaction ids."""
+    return _mirror(subject, way="scan")
+
+
+def by_copy(subject: Subject) -> Money:
+    """Do the same for a table that is copied and compared."""
+    return _mirror(subject, way="copy")
+
+
+def _mirror(subject: Subject, **options: str) -> Money:
     from include.mirror.run import move_batch, plan_run
 
-    engine = _engine(os.environ["SOURCE_DSN"])
-    conf = {
-        "inicio": "2000-01-01T00:00:00Z",
-        "fim": datetime.now(UTC).isoformat(),
-        "tabelas": [subject.table],
-    }
-    for batch in plan_run(engine, conf, (None, None)):
+    engine = _engine(os.environ["SOURCE_DSN"], subject.table, **options)
+    now = datetime.now(UTC)
+    for batch in plan_run(engine, {}, (now - timedelta(seconds=1), now)):
         move_batch(engine, batch, "bench", 1)
     with _client() as client:
         return _target_sum(subject, client, VENDAS.views)
@@ -158,27 +212,121 @@ def mirror(subject: Subject) -> Money:
 
 def row_tuples(subject: Subject) -> Money:
     """Fetch rows as Python tuples and insert them, as most home-made pipelines do. Moves one row in ten."""
-    columns = ", ".join(map(pg, subject.columns))
+
+    def insert(client: Any, rows: list[tuple[Any, ...]], columns: list[str]) -> None:
+        client.insert(subject.table, rows, column_names=columns, database=DATABASE)
+
+    return _tuples(subject, insert)
+
+
+def bulk_insert_rows(subject: Subject) -> Money:
+    """Insert row tuples by the Airflow provider's own method. Moves one row in ten."""
+    from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
+
+    class Hook(ClickHouseHook):
+        def get_client(self, *_: Any, **__: Any) -> Any:
+            return _client()
+
+    def insert(_: Any, rows: list[tuple[Any, ...]], columns: list[str]) -> None:
+        Hook().bulk_insert_rows(f"{DATABASE}.{subject.table}", rows, columns)
+
+    return _tuples(subject, insert)
+
+
+def _tuples(subject: Subject, insert: Callable[[Any, list[tuple[Any, ...]], list[str]], None]) -> Money:
+    # As text, jsonb arrives as it does on all other paths.
+    columns = ", ".join(
+        f"{pg(column)}::text" if column.startswith("jsonb") else pg(column) for column in subject.columns
+    )
     with psycopg.connect(os.environ["SOURCE_DSN"]) as connection, _client() as client:
         _create_target(subject, client)
         cursor = connection.cursor("rows")
-        cursor.execute(f"SELECT {columns} FROM {pg(subject.table)} {_share(subject, TUPLE_SHARE)}".encode())  # noqa: S608
-        while rows := cursor.fetchmany(50_000):
-            client.insert(
-                subject.table,
-                [(*row, 1) for row in rows],
-                column_names=[*subject.columns, subject.version],
-                database=DATABASE,
-            )
+        cursor.execute(f"SELECT {columns} FROM {pg(subject.table)} {_share(subject, SHARE)}".encode())  # noqa: S608
+        while rows := cursor.fetchmany(AT_ONCE):
+            insert(client, [(*row, 1) for row in rows], [*subject.columns, subject.version])
         return _target_sum(subject, client, DATABASE)
 
 
+def pandas_frames(subject: Subject) -> Money:
+    """Read by `pandas.read_sql` and insert by `insert_df`. Moves one row in ten."""
+    import pandas
+    import sqlalchemy
+
+    parts = conninfo_to_dict(os.environ["SOURCE_DSN"])
+    url = sqlalchemy.URL.create(
+        "postgresql+psycopg",
+        str(parts["user"]),
+        str(parts["password"]),
+        str(parts["host"]),
+        int(str(parts["port"])),
+        str(parts["dbname"]),
+    )
+    columns = ", ".join(
+        f"{pg(column)}::text AS {pg(column)}" if column.startswith("jsonb") else pg(column)
+        for column in subject.columns
+    )
+    query = f"SELECT {columns} FROM {pg(subject.table)} {_share(subject, SHARE)}"  # noqa: S608
+    with sqlalchemy.create_engine(url).connect() as connection, _client() as client:
+        _create_target(subject, client)
+        streaming = connection.execution_options(stream_results=True)
+        for frame in pandas.read_sql(
+            sqlalchemy.text(query.replace(":", "\\:")), streaming, chunksize=AT_ONCE
+        ):
+            client.insert_df(subject.table, frame.assign(**{subject.version: 1}), database=DATABASE)
+        return _target_sum(subject, client, DATABASE)
+
+
+def sling(subject: Subject) -> Money:
+    """Let Sling load the table over ClickHouse's HTTP interface."""
+    server = _clickhouse()
+    target = {
+        "type": "clickhouse",
+        "http_url": f"http://{server.user}:{server.password}@127.0.0.1:{server.port}/{DATABASE}",
+    }
+    with TemporaryDirectory(prefix="sling-") as home, _client() as client:
+        client.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+        client.command(f"DROP TABLE IF EXISTS {ch(DATABASE, subject.table)} SYNC")
+        done = subprocess.run(
+            [
+                os.environ["SLING"],
+                *("run", "--mode", "full-refresh"),
+                *("--src-conn", "BENCH_SOURCE", "--src-stream", f"public.{subject.table}"),
+                *("--tgt-conn", "BENCH_TARGET", "--tgt-object", f"{DATABASE}.{subject.table}"),
+            ],
+            env={
+                **os.environ,
+                "HOME": home,
+                "SLING_HOME_DIR": home,
+                "BENCH_SOURCE": os.environ["SOURCE_DSN"] + "?sslmode=disable",
+                "BENCH_TARGET": json.dumps(target),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise click.ClickException(done.stdout[-2000:] + done.stderr[-2000:])
+        return _target_sum(subject, client, DATABASE)
+
+
+MIRROR, PULLER = "mirror, window", "postgresql()"
 PATHS: dict[str, Callable[[Subject], Money]] = {
     "COPY to nowhere": copy_to_nowhere,
-    "postgresql()": clickhouse_pulls,
-    "mirror": mirror,
+    PULLER: clickhouse_pulls,
+    MIRROR: by_window,
+    "mirror, scan": by_scan,
+    "mirror, copy": by_copy,
+    "Sling": sling,
+    "pandas": pandas_frames,
+    "bulk_insert_rows": bulk_insert_rows,
     "row tuples": row_tuples,
 }
+SLOW = ("pandas", "bulk_insert_rows", "row tuples")
+ALSO = {
+    "pandas": ("pandas", "sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg"),
+    "bulk_insert_rows": ("airflow.providers.clickhousedb.hooks.clickhouse",),
+}
+"""What else a path's process loads before its clock starts."""
 
 
 def _clickhouse() -> ClickHouse:
@@ -190,17 +338,18 @@ def _client() -> Any:
     return _clickhouse().client(compress=False)
 
 
-def _engine(dsn: str) -> Engine:
+def _engine(dsn: str, table: str, **options: str) -> Engine:
     # Imported here, because these imports take a second and `--help` does not need them.
     from include.mirror.engine import Engine, Options
     from include.mirror.source.session import Source
     from include.mirror.warehouse.client import Warehouse
 
     return Engine(
-        VENDAS,
+        replace(VENDAS, tables=[declaration.Table(table, **options)]),  # type: ignore[arg-type]
         Source(dsn, ZoneInfo("UTC")),
         Warehouse(lambda: _clickhouse().client(compress=False), VENDAS.storage, VENDAS.views),
-        Options(grace=timedelta(milliseconds=1)),
+        # What is measured is how rows are moved, and not the search for deleted ones.
+        Options(grace=timedelta(milliseconds=1), sweep=None, compare_keys=0),
     )
 
 
@@ -211,7 +360,7 @@ def _create_target(subject: Subject, client: Any) -> None:
 
 
 def _share(subject: Subject, share: int) -> str:
-    return f"WHERE {pg(subject.key)} % {share} = 0"
+    return f"WHERE hashtext({pg(subject.key)}::text) % {share} = 0"
 
 
 def _source_sum(subject: Subject, connection: psycopg.Connection[Any], share: int = 1) -> Money:
@@ -237,17 +386,49 @@ def work(path: str) -> None:
         "adbc_driver_postgresql.dbapi",
         "clickhouse_connect",
         "include.mirror.run",
+        *ALSO.get(path, ()),
     ):
         importlib.import_module(module)
     subject = Subject.given()
-    started, cpu_before = time.perf_counter(), time.process_time()
+    started, cpu_before = time.perf_counter(), _own_cpu()
     rows, total = PATHS[path](subject)
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu_before
-    print(json.dumps([rows, total, seconds, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    seconds, cpu = time.perf_counter() - started, _own_cpu() - cpu_before
+    used = [
+        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
+    print(json.dumps([rows, total, seconds, cpu, max(used)]))
 
 
-def measure(path: str, environment: dict[str, str], expected: Money) -> Result:
-    """Run one path in a process of its own. Raises click.ClickException if the rows that arrived differ from `expected`."""
+def _own_cpu() -> float:
+    """Return the CPU seconds of this process and of the programs that it has run."""
+    return sum(os.times()[:4])
+
+
+def _cpu(process: psutil.Process) -> float:
+    """Return the CPU seconds of a server with all of its processes, also of those that have ended."""
+    living = [one.cpu_times() for one in process.children(recursive=True)]
+    return sum(process.cpu_times()[:4]) + sum(times.user + times.system for times in living)
+
+
+def _peak_mb(process: psutil.Process, *, begin: bool = False) -> float:
+    """Return the peak memory of a process since the last call with `begin`. Linux alone keeps it."""
+    folder = Path("/proc") / str(process.pid)
+    if not folder.exists():
+        return 0.0
+    if begin:
+        (folder / "clear_refs").write_text("5")
+    found = re.search(r"VmHWM:\s+(\d+) kB", (folder / "status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def measure(path: str, environment: dict[str, str], expected: Money, pids: tuple[int, int]) -> Result:
+    """Run one path in a process of its own. Raises click.ClickException if the rows that arrived differ from `expected`.
+
+    `pids` are those of PostgreSQL and of ClickHouse.
+    """
+    source, warehouse = (psutil.Process(pid) for pid in pids)
+    before = _cpu(source), _cpu(warehouse)
+    _peak_mb(warehouse, begin=True)
     command = [sys.executable, "-m", "local.bench.mirror", "--worker", path]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     if done.returncode:
@@ -257,11 +438,20 @@ def measure(path: str, environment: dict[str, str], expected: Money) -> Result:
         raise click.ClickException(
             f"{path} delivered {rows} rows worth {total}, not {expected[0]} worth {expected[1]}"
         )
-    return Result(path, rows, seconds, cpu, memory)
+    table = json.loads(environment["BENCH_SUBJECT"])["table"]
+    servers = _cpu(source) - before[0], _cpu(warehouse) - before[1]
+    return Result(table, path, rows, seconds, cpu, *servers, memory, _peak_mb(warehouse))
 
 
-def compare(table: str, rows: int, rounds: int, console: Console) -> list[Result]:
-    """Fill a source with about `rows` rows of a table, and run every path `rounds` times, in turn."""
+def compare(
+    tables: Sequence[str], rows: int, rounds: int, console: Console, tool: str | None
+) -> list[Result]:
+    """Fill a source with about `rows` rows of each table, and run every path `rounds` times, in turn.
+
+    `tool` is Sling's program, None where there is none.
+    """
+    paths = [path for path in PATHS if tool or path != "Sling"]
+    results = []
     with TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL may run as another user
@@ -271,87 +461,173 @@ def compare(table: str, rows: int, rounds: int, console: Console) -> list[Result
             postgres.create_database("vendas")
             dsn = postgres.dsn("vendas")
             base.create(dsn, indexes=True)
-            console.print(f"Filling the source with about {rows:,} rows of {table}")
-            bulk(dsn, sales=round(rows / ROWS_PER_SALE[table]), seed=1)
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                connection.execute("VACUUM ANALYZE")
-                connection.execute("CHECKPOINT")
-                subject = Subject.find(table, dsn)
-                expected = {path: _source_sum(subject, connection) for path in PATHS}
-                expected["row tuples"] = _source_sum(subject, connection, TUPLE_SHARE)
-            environment = {
-                **os.environ,
-                "SOURCE_DSN": dsn,
-                "BENCH_SUBJECT": json.dumps(asdict(subject)),
-                "CLICKHOUSE_PORT": str(clickhouse.port),
-                "CLICKHOUSE_PASSWORD": clickhouse.password,
-            }
-            results = []
-            for number in range(rounds):
-                for path in PATHS:
-                    with clickhouse.client() as client:
-                        for database in (VENDAS.storage, VENDAS.views):
-                            client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
-                    result = measure(path, environment, expected[path])
-                    console.print(f"round {number + 1}: {path:16} {result.rate:>10,.0f} rows/s")
-                    results.append(result)
-            return results
+            for table in tables:
+                console.print(f"Filling the source with {table}")
+                fill(dsn, table, rows)
+                with psycopg.connect(dsn, autocommit=True) as connection:
+                    connection.execute("VACUUM ANALYZE")
+                    connection.execute("CHECKPOINT")
+                    subject = Subject.find(table, dsn)
+                    expected = {
+                        path: _source_sum(subject, connection, SHARE if path in SLOW else 1) for path in paths
+                    }
+                environment = {
+                    **os.environ,
+                    "SOURCE_DSN": dsn,
+                    "BENCH_SUBJECT": json.dumps(asdict(subject)),
+                    "CLICKHOUSE_PORT": str(clickhouse.port),
+                    "CLICKHOUSE_PASSWORD": clickhouse.password,
+                    "SLING": tool or "",
+                }
+                for number in range(rounds):
+                    for path in paths:
+                        with clickhouse.client() as client:
+                            for database in (VENDAS.storage, VENDAS.views):
+                                client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
+                        result = measure(path, environment, expected[path], (postgres.pid, clickhouse.pid))
+                        console.print(f"{table}, round {number + 1}: {path:16} {result.rate:>10,.0f} rows/s")
+                        results.append(result)
+    return results
 
 
-def report(results: list[Result], console: Console) -> float:
-    """Print medians with their spread; return the median of the rounds' ratios of the mirror to `postgresql()`."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("path")
-    # Headings of several lines, so that the table fits into 80 columns without cutting a number.
-    for heading in (
-        "rows",
-        "rows/s\nmedian",
-        "rows/s\nlowest",
-        "rows/s\nhighest",
-        "worker\nCPU s",
-        "worker\npeak MB",
-    ):
-        table.add_column(heading, justify="right", overflow="fold")
-    by_path = {path: [result for result in results if result.path == path] for path in PATHS}
-    for path, runs in by_path.items():
-        rates = [run.rate for run in runs]
-        table.add_row(
-            path,
-            f"{runs[0].rows:,}",
-            f"{statistics.median(rates):,.0f}",
-            f"{min(rates):,.0f}",
-            f"{max(rates):,.0f}",
-            f"{statistics.median(run.cpu_seconds for run in runs):.1f}",
-            f"{max(run.memory_mb for run in runs):.0f}",
+def fill(dsn: str, table: str, rows: int) -> None:
+    """Fill a table with about so many rows, or a share of them where its rows are large."""
+    if table in ROWS_PER_SALE:
+        bulk(dsn, sales=round(rows / ROWS_PER_SALE[table]), seed=1)
+        return
+    columns, values, fewer = MADE[table]
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLE {pg(table)} {columns}".encode())
+        connection.execute(
+            f"INSERT INTO {pg(table)} SELECT {values} FROM generate_series(1, {rows // fewer}) AS n".encode()  # noqa: S608
         )
-    console.print(table)
-    return statistics.median(
-        ours.rate / theirs.rate
-        for ours, theirs in zip(by_path["mirror"], by_path["postgresql()"], strict=True)
+        connection.execute(f"CREATE INDEX ON {pg(table)} (updated_at)".encode())
+
+
+COLUMNS = (
+    *("table", "path", "rows", "rows/s", "lowest to highest", "of postgresql()"),
+    *("worker CPU s", "PostgreSQL CPU s", "ClickHouse CPU s", "worker peak MB", "ClickHouse peak MB"),
+)
+
+
+def ratio(results: Sequence[Result], table: str, path: str) -> float:
+    """Return the median of the rounds' ratios of a path's rate to that of `postgresql()`."""
+    ours, theirs = (
+        [one.rate for one in results if (one.table, one.path) == (table, of)] for of in (path, PULLER)
     )
+    return statistics.median(here / there for here, there in zip(ours, theirs, strict=True))
+
+
+def rows_of(results: Sequence[Result]) -> list[list[str]]:
+    """Return the figures of each table and path as texts: medians, of the rate also the lowest and highest."""
+    found = []
+    for table, path in dict.fromkeys((result.table, result.path) for result in results):
+        runs = [result for result in results if (result.table, result.path) == (table, path)]
+        rates = [run.rate for run in runs]
+
+        def median(of: str, runs: Sequence[Result] = runs) -> float:
+            return statistics.median(getattr(run, of) for run in runs)
+
+        found.append(
+            [
+                table,
+                path,
+                f"{runs[0].rows:,}",
+                f"{statistics.median(rates):,.0f}",
+                f"{min(rates):,.0f} to {max(rates):,.0f}",
+                f"{ratio(results, table, path):.2f}",
+                *(f"{median(of):.1f}" for of in ("worker_cpu", "source_cpu", "warehouse_cpu")),
+                *(f"{median(of):.0f}" for of in ("worker_mb", "warehouse_mb")),
+            ]
+        )
+    return found
+
+
+BEGIN, END = "<!-- figures -->", "<!-- end of the figures -->"
+
+
+def write_page(page: Path, results: Sequence[Result]) -> None:
+    """Replace the figures of the page, and its plot in `images/benchmark.svg` beside it."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows_of(results)]
+    text = page.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    figures = "\n".join(
+        [BEGIN, "", *lines, "", "![Rows per second of each path](images/benchmark.svg)", "", END]
+    )
+    page.write_text(before + figures + after)
+    mpl.rcParams |= {"svg.hashsalt": "benchmark", "svg.fonttype": "none"}
+    tables = list(dict.fromkeys(result.table for result in results))
+    figure = Figure(figsize=(9, 2.6 * len(tables)), layout="constrained")
+    for axes, table in zip(figure.subplots(len(tables), squeeze=False).flat, tables, strict=True):
+        paths = list(dict.fromkeys(result.path for result in results if result.table == table))
+        rates = [[one.rate for one in results if (one.table, one.path) == (table, path)] for path in paths]
+        middle = [statistics.median(one) for one in rates]
+        spread = [
+            [at - min(one) for at, one in zip(middle, rates, strict=True)],
+            [max(one) - at for at, one in zip(middle, rates, strict=True)],
+        ]
+        colours = ["tab:orange" if path.startswith("mirror") else "tab:gray" for path in paths]
+        axes.barh(paths, middle, xerr=spread, color=colours)
+        axes.invert_yaxis()
+        axes.set_title(table, loc="left")
+        axes.set_xlabel("rows per second")
+    images = page.parent / "images"
+    images.mkdir(exist_ok=True)
+    figure.savefig(images / "benchmark.svg", metadata={"Date": None})
 
 
 @click.command(help=__doc__)
-@click.option("--table", type=click.Choice(list(ROWS_PER_SALE)), default="item_venda", show_default=True)
+@click.option(
+    "--table", "tables", type=click.Choice([*ROWS_PER_SALE, *MADE]), multiple=True, help="[default: three]"
+)
 @click.option("--rows", type=click.IntRange(1_000), default=1_000_000, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--sling", "tool", type=click.Path(path_type=Path), help="Sling's program, to measure it too")
+@click.option("--page", type=click.Path(path_type=Path), help="a page to write the figures into, with a plot")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path(".local/bench.json"), show_default=True
 )
 @click.option("--worker", type=click.Choice(list(PATHS)), hidden=True)
-def main(table: str, rows: int, rounds: int, output: Path, worker: str | None) -> None:
+def main(
+    tables: tuple[str, ...],
+    rows: int,
+    rounds: int,
+    tool: Path | None,
+    page: Path | None,
+    output: Path,
+    worker: str | None,
+) -> None:
     """Measure, print the figures, and write them to `output`."""
     if worker:
         work(worker)
         return
     console = Console()
-    results = compare(table, rows, rounds, console)
-    ratio = report(results, console)
+    there = tool is not None and tool.exists()
+    if not there:
+        console.print(
+            f"Sling is not measured: {'no program was given' if tool is None else f'there is no {tool}'}"
+        )
+    results = compare(tables or TABLES, rows, rounds, console, str(tool) if there else None)
+    shown = Table(*COLUMNS, box=None, pad_edge=False)
+    for row in rows_of(results):
+        shown.add_row(*row)
+    Console(width=max(console.width, 170)).print(shown)
+    ratios = {table: ratio(results, table, MIRROR) for table in tables or TABLES}
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(
-        json.dumps({"ratio": ratio, "results": [asdict(result) for result in results]}, indent=2)
+        json.dumps(
+            {"ratios": ratios, "sling": there, "results": [asdict(result) for result in results]}, indent=2
+        )
     )
-    print(f"mirror / postgresql() = {ratio:.2f}")
+    if page is not None:
+        write_page(page, results)
+    for table, found in ratios.items():
+        print(f"{table}: mirror / postgresql() = {found:.2f}")
 
 
 if __name__ == "__main__":

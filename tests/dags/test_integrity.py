@@ -31,6 +31,10 @@ EXPECTED = {
     *("consumir_fila_rabbitmq", "consumir_fila_sqs"),
 }
 FILES = sorted((ROOT / "dags").rglob("*.py"))
+# Airflow imports these in every process, also in those of tasks.
+EVERYWHERE = [*sorted((ROOT / "plugins").glob("*.py")), ROOT / "config" / "airflow_local_settings.py"]
+MOST_MODULES = 30
+"""How many modules of the project a DAG file loads at most."""
 # What a DAG file must not load: the scheduler's parser pays for it every time, and chDB must not be forked.
 HEAVY = [
     "psycopg",
@@ -241,11 +245,12 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 import json, os, runpy, sys, traceback
 import airflow.sdk
 print(json.dumps({{"airflow.sdk": [name for name in {HEAVY!r} if name in sys.modules]}}), flush=True)
+before = set(sys.modules)
 for path in sys.argv[1:]:
     if os.fork() == 0:
         try:
             runpy.run_path(path)
-            found = [name for name in {HEAVY!r} if name in sys.modules]
+            found = sorted(set(sys.modules) - before)
         except BaseException:
             found = traceback.format_exc()
         print(json.dumps({{path: found}}), flush=True)
@@ -253,7 +258,7 @@ for path in sys.argv[1:]:
     assert os.wait()[1] == 0
 """
     done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, FILES)],
+        [sys.executable, "-c", program, *map(str, FILES + EVERYWHERE)],
         env={**os.environ, "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -270,7 +275,27 @@ def test_the_sdk_itself_loads_nothing_heavy(loaded: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_dag_file_loads_nothing_heavy_in_a_process_of_its_own(path: Path, loaded: dict[str, Any]) -> None:
-    assert loaded[str(path)] == []
+    found = loaded[str(path)]
+    assert isinstance(found, list), found
+    assert not {name.partition(".")[0] for name in found} & set(HEAVY)
+    # The work of tasks is imported by the tasks.
+    ours = [name for name in found if name.startswith("include")]
+    assert len(ours) <= MOST_MODULES
+    assert not [
+        name
+        for name in ours
+        if re.match(r"include\.(\w+\.(tasks|etl)|mirror\.(run|move|engine|contract))", name)
+    ]
+
+
+@pytest.mark.parametrize("path", EVERYWHERE, ids=lambda path: path.stem)
+def test_what_every_process_imports_is_little(path: Path, loaded: dict[str, Any]) -> None:
+    found = loaded[str(path)]
+    assert isinstance(found, list), found
+    assert {name.partition(".")[0] for name in found} - sys.stdlib_module_names <= {"airflow", "include"}
+    # A plugin's code is imported where it is used; the policy has conventions only.
+    ours = [name for name in found if name.startswith("include")]
+    assert len(ours) <= (0 if path.parent.name == "plugins" else 10)
 
 
 def test_the_engine_imports_neither_airflow_nor_dags() -> None:

@@ -35,7 +35,7 @@ import pymysql
 
 from include.loja.errors import BrokerError
 from include.loja.queues.inbox import Inbox
-from include.loja.queues.message import Message, Poison, key, parse
+from include.loja.queues.message import Message, Poison, key, read
 
 log = logging.getLogger(__name__)
 
@@ -143,26 +143,27 @@ def _settle_alone(queue: Queue, stored: Inbox, suspect: Delivery, tally: Tally) 
 
 def _settle(queue: Queue, stored: Inbox, deliveries: Sequence[Delivery], tally: Tally) -> None:
     """Store, postpone or bury each message of a batch; then acknowledge all but the postponed ones."""
-    failures = stored.failures({key(delivery.body) for delivery in deliveries})
+    received = [(delivery, *read(delivery.body)) for delivery in deliveries]
+    failures = stored.failures({name for _, name, _ in received})
     done: list[Delivery] = []
-    messages: list[tuple[Delivery, Message]] = []
-    for delivery in deliveries:
-        known = failures.get(key(delivery.body))
+    messages: list[tuple[Delivery, str, Message]] = []
+    for delivery, name, content in received:
+        known = failures.get(name)
         # It is among the dead letters, and was only not acknowledged. `seen` is false for one that was published again.
         if delivery.seen and known is not None and known.dead:
             done.append(delivery)
             continue
-        try:
-            messages.append((delivery, parse(delivery.body)))
-        except Poison as poison:
-            _bury(queue, stored, delivery, str(poison), 0, tally)
+        if isinstance(content, Poison):
+            _bury(queue, stored, delivery, str(content), 0, tally)
             done.append(delivery)
-    refused = stored.apply([message for _, message in messages])
-    for delivery, message in messages:
+        else:
+            messages.append((delivery, name, content))
+    refused = stored.apply([message for _, _, message in messages])
+    for delivery, name, message in messages:
         if (reason := refused.get(message.digest)) is None:
             tally.stored += 1
             done.append(delivery)
-        elif (tries := stored.count_failure(key(delivery.body), reason)) > RETRIES:
+        elif (tries := stored.count_failure(name, reason)) > RETRIES:
             _bury(queue, stored, delivery, reason, tries, tally)
             done.append(delivery)
         else:

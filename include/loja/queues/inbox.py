@@ -1,8 +1,9 @@
 """The messages' tables in the database: stored messages, failures with their counts, and the numbers of each run.
 
 A message's effect and the row with its id are one transaction, so both are there or neither. For speed, a whole batch is
-one transaction. If one message of it is refused, the batch is rolled back and its messages are applied one by one, so
-that the others are stored.
+one transaction with two statements. If one of its ids is stored already, the batch is rolled back and applied message by
+message, in one transaction. If one of its messages is refused, each gets a transaction of its own, so that the others are
+stored.
 
 | two consumers hold the same message at once | the second waits for the id's row until the first commits or rolls back; |
 |                                             | then it finds the id, or stores the message itself                       |
@@ -12,10 +13,12 @@ that the others are stored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import pymysql
 from pymysql.connections import Connection
@@ -30,8 +33,12 @@ FOLDER = "consumir_fila"
 RULES = {1644, 3819, 4025}
 LONGEST_REASON = 500
 
-Effect = Callable[[DictCursor, Message], None]
-"""Applies a message's effect. It must use the given cursor only, so that the effect is part of the transaction."""
+Effect = Callable[[DictCursor, Sequence[Message]], None]
+"""Applies the effects of messages. It must use the given cursor only, so that the effects are part of the transaction."""
+
+
+class _KnownError(Exception):
+    """An id of a batch is stored already, or is there twice."""
 
 
 class Refused(Exception):
@@ -63,11 +70,11 @@ def metrics(sucessos: int, falhas: int) -> Metrics:
     return Metrics(total, sucessos, falhas, sucessos / total if total else None)
 
 
-def record_movement(cursor: DictCursor, message: Message) -> None:
-    """Insert a row into `movimentos`: the effect of all three types of messages."""
-    cursor.execute(
+def record_movements(cursor: DictCursor, messages: Sequence[Message]) -> None:
+    """Insert a row into `movimentos` for each message: the effect of all three types of messages."""
+    cursor.executemany(
         sql.text(FOLDER, "insert_movement"),
-        {"id": message.id, "tipo": message.tipo, "acao": message.dados.acao},
+        [{"id": message.id, "tipo": message.tipo, "acao": message.dados.acao} for message in messages],
     )
 
 
@@ -79,13 +86,14 @@ class Inbox:
         connection: Connection[DictCursor],
         queue: str,
         run: str,
-        effect: Effect = record_movement,
+        effect: Effect = record_movements,
     ) -> None:
         self.connection = connection
         self.queue = queue
         self.run = run
         self.effect = effect
-        self._insert = sql.text(FOLDER, "insert_message")
+        # PyMySQL makes one statement of many rows only if the text begins with INSERT.
+        self._insert = re.sub(r"\A(--.*\n)+", "", sql.text(FOLDER, "insert_message"))
 
     def apply(self, messages: Sequence[Message]) -> Mapping[bytes, str]:
         """Store these messages and their effects, each id at most once ever.
@@ -95,14 +103,16 @@ class Inbox:
         """
         # Always in the order of ids, against deadlocks. The sort is stable: of two messages with one id, the first wins.
         ordered = sorted(messages, key=lambda message: message.id)
-        try:
-            with transaction(self.connection) as cursor:
-                for message in ordered:
-                    self._apply(cursor, message)
-        except Exception as error:
-            if _reason(error) is None:
-                raise
-        else:
+        for store in (self._store_new, self._store_each):
+            try:
+                with transaction(self.connection) as cursor:
+                    store(cursor, ordered)
+            except _KnownError:
+                continue
+            except Exception as error:
+                if _reason(error) is None:
+                    raise
+                break
             return {}
         refused = {}
         for message in ordered:
@@ -161,24 +171,36 @@ class Inbox:
             cursor.execute(sql.text(FOLDER, "write_metrics"), values)
         return found
 
-    def _apply(self, cursor: DictCursor, message: Message) -> None:
+    def _store_new(self, cursor: DictCursor, messages: Sequence[Message]) -> None:
+        """Store messages at once. Raises _KnownError unless all of their ids are new."""
+        if not messages:
+            return
+        # Affects one row for each new id, and none for others.
+        if cursor.executemany(self._insert, [self._row(message) for message in messages]) != len(messages):
+            raise _KnownError
+        self.effect(cursor, messages)
+
+    def _store_each(self, cursor: DictCursor, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self._apply(cursor, message)
+
+    def _row(self, message: Message) -> dict[str, Any]:
         metadata = message.dados.metadados
-        inserted = cursor.execute(
-            self._insert,
-            {
-                "id": message.id,
-                "fila": self.queue,
-                "tipo": message.tipo,
-                "acao": message.dados.acao,
-                "origem": metadata.origem,
-                "prioridade": metadata.prioridade,
-                "criada_em": message.at,
-                "resumo": message.digest,
-                "execucao": self.run,
-            },
-        )
-        if inserted:
-            self.effect(cursor, message)
+        return {
+            "id": message.id,
+            "fila": self.queue,
+            "tipo": message.tipo,
+            "acao": message.dados.acao,
+            "origem": metadata.origem,
+            "prioridade": metadata.prioridade,
+            "criada_em": message.at,
+            "resumo": message.digest,
+            "execucao": self.run,
+        }
+
+    def _apply(self, cursor: DictCursor, message: Message) -> None:
+        if cursor.execute(self._insert, self._row(message)):
+            self.effect(cursor, [message])
             return
         cursor.execute(sql.text(FOLDER, "read_digest"), {"id": message.id})
         row = cursor.fetchone()

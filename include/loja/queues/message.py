@@ -13,6 +13,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import cached_property
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError, field_validator, model_validator
@@ -89,7 +90,7 @@ class Message(BaseModel):
         """Return its time as a naive datetime in UTC, as the database stores it."""
         return self.timestamp.astimezone(UTC).replace(tzinfo=None)
 
-    @property
+    @cached_property
     def digest(self) -> bytes:
         """Return 32 bytes, which are equal for messages with equal content."""
         return hashlib.sha256(self.model_dump_json().encode()).digest()
@@ -130,8 +131,14 @@ def key(body: bytes) -> str:
 
     The id alone is not enough: two bodies with the same id but different contents have their own failures.
     """
+    return read(body)[0]
+
+
+def read(body: bytes) -> tuple[str, Message | Poison]:
+    """Return a body's key, and the message in it or why there is none."""
     digest = f"sha256:{hashlib.sha256(body).hexdigest()[:32]}"
     try:
-        return f"{parse(body).id} {digest}"
-    except Poison:
-        return digest
+        message = parse(body)
+    except Poison as poison:
+        return digest, poison
+    return f"{message.id} {digest}", message

@@ -118,6 +118,7 @@ class RabbitMQ:
         self.pause = pause
         self.patience = patience
         self._connection: BlockingConnection | None = None
+        self._held: set[int] = set()
 
     def __enter__(self) -> RabbitMQ:
         self.reopen()
@@ -135,6 +136,7 @@ class RabbitMQ:
                 self._consuming = self._connection.channel()
                 declare(self._consuming, self.queue)
                 self._consuming.basic_qos(prefetch_count=self.batch)
+                self._held.clear()
                 self._publishing = self._connection.channel()
                 self._publishing.confirm_delivery()
 
@@ -149,6 +151,7 @@ class RabbitMQ:
                 waited = WAITED in (properties.headers or {})
                 again = method.redelivered
                 found.append(Delivery(body, again, again or waited, method.delivery_tag))
+                self._held.add(method.delivery_tag)
                 if len(found) == most:
                     break
         return found
@@ -166,9 +169,16 @@ class RabbitMQ:
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
         """Remove these from the queue."""
+        done = {delivery.handle for delivery in deliveries}
+        kept = self._held - done
+        # The broker numbers deliveries, and takes one answer for all up to a number. Later ones are not received yet.
+        together = {tag for tag in done if not kept or tag < min(kept)}
         with _told():
-            for delivery in deliveries:
-                self._consuming.basic_ack(delivery.handle)
+            if together:
+                self._consuming.basic_ack(max(together), multiple=True)
+            for tag in sorted(done - together):
+                self._consuming.basic_ack(tag)
+        self._held = kept
 
     def _put(self, queue: str, body: bytes, properties: pika.BasicProperties) -> None:
         with _told():

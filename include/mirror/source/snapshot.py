@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from include.conventions.heals import state_heals
-from include.mirror.errors import SourceAwayError, SourceError, VersionError
+from include.mirror.errors import NoSnapshotError, SourceAwayError, SourceError, VersionError
 from include.mirror.source import changes
 from include.mirror.source.changes import Changes
 from include.mirror.source.position import Position
@@ -245,7 +245,7 @@ def snapshot(
                         f"a connection pooler in statement mode stands before {source.address} (connection {source.name}) "
                         "and takes no transactions: connect to the server itself, or to a pool of whole sessions"
                     ) from None
-                raise SourceAwayError(
+                raise NoSnapshotError(
                     f"no snapshot of {', '.join(spec.label for spec in specs)}: {reason}. A session that "
                     "alters a table, or another run that takes its snapshot, has to end first"
                 ) from None

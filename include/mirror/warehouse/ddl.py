@@ -45,7 +45,7 @@ def storage_ddl(spec: TableSpec, storage: str, version: int = 0) -> str:
         version=names.ch(own.version),
         deleted=names.ch(own.deleted),
         partition=partition(spec),
-        key=[names.ch(name) for name in spec.key],
+        order=[names.ch(name) for name in spec.order],
         comment=names.ch_text(with_built(table_comment(spec), version)),
     )
 

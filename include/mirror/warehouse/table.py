@@ -79,6 +79,11 @@ class WarehouseTable:
         return f"({', '.join(map(_compared, self.spec.key_columns))})"
 
     @property
+    def place(self) -> str:
+        """The columns that it is sorted by, in brackets, for comparisons. A row replaces others in the same place only."""
+        return f"({', '.join(map(_compared, self.spec.order_columns))})"
+
+    @property
     def of_keys(self) -> WarehouseTable:
         """The same table with a spec of its key columns only."""
         return replace(self, spec=self.spec.of_keys)
@@ -237,6 +242,84 @@ class Stage:
         self.table.client.command(
             f"ALTER TABLE {self.table.name} {attached}",
             settings=SETTINGS if cluster is None else SETTINGS | PUBLISH_SETTINGS,
+        )
+
+    def outdated(self, version: int, partitions: Sequence[str]) -> int:
+        """Return how many rows of the table have the key of a staged one, and a newer version than this."""
+        newer = self.table.client.query(
+            f"SELECT count() {self._standing(partitions)} AND {names.ch(self.table.own.version)} > {version}",
+            settings=WIDE,
+        )
+        return int(newer.result_rows[0][0])
+
+    def keep_current(self, loaded: Stage, version: int, partitions: Sequence[str]) -> None:
+        """Fill this stage with the rows of `loaded` whose keys have no newer version in the table than this."""
+        table = self.table
+        columns = f"{table.columns}, {names.ch(table.own.version)}, {names.ch(table.own.deleted)}"
+        newer = f"{loaded._standing(partitions)} AND {names.ch(table.own.version)} > {version}"
+        table.client.command(
+            f"INSERT INTO {self.name} ({columns}) SELECT {columns} FROM {loaded.name}"  # noqa: S608
+            f" WHERE {table.compared_key} NOT IN (SELECT {table.compared_key[1:-1]} {newer})",
+            settings=SETTINGS,
+        )
+
+    def leave_places(self, version: int, partitions: Sequence[str]) -> None:
+        """Add a tombstone of this version for each other place of the table where a staged key has a row.
+
+        It has the columns of the place and no others. Once it is staged, the place is one of the staged ones.
+        """
+        table, own = self.table, self.table.own
+        place = table.place[1:-1]
+        order = ", ".join(names.ch(name) for name in table.spec.order)
+        table.client.command(
+            f"INSERT INTO {self.name} ({order}, {names.ch(own.version)}, {names.ch(own.deleted)})"  # noqa: S608
+            f" SELECT {place}, {version}, 1 {self._standing(partitions)}"
+            f" AND {table.place} NOT IN (SELECT {place} FROM {self.name})"
+            f" GROUP BY {place} HAVING NOT argMax({names.ch(own.deleted)}, {names.ch(own.version)})",
+            settings=SETTINGS,
+        )
+
+    def doubled(self, partitions: Sequence[str]) -> int:
+        """Return how many of the staged keys have a row in two places of the table."""
+        table, own = self.table, self.table.own
+        key = table.spec.unused_name
+        (found,) = table.client.query(
+            f"SELECT count() FROM (SELECT {key} FROM (SELECT {table.compared_key} AS {key} {self._standing(partitions)}"  # noqa: S608
+            f" GROUP BY {table.place[1:-1]} HAVING NOT argMax({names.ch(own.deleted)}, {names.ch(own.version)}))"
+            f" GROUP BY {key} HAVING count() > 1)",
+            settings=WIDE,
+        ).result_rows
+        return int(found[0])
+
+    def end_older_places(self, published: Stage, partitions: Sequence[str]) -> None:
+        """Fill this stage with a tombstone for each place where a key of `published` has a row, except for the newest."""
+        table, own = self.table, self.table.own
+        version, place = names.ch(own.version), table.spec.unused_name
+        last, newest, gone = f"{place}1", f"{place}2", f"{place}3"
+        order = ", ".join(names.ch(name) for name in table.spec.order)
+        parts = ", ".join(f"{place}.{number + 1}" for number in range(len(table.spec.order)))
+        table.client.command(
+            f"INSERT INTO {self.name} ({order}, {version}, {names.ch(own.deleted)}) SELECT {parts}, {newest}, 1"  # noqa: S608
+            f" FROM (SELECT {table.place} AS {place}, max({version}) AS {last},"
+            f" argMax({names.ch(own.deleted)}, {version}) AS {gone},"
+            f" max(max({version})) OVER (PARTITION BY {table.compared_key[1:-1]}) AS {newest}"
+            f" {published._standing(partitions)} GROUP BY {table.place[1:-1]})"
+            f" WHERE NOT {gone} AND {last} < {newest}",
+            settings=SETTINGS,
+        )
+
+    def _standing(self, partitions: Sequence[str]) -> str:
+        """Return FROM and WHERE of the table's rows, of all versions, with the keys of the staged ones.
+
+        They are in the same `partitions`. A table that is sorted by other columns has no index on its key.
+        """
+        table = self.table
+        within = ""
+        if table.partition_key:
+            within = f"_partition_id IN ({', '.join(map(names.ch_text, partitions))}) AND "
+        return (
+            f"FROM {table.name} WHERE {within}"  # noqa: S608
+            f"{table.compared_key} IN (SELECT {table.compared_key[1:-1]} FROM {self.name})"
         )
 
     def keep_changes(self, loaded: Stage, version: int) -> int:

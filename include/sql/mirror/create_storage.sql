@@ -13,5 +13,5 @@ ENGINE = ReplacingMergeTree({{ version }}, {{ deleted }})
 {% if partition %}
 PARTITION BY {{ partition }}
 {% endif %}
-ORDER BY {{ key[0] if key | length == 1 else "(" ~ key | join(", ") ~ ")" }}
+ORDER BY {{ order[0] if order | length == 1 else "(" ~ order | join(", ") ~ ")" }}
 COMMENT {{ comment }}

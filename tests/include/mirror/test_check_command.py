@@ -121,6 +121,7 @@ def test_one_document(check):
     assert (venda["key"], venda["way"], venda["rows"]) == (["venda_id"], "window", 2000)
     assert venda["deletes_by"] == "keys"
     assert venda["partition_width"] == 10_000_000
+    assert venda["order_by"] == ["venda_id"]
     assert venda["columns"][0] == {"name": "venda_id", "source": "bigint", "warehouse": "Int64"}
     assert venda["each_run_seconds"] is None
     assert len(venda["ddl"]) == 2

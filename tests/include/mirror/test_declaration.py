@@ -34,6 +34,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tables": [Table("a"), Table("public.a")]}, "table public.a is declared more than once"),
     ({"tables": [Table("a"), Table("b", to="a")]}, "two tables would both be called a in the warehouse"),
     ({"tables": [Table("a", to="cargas")]}, "table a: to is 'cargas', which the mirror itself uses"),
+    ({"tables": [Table("a", order_by=5)]}, "table a: order_by is 5; it must be a text, or a list of texts"),  # type: ignore[arg-type]
+    ({"tables": [Table("a", order_by=())]}, "table a: order_by is empty; name columns to sort by, or leave it out"),
+    ({"tables": [Table("a", order_by=["b", "id", "b"])]}, "table a: order_by names b twice; name each column once"),
+    ({"tables": [Table("a", key="id", order_by="b")]}, "could become one; write order_by=('b', 'id')"),
+    ({"tables": [Table("a", order_by=["b", "id"], leave_out=["b"])]}, "table a: b is left out, and order_by names it"),
     ({"name": "minha loja"}, "name is 'minha loja'; it must be letters, digits and _"),
     ({"name": 5}, "name is 5; it must be a text"),
     ({"views": "loja raw"}, "views is 'loja raw'; it must be letters, digits and _"),
@@ -51,6 +56,13 @@ def test_what_is_wrong_is_told_and_the_dag_is_there(changes: dict[str, Any], mes
 
 
 def test_nothing_is_wrong_with_tables_in_a_list_a_tuple_or_a_schema() -> None:
-    tables = Table("pedido", columns={"uf": "String"}, leave_out=("foto",), key="id", partition_width=7)
+    tables = Table(
+        "pedido",
+        columns={"uf": "String"},
+        leave_out=("foto",),
+        key="id",
+        partition_width=7,
+        order_by=["uf", "id"],
+    )
     for given in ([tables], (tables,), Schema("filial", ("log",), (tables,))):
         assert problems(replace(RIGHT, tables=given)) == []

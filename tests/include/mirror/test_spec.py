@@ -235,6 +235,27 @@ def test_the_smallest_unique_index_over_columns_that_are_never_null(of):
             {"way": "scan"},
             r"tabelas is regclass\[\], whose values print names that change .*: leave_out=\['tabelas'\]",
         ),
+        ("varias", {"order_by": ["e", "c", "b"]}, "no column 'e', which order_by names; it has a, b, c, d"),
+        (
+            "varias",
+            {"order_by": ["a", "b"]},
+            r"order_by lacks c of the key \(c, b\), .*order_by=\('a', 'b', 'c'\)",
+        ),
+        (
+            "varias",
+            {"order_by": ["d", "c", "b"]},
+            'd of order_by .* can be NULL, .*ALTER COLUMN "d" SET NOT NULL',
+        ),
+        (
+            "varias",
+            {"order_by": ["a", "c", "b"], "columns": {"a": "Nullable(Int32)"}},
+            r"a of order_by .* can be NULL, .*; sort by other columns",
+        ),
+        (
+            "vista",
+            {"key": "venda_id", "order_by": ["updated_at", "venda_id"]},
+            "can be NULL, .*; sort by other",
+        ),
         ("vista", {}, r'is a view, .*: Table\("public\.vista", key=\[\'…\'\]\)'),
         ("resumo", {}, r"is a materialized view, .*key=\['ano', 'mes'\]"),
         ("mista", {}, "is a partitioned table with foreign partitions, whose key PostgreSQL does not know"),
@@ -270,6 +291,14 @@ def test_a_key_on_trust_where_no_index_can_vouch(of):
 def test_a_float_is_a_key():
     column = SourceColumn("f", 1, SourceType("double precision", "float8"), not_null=True)
     assert resolve(Table("t"), keyed(column), "t").key == ("f",)
+
+
+def test_columns_to_sort_by(of):
+    for order, moves in ((["a", "c", "b"], True), (["b", "c"], False), (["c", "b"], False)):
+        found = of("varias", order_by=order)
+        assert (found.key, found.order, found.moves) == (("c", "b"), tuple(order), moves)
+    # The column of windows is never NULL: planning raises where it is.
+    assert of("venda", order_by=["updated_at", "venda_id"]).moves
 
 
 # Ways

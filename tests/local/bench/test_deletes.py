@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from io import StringIO
-
 import pytest
-from rich.console import Console
 
-from local.bench import deletes
-from local.bench.mirror import PATHS, Result, Subject, report
+from local.bench import deletes, reads
+from local.bench.mirror import MIRROR, PATHS, Result, Subject, ratio, write_page
 from tests.conftest import new_source
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_every_figure_is_whole_on_a_terminal(width):
+def test_figures_are_medians_with_their_spread_and_written_into_the_page(tmp_path):
     results = [
-        Result(path, 50_000_000, seconds, 1234.5, 1024.4) for path in PATHS for seconds in (50.0, 40.0, 25.0)
+        Result("item_venda", path, 50_000_000, seconds, 1234.5, 2.0, 3.0, 1024.4, 300.0)
+        for path in PATHS
+        for seconds in (50.0, 40.0, 25.0)
     ]
-    console = Console(width=width, record=True, file=StringIO())
-    assert report(results, console) == 1
-    lines = [line.split() for line in console.export_text().splitlines()]
-    figures = ["50,000,000", "1,250,000", "1,000,000", "2,000,000", "1234.5", "1024"]
+    assert ratio(results, "item_venda", MIRROR) == 1
+    figures = "50,000,000 | 1,250,000 | 1,000,000 to 2,000,000 | 1.00 | 1234.5 | 2.0 | 3.0 | 1024 | 300"
+    page = tmp_path / "page.md"
+    page.write_text(
+        "before\n\n<!-- figures -->old<!-- end of the figures -->\n\n<!-- reads -->\n<!-- end of the reads -->\n"
+    )
+    for _ in range(2):
+        write_page(page, results)
+        reads.write_page(page, 9000, {"merged": dict.fromkeys(reads.QUERIES, 1.25)})
+    written = page.read_text()
+    assert written.startswith("before\n\n<!-- figures -->\n\n| table | path |")
+    assert "old" not in written
     for path in PATHS:
-        assert [*path.split(), *figures] in lines
-    assert ["path", "rows", "median", "lowest", "highest", "CPU", "s", "peak", "MB"] in lines
+        assert f"| item_venda | {path} | {figures} |" in written
+    assert "| about 9,000 rows | count | sum by group |" in written
+    assert "| merged | 1.2 | 1.2 | 1.2 | 1.2 | 1.2 |" in written
+    assert (tmp_path / "images" / "benchmark.svg").read_text().count("mirror, window") == 1
 
 
 @pytest.mark.parametrize(

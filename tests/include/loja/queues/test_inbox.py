@@ -45,6 +45,22 @@ def test_what_is_stored_again_changes_nothing(loja: Connection[Any]) -> None:
     assert column(loja, "SELECT COUNT(*) FROM mensagens WHERE execucao = 'run 2'") == [10]
 
 
+def questions(loja: Connection[Any]) -> int:
+    """Return how many statements the session has sent so far."""
+    with loja.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Questions'")
+        [row] = cursor.fetchall()
+    return int(row["Value"])
+
+
+def test_a_batch_of_new_messages_is_a_few_statements(loja: Connection[Any]) -> None:
+    stored, before = Inbox(loja, QUEUE, "run"), questions(loja)
+    assert stored.apply(messages(1, 200)) == {}
+    # BEGIN, two inserts, COMMIT, and the question itself.
+    assert questions(loja) - before == 5
+    assert_stored_once(loja, ids(1, 200))
+
+
 def test_what_one_message_says_is_in_its_row(loja: Connection[Any]) -> None:
     Inbox(loja, QUEUE, "run").apply([parse(body(1, acao="deletar", origem="api", prioridade="alta"))])
     with loja.cursor() as cursor:

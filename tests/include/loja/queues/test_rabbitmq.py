@@ -13,6 +13,7 @@ from typing import Any
 import pika
 import pymysql
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
 from pymysql.connections import Connection
 
 from include.conventions.errors import ConfigurationError
@@ -51,6 +52,41 @@ def test_no_more_than_a_batch_is_delivered_ahead(
         with rabbitmq_server.connect() as other:
             ready = other.channel().queue_declare(QUEUE, passive=True).method.message_count
         assert ready == 90
+
+
+@pytest.mark.parametrize(
+    ("done", "answers"),
+    [
+        ([0, 1, 2, 3, 4, 5], [(6, True)]),
+        ([1, 0], [(2, True)]),
+        ([1, 3, 5], [(2, False), (4, False), (6, False)]),
+        ([0, 1, 3, 5], [(2, True), (4, False), (6, False)]),
+    ],
+)
+def test_what_is_acknowledged_together_is_nothing_else(
+    rabbitmq: RabbitMQ,
+    queues: Connection[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    done: list[int],
+    answers: list[tuple[int, bool]],
+) -> None:
+    rabbitmq.publish(bodies(1, 12))
+    told: list[tuple[int, bool]] = []
+    acknowledge = BlockingChannel.basic_ack
+
+    def watched(channel: BlockingChannel, delivery_tag: int = 0, multiple: bool = False) -> None:
+        told.append((delivery_tag, multiple))
+        acknowledge(channel, delivery_tag, multiple)
+
+    monkeypatch.setattr(BlockingChannel, "basic_ack", watched)
+    with rabbitmq.consumer(12) as queue:
+        received = queue.receive(6)
+        queue.acknowledge([received[place] for place in done])
+    assert told == answers
+    # What was not acknowledged is delivered again, also what the broker had sent ahead.
+    with rabbitmq.consumer(12) as queue:
+        left = {one.body for one in queue.receive(12)}
+    assert left == set(bodies(1, 12)) - {received[place].body for place in done}
 
 
 @pytest.mark.parametrize("back", [2**62, 2**63 - 1, "never", None, -1, True, [1]])

@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -25,7 +25,7 @@ from pymysql.cursors import DictCursor
 from include.loja import mysql
 from include.loja.queues import rabbitmq
 from include.loja.queues.consume import consume
-from include.loja.queues.inbox import Inbox, record_movement
+from include.loja.queues.inbox import Inbox, record_movements
 from include.loja.queues.message import Message
 from include.loja.queues.rabbitmq import RabbitMQ
 from include.loja.queues.sqs import SQS
@@ -54,17 +54,17 @@ def main() -> None:
     """Consume until there is nothing."""
     given = json.load(sys.stdin)
 
-    def effect(cursor: DictCursor, message: Message) -> None:
-        if message.id == given.get("deadly"):
+    def effect(cursor: DictCursor, messages: Sequence[Message]) -> None:
+        if given.get("deadly") in {message.id for message in messages}:
             os.kill(os.getpid(), signal.SIGKILL)
-        if message.id == given.get("hungry"):
+        if given.get("hungry") in {message.id for message in messages}:
             # As a container's limit, but without the kernel's choice whom to kill.
             limit = psutil.Process().memory_info().vms + ROOM
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             eaten = []
             while True:
                 eaten.append(bytearray(ROOM // 8))
-        record_movement(cursor, message)
+        record_movements(cursor, messages)
 
     stored = Inbox(mysql.connect(given["mysql"]), given["queue"], given["run"], effect)
     pause = timedelta(seconds=given.get("pause", 0))
