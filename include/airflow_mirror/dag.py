@@ -79,7 +79,12 @@ def mirror_dags(
 def _moving(
     declaration: Mirror, settings: Settings, doc_md: str | None, tags: Sequence[str], pool: str
 ) -> DAG:
-    warehouse = Asset(declaration.views, uri=f"x-clickhouse://{declaration.warehouse}/{declaration.views}")
+    warehouse = Asset(
+        declaration.views,
+        uri=f"x-clickhouse://{declaration.warehouse}/{declaration.views}",
+        # How the page Warehouse finds the mirror: see include/pages/warehouse/mirrors.py.
+        extra={"mirror": declaration.name, "source": declaration.source, "storage": declaration.storage},
+    )
 
     @dag(
         dag_id=f"etl_{declaration.label}",

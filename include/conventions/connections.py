@@ -45,13 +45,16 @@ def http(name: str) -> tuple[Session, str]:
     return session, hook.base_url
 
 
-def clickhouse(name: str) -> Client:
-    """Return a new ClickHouse client, from the official provider's hook. The caller closes it."""
+def clickhouse(name: str, **options: Any) -> Client:
+    """Return a new ClickHouse client, from the official provider's hook. The caller closes it.
+
+    `options` are arguments of clickhouse-connect's `get_client`, such as time limits in seconds.
+    """
     from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
 
     # Within a machine bytes cost less than the processor's time, unless the connection says how they are compressed.
     given: dict[str, Any] = {"compress": False} if find(name).host in _LOOPBACK else {}
-    return ClickHouseHook(clickhouse_conn_id=name, client_kwargs=given).get_client()
+    return ClickHouseHook(clickhouse_conn_id=name, client_kwargs={**given, **options}).get_client()
 
 
 def conninfo(connection: Connection | StoredConnection, extra: Mapping[str, Any]) -> str:
