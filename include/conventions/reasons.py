@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.parse import quote
 
 KEY = "error"
 
@@ -25,6 +26,12 @@ class Reason:
     task_id: str
     index: int
     text: str
+
+    @property
+    def path(self) -> str:
+        """The path of the task instance in Airflow's UI, below its run."""
+        mapped = f"/mapped/{self.index}" if self.index >= 0 else ""
+        return f"tasks/{quote(self.task_id, safe='')}{mapped}"
 
     @property
     def plain(self) -> str:

@@ -198,6 +198,21 @@ def test_the_form_of_executar_tarefa_suggests_what_there_is(bag: Any) -> None:
             dag.params[name] = value
 
 
+def test_the_form_offers_tables_to_choose_and_takes_the_dates_of_its_picker(bag: Any) -> None:
+    tables = ["pais", "cidade", "cliente", "produto", "venda", "item_venda"]
+    for dag_id, name in (
+        ("etl_vendas", "tabelas"),
+        ("etl_vendas", "reconstruir"),
+        ("reconciliar_vendas", "tabelas"),
+    ):
+        assert bag.dags[dag_id].params.get_param(name).schema["examples"] == tables
+    params = bag.dags["etl_vendas"].params
+    # As the UI's script writes a date: in UTC, with milliseconds.
+    for value in ("2026-01-01T00:00:00.000Z", None):
+        params["inicio"] = value
+        assert params["inicio"] == value
+
+
 @pytest.mark.parametrize(
     "conf",
     [

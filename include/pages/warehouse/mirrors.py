@@ -62,13 +62,7 @@ class Run:
     @property
     def log(self) -> str:
         """The address of the failed task, or of the run."""
-        return self.link if self.reason is None else f"{self.link}/{task_path(self.reason)}"
-
-
-def task_path(reason: Reason) -> str:
-    """Return the path of a task instance in Airflow's UI, below its run."""
-    mapped = f"/mapped/{reason.index}" if reason.index >= 0 else ""
-    return f"tasks/{quote(reason.task_id, safe='')}{mapped}"
+        return self.link if self.reason is None else f"{self.link}/{self.reason.path}"
 
 
 def find() -> list[Place]:
