@@ -21,6 +21,7 @@ from include.conventions.pools import AUTOMACOES, FONTE_VENDAS, FONTE_VENDAS_BAC
 from include.conventions.pools import load as load_pools
 from include.conventions.queues import Queue
 from include.conventions.tags import Tag
+from include.dag_docs import page
 from include.ocorrencias import settings as ocorrencias
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,10 @@ def bag() -> Any:
 def test_the_dags_are_exactly_these(bag: Any) -> None:
     assert bag.import_errors == {}
     assert set(bag.dags) == EXPECTED
+
+
+def test_the_page_of_all_dags_is_what_they_say(bag: Any) -> None:
+    assert (ROOT / "docs" / "dags.md").read_text() == page(bag.dags), "run `make dags`"
 
 
 @pytest.mark.parametrize("dag_id", sorted(EXPECTED))
