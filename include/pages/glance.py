@@ -4,6 +4,7 @@ Airflow's own page shows the extra of one asset event at a time, collapsed. This
 the tries of its tasks above the first (Airflow's retries, and tasks that somebody cleared), and the extra of its asset
 events: the text `resumo`, and all numbers. If some events have a `resumo`, only their numbers are shown: the events of
 single tables would repeat them. A failed run shows the last line of its error, for users who may read logs, and a link.
+If the DAG's server does not answer, the page says so.
 
 It reads only Airflow's own database. Only users who may see the DAG's runs and its assets see the page.
 """
@@ -25,6 +26,7 @@ from fastapi.responses import HTMLResponse
 
 from include.conventions import reasons
 from include.conventions.reasons import Reason
+from include.pages import servers
 
 PREFIX = "/glance"
 RUNS = 30
@@ -81,8 +83,10 @@ def create_app() -> FastAPI:
         try:
             requires_access_dag("GET", DagAccessEntity.TASK_LOGS)(request, user)
         except HTTPException:
-            return HTMLResponse(page(read(dag_id, with_errors=False)), headers=HEADERS)
-        return HTMLResponse(page(read(dag_id)), headers=HEADERS)
+            rows = read(dag_id, with_errors=False)
+        else:
+            rows = read(dag_id)
+        return HTMLResponse(page(rows, servers.lacking(tags(dag_id))), headers=HEADERS)
 
     return app
 
@@ -135,6 +139,16 @@ def read(dag_id: str, *, with_errors: bool = True) -> list[Row]:
     ]
 
 
+def tags(dag_id: str) -> list[str]:
+    """Return the tags of a DAG."""
+    from airflow.models.dag import DagTag
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        return list(session.scalars(select(DagTag.name).where(DagTag.dag_id == dag_id)))
+
+
 def log_of(dag_id: str, run_id: str, reason: Reason | None) -> str:
     """Return the address of the task that has left an error, or of the run without one, from the page's own address."""
     run = f"../dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
@@ -154,13 +168,15 @@ def last_words(
     return {run: tuple(extras.values()) for run, extras in found.items()}
 
 
-def page(rows: Iterable[Row]) -> str:
-    """Return the page as HTML, with all values escaped."""
+def page(rows: Iterable[Row], lacking: str | None = None) -> str:
+    """Return the page as HTML, with all values escaped. `lacking` is a server that does not answer."""
+    warning = f'<p class="why" role="alert">{html.escape(lacking)}</p>' if lacking else ""
     body = "".join(_row(row) for row in rows) or '<tr><td colspan="6">no run yet</td></tr>'
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Runs</title><style>{STYLE}</style>'
         f'<script src="{SCRIPT}" defer></script></head>'
-        '<body><table><thead><tr><th>run after (UTC)</th><th>state</th><th class="number">seconds</th>'
+        f"<body>{warning}<table>"
+        '<thead><tr><th>run after (UTC)</th><th>state</th><th class="number">seconds</th>'
         '<th class="number">task tries above the first</th><th>what it found</th><th>in numbers</th></tr></thead>'
         f"<tbody>{body}</tbody></table></body></html>"
     )
