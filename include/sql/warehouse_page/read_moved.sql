@@ -1,25 +1,32 @@
--- What the ledger says of the last day, one row per table. A read adds to the lag when it ends: the rows that it brings were
--- committed after the newest moment that was covered before it. It reads one day of the ledger: some thousand rows.
+-- What the ledger says of the last day, one row per table. When a run ends, its rows have waited since the newest moment that
+-- was covered before it. A run that moves an old range again brings no newer moment, and does not count. It reads one day of the
+-- ledger: some thousand rows.
 SELECT
     tabela,
     sum(rows) AS moved,
-    sumIf(rows, kind = 'reread') AS moved_again,
-    countIf(kind = 'reread') AS read_again,
+    sum(rows_again) AS moved_again,
+    sum(reads_again) AS read_again,
     max(behind) AS lag_most,
     quantileExactIf(0.5)(behind, behind > 0) AS lag_usual
 FROM
 (
     SELECT
-        tabela, kind, rows,
-        max(until) OVER (PARTITION BY tabela ORDER BY finished_at, until ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-            AS covered,
-        if(until > covered AND covered > toDateTime64(0, 6, 'UTC'), dateDiff('millisecond', covered, finished_at) / 1000, 0)
-            AS behind
+        tabela, rows, rows_again, reads_again,
+        max(until) OVER (PARTITION BY tabela ORDER BY ended, until ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS covered,
+        if(until > covered AND covered > toDateTime64(0, 6, 'UTC'), dateDiff('millisecond', covered, ended) / 1000, 0) AS behind
     FROM
     (
-        SELECT tabela, kind, rows, finished_at, if(kind IN ('window', 'scan', 'copy'), fim, toDateTime64(0, 6, 'UTC')) AS until
+        SELECT
+            tabela,
+            run_id,
+            sum(cargas.rows) AS rows,
+            sumIf(cargas.rows, kind = 'reread') AS rows_again,
+            countIf(kind = 'reread') AS reads_again,
+            max(finished_at) AS ended,
+            maxIf(fim, kind IN ('window', 'scan', 'copy')) AS until
         FROM cargas
         WHERE finished_at > now64(6, 'UTC') - INTERVAL 1 DAY AND kind NOT IN ('forget', 'exchanged', 'refused')
+        GROUP BY tabela, run_id
     )
 )
 GROUP BY tabela
