@@ -187,6 +187,8 @@ def _row(row: Row) -> str:
     said = html.escape(" / ".join(str(extra["resumo"]) for extra in summed_up))
     if row.reason is not None:
         said += f'<span class="why">{html.escape(row.reason.plain)}</span>'
+    elif row.log is not None:
+        said += "no task has left an error:"
     if row.log is not None:
         said += f' <a data-ui href="{html.escape(row.log)}">log</a>'
     numbers = ", ".join(

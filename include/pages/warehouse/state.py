@@ -215,8 +215,14 @@ def status(row: Mapping[str, Any]) -> tuple[Word, str]:
     return "follows", f"follows, {duration(lag)} behind"
 
 
-def checked(row: Mapping[str, Any]) -> str:
-    """Return how and when a table was compared last."""
+def checked(row: Mapping[str, Any], compared: Comparison | None = None) -> str:
+    """Return how and when a table's word was found. `compared` is its last comparison."""
+    if row["word"] == "differs":
+        if row["lacking"]:
+            return f"counted {moment(row['seen_at'])}: the keys on both sides, at the end of a run"
+        if compared is not None and compared.word == "differs":
+            return f"compared {moment(compared.at)}: {compared.method}"
+        return f"set aside by the run of {moment(row['seen_at'])}"
     if row["compared_at"] is None:
         return "no comparison has proved it equal yet"
     return f"last equal {moment(row['compared_at'])}: {row['compared_by']}"
@@ -251,7 +257,7 @@ def _table(
         name=row["tabela"],
         word=word,
         text=text,
-        checked=checked(row),
+        checked=checked(row, compared),
         reason=row["reason"],
         way=row["way"],
         way_reason=row["way_reason"],

@@ -49,6 +49,8 @@ def test_a_failed_run_shows_the_last_line_of_its_error_and_a_link_to_its_log():
     )
     # A task that was killed has left nothing.
     assert log_of("d", "r", None) == "../dags/d/runs/r"
+    shown = page([Row("r", NOON, "failed", 1.0, 0, (), None, "../dags/d/runs/r")])
+    assert '<td>no task has left an error: <a data-ui href="../dags/d/runs/r">log</a></td>' in shown
 
 
 def test_the_numbers_of_a_summed_up_run_are_not_repeated():

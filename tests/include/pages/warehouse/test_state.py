@@ -53,6 +53,9 @@ def test_the_status_is_the_word_with_its_number(changes: dict[str, Any], word: s
 def test_the_check_has_its_method_and_time() -> None:
     assert state.checked(EQUAL) == f"last equal {NOW:%H:%M}: MD5"
     assert state.checked({**EQUAL, "compared_at": None}) == "no comparison has proved it equal yet"
+    lacks = {**EQUAL, "word": "differs", "lacking": 3, "seen_at": NOW}
+    assert state.checked(lacks) == f"counted {NOW:%H:%M}: the keys on both sides, at the end of a run"
+    assert state.checked({**lacks, "lacking": 0}) == f"set aside by the run of {NOW:%H:%M}"
 
 
 @pytest.mark.parametrize(
