@@ -40,10 +40,20 @@ class Reason:
 
 
 def leave(error: BaseException) -> None:
-    """Leave the last line of an error, without secrets that Airflow knows. The error itself counts: this raises nothing."""
-    with suppress(Exception):
-        from airflow.sdk import get_current_context
+    """Leave the last line of an error, without secrets that Airflow knows. The error itself counts: this raises nothing.
 
+    Exceptions by which a task asks Airflow for something else, such as to be skipped, are no errors.
+    """
+    with suppress(Exception):
+        from airflow.sdk import exceptions, get_current_context
+
+        asks = (
+            exceptions.AirflowSkipException,
+            exceptions.AirflowRescheduleException,
+            exceptions.TaskDeferred,
+        )
+        if isinstance(error, asks):
+            return
         from include.conventions.alerts import last_line
 
         get_current_context()["ti"].xcom_push(KEY, last_line(error).replace("\0", ""))

@@ -23,6 +23,7 @@ from include.conventions.queues import Queue
 from include.conventions.tags import Tag
 from include.dag_docs import page
 from include.ocorrencias import settings as ocorrencias
+from include.vendas.tables import VENDAS
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = {
@@ -103,6 +104,17 @@ def test_agendar_jobs_ticks_each_minute_one_at_a_time_and_before_what_it_starts(
     assert (dag.max_active_runs, dag.catchup) == (1, False)
     [task] = dag.tasks
     assert task.queue == Queue.HIGH
+
+
+def test_the_page_warehouse_finds_the_mirror_by_its_asset(bag: Any) -> None:
+    from include.pages.warehouse.mirrors import place
+
+    [asset] = bag.dags["etl_vendas"].get_task("check").outlets
+    found = place("etl_vendas", asset.uri, asset.extra)
+    assert found is not None
+    assert (found.source, found.warehouse) == (VENDAS.source, VENDAS.warehouse)
+    assert (found.storage, found.views) == (VENDAS.storage, VENDAS.views)
+    assert {found.moves, found.compares} <= set(bag.dags)
 
 
 def test_etl_vendas_is_late_when_its_setting_says_so(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:

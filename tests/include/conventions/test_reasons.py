@@ -65,6 +65,14 @@ def test_a_refusal_is_left_as_airflow_ends_it_and_shown_without_its_class(instan
     assert Reason("d", "r", "t", -1, "ValueError: no such row").plain == "ValueError: no such row"
 
 
+def test_a_task_that_asks_to_be_skipped_leaves_none(instance: Instance) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with pytest.raises(AirflowSkipException):
+        explained(fail)(AirflowSkipException("nothing to do"))
+    assert instance.pushed == {}
+
+
 def test_a_generator_leaves_its_error_and_none_when_it_is_closed(instance: Instance) -> None:
     def work(*, fails: bool) -> Generator[int]:
         yield 1
