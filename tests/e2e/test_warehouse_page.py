@@ -13,7 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
@@ -33,15 +35,23 @@ PICTURES = "PICTURES"
 
 @pytest.fixture(scope="module")
 def moved(deployment: Deployment, api: AirflowApi) -> None:
-    """All rows are in the warehouse, as after the first run that succeeds. Nobody sells meanwhile."""
+    """All rows are in the warehouse, and nobody sells. A run that overlaps with another may succeed before that one ends."""
+    counts = " UNION ALL ".join(f"SELECT '{name}' AS name, count(*) AS rows FROM {name}" for name in TABLES)
 
-    def succeeded() -> int:
-        answer = api.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns", params={"state": "success"})
-        return int(answer["total_entries"])
+    def is_moved() -> bool:
+        succeeded = api.call("GET", f"/api/v2/dags/{DAG_ID}/dagRuns", params={"state": "success"})
+        if not succeeded["total_entries"]:
+            return False
+        with psycopg.connect(deployment.settings.source_dsn) as source:
+            expected = dict(source.execute(counts.encode()).fetchall())
+        try:
+            return expected == dict(asked(deployment, counts))
+        except DatabaseError:
+            return False  # A view that waits for old rows is not there yet.
 
-    if not succeeded():
+    if not is_moved():
         with scheduled(api, DAG_ID):
-            until(deployment, succeeded)
+            until(deployment, is_moved)
 
 
 @pytest.fixture(scope="module")
