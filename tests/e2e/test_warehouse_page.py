@@ -43,7 +43,7 @@ def moved(deployment: Deployment, api: AirflowApi) -> None:
         if not succeeded["total_entries"]:
             return False
         with psycopg.connect(deployment.settings.source_dsn) as source:
-            expected = dict(source.execute(counts.encode()).fetchall())
+            expected: dict[str, int] = dict(source.execute(counts.encode()).fetchall())
         try:
             return expected == dict(asked(deployment, counts))
         except DatabaseError:
