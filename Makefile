@@ -100,7 +100,8 @@ settings: $(INSTALLED) ## Write docs/settings.md from the settings in the code
 
 .PHONY: dags
 dags: $(INSTALLED) ## Write docs/dags.md from the DAGs
-	@PYTHONPATH=config $(BIN)/python -m include.dag_docs > docs/dags.md
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT \
+		&& AIRFLOW_HOME=$$home PYTHONPATH=config $(BIN)/python -m include.dag_docs > docs/dags.md
 
 .PHONY: docs
 docs: types settings dags ## Write all pages that are generated from the code

@@ -1,15 +1,13 @@
-"""All DAGs on one page: `python -m include.dag_docs` prints docs/dags.md, with the defaults of all settings."""
+"""All DAGs on one page: `python -m include.dag_docs` prints docs/dags.md, with `config/` on PYTHONPATH for the policy."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -140,11 +138,9 @@ def _file(dag: Any) -> str:
 
 def main() -> None:
     """Print the page."""
-    with TemporaryDirectory() as home:
-        # Before Airflow is imported. It logs to standard output, which is the page here.
-        os.environ |= {"AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-        with redirect_stdout(sys.stderr):
-            text = page(load())
+    # Airflow logs to standard output, which is the page here.
+    with redirect_stdout(sys.stderr):
+        text = page(load())
     sys.stdout.write(text)
 
 
