@@ -112,6 +112,18 @@ types: $(INSTALLED) ## Write docs/types.md from the type registry
 settings: $(INSTALLED) ## Write docs/settings.md from the settings in the code
 	@$(BIN)/python -m include.settings > docs/settings.md
 
+.PHONY: dags
+dags: $(INSTALLED) ## Write docs/dags.md from the DAGs
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT \
+		&& AIRFLOW_HOME=$$home PYTHONPATH=config $(BIN)/python -m include.dag_docs > docs/dags.md
+
+.PHONY: docs
+docs: types settings dags ## Write all pages that are generated from the code
+
+.PHONY: pictures
+pictures: $(INSTALLED) ## Write the pictures of the page Warehouse into docs/images, from a real browser
+	PICTURES=docs/images $(BIN)/pytest tests/e2e/test_warehouse_page.py -k operator
+
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and formatting
 	$(BIN)/ruff check

@@ -95,6 +95,14 @@ def prepare_user(security: Any, user: str, password: str, role: Any) -> None:
         security.add_user(user, user.title(), "Local", f"{user}@example.com", role, password)
 
 
+def show_pages_to_viewers(security: Any) -> None:
+    """Let the role Viewer read the list of plugins: without it, Airflow's UI has no entry for the project's pages."""
+    from airflow.providers.fab.www.security import permissions
+
+    permission = security.create_permission(permissions.ACTION_CAN_READ, permissions.RESOURCE_PLUGIN)
+    security.add_permission_to_role(security.find_role("Viewer"), permission)
+
+
 def prepare_jobs_user(security: Any, user: str, password: str) -> None:
     """Create the user who starts jobs, or set its password again. Exits with a message if the user has other roles."""
     if user in USERS:
@@ -150,6 +158,7 @@ def main() -> None:
         with get_application_builder() as builder:
             security = builder.sm
             security.sync_roles()
+            show_pages_to_viewers(security)
             for user, password in wanted.items():
                 prepare_user(security, user, password, security.find_role(USERS[user][1]))
             prepare_jobs_user(security, jobs_user, jobs_password)

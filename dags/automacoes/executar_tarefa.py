@@ -30,7 +30,7 @@ from include.conventions.failures import explained
 from include.conventions.pools import AUTOMACOES
 from include.conventions.pools import load as load_pools
 from include.conventions.tags import Tag
-from include.tarefas import catalog, reasons, settings
+from include.tarefas import catalog, settings
 
 SETTINGS = settings.load()
 CATALOG = catalog.load(SETTINGS.modules_path)
@@ -96,7 +96,6 @@ def executar_tarefa() -> None:
 
     # People's own errors keep their tracebacks, whatever they come from.
     @task(pool=AUTOMACOES, map_index_template="{{ tarefa }}")
-    @reasons.left
     @partial(explained, drivers=False)
     def executar() -> Any:
         from include.tarefas import run

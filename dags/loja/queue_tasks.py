@@ -16,6 +16,7 @@ PARAMS: dict[str, Param] = {
         list(QUEUES),
         type="array",
         items={"type": "string", "enum": list(QUEUES)},
+        examples=list(QUEUES),
         minItems=1,
         uniqueItems=True,
         title="Filas",

@@ -79,7 +79,12 @@ def mirror_dags(
 def _moving(
     declaration: Mirror, settings: Settings, doc_md: str | None, tags: Sequence[str], pool: str
 ) -> DAG:
-    warehouse = Asset(declaration.views, uri=f"x-clickhouse://{declaration.warehouse}/{declaration.views}")
+    warehouse = Asset(
+        declaration.views,
+        uri=f"x-clickhouse://{declaration.warehouse}/{declaration.views}",
+        # How the page Warehouse finds the mirror: see include/pages/warehouse/mirrors.py.
+        extra={"mirror": declaration.name, "source": declaration.source, "storage": declaration.storage},
+    )
 
     @dag(
         dag_id=f"etl_{declaration.label}",
@@ -134,17 +139,20 @@ def _moving(
             from include.mirror.errors import RefusedError
             from include.mirror.run import check_run, log_moved
             from include.mirror.state import refuse_lacking
+            from include.mirror.summary import summary
 
             # All of them in one request; iterating asks for one after the other, and past the end.
-            log_moved(moved[:])
+            rows, planned = moved[:], [load(batch) for batch in batches]
+            log_moved(rows)
             with engine(declaration, settings).alone() as between:
                 try:
-                    checked = check_run(between, [load(batch) for batch in batches])
+                    checked = check_run(between, planned)
                 except RefusedError:
                     _record_state(between)
                     raise
-                refuse_lacking(_record_state(between, checked.contents))
-            yield Metadata(warehouse, extra={"windows": checked.reads})
+                counts, states = _record_state(between, checked.contents)
+                refuse_lacking(counts)
+            yield Metadata(warehouse, extra={"windows": checked.reads, **summary(rows, planned, states)})
 
         planned = plan_windows()
         check(planned, mirror.expand(batch=planned))
@@ -186,9 +194,10 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
             from include.airflow_mirror.connections import engine, limits
             from include.mirror.ledger import Attempt
             from include.mirror.reconcile import asked, reconcile
+            from include.mirror.summary import brief
 
             context, request = get_current_context(), asked(_conf())
-            context["tables"] = ", ".join(tabelas)  # type: ignore[typeddict-unknown-key]
+            context["tables"] = brief(tabelas)  # type: ignore[typeddict-unknown-key]
             between = engine(declaration, settings)
             return [
                 asdict(
@@ -234,8 +243,10 @@ def _conf() -> dict[str, Any]:
     return {key: value for key, value in conf.items() if value is not None and key != queues.KEY}
 
 
-def _record_state(between: Engine, contents: Contents | None = None) -> dict[str, Count]:
-    """Note each table's state, and hand it to who asks Airflow for it; return the counts of both sides.
+def _record_state(
+    between: Engine, contents: Contents | None = None
+) -> tuple[dict[str, Count], list[dict[str, Any]]]:
+    """Note each table's state, and hand it to who asks Airflow for it; return the counts of both sides, and the states.
 
     `contents` are the warehouse's where they have been read just now.
     """
@@ -243,8 +254,9 @@ def _record_state(between: Engine, contents: Contents | None = None) -> dict[str
 
     context = get_current_context()
     counts = state.note(between, context["run_id"], contents)
-    context["ti"].xcom_push(STATE, state.read(between))
-    return counts
+    states = state.read(between)
+    context["ti"].xcom_push(STATE, states)
+    return counts, states
 
 
 def _reconcile_params(declaration: Mirror) -> dict[str, Param]:
@@ -261,10 +273,21 @@ def _reconcile_params(declaration: Mirror) -> dict[str, Param]:
 
 def _tables_param(declaration: Mirror, title: str, description: str) -> Param:
     tables: dict[str, Any] = {"type": "string"}
-    # The tables of a whole schema are known only to the source.
+    choices: dict[str, Any] = {}
+    # The tables of a whole schema are known only to the source: there, people type names.
     if declaration.schema is None:
         tables["enum"] = list(declaration.names)
-    return Param(None, type=["null", "array"], items=tables, minItems=1, title=title, description=description)
+        # With examples, the form offers a list to choose from.
+        choices["examples"] = list(declaration.names)
+    return Param(
+        None,
+        type=["null", "array"],
+        items=tables,
+        minItems=1,
+        title=title,
+        description=description,
+        **choices,
+    )
 
 
 def _flag_param(title: str, description: str) -> Param:
@@ -273,7 +296,11 @@ def _flag_param(title: str, description: str) -> Param:
 
 def _params(declaration: Mirror) -> dict[str, Param]:
     return {
-        **span_params("the range to move"),
+        **span_params(
+            "the range to move",
+            "A logical date or a backfill, which this form also offers, moves an interval of the schedule instead, and all "
+            "that is missing before its end.",
+        ),
         "tabelas": _tables_param(declaration, "Tabelas", "Tables to move; all when empty."),
         "aceitar_fonte": _flag_param(
             "Aceitar fonte",

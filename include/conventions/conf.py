@@ -58,8 +58,11 @@ def span(conf: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
     return instant("inicio", given["inicio"]), instant("fim", given["fim"])
 
 
-def span_params(what: str) -> dict[str, Param]:
-    """Return the Params `inicio` and `fim`. `what` names the range in the description."""
+def span_params(what: str, beside: str = "") -> dict[str, Param]:
+    """Return the Params `inicio` and `fim`.
+
+    `what` names the range in the description. `beside` is a sentence about the other ways in Airflow's form to give a range.
+    """
     from airflow.sdk import Param
 
     def param(title: str, description: str) -> Param:
@@ -73,6 +76,9 @@ def span_params(what: str) -> dict[str, Param]:
         )
 
     return {
-        "inicio": param("Início", f"Start of {what}, with a zone: {EXAMPLE}. Needs fim."),
+        "inicio": param(
+            "Início",
+            f"Start of {what}, with a zone: {EXAMPLE}. Needs fim.{f' {beside}' if beside else ''}",
+        ),
         "fim": param("Fim", "End of the range (not included), with a zone. Needs inicio."),
     }

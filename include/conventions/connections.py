@@ -46,10 +46,11 @@ def http(name: str) -> tuple[Session, str]:
     return session, hook.base_url
 
 
-def clickhouse(name: str) -> Client:
+def clickhouse(name: str, **options: Any) -> Client:
     """Return a new ClickHouse client, from the official provider's hook. The caller closes it.
 
-    Raises ConfigurationError for a file of trusted certificates that is missing: the client's own error does not name it.
+    `options` are arguments of clickhouse-connect's `get_client`, such as time limits in seconds. Raises ConfigurationError
+    for a file of trusted certificates that is missing: the client's own error does not name it.
     """
     from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
 
@@ -59,7 +60,7 @@ def clickhouse(name: str) -> Client:
         raise ConfigurationError(f"connection {name}: ca_cert {trusted!r} must be a file with certificates")
     # Within a machine bytes cost less than the processor's time, unless the connection says how they are compressed.
     given: dict[str, Any] = {"compress": False} if connection.host in _LOOPBACK else {}
-    return ClickHouseHook(clickhouse_conn_id=name, client_kwargs=given).get_client()
+    return ClickHouseHook(clickhouse_conn_id=name, client_kwargs={**given, **options}).get_client()
 
 
 def conninfo(connection: Connection | StoredConnection, extra: Mapping[str, Any]) -> str:

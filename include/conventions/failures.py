@@ -17,6 +17,8 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from include.conventions.reasons import leave
+
 Work = TypeVar("Work", bound=Callable[..., Any])
 Raised = TypeVar("Raised", bound=BaseException)
 
@@ -32,15 +34,22 @@ DRIVERS = {
 
 
 def explained(work: Work, *, drivers: bool = True) -> Work:
-    """Decorate a task's function, below `@task`: its errors become the exceptions of `failure`."""
+    """Decorate a task's function, below `@task`: its errors become the exceptions of `failure`, and leave their last line.
+
+    Airflow's time limit is no Exception: it only leaves its line.
+    """
     if inspect.isgeneratorfunction(work):
 
         @wraps(work)
         def generate(*arguments: Any, **named: Any) -> Iterator[Any]:
             try:
                 yield from work(*arguments, **named)
-            except Exception as error:
-                if (ending := failure(error, drivers=drivers)) is error:
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                ending = failure(error, drivers=drivers) if isinstance(error, Exception) else error
+                leave(ending)
+                if ending is error:
                     raise
                 raise ending from None
 
@@ -50,8 +59,10 @@ def explained(work: Work, *, drivers: bool = True) -> Work:
     def call(*arguments: Any, **named: Any) -> Any:
         try:
             return work(*arguments, **named)
-        except Exception as error:
-            if (ending := failure(error, drivers=drivers)) is error:
+        except BaseException as error:
+            ending = failure(error, drivers=drivers) if isinstance(error, Exception) else error
+            leave(ending)
+            if ending is error:
                 raise
             raise ending from None
 

@@ -49,7 +49,7 @@ class Batch:
 
     def __str__(self) -> str:
         tables = sorted(self.tables)
-        listed = ", ".join(tables[:4]) + (f" and {len(tables) - 4} more" if len(tables) > 4 else "")
+        listed = f"{tables[0]} and {len(tables) - 1} more tables" if len(tables) > 2 else " and ".join(tables)
         return f"{len(self.reads)} reads of {listed}"
 
 

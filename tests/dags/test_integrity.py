@@ -21,7 +21,9 @@ from include.conventions.pools import AUTOMACOES, FONTE_VENDAS, FONTE_VENDAS_BAC
 from include.conventions.pools import load as load_pools
 from include.conventions.queues import Queue
 from include.conventions.tags import Tag
+from include.dag_docs import page
 from include.ocorrencias import settings as ocorrencias
+from include.vendas.tables import VENDAS
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = {
@@ -63,6 +65,10 @@ def test_the_dags_are_exactly_these(bag: Any) -> None:
     assert set(bag.dags) == EXPECTED
 
 
+def test_the_page_of_all_dags_is_what_they_say(bag: Any) -> None:
+    assert (ROOT / "docs" / "dags.md").read_text() == page(bag.dags), "run `make dags`"
+
+
 @pytest.mark.parametrize("dag_id", sorted(EXPECTED))
 def test_conventions(bag: Any, dag_id: str) -> None:
     dag = bag.dags[dag_id]
@@ -102,6 +108,17 @@ def test_agendar_jobs_ticks_each_minute_one_at_a_time_and_before_what_it_starts(
     assert (dag.max_active_runs, dag.catchup) == (1, False)
     [task] = dag.tasks
     assert task.queue == Queue.HIGH
+
+
+def test_the_page_warehouse_finds_the_mirror_by_its_asset(bag: Any) -> None:
+    from include.pages.warehouse.mirrors import place
+
+    [asset] = bag.dags["etl_vendas"].get_task("check").outlets
+    found = place("etl_vendas", asset.uri, asset.extra)
+    assert found is not None
+    assert (found.source, found.warehouse) == (VENDAS.source, VENDAS.warehouse)
+    assert (found.storage, found.views) == (VENDAS.storage, VENDAS.views)
+    assert {found.moves, found.compares} <= set(bag.dags)
 
 
 def test_etl_vendas_is_late_when_its_setting_says_so(bag: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +217,21 @@ def test_the_form_of_executar_tarefa_suggests_what_there_is(bag: Any) -> None:
     for name, value in (("tarefa", 5), ("args", {}), ("kwargs", []), ("module", 1), ("function", ["x"])):
         with pytest.raises(ParamValidationError):
             dag.params[name] = value
+
+
+def test_the_form_offers_tables_to_choose_and_takes_the_dates_of_its_picker(bag: Any) -> None:
+    tables = ["pais", "cidade", "cliente", "produto", "venda", "item_venda"]
+    for dag_id, name in (
+        ("etl_vendas", "tabelas"),
+        ("etl_vendas", "reconstruir"),
+        ("reconciliar_vendas", "tabelas"),
+    ):
+        assert bag.dags[dag_id].params.get_param(name).schema["examples"] == tables
+    params = bag.dags["etl_vendas"].params
+    # As the UI's script writes a date: in UTC, with milliseconds.
+    for value in ("2026-01-01T00:00:00.000Z", None):
+        params["inicio"] = value
+        assert params["inicio"] == value
 
 
 @pytest.mark.parametrize(

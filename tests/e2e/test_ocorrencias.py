@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -139,6 +140,11 @@ def test_4xx_fails_at_once_with_the_servers_words(deployment, api, service):
     service.faults[DESDE] = [400]
     assert f"{DESDE}: it answered 400: falha 400" in failed(deployment, api, {})
     assert service.count(DESDE) == 1
+    # The tab At a glance shows why, without the class of Airflow's exception.
+    with rest.admin(deployment.settings) as admin:
+        shown = admin.get(f"/glance/{DAG_ID}", root="").text
+    assert re.search(r'<span class="why">[^<]*it answered 400: falha 400', shown)
+    assert "AirflowFailException" not in shown
 
 
 def test_stale_events_are_refused_unless_the_run_takes_them(deployment, api, service):

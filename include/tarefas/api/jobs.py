@@ -17,8 +17,9 @@ from airflow.utils.session import create_session
 from fastapi import APIRouter, HTTPException
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from include.conventions import reasons
 from include.conventions.queues import Queue
-from include.tarefas import reasons
+from include.tarefas.api import access
 from include.tarefas.api.access import Changer, Reader
 from include.tarefas.api.errors import BODY, COMMON, Message, answers
 from include.tarefas.api.tasks import Automations
@@ -151,7 +152,8 @@ def _explained(jobs: list[Job]) -> list[Job]:
     }
     if not failed:
         return jobs
-    errors = reasons.read(failed.values())
+    found = reasons.read([access.DAG_ID], failed.values())
+    errors = {run_id: left[-1].text for (_, run_id), left in found.items()}
     return [job.model_copy(update={"outcome_reason": errors.get(failed.get(job.name, ""))}) for job in jobs]
 
 

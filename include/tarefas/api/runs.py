@@ -24,13 +24,13 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
-from typing import Any
 from urllib.parse import quote
 
 import httpx
 from fastapi import HTTPException
 from starlette.concurrency import run_in_threadpool
 
+from include.conventions import own_api
 from include.tarefas.api.access import DAG_ID
 from include.tarefas.catalog import Catalog
 from include.tarefas.request import Call
@@ -71,7 +71,7 @@ async def start(
         "conf": call.conf(),
         "note": note,
     }
-    answer = await _ask("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", token, body)
+    answer = await own_api.ask("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", token, body)
     if answer.is_success:
         return Run(run_id, run_after, created=True)
     if answer.status_code == 409:
@@ -86,15 +86,6 @@ def links(run_id: str) -> dict[str, str]:
     base = str(conf.get("api", "base_url", fallback="")).rstrip("/")
     run = quote(run_id, safe="")
     return {"ui": f"{base}/dags/{DAG_ID}/runs/{run}", "run": f"{base}/api/v2/dags/{DAG_ID}/dagRuns/{run}"}
-
-
-async def _ask(method: str, path: str, token: str, body: dict[str, Any]) -> httpx.Response:
-    # This process's own app: creating another instance would start a second API server in the process.
-    from airflow.api_fastapi.main import app
-
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://airflow") as client:
-        return await client.request(method, path, json=body, headers={"Authorization": f"Bearer {token}"})
 
 
 def _new_id(call: Call, now: datetime) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from include.pages.glance import Row, last_words, page
+from include.conventions.reasons import Reason
+from include.pages.glance import Row, last_words, log_of, page
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -31,8 +32,31 @@ def test_the_column_of_tries_says_what_it_counts():
 def test_what_was_found_is_text():
     hostile = '"><script>alert(1)</script>'
     shown = page([Row(hostile, NOON, hostile, 1.0, 0, ({"resumo": hostile, hostile: 1},))])
-    assert "<script" not in shown
+    assert shown.count("<script") == 1
     assert shown.count("&lt;script&gt;") == 5
+
+
+def test_a_failed_run_shows_the_last_line_of_its_error_and_a_link_to_its_log():
+    reason = Reason(
+        "d", "manual__1+x", "mirror", 2, "airflow.sdk.exceptions.AirflowException: ClickHouse <is> away"
+    )
+    link = log_of("d", "manual__1+x", reason)
+    assert link == "../dags/d/runs/manual__1%2Bx/tasks/mirror/mapped/2"
+    shown = page([Row("manual__1+x", NOON, "failed", 1.0, 0, (), reason, link)])
+    assert (
+        f'<td><span class="why">ClickHouse &lt;is&gt; away</span> <a data-ui href="{link}">log</a></td>'
+        in shown
+    )
+    # A task that was killed has left nothing.
+    assert log_of("d", "r", None) == "../dags/d/runs/r"
+    shown = page([Row("r", NOON, "failed", 1.0, 0, (), None, "../dags/d/runs/r")])
+    assert '<td>no task has left an error: <a data-ui href="../dags/d/runs/r">log</a></td>' in shown
+
+
+def test_the_numbers_of_a_summed_up_run_are_not_repeated():
+    whole, table = {"resumo": "rows: venda 3", "rows": 3}, {"rows": 3, "inicio": "x"}
+    shown = page([Row("r", NOON, "success", 1.0, 0, (table, whole))])
+    assert "<td>rows: venda 3</td><td>rows 3</td>" in shown
 
 
 def test_without_a_run_it_says_so():

@@ -48,7 +48,7 @@ def test_loading_changes_no_module_of_python_and_imports_no_automation(manager: 
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["errors"] == {}
-    assert sorted(told["names"]) == ["alerts", "automations", "glance"]
+    assert sorted(told["names"]) == ["alerts", "automations", "glance", "warehouse"]
     assert told["replaced"] == []
     loaded = set(told["loaded"])
     assert not {

@@ -1,0 +1,102 @@
+"""The page in this process: real users, a mirror that Airflow's database knows, and the lab's two servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from psycopg.conninfo import conninfo_to_dict
+
+from include.pages.warehouse import app, look
+from tests.lab import Lab
+
+EXTRA = {"mirror": "vendas", "source": "postgres_vendas", "storage": "vendas_raw"}
+
+
+@pytest.fixture
+def airflow(tokens: dict[str, str]) -> Iterator[None]:
+    """Airflow's database with the mirror's two DAGs, of which the first has failed and the second has not run."""
+    from airflow.models.asset import AssetModel, TaskOutletAssetReference
+    from airflow.models.dag import DagModel
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from airflow.utils.state import DagRunState
+
+    at = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    with create_session() as session:
+        bundle = DagBundleModel(name="tests")
+        dags = [
+            DagModel(dag_id=name, bundle_name="tests", is_stale=False, is_paused=False)
+            for name in ("etl_vendas", "reconciliar_vendas", "etl_outra")
+        ]
+        asset = AssetModel(
+            name="vendas_dw", uri="x-clickhouse://clickhouse_dw/vendas_dw", group="asset", extra=EXTRA
+        )
+        run = DagRun(
+            dag_id="etl_vendas",
+            run_id="scheduled__1",
+            run_type="scheduled",
+            state=DagRunState.FAILED,
+            run_after=at,
+        )
+        run.start_date = run.end_date = at
+        session.add_all([bundle])
+        session.flush()
+        session.add_all([*dags, asset])
+        session.flush()
+        outlet = TaskOutletAssetReference(asset_id=asset.id, dag_id="etl_vendas", task_id="check")
+        session.add_all([outlet, run])
+    yield
+    with create_session() as session:
+        for model in (TaskOutletAssetReference, DagRun, AssetModel, DagModel, DagBundleModel):
+            session.query(model).delete()
+
+
+@pytest.fixture
+def nobody(airflow: None, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    """A client without a login. The page keeps nothing from another test."""
+    monkeypatch.setattr(look, "_views", look.Kept(0))
+    monkeypatch.setattr(app, "_sales", look.Kept(0))
+    return TestClient(app.create_app(), base_url="http://testserver")
+
+
+@pytest.fixture
+def viewer(nobody: TestClient, tokens: dict[str, str]) -> TestClient:
+    """A browser of somebody who may only look."""
+    return TestClient(nobody.app, cookies={"_token": tokens["vera"]})
+
+
+@pytest.fixture
+def operator(nobody: TestClient, tokens: dict[str, str]) -> TestClient:
+    """A browser of somebody who may trigger runs."""
+    return TestClient(nobody.app, cookies={"_token": tokens["olga"]})
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, lab: Lab, **changes: Any) -> None:
+    """Point Airflow's connections to the lab; `changes` are of ClickHouse's."""
+    source = conninfo_to_dict(lab.dsn)
+    connections = {
+        "POSTGRES_VENDAS": {
+            "conn_type": "postgres",
+            "host": source["host"],
+            "port": int(str(source["port"])),
+            "login": source["user"],
+            "password": source["password"],
+            "schema": source["dbname"],
+        },
+        "CLICKHOUSE_DW": {
+            "conn_type": "clickhouse",
+            "host": "127.0.0.1",
+            "port": lab.clickhouse.port,
+            "login": lab.clickhouse.user,
+            "password": lab.clickhouse.password,
+            **changes,
+        },
+    }
+    for name, connection in connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
