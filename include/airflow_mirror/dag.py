@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import (
     DAG,
-    Asset,
     CronDataIntervalTimetable,
     CronTriggerTimetable,
     Metadata,
@@ -19,6 +18,7 @@ from airflow.sdk import (
     task,
 )
 
+from include.airflow_mirror.assets import any_table, mirror_asset, table_asset
 from include.airflow_mirror.settings import Settings
 from include.conventions import alerts, queues
 from include.conventions.conf import span_params
@@ -79,12 +79,7 @@ def mirror_dags(
 def _moving(
     declaration: Mirror, settings: Settings, doc_md: str | None, tags: Sequence[str], pool: str
 ) -> DAG:
-    warehouse = Asset(
-        declaration.views,
-        uri=f"x-clickhouse://{declaration.warehouse}/{declaration.views}",
-        # How the page Warehouse finds the mirror: see include/pages/warehouse/mirrors.py.
-        extra={"mirror": declaration.name, "source": declaration.source, "storage": declaration.storage},
-    )
+    warehouse, tables = mirror_asset(declaration), any_table(declaration)
 
     @dag(
         dag_id=f"etl_{declaration.label}",
@@ -117,19 +112,28 @@ def _moving(
             )
             return [dump(batch) for batch in batches]
 
-        @task(pool=pool, execution_timeout=settings.timeout, map_index_template="{{ batch }}")
+        @task(
+            pool=pool,
+            execution_timeout=settings.timeout,
+            map_index_template="{{ batch }}",
+            outlets=[tables],
+        )
         @explained
         def mirror(batch: dict[str, Any]) -> dict[str, int]:
             from include.airflow_mirror.connections import engine
             from include.mirror.batch import load
-            from include.mirror.run import move_batch
+            from include.mirror.run import move_batch, moved_by
 
             context = get_current_context()
-            loaded = load(batch)
+            loaded, between, try_number = load(batch), engine(declaration, settings), context["ti"].try_number
             context["batch"] = str(loaded)  # type: ignore[typeddict-unknown-key]
-            return move_batch(
-                engine(declaration, settings), loaded, context["run_id"], context["ti"].try_number
-            )
+            rows = move_batch(between, loaded, context["run_id"], try_number)
+            # An earlier try may have moved rows, too, but only a try that succeeds emits events.
+            if any(rows.values()) or try_number > 1:
+                for moved in moved_by(between, loaded):
+                    asset = table_asset(declaration, moved.tabela)
+                    context["outlet_events"][tables].add(asset, extra=moved.as_json())
+            return rows
 
         @task(outlets=[warehouse])
         @explained

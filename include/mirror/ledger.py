@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID, uuid4
 
 from include.mirror import migrations, names
@@ -66,6 +66,49 @@ WorkKey = tuple[str, str] | tuple[str, Window]
 def identity(work: Work) -> WorkKey:
     """Return what identifies this read in its plan: its kind with its table, or with its window."""
     return (work.kind, work.window) if isinstance(work, Read) else (work.kind, work.tabela)
+
+
+def _key(
+    kind: str, tabela: str, inicio: datetime, fim: datetime, key_from: int | None, key_to: int | None
+) -> WorkKey:
+    """Return the identity of a read from the columns of its ledger row."""
+    if kind in (WINDOW, REREAD):
+        return kind, Window(tabela, utc(inicio), utc(fim), key_from, key_to)
+    return kind, tabela
+
+
+class Moved(NamedTuple):
+    """What one table got: `rows`, deletions among them, of `[inicio, fim)`; from `EPOCH` if it was read from the start.
+
+    `version` is that of the newest snapshot that was read.
+    """
+
+    tabela: str
+    rows: int
+    inicio: datetime
+    fim: datetime
+    version: int
+
+    def joined(self, other: Moved) -> Moved:
+        """Return what both moved together, of one table."""
+        return Moved(
+            self.tabela,
+            self.rows + other.rows,
+            min(self.inicio, other.inicio),
+            max(self.fim, other.fim),
+            max(self.version, other.version),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON values, with a few words for people. The version is text: JSON readers round large numbers."""
+        return {
+            "resumo": f"{self.tabela} {self.rows:,}",
+            "tabela": self.tabela,
+            "rows": self.rows,
+            "inicio": None if self.inicio == EPOCH else self.inicio.isoformat(),
+            "fim": self.fim.isoformat(),
+            "version": str(self.version),
+        }
 
 
 @dataclass(frozen=True)
@@ -392,12 +435,22 @@ class Answers:
     def done(self) -> set[WorkKey]:
         """What one planning has seen through."""
         return {
-            (kind, Window(tabela, utc(inicio), utc(fim), key_from, key_to))
-            if kind in (WINDOW, REREAD)
-            else (kind, tabela)
+            _key(kind, tabela, inicio, fim, key_from, key_to)
             for kind, tabela, inicio, fim, key_from, key_to, version in self.rows["done"]
             # Its row is written before the exchange. A later one has brought all that an earlier one was to bring.
             if kind != REBUILD or version <= self.built.get(tabela, 0)
+        }
+
+    @property
+    def moved(self) -> dict[WorkKey, Moved]:
+        """What each read of one planning has moved; of a read that was done twice, what it moved last."""
+        return {
+            _key(kind, tabela, inicio, fim, key_from, key_to): Moved(
+                tabela, rows, utc(inicio), utc(fim), version
+            )
+            for kind, tabela, inicio, fim, key_from, key_to, version, rows in sorted(
+                self.rows["moved"], key=lambda row: row[6]
+            )
         }
 
     @property

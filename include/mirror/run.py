@@ -26,7 +26,7 @@ from include.mirror.deletes import detached
 from include.mirror.deletes import means as deleted_by
 from include.mirror.engine import Engine, Resolved, built_since, rows_behind
 from include.mirror.errors import RebuiltError, RefusedError, SchemaError, VerificationError, WarehouseError
-from include.mirror.ledger import ALWAYS, TABLE, Answers, Attempt, Entry, Ledger, questions_of
+from include.mirror.ledger import ALWAYS, TABLE, Answers, Attempt, Entry, Ledger, Moved, questions_of
 from include.mirror.ledger import identity as identity_of
 from include.mirror.move import Mover
 from include.mirror.origin import check_source
@@ -678,6 +678,16 @@ def _is_overtaken(read: Work, batch: Batch, built: int) -> bool:
         and batch.planned_at is not None
         and batch.planned_at <= instant(built)
     )
+
+
+def moved_by(engine: Engine, batch: Batch) -> list[Moved]:
+    """Return what the reads of a batch have moved, over all tries of its task: one for each table with rows."""
+    with engine.warehouse.client() as client:
+        found = Ledger(engine.warehouse, client).ask("moved", plan=batch.plan).moved
+    moved: dict[str, Moved] = {}
+    for one in (found[key] for key in {identity_of(read) for read in batch.reads} & found.keys()):
+        moved[one.tabela] = moved[one.tabela].joined(one) if one.tabela in moved else one
+    return sorted(moved.values())
 
 
 def log_moved(moved: Iterable[Mapping[str, int]]) -> None:

@@ -183,7 +183,9 @@ def page(rows: Iterable[Row], lacking: str | None = None) -> str:
 
 
 def _row(row: Row) -> str:
-    summed_up = [extra for extra in row.extras if "resumo" in extra]
+    # Assets of single tables speak only where the run has no event of the whole.
+    extras = [extra for extra in row.extras if "tabela" not in extra] or row.extras
+    summed_up = [extra for extra in extras if "resumo" in extra]
     said = html.escape(" / ".join(str(extra["resumo"]) for extra in summed_up))
     if row.reason is not None:
         said += f'<span class="why">{html.escape(row.reason.plain)}</span>'
@@ -193,7 +195,7 @@ def _row(row: Row) -> str:
         said += f' <a data-ui href="{html.escape(row.log)}">log</a>'
     numbers = ", ".join(
         f"{name} {value}"
-        for extra in summed_up or row.extras
+        for extra in summed_up or extras
         for name, value in extra.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     )

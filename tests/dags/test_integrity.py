@@ -142,6 +142,7 @@ def test_etl_vendas_is_plan_mirror_check(bag: Any) -> None:
         "check": set(),
     }
     assert [outlet.name for outlet in dag.get_task("check").outlets] == ["vendas_dw"]
+    assert [outlet.name for outlet in dag.get_task("mirror").outlets] == ["vendas_dw.*"]
     assert {task.task_id for task in dag.tasks if task.pool == FONTE_VENDAS} == {"mirror"}
     reconciling = bag.dags["reconciliar_vendas"].tasks
     assert {task.task_id for task in reconciling if task.pool == FONTE_VENDAS_BACKGROUND} == {"compare"}

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 import psutil
 import psycopg
@@ -25,6 +26,7 @@ from tests.e2e.runs import PATIENCE, scheduled, until
 from tests.processes import ask_descendants
 
 RECONCILE_ID = "reconciliar_vendas"
+AFTER = ("depois_de_venda", "depois_de_pais")
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -77,6 +79,14 @@ def check(deployment: Deployment) -> subprocess.CompletedProcess[str]:
     )
 
 
+def emitted(api: AirflowApi, run_id: str) -> dict[str, dict[str, Any]]:
+    """Return the extra of each asset event of a run of etl_vendas, by asset."""
+    found = api.call(
+        "GET", "/api/v2/assets/events", params={"source_run_id": run_id, "source_dag_id": DAG_ID}
+    )
+    return {one["name"]: one["extra"] for one in found["asset_events"]}
+
+
 def test_scheduled_runs_on_adjoining_intervals_move_every_row(deployment, runs):
     assert len(chain(runs)) >= 2
     assert same_everywhere(deployment)
@@ -86,6 +96,8 @@ def test_interval_moves_again_with_the_same_result(deployment, api, runs, schedu
     interval = chain(runs)[0]
     assert interval.start is not None
     assert interval.end is not None
+    for after in AFTER:
+        api.unpause(after, PATIENCE, deployment.supervisor.check)
     run_id = api.trigger(
         DAG_ID, {"inicio": interval.start.isoformat(), "fim": interval.end.isoformat(), "tabelas": ["venda"]}
     )
@@ -97,6 +109,14 @@ def test_interval_moves_again_with_the_same_result(deployment, api, runs, schedu
         ).result_rows
     assert tables == ["venda"]
     assert same_everywhere(deployment)
+    events = emitted(api, run_id)
+    assert sorted(events) == ["vendas_dw", "vendas_dw.venda"]
+    moved = events["vendas_dw.venda"]
+    assert moved["rows"] > 0
+    assert [datetime.fromisoformat(moved[key]) for key in ("inicio", "fim")] == [interval.start, interval.end]
+    # The DAG that waits for this table starts; the one that waits for another table does not.
+    until(deployment, lambda: api.runs(AFTER[0], EPOCH))
+    assert not api.runs(AFTER[1], EPOCH)
 
 
 def test_a_table_is_built_anew_and_the_schedule_goes_on(deployment, api, runs, schedule):

@@ -21,9 +21,11 @@ from airflow.sdk import (
     task,
 )
 
+from include.airflow_mirror import table_asset
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.pools import FONTE_VENDAS
 from include.conventions.queues import Queue
+from include.vendas.tables import VENDAS
 
 QUICK = {**DEFAULT_ARGS, "retries": 2, "retry_delay": timedelta(seconds=1)}
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -145,3 +147,9 @@ branches()
 stubborn()
 killed()
 endless()
+
+
+for table in ("venda", "pais"):
+    # The scheduler itself ends an empty task: no worker runs it.
+    with DAG(f"depois_de_{table}", schedule=table_asset(VENDAS, table), default_args=DEFAULT_ARGS):
+        EmptyOperator(task_id="nothing")

@@ -53,11 +53,10 @@ def test_a_failed_run_shows_the_last_line_of_its_error_and_a_link_to_its_log():
     assert '<td>no task has left an error: <a data-ui href="../dags/d/runs/r">log</a></td>' in shown
 
 
-def test_the_numbers_of_a_summed_up_run_are_not_repeated():
-    whole, table = {"resumo": "rows: venda 3", "rows": 3}, {"rows": 3, "inicio": "x"}
+def test_the_events_of_single_tables_speak_only_without_one_of_the_whole():
+    whole = {"resumo": "rows: venda 3", "windows": 2}
+    table = {"resumo": "venda 3", "tabela": "venda", "rows": 3}
     shown = page([Row("r", NOON, "success", 1.0, 0, (table, whole))])
-    assert "<td>rows: venda 3</td><td>rows 3</td>" in shown
-
-
-def test_without_a_run_it_says_so():
-    assert "no run yet" in page([])
+    assert "<td>rows: venda 3</td><td>windows 2</td>" in shown
+    shown = page([Row("r", NOON, "failed", 1.0, 0, (table,))])
+    assert "<td>venda 3</td><td>rows 3</td>" in shown
