@@ -170,7 +170,7 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]
     """One embedded ClickHouse service for the session."""
     folder = tmp_path_factory.mktemp("clickhouse")
     with ClickHouse(
-        folder / "data", free_port(), "vendas", token_urlsafe(12), folder / "log", sync=False
+        folder / "data", free_port(), "vendas", token_urlsafe(12), folder / "log", short_lived=True
     ) as server:
         yield server
 
@@ -272,7 +272,7 @@ def deployment(
     }
     with Deployment(tmp_path_factory.mktemp("deployment"), variables) as running:
         running.postgres.settings |= NO_SYNC
-        running.clickhouse.sync = False
+        running.clickhouse.short_lived = True
         running.start_databases()
         running.start_airflow("api-server", "worker", "dag-processor", "scheduler")
         _deployments.append(running)

@@ -39,10 +39,9 @@ def _arguments() -> argparse.Namespace:
         help="seconds until running statements are cancelled when the service stops (default: 10)",
     )
     parser.add_argument(
-        "--no-sync",
-        action="store_false",
-        dest="sync",
-        help="don't wait until the disk has the tables' definitions: for tests",
+        "--short-lived",
+        action="store_true",
+        help="for tests: don't wait until the disk has the tables' definitions, and compile no expressions",
     )
     return parser.parse_args()
 
@@ -72,7 +71,7 @@ async def _serve(listener: socket.socket, arguments: argparse.Namespace, passwor
     from local.servers.clickhouse.app import Service
     from local.servers.clickhouse.engine import Engine
 
-    engine = Engine(arguments.data, arguments.sync)
+    engine = Engine(arguments.data, arguments.short_lived)
     service = Service(engine, arguments.user, password)
     try:
         config = uvicorn.Config(

@@ -38,7 +38,10 @@ _SERVER_XML = """<clickhouse>
 # wait in memory; here each INSERT is acknowledged when its parts are written. python() reads objects of this process.
 _USERS_XML = """<clickhouse>
   <profiles><default>
-    <fsync_metadata>{sync:d}</fsync_metadata>
+    <fsync_metadata>{lasting:d}</fsync_metadata>
+    <compile_expressions>{lasting:d}</compile_expressions>
+    <compile_aggregate_expressions>{lasting:d}</compile_aggregate_expressions>
+    <compile_sort_description>{lasting:d}</compile_sort_description>
     <implicit_select>0</implicit_select>
     <async_insert>0</async_insert>
     <allow_python_table_function>0</allow_python_table_function>
@@ -182,12 +185,12 @@ class Handle:
 class Engine:
     """The engine on one data folder, from construction until `close`."""
 
-    def __init__(self, data: Path, sync: bool = True) -> None:
-        """Open the engine. With `sync`, a table's definition is on the disk when its statement ends.
+    def __init__(self, data: Path, short_lived: bool = False) -> None:
+        """Open the engine. A table's definition is on the disk when its statement ends, unless the engine is `short_lived`.
 
         Raises DataFolderError if the folder can't be used, or is in use."""
         self.data = take_folder(data)
-        self._sync = sync
+        self._lasting = not short_lived
         service = self.data / "service"
         try:
             (self.data / "user_files").mkdir(exist_ok=True)
@@ -214,7 +217,7 @@ class Engine:
     def _configure(self, service: Path, constraints: str) -> None:
         users = service / "users.xml"
         grants = "".join(f"<query>{escape(grant)}</query>" for grant in GRANTS)
-        users.write_text(_USERS_XML.format(sync=self._sync, grants=grants, constraints=constraints))
+        users.write_text(_USERS_XML.format(lasting=self._lasting, grants=grants, constraints=constraints))
         (service / "server.xml").write_text(
             _SERVER_XML.format(users=escape(str(users)), data=escape(str(self.data)))
         )

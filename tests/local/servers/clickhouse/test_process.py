@@ -183,11 +183,12 @@ def test_importing_the_package_loads_no_engine() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-@pytest.mark.parametrize("sync", [True, False])
-def test_definitions_of_tables_are_written_to_the_disk_unless_it_is_switched_off(
-    tmp_path: Path, sync: bool
+@pytest.mark.parametrize("short_lived", [True, False])
+def test_only_a_short_lived_service_neither_waits_for_the_disk_nor_compiles(
+    tmp_path: Path, short_lived: bool
 ) -> None:
     with ClickHouse(
-        tmp_path / "data", free_port(), "someone", token_urlsafe(12), tmp_path / "log", sync
+        tmp_path / "data", free_port(), "someone", token_urlsafe(12), tmp_path / "log", short_lived
     ) as server:
-        assert server.client().query("SELECT getSetting('fsync_metadata')").result_rows == [(sync,)]
+        asked = "SELECT getSetting('fsync_metadata'), getSetting('compile_expressions')"
+        assert server.client().query(asked).result_rows == [(not short_lived,) * 2]
