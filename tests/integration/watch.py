@@ -46,7 +46,7 @@ class Watcher:
     queries: Mapping[str, str]
     vanished: Callable[[str, set[Key]], set[Key]] | None = None
     excused: threading.Event = field(default_factory=threading.Event)
-    pause: float = 0.1
+    pause: float = 0.2
     polls: int = 0
     wrong: list[str] = field(default_factory=list)
 

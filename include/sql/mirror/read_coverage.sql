@@ -4,11 +4,8 @@
 WITH valid AS
 (
     SELECT tabela, inicio, fim, key_from, key_to
-    FROM {{ ledger }} AS carga
-    LEFT JOIN (SELECT tabela, max(version) AS until FROM {{ ledger }} WHERE kind = 'forget' GROUP BY tabela) AS forgotten
-        USING (tabela)
-    WHERE kind = 'window' AND version > ifNull(until, 0)
-      AND built = {built:Array(UInt64)}[indexOf({rebuilt:Array(String)}, tabela)]
+    FROM {{ ledger }}
+    WHERE kind = 'window' AND {% include 'valid.sql' %}
 )
 SELECT tabela, min(inicio), max(fim), NULL AS key_from, NULL AS key_to
 FROM
