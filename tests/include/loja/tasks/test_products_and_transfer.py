@@ -117,6 +117,7 @@ def test_etl_produtos(loja: Connection[Any], settings: Transfer, bucket: Bucket)
     assert etl_produtos.validate(settings, "one", extracted) == {
         "linhas": 45,
         "categorias": 2,
+        "rejeitados": 0,
         "sem_categoria_id": {"Brinquedos": 1},
     }
     assert left_on_s3(bucket) == 0
