@@ -8,7 +8,9 @@ and new prices.
 A line must have the id of an existing product and a price above 0. Other lines are left out, with a reason. A change of
 more than `LOJA_PRECOS_LIMITE_PERCENTUAL` waits for a person's answer: **Browse → Required Actions**, or the task `aprovar`.
 Until then, no line of the list is applied. Without an answer after `LOJA_PRECOS_ESPERA_HORAS`, these changes are refused
-and the others are applied. The result of each line is in `precos_propostos`, that of the list in `listas_precos`.
+and the others are applied. An answer holds for the changes that it was given for: if `ler_lista` is cleared while `aprovar`
+waits, and the list has other changes now, `aprovar` asks again. The result of each line is in `precos_propostos`, that of
+the list in `listas_precos`.
 
 The conf can only set the queue:
 
@@ -49,20 +51,21 @@ def atualizacao_precos() -> None:
 
     @task
     @explained
-    def ler_lista() -> list[str]:
+    def ler_lista() -> list[dict[str, Any]]:
         from include.loja.tasks import atualizacao_precos as work
 
-        return work.read(SETTINGS, get_current_context()["run_id"])
+        questions = work.read(SETTINGS, get_current_context()["run_id"])
+        # The answer to approve names the changes. So an answer to an earlier question is none to this one.
+        return [{"body": one.text, "options": [f"{APPROVE} {one.digest}", REFUSE]} for one in questions]
 
     # Mapped over a list of at most one question: it is empty if no change is beyond the limit.
     asked = ler_lista()
     aprovar = HITLOperator.partial(
         task_id="aprovar",
         subject="Prices that change by more than the limit",
-        options=[APPROVE, REFUSE],
         defaults=REFUSE,
         response_timeout=SETTINGS.patience,
-    ).expand(body=asked)
+    ).expand_kwargs(asked)
 
     @task(trigger_rule=TriggerRule.NONE_FAILED)
     @explained
@@ -70,8 +73,9 @@ def atualizacao_precos() -> None:
         from include.loja.tasks import atualizacao_precos as work
 
         answer = next(iter(answers or []), None)
-        approved = answer is not None and answer["chosen_options"] == [APPROVE]
+        chosen, _, digest = (answer["chosen_options"][0] if answer else REFUSE).partition(" ")
         person = (answer or {}).get("responded_by_user")
+        approved = digest if chosen == APPROVE else None
         return work.apply(get_current_context()["run_id"], approved, person["name"] if person else None)
 
     aplicar(aprovar.output)

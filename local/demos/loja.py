@@ -173,7 +173,7 @@ class Demo:
         self.api.call(
             "PATCH",
             f"/api/v2/dags/atualizacao_precos/dagRuns/{pricing}/taskInstances/aprovar/0/hitlDetails",
-            json={"chosen_options": ["Aprovar"], "params_input": {}},
+            json={"chosen_options": question["options"][:1], "params_input": {}},
         )
         self._wait("criacao_produtos", creating)
         for row in self._read(

@@ -471,9 +471,13 @@ def test_the_queues_on_sqs_are_watched_and_those_on_rabbitmq_asked_every_minute(
 
 def test_a_change_beyond_the_limit_is_refused_unless_somebody_approves_it(bag: Any) -> None:
     asked = bag.dags["atualizacao_precos"].get_task("aprovar")
-    assert asked.partial_kwargs["options"] == ["Aprovar", "Recusar"]
     assert asked.partial_kwargs["defaults"] == "Recusar"
     assert timedelta() < asked.partial_kwargs["response_timeout"] < timedelta(days=1)
+    one = asked.unmap({"body": "A question", "options": ["Aprovar 1f0c9a7e", "Recusar"]})
+    assert (one.options, one.defaults) == (["Aprovar 1f0c9a7e", "Recusar"], ["Recusar"])
+    # The answer to an earlier question, of a list that was read again since.
+    with pytest.raises(ValueError, match="not in"):
+        one.validate_chosen_options(["Aprovar 0a0b0c0d"])
 
 
 def test_the_ocorrencias_import_no_airflow() -> None:

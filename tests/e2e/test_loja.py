@@ -233,10 +233,13 @@ def test_a_price_that_changes_too_much_waits_for_somebody(lab: Lab) -> None:
         )
 
     until(lab.deployment, waits)
-    assert "99.00" in lab.api.call("GET", asked)["body"]
+    question = lab.api.call("GET", asked)
+    assert "99.00" in question["body"]
+    approve, refuse = question["options"]
+    assert (approve[:8], refuse) == ("Aprovar ", "Recusar")
     prices = "SELECT produto_id, preco FROM produtos WHERE produto_id <= 2 ORDER BY produto_id"
     assert lab.mysql(prices) == [(1, Decimal("10.00")), (2, Decimal("10.00"))]
-    lab.api.call("PATCH", asked, json={"chosen_options": ["Aprovar"]})
+    lab.api.call("PATCH", asked, json={"chosen_options": [approve]})
     lab.ended("atualizacao_precos", run)
     assert lab.returned("atualizacao_precos", run, "aplicar") == {"aplicado": 2, "invalido": 1}
     assert lab.mysql(prices) == [(1, Decimal("11.00")), (2, Decimal("99.00"))]

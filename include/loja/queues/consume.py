@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 RETRIES = 2
 LOST = 5
+MOST_BYTES = 4 * 1024 * 1024
+"""A batch ends after so many bytes: a consumer has these in memory, and one answer of the broker more."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Queue(Protocol):
     """What a consumer needs from a broker. Each method may raise `Away`: then all received messages are redelivered."""
 
     def receive(self, most: int) -> Sequence[Delivery]:
-        """Return up to `most` bodies, the most urgent first; none when the queue is empty for now."""
+        """Return up to `most` bodies, the most urgent first, and no more after `MOST_BYTES`; none if the queue is empty."""
 
     def postpone(self, delivery: Delivery) -> None:
         """Have it delivered again after a pause. Returns once the broker has confirmed."""

@@ -171,6 +171,22 @@ class Inbox:
             cursor.execute(sql.text(FOLDER, "write_metrics"), values)
         return found
 
+    def count(self, found: Metrics) -> Metrics:
+        """Return what of these numbers no report of this run has counted yet, and note that this one does.
+
+        A process that dies before it has counted leaves this part uncounted; nothing is ever counted twice.
+        """
+        values = {"execucao": self.run, "fila": self.queue}
+        with transaction(self.connection) as cursor:
+            cursor.execute(sql.text(FOLDER, "lock_counted"), values)
+            cursor.execute(sql.text(FOLDER, "read_counted"), values)
+            row = cursor.fetchone()
+            assert row is not None  # noqa: S101 (the first statement has inserted it)
+            # A dead letter that was put back is no failure any more, but the counter can't take it back.
+            most = {name: max(row[name], getattr(found, name)) for name in ("sucessos", "falhas")}
+            cursor.execute(sql.text(FOLDER, "write_counted"), {**values, **most})
+        return metrics(most["sucessos"] - row["sucessos"], most["falhas"] - row["falhas"])
+
     def _store_new(self, cursor: DictCursor, messages: Sequence[Message]) -> None:
         """Store messages at once. Raises _KnownError unless all of their ids are new."""
         if not messages:

@@ -9,7 +9,11 @@ Each of `produto-fila`, `pedido-fila` and `usuario-fila` is three queues:
 | -mortas  | dead letters: the body unchanged, headers `motivo`, `tentativas`, `fila`                            |
 
 The broker delivers at most one batch ahead (`basic.qos`): a consumer that dies delays one batch at most, and an urgent
-message waits behind one batch at most. Messages that this module puts into a queue are persistent, and the broker has
+message waits behind one batch at most. The broker counts messages and not bytes, so a consumer bounds the bytes itself: it
+stops reading after `MOST_BYTES`, and what was delivered beyond them waits in the connection and the broker. Nothing else may
+be asked on that connection, because the answer would come after all deliveries: to publish, a consumer has a second one.
+
+Messages that this module puts into a queue are persistent, and the broker has
 confirmed them before anything is acknowledged. That is why a consumer itself moves messages back after their pause: the
 broker's own way (an expiration and a dead-letter exchange) confirms nothing, and loses messages in transit when the broker
 is killed.
@@ -37,7 +41,7 @@ from pika.exceptions import (
 
 from include.conventions.errors import ConfigurationError
 from include.conventions.retries import patience
-from include.loja.queues.consume import Away, Delivery
+from include.loja.queues.consume import MOST_BYTES, Away, Delivery
 from include.loja.queues.message import Priority, priority
 
 log = logging.getLogger(__name__)
@@ -102,7 +106,7 @@ def publish(parameters: pika.URLParameters, queue: str, bodies: Iterable[bytes])
 
 
 class RabbitMQ:
-    """One consumer's view of one queue: `consume.Queue`. A context manager that closes the connection at the end."""
+    """One consumer's view of one queue: `consume.Queue`. A context manager that closes its connections at the end."""
 
     def __init__(
         self,
@@ -117,7 +121,7 @@ class RabbitMQ:
         self.batch = batch
         self.pause = pause
         self.patience = patience
-        self._connection: BlockingConnection | None = None
+        self._connections: list[BlockingConnection] = []
         self._held: set[int] = set()
 
     def __enter__(self) -> RabbitMQ:
@@ -129,20 +133,22 @@ class RabbitMQ:
 
     def reopen(self) -> None:
         """Connect again; retry until it works or `patience` is over."""
-        self._hang_up()
         for attempt in patience(self.patience, Away):
             with attempt, _told():
-                self._connection = BlockingConnection(self.parameters)
-                self._consuming = self._connection.channel()
+                # Both are closed by the next attempt if the second one fails.
+                self._hang_up()
+                for _ in range(2):
+                    self._connections.append(BlockingConnection(self.parameters))
+                self._consuming, self._publishing = (each.channel() for each in self._connections)
                 declare(self._consuming, self.queue)
                 self._consuming.basic_qos(prefetch_count=self.batch)
                 self._held.clear()
-                self._publishing = self._connection.channel()
                 self._publishing.confirm_delivery()
 
     def receive(self, most: int) -> list[Delivery]:
-        """Return up to `most` messages; stop when none arrives for `SILENCE` seconds."""
+        """Return up to `most` messages; stop after `MOST_BYTES`, or when none arrives for `SILENCE` seconds."""
         found: list[Delivery] = []
+        size = 0
         with _told():
             _bring_back(self._publishing, self.queue, most, self.pause)
             for method, properties, body in self._consuming.consume(self.queue, inactivity_timeout=SILENCE):
@@ -152,7 +158,8 @@ class RabbitMQ:
                 again = method.redelivered
                 found.append(Delivery(body, again, again or waited, method.delivery_tag))
                 self._held.add(method.delivery_tag)
-                if len(found) == most:
+                size += len(body)
+                if len(found) == most or size >= MOST_BYTES:
                     break
         return found
 
@@ -185,10 +192,11 @@ class RabbitMQ:
             self._publishing.basic_publish("", queue, body, properties, mandatory=True)
 
     def _hang_up(self) -> None:
-        if self._connection is not None and self._connection.is_open:
-            with suppress(AMQPError, OSError):
-                self._connection.close()
-        self._connection = None
+        while self._connections:
+            connection = self._connections.pop()
+            if connection.is_open:
+                with suppress(AMQPError, OSError):
+                    connection.close()
 
 
 def revive(parameters: pika.URLParameters, queue: str, forget: Callable[[bytes], None]) -> int:

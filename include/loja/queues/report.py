@@ -1,7 +1,8 @@
 """Report a run's numbers to the warehouse and to OpenTelemetry. The store's database has them already.
 
 In the warehouse a run has one row per queue; a repeated report replaces it. OpenTelemetry's counters would add up a
-repeated report, so they are updated once a run, as the last step.
+repeated report. So the database notes what they are given, just before they are given it: a process that dies in between
+leaves the counters too low, and no retry counts twice.
 """
 
 from __future__ import annotations
@@ -34,14 +35,19 @@ def write(connect: Callable[[], Any], run: str, numbers: Mapping[str, Metrics]) 
         connection.close()
 
 
-def tell(broker: str, numbers: Mapping[str, Metrics], meter: Meter | None = None) -> None:
-    """Count messages by broker, queue and result. Set the gauge of the success rate if there was any message."""
+def tell(
+    broker: str, numbers: Mapping[str, Metrics], uncounted: Mapping[str, Metrics], meter: Meter | None = None
+) -> None:
+    """Count messages by broker, queue and result. Set the gauge of the success rate if there was any message.
+
+    `numbers` are those of the run, per queue; `uncounted` is the part of them that is counted now.
+    """
     meter = meter or metrics.get_meter("loja")
     messages = meter.create_counter("loja.messages", "{message}", "Messages that were stored or set apart")
     rate = meter.create_gauge("loja.success_rate", "1", "Share of a run's messages that succeeded")
     for queue, found in numbers.items():
         labels = {"broker": broker, "queue": queue}
-        messages.add(found.sucessos, {**labels, "result": "sucesso"})
-        messages.add(found.falhas, {**labels, "result": "falha"})
+        messages.add(uncounted[queue].sucessos, {**labels, "result": "sucesso"})
+        messages.add(uncounted[queue].falhas, {**labels, "result": "falha"})
         if found.taxa is not None:
             rate.set(found.taxa, labels)

@@ -32,7 +32,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from include.conventions.errors import ConfigurationError
 from include.conventions.retries import patience
 from include.loja.errors import BrokerError
-from include.loja.queues.consume import Away, Delivery
+from include.loja.queues.consume import MOST_BYTES, Away, Delivery
 from include.loja.queues.message import LARGEST, Priority, priority
 
 SUFFIXES = {Priority.alta: "-alta", Priority.media: "", Priority.baixa: "-baixa"}
@@ -127,14 +127,16 @@ class SQS:
                 self.urls = declare(self.client, self.queue)
 
     def receive(self, most: int) -> list[Delivery]:
-        """Return up to `most` messages of the three queues, the urgent first."""
+        """Return up to `most` messages of the three queues, the urgent first; no more answers after `MOST_BYTES`."""
         found: list[Delivery] = []
+        size = 0
         with _told(self.queue):
             for suffix in SUFFIXES.values():
                 last = suffix == SUFFIXES[Priority.baixa]
-                while len(found) < most:
+                while len(found) < most and size < MOST_BYTES:
                     some = self._receive(suffix, most - len(found), wait=1 if last and not found else 0)
                     found.extend(some)
+                    size += sum(len(one.body) for one in some)
                     if not some:
                         break
         return found

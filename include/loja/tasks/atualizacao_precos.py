@@ -8,14 +8,14 @@ from contextlib import closing
 
 from include.loja import connections
 from include.loja.products import price_lists, supplier
-from include.loja.products.price_lists import Decision
+from include.loja.products.price_lists import Decision, Question
 from include.loja.products.prices import parse, propose
 from include.loja.settings import Prices
 
 log = logging.getLogger(__name__)
 
 
-def read(settings: Prices, run: str) -> list[str]:
+def read(settings: Prices, run: str) -> list[Question]:
     """Fetch the list and store its proposals. Return the question to a person, or an empty list if there is none."""
     content, form = supplier.read(settings.origin, settings.form, connections.supplier())
     lines = parse(content, form)
@@ -29,8 +29,8 @@ def read(settings: Prices, run: str) -> list[str]:
     return [] if asked is None else [asked]
 
 
-def apply(run: str, approved: bool, by: str | None) -> dict[str, int]:
-    """Apply the run's list; return the number of lines per result."""
+def apply(run: str, approved: str | None, by: str | None) -> dict[str, int]:
+    """Apply the run's list; return the number of lines per result. `approved`: the digest of the approved changes."""
     with closing(connections.mysql()) as connection:
         report = price_lists.apply(connection, run, Decision(approved, by))
     log.info("%s", report)

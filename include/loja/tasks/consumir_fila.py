@@ -70,6 +70,7 @@ def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None)
     if failed is None:
         raise UnfinishedError("task planejar has failed (its log has the reason): nothing was consumed")
     with closing(connections.mysql()) as connection:
+        create_tables(connection)
         numbers = {queue: Inbox(connection, queue, run).measure() for queue in queues}
     for queue, found in numbers.items():
         rate = "no rate" if found.taxa is None else f"{found.taxa:.1%}"
@@ -82,7 +83,9 @@ def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None)
             rate,
         )
     write(_warehouse(), run, numbers)
-    tell(broker, numbers)
+    with closing(connections.mysql()) as connection:
+        uncounted = {queue: Inbox(connection, queue, run).count(found) for queue, found in numbers.items()}
+    tell(broker, numbers, uncounted)
     if failed:
         raise UnfinishedError(f"consumers that failed: {failed}; what they left waits for the next run")
     return {queue: vars(found) for queue, found in numbers.items()}

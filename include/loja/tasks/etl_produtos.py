@@ -29,6 +29,8 @@ def extract(settings: Transfer, run: str) -> dict[str, Any]:
         read = export.products(connection, bucket, folder(DAG, run))
     for category, count in sorted(read.others.items()):
         log.warning("category %r has no categoria_id: %d products", category, count)
+    if count := read.set_aside.figures.rows:
+        log.warning("set aside, with their reasons, in produtos_rejeitados: %d products", count)
     return dump(read)
 
 
@@ -40,16 +42,17 @@ def load(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> int:
 
 
 def validate(settings: Transfer, run: str, extracted: Mapping[str, Any]) -> dict[str, Any]:
-    """Compare both published tables with the source's sums, then remove the stage. Raises ComparisonError."""
+    """Compare the published tables with the source's sums, then remove the stage. Raises ComparisonError."""
     read = restore(extracted)
     with connections.warehouse().session() as session:
         if publish.is_last(session, "produtos", LOAD(run)):
-            publish.compare_products(session, read.export.figures, read.totals)
+            publish.compare_products(session, read)
         else:
             log.warning("not compared: another load was published since, and compared with its own extract")
     Bucket(connections.s3(), settings.bucket, settings.part_rows).remove(f"{folder(DAG, run)}/")
     return {
         "linhas": read.export.figures.rows,
+        "rejeitados": read.set_aside.figures.rows,
         "categorias": len(read.totals),
         "sem_categoria_id": read.others,
     }
@@ -59,6 +62,7 @@ def dump(read: Products) -> dict[str, Any]:
     """Return an extract as values for JSON."""
     return {
         "export": read.export.dump(),
+        "set_aside": read.set_aside.dump(),
         "totals": {category: [str(price), stock] for category, (price, stock) in read.totals.items()},
         "others": read.others,
         "version": read.version.isoformat(),
@@ -69,4 +73,5 @@ def restore(dumped: Mapping[str, Any]) -> Products:
     """Return the extract that was given to `dump`."""
     totals = {category: (Decimal(price), int(stock)) for category, (price, stock) in dumped["totals"].items()}
     version = datetime.fromisoformat(dumped["version"])
-    return Products(Export.load(dumped["export"]), totals, dict(dumped["others"]), version)
+    exports = Export.load(dumped["export"]), Export.load(dumped["set_aside"])
+    return Products(*exports, totals, dict(dumped["others"]), version)

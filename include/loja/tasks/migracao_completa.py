@@ -25,7 +25,6 @@ from include.loja.transfer import export, publish
 from include.loja.transfer.bucket import Bucket, folder
 from include.loja.transfer.export import Orders, Products
 from include.loja.transfer.publish import Chunk
-from include.loja.transfer.table import PRODUCTS
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +70,7 @@ def load(settings: Transfer, run: str) -> dict[str, int]:
     bucket, home = _bucket(settings, run)
     products, orders = _read(bucket, home)
     with connections.warehouse().session() as session:
-        session.fill(PRODUCTS, [products.export], bucket)
+        publish.stage_products(session, bucket, products)
         parts = list(orders.values())
         publish.stage_orders(
             session, bucket, [each.kept for each in parts], [each.set_aside for each in parts]
@@ -94,7 +93,7 @@ def compare(settings: Transfer, run: str) -> dict[str, int]:
     compared = {}
     with connections.warehouse().session() as session:
         if publish.is_last(session, "produtos", LOAD(run)):
-            publish.compare_products(session, products.export.figures, products.totals)
+            publish.compare_products(session, products)
             compared["produtos"] = products.export.figures.rows
         if publish.is_last(session, "pedidos", LOAD(run)):
             publish.compare_orders(session, _chunks(orders))

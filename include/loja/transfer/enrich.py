@@ -1,7 +1,8 @@
-"""The columns that are added to a product on its way to the warehouse."""
+"""A product on its way to the warehouse: the columns that are added, and what sets it aside."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -27,3 +28,16 @@ def enrich(row: Mapping[str, Any]) -> dict[str, Any]:
             f"more than {MAX_VALUE}"
         )
     return {**row, "categoria_id": CATEGORIES.get(row["categoria"]), "valor_estoque": value}
+
+
+def set_aside(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the row for `produtos_rejeitados` if the warehouse can't hold this enriched product, else None."""
+    for name in ("nome", "categoria"):
+        if "\0" in row[name]:
+            return {
+                "produto_id": row["produto_id"],
+                "valor_estoque": row["valor_estoque"],
+                "conteudo": json.dumps(row, ensure_ascii=False, default=str)[:2000],
+                "motivo": f"{name} is {row[name]!r}: it must not contain the character NUL"[:500],
+            }
+    return None

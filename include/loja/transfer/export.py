@@ -24,9 +24,9 @@ from include.conventions import sql
 from include.loja.errors import ComparisonError, SourceError
 from include.loja.mysql import snapshot
 from include.loja.transfer.bucket import Bucket, Export
-from include.loja.transfer.enrich import enrich
+from include.loja.transfer.enrich import enrich, set_aside
 from include.loja.transfer.orders import split
-from include.loja.transfer.table import ORDERS, PRODUCTS, SET_ASIDE, Figures
+from include.loja.transfer.table import ORDERS, PRODUCTS, PRODUCTS_SET_ASIDE, SET_ASIDE, Figures
 
 NO_PRIVILEGE = 1227
 FETCH = 10_000
@@ -35,12 +35,13 @@ EVERY = {"low": 0, "high": 1 << 62}
 
 @dataclass(frozen=True)
 class Products:
-    """The products, and the source's own totals per category: average price and stock.
+    """The products, those set aside, and the source's totals of the others per category: average price and stock.
 
     `version` is the source's clock just before the snapshot.
     """
 
     export: Export
+    set_aside: Export
     totals: dict[str, tuple[Decimal, int]]
     others: dict[str, int]
     """The categories without an id, each with its number of products."""
@@ -64,30 +65,41 @@ class Orders:
 def products(connection: Connection[DictCursor], bucket: Bucket, prefix: str) -> Products:
     """Export all products, enriched. Raises ComparisonError if the written rows differ from the source's sums."""
     others: dict[str, int] = {}
+    # Per category: how many products are set aside, their prices and their stock.
+    aside: dict[str, tuple[int, Decimal, int]] = {}
     with connection.cursor() as cursor:
         cursor.execute(sql.text("etl_produtos", "read_clock"))
         [row] = cursor.fetchall()
         version = row["now"].replace(tzinfo=UTC)
-    with snapshot(connection) as cursor, bucket.writer(prefix, PRODUCTS) as writer:
+    with (
+        snapshot(connection) as cursor,
+        bucket.writer(prefix, PRODUCTS) as writer,
+        bucket.writer(prefix, PRODUCTS_SET_ASIDE) as rejected,
+    ):
         for row in stream(connection, sql.text("etl_produtos", "extract_products"), EVERY):
             try:
                 enriched = enrich(row)
             except ValueError as error:
                 raise SourceError(str(error)) from None
+            if refused := set_aside(enriched):
+                rejected.add(refused)
+                n, price, stock = aside.get(category := row["categoria"].rstrip(" "), (0, Decimal(0), 0))
+                aside[category] = n + 1, price + row["preco"], stock + row["estoque"]
+                continue
             if enriched["categoria_id"] is None:
                 others[row["categoria"]] = others.get(row["categoria"], 0) + 1
             writer.add(enriched)
-        export = writer.finish()
-        _compare("produtos", export.figures, _sums(cursor, "etl_produtos", "sum_products", EVERY))
+        exports = writer.finish(), rejected.finish()
+        written = exports[0].figures + exports[1].figures
+        _compare("produtos", written, _sums(cursor, "etl_produtos", "sum_products", EVERY))
         cursor.execute(sql.text("etl_produtos", "sum_categories"), EVERY)
-        totals = {
-            row["categoria"]: (
-                (row["preco"] / row["n"]).quantize(Decimal("0.01"), ROUND_HALF_UP),
-                int(row["estoque"]),
-            )
-            for row in cursor.fetchall()
-        }
-    return Products(export, totals, others, version)
+        totals = {}
+        for row in cursor.fetchall():
+            n, price, stock = aside.get(row["categoria"], (0, Decimal(0), 0))
+            if left := row["n"] - n:
+                average = ((row["preco"] - price) / left).quantize(Decimal("0.01"), ROUND_HALF_UP)
+                totals[row["categoria"]] = average, int(row["estoque"]) - stock
+    return Products(*exports, totals, others, version)
 
 
 def orders_changed(

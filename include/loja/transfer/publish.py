@@ -13,10 +13,9 @@ published load of the whole table is refused: it would bring back old products, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 
 from include.conventions import sql
 from include.loja.errors import ComparisonError, OvertakenError
@@ -24,9 +23,9 @@ from include.loja.transfer.bucket import Bucket, Export
 from include.loja.transfer.coverage import BEGINNING, Load, covered_until
 from include.loja.transfer.destination import LEDGER, Session
 from include.loja.transfer.export import Orders, Products
-from include.loja.transfer.table import ORDERS, PRODUCTS, SET_ASIDE, Figures
+from include.loja.transfer.table import ORDERS, PRODUCTS, PRODUCTS_SET_ASIDE, SET_ASIDE, Figures
 
-PRODUCT_TABLES = ("produtos", "produtos_agg")
+PRODUCT_TABLES = ("produtos", "produtos_rejeitados", "produtos_agg")
 ORDER_TABLES = ("pedidos", "pedidos_rejeitados")
 
 
@@ -40,27 +39,38 @@ class Chunk:
 
 
 def products(session: Session, bucket: Bucket, read: Products, load: str) -> int:
-    """Publish products and totals per category; return the number of rows. Raises ComparisonError or OvertakenError."""
-    session.fill(PRODUCTS, [read.export], bucket)
+    """Publish products, those set aside, and totals per category; return the number of products.
+
+    Raises ComparisonError or OvertakenError.
+    """
+    stage_products(session, bucket, read)
     begin(session, PRODUCT_TABLES)
     publish_products(session, read, load)
     session.connection.commit()
     return read.export.figures.rows
 
 
+def stage_products(session: Session, bucket: Bucket, read: Products) -> None:
+    """Fill both stages of the products."""
+    session.fill(PRODUCTS, [read.export], bucket)
+    session.fill(PRODUCTS_SET_ASIDE, [read.set_aside], bucket)
+
+
 def publish_products(session: Session, read: Products, load: str) -> None:
     """Replace the products with the staged ones, within the caller's transaction; raise as `products` does."""
     _refuse_overtaken(session, "produtos", read.version)
     session.run(sql.text("etl_produtos", "publish"))
-    compare_products(session, read.export.figures, read.totals)
+    compare_products(session, read)
     _note(session, load, "produtos", None, None, read.version, True, read.export.figures.rows)
 
 
-def compare_products(session: Session, expected: Figures, totals: Mapping[str, tuple[Decimal, int]]) -> None:
-    """Raise ComparisonError unless both tables equal the source's sums."""
-    found = session.figures("produtos", PRODUCTS)
-    if found != expected:
-        raise ComparisonError(f"produtos holds {found}; the source had {expected}")
+def compare_products(session: Session, read: Products) -> None:
+    """Raise ComparisonError unless all three tables equal the source's sums."""
+    for table, exported in ((PRODUCTS, read.export), (PRODUCTS_SET_ASIDE, read.set_aside)):
+        found = session.figures(table.name, table)
+        if found != exported.figures:
+            raise ComparisonError(f"{table.name} holds {found}; the source had {exported.figures}")
+    totals = read.totals
     rows = session.read(sql.text("etl_produtos", "read_aggregates"))
     aggregates = {category: (price, int(stock)) for category, price, stock in rows}
     for category in sorted({*aggregates, *totals}):

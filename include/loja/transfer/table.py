@@ -112,6 +112,17 @@ PRODUCTS = Table(
         "valor_estoque": "decimal",
     },
 )
+PRODUCTS_SET_ASIDE = Table(
+    "produtos_rejeitados",
+    key="produto_id",
+    money="valor_estoque",
+    columns={
+        "produto_id": "int64",
+        "valor_estoque": "decimal",
+        "conteudo": "string",
+        "motivo": "string",
+    },
+)
 ORDERS = Table(
     "pedidos",
     key="linha",

@@ -54,3 +54,12 @@ CREATE TABLE IF NOT EXISTS metricas_filas (
     em TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),
     PRIMARY KEY (execucao, fila)
 ) DEFAULT CHARSET = utf8mb4;
+
+-- What the counters of OpenTelemetry have been given of each run. A report that is repeated gives them only the rest.
+CREATE TABLE IF NOT EXISTS metricas_contadas (
+    execucao VARCHAR(300) NOT NULL,
+    fila VARCHAR(40) NOT NULL,
+    sucessos INT UNSIGNED NOT NULL,
+    falhas INT UNSIGNED NOT NULL,
+    PRIMARY KEY (execucao, fila)
+) DEFAULT CHARSET = utf8mb4;

@@ -11,6 +11,15 @@ CREATE TABLE IF NOT EXISTS produtos (
     valor_estoque NUMERIC(14, 2) NOT NULL
 );
 
+-- Products that the warehouse can't hold, with the reason. conteudo is JSON.
+CREATE TABLE IF NOT EXISTS produtos_rejeitados (
+    produto_id BIGINT NOT NULL PRIMARY KEY,
+    valor_estoque NUMERIC(14, 2) NOT NULL,
+    conteudo VARCHAR(8000) NOT NULL,
+    motivo VARCHAR(2000) NOT NULL
+);
+
+-- The totals of the products that are not set aside.
 CREATE TABLE IF NOT EXISTS produtos_agg (
     categoria VARCHAR(240) NOT NULL PRIMARY KEY,
     preco_medio NUMERIC(14, 2) NOT NULL,

@@ -12,10 +12,11 @@ which. It repeats the request with the same `run_id`:
 | the run exists, waiting, running or ended      | Airflow answers 409; if it is the same call: 200 with that run  |
 | both arrive at once                            | Airflow's unique key (DAG, run id) lets one create it: 201, 200 |
 | the id belongs to a run of another call        | 409                                                             |
+| the id belongs to a run of another user        | 409, which names the user                                       |
 | `clean-queue` has removed the run              | creates it again, 201                                           |
 
 The same call means the same automation, arguments, queue and delay, whichever API created the run, and whatever form its
-conf has (trigger/calls.py). The user and the note do not matter.
+conf has (trigger/calls.py). The note does not matter.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Run:
 
 async def start(
     token: str,
+    user: str,
     call: Call,
     automations: Catalog,
     delay: timedelta = timedelta(),
@@ -57,9 +59,10 @@ async def start(
 ) -> Run:
     """Start a run of the call after the delay, or find the existing one. `automations` is the catalog.
 
+    `user` is the name of the user whose token this is.
 
     Raises HTTPException: Airflow's answer about permissions (401, 403), a call that Airflow refuses (422), a `run_id` of
-    another call (409), or Airflow can't create the run now (503).
+    another call or user (409), or Airflow can't create the run now (503).
     """
     now = datetime.now(UTC)
     run_id = run_id or _new_id(call, now)
@@ -75,7 +78,7 @@ async def start(
     if answer.is_success:
         return Run(run_id, run_after, created=True)
     if answer.status_code == 409:
-        return await run_in_threadpool(_existing, run_id, call, automations, delay)
+        return await run_in_threadpool(_existing, run_id, user, call, automations, delay)
     raise _refusal(answer)
 
 
@@ -94,19 +97,25 @@ def _new_id(call: Call, now: datetime) -> str:
     return f"{name}__{now:%Y%m%dT%H%M%SZ}__{token_hex(6)}"
 
 
-def _existing(run_id: str, call: Call, automations: Catalog, delay: timedelta) -> Run:
+def _existing(run_id: str, user: str, call: Call, automations: Catalog, delay: timedelta) -> Run:
     from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
     with create_session() as session:
         found = session.execute(
-            select(DagRun.conf, DagRun.run_after, DagRun.created_at).where(
+            select(DagRun.conf, DagRun.run_after, DagRun.created_at, DagRun.triggering_user_name).where(
                 DagRun.dag_id == DAG_ID, DagRun.run_id == run_id
             )
         ).one_or_none()
     if found is None:
         raise HTTPException(409, f"run {run_id} was removed at this moment; ask again")
+    # Nobody's: the run of an older version of Airflow, or of a DAG.
+    if found.triggering_user_name not in (None, user):
+        raise HTTPException(
+            409,
+            f"run_id {run_id} belongs to a run of {found.triggering_user_name}; take another one, or none",
+        )
     conf = unified(found.conf, lambda: [function.task for function in automations.functions])
     if not same(call.conf(), conf) or not same_delay(delay, found.created_at, found.run_after):
         raise HTTPException(409, f"run_id {run_id} belongs to another call; take another one, or none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -82,8 +83,8 @@ class TaskCall(BaseModel):
         min_length=1,
         max_length=200,
         pattern=r"^[A-Za-z0-9_.~:+-]+$",
-        description="The run's id; drawn when left out. Who sends the same call with the same id again starts nothing"
-        " more, and is answered 200 with the run that is there.",
+        description="The run's id; drawn when left out. If the same user sends the same call with the same id again,"
+        " nothing more is started, and the answer is 200 with the run that is there.",
     )
     note: str | None = Field(
         None, max_length=1000, pattern=r"^[^\x00]*$", description="Shown beside the run."
@@ -176,7 +177,7 @@ async def queue_task(
     user: Changer, token: Token, body: TaskCall, automations: Automations, response: Response
 ) -> Started:
     """Start a run that calls the automation as soon as a worker of its queue is free."""
-    return await _start(token, body, automations, response)
+    return await _start(user, token, body, automations, response)
 
 
 @router.post("/schedule-task", status_code=201, responses={**KNOWN, **answers(*BODY, 409)})
@@ -184,15 +185,18 @@ async def schedule_task(
     user: Changer, token: Token, body: LaterCall, automations: Automations, response: Response
 ) -> Started:
     """Start a run that waits for the given time from now, and then for a worker like any other run."""
-    return await _start(token, body, automations, response)
+    return await _start(user, token, body, automations, response)
 
 
-async def _start(token: Token, body: TaskCall, automations: Catalog, response: Response) -> Started:
+async def _start(
+    user: BaseUser, token: Token, body: TaskCall, automations: Catalog, response: Response
+) -> Started:
     call = request.resolve(body.conf(), automations)
     later = body if isinstance(body, LaterCall) else None
     assert token is not None  # noqa: S101  # Changer requires it.
     run = await runs.start(
         token.credentials,
+        user.get_name(),
         call,
         automations,
         later.delay if later else timedelta(),

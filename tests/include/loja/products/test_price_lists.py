@@ -20,11 +20,10 @@ from tests.include.loja.conftest import Connect
 from tests.include.loja.rows import execute, read
 
 LIST = b"produto_id,preco\n1,11.00\n2,40.00\n3,30.00\n9,1.00\n"
-NOBODY = Decision(approved=False, by=None)
+NOBODY = Decision(approved=None, by=None)
 MARKUP = "B|[x](http://y) https://y.org www.y.org ana@y.org ~~no~~ `c` <b>"
 # What GitHub's Markdown makes a link of in a text, also if its characters are escaped.
 ADDRESS = re.compile(r"https?://[-.\w]|www\.[-.\w]|[-.\w+]@[-\w]")
-ANA = Decision(approved=True, by="ana")
 
 
 @pytest.fixture
@@ -46,6 +45,12 @@ def propose_list(loja: Connection[Any], content: bytes = LIST) -> None:
     save(loja, "run", "/lists/today.csv", content, proposals)
 
 
+def by_ana(loja: Connection[Any]) -> Decision:
+    """Ana approves what is asked now."""
+    found = question(loja, "run")
+    return Decision(None if found is None else found.digest, "ana")
+
+
 def prices(loja: Connection[Any]) -> list[Decimal]:
     return [price for (price,) in read(loja, "SELECT preco FROM produtos ORDER BY produto_id")]
 
@@ -58,7 +63,7 @@ def history(loja: Connection[Any]) -> list[tuple[Any, ...]]:
 
 
 def test_what_is_approved_is_applied_with_who_approved_it(proposed: Connection[Any]) -> None:
-    report = apply(proposed, "run", ANA)
+    report = apply(proposed, "run", by_ana(proposed))
     assert report == {"aplicado": 2, "igual": 1, "invalido": 1}
     assert prices(proposed) == [11, 40, 30]
     assert history(proposed) == [(1, 10, 11, None), (2, 20, 40, "ana")]
@@ -77,7 +82,9 @@ def test_what_nobody_approves_stays_and_the_rest_is_applied(proposed: Connection
 def test_a_person_is_asked_what_is_beyond_the_limit_and_nothing_in_it_is_markup(
     proposed: Connection[Any],
 ) -> None:
-    asked = question(proposed, "run") or ""
+    found = question(proposed, "run")
+    assert found is not None
+    asked = found.text
     assert asked.startswith("1 changes are beyond the limit.")
     assert "| 20.00 | 40.00 |" in asked
     assert not set("[]()~`<>") & set(asked)
@@ -101,10 +108,26 @@ def test_a_list_that_is_read_again_replaces_its_proposals_until_it_is_applied(
     assert prices(proposed) == [10, 20, 31]
 
 
+def test_an_approval_holds_for_the_changes_that_were_shown(proposed: Connection[Any]) -> None:
+    early = by_ana(proposed)
+    propose_list(proposed)
+    # The same list: the same changes.
+    assert by_ana(proposed) == early
+    propose_list(proposed, LIST.replace(b"2,40.00", b"2,400.00"))
+    with pytest.raises(LeftoverError, match=rf"the changes {early.approved} were approved, but list run was"):
+        apply(proposed, "run", early)
+    assert prices(proposed) == [10, 20, 30]
+    apply(proposed, "run", by_ana(proposed))
+    assert prices(proposed) == [11, 400, 30]
+    # A retry finds it applied.
+    apply(proposed, "run", early)
+
+
 def test_a_price_that_changed_in_between_is_not_overwritten(proposed: Connection[Any]) -> None:
+    asked = by_ana(proposed)
     execute(proposed, "UPDATE produtos SET preco = 12 WHERE produto_id = 1")
     execute(proposed, "DELETE FROM produtos WHERE produto_id = 2")
-    assert apply(proposed, "run", ANA) == {"conflito": 2, "igual": 1, "invalido": 1}
+    assert apply(proposed, "run", asked) == {"conflito": 2, "igual": 1, "invalido": 1}
     assert prices(proposed) == [12, 30]
     assert history(proposed) == []
     assert read(
@@ -117,7 +140,7 @@ def test_a_price_that_changed_in_between_is_not_overwritten(proposed: Connection
 
 def test_a_list_that_was_never_read_is_not_applied(loja: Connection[Any]) -> None:
     with pytest.raises(LeftoverError, match="list other was never read"):
-        apply(loja, "other", ANA)
+        apply(loja, "other", NOBODY)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +158,7 @@ def test_a_list_that_was_never_read_is_not_applied(loja: Connection[Any]) -> Non
 def test_killed_at_any_statement_no_price_has_changed(
     proposed: Connection[Any], connect: Connect, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    doomed = connect()
+    doomed, approved = connect(), by_ana(proposed)
     real = sql.text
 
     def dying(folder: str, name: str) -> str:
@@ -145,11 +168,11 @@ def test_killed_at_any_statement_no_price_has_changed(
 
     monkeypatch.setattr(sql, "text", dying)
     with pytest.raises(pymysql.MySQLError):
-        apply(doomed, "run", ANA)
+        apply(doomed, "run", approved)
     monkeypatch.setattr(sql, "text", real)
     assert prices(proposed) == [10, 20, 30]
     assert history(proposed) == []
-    apply(connect(), "run", ANA)
+    apply(connect(), "run", approved)
     assert prices(proposed) == [11, 40, 30]
 
 
@@ -162,9 +185,10 @@ def test_two_at_once_apply_it_once_and_readers_see_all_of_it_or_nothing(
         while not stop.is_set():
             seen.add(tuple(prices(reader)))
 
+    approved = by_ana(proposed)
     looking = threading.Thread(target=look)
     looking.start()
-    threads = [threading.Thread(target=apply, args=(connect(), "run", ANA)) for _ in range(3)]
+    threads = [threading.Thread(target=apply, args=(connect(), "run", approved)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

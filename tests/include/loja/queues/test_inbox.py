@@ -160,3 +160,15 @@ def test_a_run_is_measured_by_what_is_there(loja: Connection[Any]) -> None:
     with loja.cursor() as cursor:
         cursor.execute("SELECT total, sucessos, falhas, taxa FROM metricas_filas WHERE execucao = 'run'")
         assert [list(map(str, row.values())) for row in cursor.fetchall()] == [["3", "2", "1", "0.666667"]]
+
+
+def test_reports_of_a_run_count_each_message_once_also_at_the_same_time(
+    loja: Connection[Any], connect: Connect
+) -> None:
+    inboxes = [Inbox(connect(), QUEUE, "run") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        counted = list(pool.map(lambda inbox: inbox.count(metrics(3, 2)), inboxes))
+    assert sorted(counted, key=lambda one: one.total) == [metrics(0, 0)] * 3 + [metrics(3, 2)]
+    # A cleared run stored more, and put a dead letter back.
+    assert inboxes[0].count(metrics(5, 1)) == metrics(2, 0)
+    assert Inbox(loja, QUEUE, "another").count(metrics(1, 1)) == metrics(1, 1)

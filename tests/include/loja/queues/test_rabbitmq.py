@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+import tracemalloc
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -18,7 +19,7 @@ from pymysql.connections import Connection
 
 from include.conventions.errors import ConfigurationError
 from include.loja.queues import rabbitmq as module
-from include.loja.queues.consume import LOST, RETRIES, Away, Tally, consume
+from include.loja.queues.consume import LOST, MOST_BYTES, RETRIES, Away, Tally, consume
 from include.loja.queues.inbox import Inbox
 from include.loja.queues.message import key
 from include.loja.queues.rabbitmq import publish, waiting
@@ -52,6 +53,30 @@ def test_no_more_than_a_batch_is_delivered_ahead(
         with rabbitmq_server.connect() as other:
             ready = other.channel().queue_declare(QUEUE, passive=True).method.message_count
         assert ready == 90
+
+
+def test_a_batch_of_large_messages_is_bounded_by_its_bytes(
+    rabbitmq: RabbitMQ, queues: Connection[Any]
+) -> None:
+    large = 200 * 1024
+    rabbitmq.publish(b"%06d" % number + b" " * large for number in range(100))
+    with rabbitmq.consumer(100) as queue:
+        tracemalloc.start()
+        try:
+            first = queue.receive(100)
+            # A consumer publishes while the broker has delivered more.
+            queue.postpone(first[0])
+            queue.acknowledge(first[1:])
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert MOST_BYTES <= sum(len(one.body) for one in first) < MOST_BYTES + 2 * large
+        assert peak < 2 * MOST_BYTES
+        left = 100 - len(first)
+        while left > 0 and (more := queue.receive(100)):
+            queue.acknowledge(more)
+            left -= len(more)
+    assert left <= 0
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,19 @@ def test_a_large_message_is_revived_whole(sqs: SQS, queues: Connection[Any]) -> 
     assert_stored_once(queues, ids(1, 1))
 
 
+def test_a_batch_of_large_messages_is_bounded_by_its_bytes(sqs: SQS, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.loja.queues.sqs.MOST_BYTES", 2000)
+    sqs.publish(b"%03d" % number + b" " * 200 for number in range(40))
+    queue = sqs.queue(sqs.visibility)
+    # An answer has ten messages at most, and the one that goes beyond the bytes is the last.
+    first = queue.receive(40)
+    assert 10 <= len(first) < 20
+    left = 40 - len(first)
+    while left > 0 and (more := queue.receive(40)):
+        left -= len(more)
+    assert left == 0
+
+
 def test_a_queue_that_is_gone_is_made_again(sqs: SQS, queues: Connection[Any]) -> None:
     queue = sqs.queue(sqs.visibility)
     for suffix in SUFFIXES.values():

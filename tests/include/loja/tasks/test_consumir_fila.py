@@ -22,7 +22,7 @@ from pymysql.connections import Connection
 from include.conventions.errors import ConfigurationError
 from include.loja.connections import rabbitmq
 from include.loja.errors import UnfinishedError
-from include.loja.queues.inbox import metrics
+from include.loja.queues.inbox import Metrics, metrics
 from include.loja.queues.message import Broker
 from include.loja.queues.report import tell, write
 from include.loja.queues.waiting import AGAIN, MessagesWait
@@ -69,8 +69,14 @@ def publish(*arguments: str) -> str:
 
 @pytest.mark.parametrize("broker", ["rabbitmq", "sqs"])
 def test_a_run_takes_what_is_published_and_tells_everybody(
-    broker: Broker, connections: None, loja: Connection[Any], warehouse: str
+    broker: Broker,
+    connections: None,
+    loja: Connection[Any],
+    warehouse: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    counted: list[dict[str, Metrics]] = []
+    monkeypatch.setattr(tasks, "tell", lambda _broker, _numbers, uncounted: counted.append(uncounted))
     said = publish("--broker", broker, "--count", "45", "--poison", "2")
     assert said.splitlines()[-1].startswith(f"47 messages in produto-fila ({broker}), ")
     planned = tasks.plan(SETTINGS, broker, "run", QUEUES, 3, 20, revive=False)
@@ -85,6 +91,7 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
     # A second time changes nothing: a retried task reports the same.
     for _ in range(2):
         assert tasks.measure(broker, "run", QUEUES, 0) == expected
+    assert [one["produto-fila"] for one in counted] == [metrics(45, 2), metrics(0, 0)]
     # Far from the ids that criacao_produtos gives.
     assert_stored_once(loja, ids(1_000_001, 1_000_045))
     with psycopg.connect(warehouse) as connection:
@@ -210,7 +217,10 @@ def test_a_watcher_outlives_a_queue_that_can_not_be_asked(
 def test_the_metrics_count_by_queue_and_result() -> None:
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader]).get_meter("test")
-    tell("sqs", {"produto-fila": metrics(3, 1), "pedido-fila": metrics(0, 0)}, meter)
+    numbers = {"produto-fila": metrics(3, 1), "pedido-fila": metrics(0, 0)}
+    tell("sqs", numbers, numbers, meter)
+    # The report of a task that was killed after the first one: everything is counted already.
+    tell("sqs", numbers, dict.fromkeys(numbers, metrics(0, 0)), meter)
     data = reader.get_metrics_data()
     assert data is not None
     found = {

@@ -94,9 +94,9 @@ def test_atualizacao_precos(loja: Connection[Any], tmp_path: Path) -> None:
     path.write_text("produto_id;preco\n1;11,00\n2;99,00\n")
     settings = Prices(str(path), "", Decimal("0.2"), timedelta(hours=1))
     [question] = atualizacao_precos.read(settings, "one")
-    assert "| 2 | B | 10.00 | 99.00 |" in question
+    assert "| 2 | B | 10.00 | 99.00 |" in question.text
     assert read(loja, "SELECT preco FROM produtos ORDER BY 1") == [(10,), (10,)]
-    assert atualizacao_precos.apply("one", True, "ana") == {"aplicado": 2}
+    assert atualizacao_precos.apply("one", question.digest, "ana") == {"aplicado": 2}
     assert read(
         loja, "SELECT preco, aprovado_por FROM precos_historico JOIN produtos USING (produto_id)"
     ) == [
@@ -105,7 +105,7 @@ def test_atualizacao_precos(loja: Connection[Any], tmp_path: Path) -> None:
     ]
     path.write_text("produto_id;preco\n1;11,00\n")
     assert atualizacao_precos.read(settings, "two") == []
-    assert atualizacao_precos.apply("two", False, None) == {"igual": 1}
+    assert atualizacao_precos.apply("two", None, None) == {"igual": 1}
 
 
 def test_etl_produtos(loja: Connection[Any], settings: Transfer, bucket: Bucket) -> None:
@@ -117,6 +117,7 @@ def test_etl_produtos(loja: Connection[Any], settings: Transfer, bucket: Bucket)
     assert etl_produtos.validate(settings, "one", extracted) == {
         "linhas": 45,
         "categorias": 2,
+        "rejeitados": 0,
         "sem_categoria_id": {"Brinquedos": 1},
     }
     assert left_on_s3(bucket) == 0

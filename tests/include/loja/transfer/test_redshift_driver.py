@@ -127,7 +127,7 @@ def test_everything_arrives_and_is_compared(
     with redshift.session() as session:
         assert publish.products(session, bucket, products, "products") == 2
         assert publish.is_last(session, "produtos", "products")
-        publish.compare_products(session, products.export.figures, products.totals)
+        publish.compare_products(session, products)
     with redshift.session() as session:
         publish.orders(session, bucket, read, window, "orders")
         assert publish.compare_load(session, "orders", read)

@@ -27,7 +27,11 @@ def make(tokens: dict[str, str], airflow: Airflow) -> Iterator[Make]:
     from sqlalchemy import delete, insert
 
     def make(
-        delay: timedelta = timedelta(), took: timedelta = timedelta(), stored: Any = None, **conf: Any
+        delay: timedelta = timedelta(),
+        took: timedelta = timedelta(),
+        stored: Any = None,
+        by: str | None = "olga",
+        **conf: Any,
     ) -> None:
         created = datetime.now(UTC) - timedelta(hours=1)
         airflow.status, airflow.detail = 409, {"reason": "Unique constraint violation"}
@@ -41,6 +45,7 @@ def make(tokens: dict[str, str], airflow: Airflow) -> Iterator[Make]:
                     created_at=created,
                     run_after=created - took + delay,
                     clear_number=0,
+                    triggering_user_name=by,
                 )
             )
 
@@ -65,6 +70,17 @@ def test_the_same_call_finds_its_run(operator: TestClient, make: Make) -> None:
         "run_id": "mine",
     }
     assert operator.post("/queue-task", json=said).status_code == 200
+
+
+@pytest.mark.parametrize(("by", "status"), [("vera", 409), ("olga", 200), (None, 200)])
+def test_the_run_of_another_user_is_not_found_and_said_whose_it_is(
+    operator: TestClient, make: Make, by: str | None, status: int
+) -> None:
+    make(by=by)
+    answer = operator.post("/queue-task", json=CALL)
+    assert answer.status_code == status, answer.text
+    if status == 409:
+        assert answer.json()["message"] == "run_id mine belongs to a run of vera; take another one, or none"
 
 
 @pytest.mark.parametrize(

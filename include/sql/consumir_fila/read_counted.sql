@@ -1,0 +1,1 @@
+SELECT sucessos, falhas FROM metricas_contadas WHERE execucao = %(execucao)s AND fila = %(fila)s FOR UPDATE
