@@ -37,7 +37,7 @@ HOUR = timedelta(hours=1)
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,  # after an outage, the next run reads the missed changes
     max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | {"queue": settings.Workers.load().transfer},
     doc_md=__doc__,
     tags=[Tag.LOJA],
     params=span_params("the range of changes"),

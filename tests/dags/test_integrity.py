@@ -114,6 +114,21 @@ def test_both_schedules_of_a_mirror_go_by_the_clock_of_its_zone(monkeypatch: pyt
         settings.load("vendas")
 
 
+def test_each_scenario_of_the_store_has_a_queue_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    chosen = {"PRODUTOS": Queue.HIGH, "MENSAGENS": Queue.LOW, "CARGAS": Queue.DEFAULT}
+    for group, queue in chosen.items():
+        monkeypatch.setenv(f"LOJA_TAREFAS_{group}", queue)
+    again = DagBag(dag_folder=str(ROOT / "dags" / "loja"), safe_mode=False)
+    for dag_id, dag in again.dags.items():
+        group = "MENSAGENS" if dag_id.startswith("consumir") else "CARGAS"
+        if dag_id in ("criacao_produtos", "atualizacao_precos"):
+            group = "PRODUTOS"
+        assert {task.queue for task in dag.tasks} == {chosen[group]}, dag_id
+    assert len(again.dags) == 7
+
+
 def test_agendar_jobs_ticks_each_minute_one_at_a_time_and_before_what_it_starts(bag: Any) -> None:
     from airflow.sdk import CronTriggerTimetable
 
