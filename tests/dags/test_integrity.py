@@ -129,6 +129,12 @@ def test_each_scenario_of_the_store_has_a_queue_of_its_own(monkeypatch: pytest.M
     assert len(again.dags) == 7
 
 
+def test_etl_pedidos_says_in_its_form_which_changes_a_run_by_hand_reads(bag: Any) -> None:
+    params = bag.dags["etl_pedidos"].params
+    assert set(params) >= {"inicio", "fim"}
+    assert "For later changes, give a range." in params.get_param("inicio").description
+
+
 def test_agendar_jobs_ticks_each_minute_one_at_a_time_and_before_what_it_starts(bag: Any) -> None:
     from airflow.sdk import CronTriggerTimetable
 
