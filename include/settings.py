@@ -33,7 +33,7 @@ CHAPTERS: tuple[tuple[str, str, tuple[type[FromEnvironment], ...]], ...] = (
     (
         "Store",
         "For the DAGs in `dags/loja/`.",
-        (loja.Timetables, loja.Creation, loja.Prices, loja.Queues, loja.Transfer, loja.Copy),
+        (loja.Timetables, loja.Workers, loja.Creation, loja.Prices, loja.Queues, loja.Transfer, loja.Copy),
     ),
     ("Automations", "For the DAG `executar_tarefa`.", (automations.Settings,)),
     ("Jobs", "For the DAG `agendar_jobs`.", (jobs.Settings,)),

@@ -34,7 +34,7 @@ from include.loja import settings
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | {"queue": settings.Workers.load().messages},
     doc_md=__doc__,
     tags=[Tag.LOJA],
     params=PARAMS,

@@ -26,6 +26,7 @@ from airflow.sdk import Asset, AssetAny, AssetWatcher, dag
 from dags.loja.queue_tasks import PARAMS, SETTINGS, wire
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.tags import Tag
+from include.loja import settings
 from include.loja.queues.message import QUEUES
 from include.loja.queues.waiting import MessagesWait
 
@@ -46,7 +47,7 @@ WAITING = [
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | {"queue": settings.Workers.load().messages},
     doc_md=__doc__,
     tags=[Tag.LOJA],
     params=PARAMS,

@@ -42,7 +42,7 @@ SETTINGS = settings.Creation.load()
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | {"queue": settings.Workers.load().products},
     doc_md=__doc__,
     tags=[Tag.LOJA],
     params={

@@ -8,7 +8,8 @@ A run reads all changes before its data interval's end that are not in the wareh
 outage or a failed run, and everything in the first run. If a transaction commits late, the next run reads its changes.
 
 Wrong rows are set aside in `pedidos_rejeitados` with a reason: copies and older versions of an order, invalid dates, unknown
-states. To read a range of changes again, at any time, trigger it with
+states. A run that is triggered without a range reads to the end of the schedule's last interval, so not what has changed
+since 01:00. To read a range of changes, at any time, and again, trigger it with
 
 ```json
 {"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z"}
@@ -37,10 +38,13 @@ HOUR = timedelta(hours=1)
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,  # after an outage, the next run reads the missed changes
     max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | {"queue": settings.Workers.load().transfer},
     doc_md=__doc__,
     tags=[Tag.LOJA],
-    params=span_params("the range of changes"),
+    params=span_params(
+        "the range of changes",
+        "Empty: the interval of the schedule before now, which ends at the last 01:00. For later changes, give a range.",
+    ),
 )
 def etl_pedidos() -> None:
     """Wire the tasks: extract, load, validate."""

@@ -36,7 +36,7 @@ HOURS = timedelta(hours=3)
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | {"queue": settings.Workers.load().transfer},
     doc_md=__doc__,
     tags=[Tag.LOJA],
 )

@@ -83,7 +83,7 @@ def _moving(
 
     @dag(
         dag_id=f"etl_{declaration.label}",
-        schedule=CronDataIntervalTimetable(settings.schedule, timezone="UTC"),
+        schedule=CronDataIntervalTimetable(settings.schedule, timezone=settings.zone),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,  # after an outage, the next run plans everything that is missing
         max_active_runs=RUNS,
@@ -167,7 +167,7 @@ def _moving(
 def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], pool: str) -> DAG:
     @dag(
         dag_id=f"reconciliar_{declaration.label}",
-        schedule=CronTriggerTimetable(settings.reconcile_schedule, timezone="UTC")
+        schedule=CronTriggerTimetable(settings.reconcile_schedule, timezone=settings.zone)
         if settings.reconcile_schedule
         else None,
         start_date=datetime(2026, 1, 1, tzinfo=UTC),

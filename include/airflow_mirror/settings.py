@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from include.conventions.settings import FromEnvironment, minutes, seconds, setting, text, whole
+from include.conventions.settings import FromEnvironment, minutes, seconds, setting, text, whole, zone
 from include.mirror.deletes import COMPARED
 from include.mirror.warehouse.cluster import Cluster
 
@@ -22,7 +22,10 @@ class Settings(FromEnvironment):
     schedule: str = text(
         "ETL_{NAME}_SCHEDULE",
         "*/2 * * * *",
-        meaning="cron expression in UTC; an optional sixth field is seconds",
+        meaning="cron expression, by the clock of the zone; an optional sixth field is seconds",
+    )
+    zone: str = zone(
+        "ETL_{NAME}_TIMEZONE", "UTC", meaning="time zone of both schedules, like America/Sao_Paulo"
     )
     grace: timedelta = seconds(
         "ETL_{NAME}_GRACE_SECONDS",
@@ -54,7 +57,7 @@ class Settings(FromEnvironment):
         "0 3 * * *",
         f"a cron expression or {NEVER}",
         lambda given: None if given == NEVER else given,
-        meaning="cron expression in UTC of the reconciliation; never: only on demand",
+        meaning="cron expression of the reconciliation, by the clock of the zone; never: only on demand",
     )
     reconcile_share: int = whole(
         "ETL_{NAME}_RECONCILE_SHARE",

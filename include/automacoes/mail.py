@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 from include.tarefas import tarefa
 from include.tarefas.errors import RequestError
@@ -12,11 +13,13 @@ SMTP = "smtp_default"
 
 @tarefa
 def send_email(email: str, message: str, subject: str = "A message from Airflow") -> dict[str, str]:
-    """Send a plain text to one address, at least once.
+    """Send a text to one address, at least once: as plain text, and as HTML that looks the same.
 
     If the connection breaks after the server has accepted the mail but before it answers, the retry sends the mail again.
     An invalid address or subject fails without retries, and so does an address that the server refuses for good (5xx).
     """
+    from email.mime.multipart import MIMEMultipart
+    from email.mime.text import MIMEText
     from smtplib import SMTPRecipientsRefused
 
     from airflow.providers.smtp.hooks.smtp import SmtpHook
@@ -25,9 +28,19 @@ def send_email(email: str, message: str, subject: str = "A message from Airflow"
     # A line break would begin another header.
     if not subject.isprintable():
         raise RequestError(f"subject {subject!r} must be one line of text")
-    with SmtpHook(smtp_conn_id=SMTP) as hook:
+
+    class BothForms(SmtpHook):
+        def _build_mime_message(self, *args: Any, **kwargs: Any) -> tuple[MIMEMultipart, list[str]]:
+            # The hook itself knows HTML alone. The last form is the one that a mail reader prefers.
+            mail, recipients = super()._build_mime_message(*args, **kwargs)
+            mail.set_payload([MIMEText(message, "plain", "utf-8"), *mail.get_payload()])
+            return mail, recipients
+
+    with BothForms(smtp_conn_id=SMTP) as hook:
         try:
-            hook.send_email_smtp(to=[recipient], subject=subject, html_content=_as_html(message))
+            hook.send_email_smtp(
+                to=[recipient], subject=subject, html_content=_as_html(message), mime_subtype="alternative"
+            )
         except SMTPRecipientsRefused as error:
             [(code, reason)] = error.recipients.values()
             if code < 500:  # the server may accept it later

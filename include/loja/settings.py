@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
+from include.conventions.queues import Queue
 from include.conventions.settings import (
     FromEnvironment,
     choice,
@@ -33,6 +35,31 @@ class Timetables(FromEnvironment):
     """For all of the store's DAGs that run on a timetable."""
 
     zone: str = zone("LOJA_FUSO", "America/Sao_Paulo", meaning="zone of the timetables")
+
+
+def _workers(variable: str, default: Queue, dags: str) -> Any:
+    return setting(
+        variable,
+        default.value,
+        "high, default or low",
+        lambda given: Queue(given).value,
+        meaning=f"queue of Celery in which the tasks of {dags} wait for a worker",
+    )
+
+
+@dataclass(frozen=True)
+class Workers(FromEnvironment):
+    """The queues of Celery, one for each group of DAGs: workers of its own can serve it."""
+
+    products: str = _workers(
+        "LOJA_TAREFAS_PRODUTOS", Queue.DEFAULT, "`criacao_produtos` and `atualizacao_precos`"
+    )
+    messages: str = _workers(
+        "LOJA_TAREFAS_MENSAGENS", Queue.DEFAULT, "`consumir_fila_rabbitmq` and `consumir_fila_sqs`"
+    )
+    transfer: str = _workers(
+        "LOJA_TAREFAS_CARGAS", Queue.LOW, "`etl_produtos`, `etl_pedidos` and `migracao_completa`"
+    )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The data of the store's demonstration: products, orders and a price list, the same each time.
+"""The data of the store's demonstration and of `make local-loja`: products, orders and a price list, the same each time.
 
 As in a legacy system, some rows are wrong. Their numbers are defined here, and the demonstration checks its results against
 them.
@@ -30,10 +30,13 @@ STRANGERS, PRICELESS, LEAPS = 2, 1, 3
 CATEGORIES = ("Roupas", "Eletrônicos", "Alimentos", "Móveis", "Brinquedos")
 STATES = ("novo", "pago", "enviado", "entregue", "cancelado")
 BATCH = 5_000
+PRODUCT_SHARE = 0.2
+"""How often `live` adds a product."""
 
 
 def fill(connection: Connection[Any]) -> None:
-    """Fill an empty store with products, pending products, and orders that were last changed three days ago."""
+    """Fill an empty store with products, pending products and orders, all or nothing; the orders are three days old."""
+    connection.begin()
     draw = random.Random("loja")  # noqa: S311 (nothing is kept secret by it)
     _insert(
         connection,
@@ -54,6 +57,37 @@ def fill(connection: Connection[Any]) -> None:
         " VALUES (%s, %s, %s, %s, %s, %s)",
         _orders(draw, datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)),
     )
+    connection.commit()
+
+
+def fill_if_empty(connection: Connection[Any]) -> bool:
+    """Fill a store that has no products; return whether it had none."""
+    with connection.cursor() as cursor:
+        if cursor.execute("SELECT 1 FROM produtos LIMIT 1"):
+            return False
+    fill(connection)
+    return True
+
+
+def live(connection: Connection[Any], draw: random.Random) -> None:
+    """Let a moment pass in a filled store: a new order, an order that moves on, sometimes a product to create."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO pedidos (pedido_id, cliente_id, data, valor_total, status)"
+            " SELECT MAX(pedido_id) + 1, %s, UTC_TIMESTAMP(), %s, 'novo' FROM pedidos",
+            [draw.randrange(1, 20_000), _money(draw, 2_000_00)],
+        )
+        cursor.execute("UPDATE pedidos SET status = 'pago' WHERE status = 'novo' ORDER BY linha DESC LIMIT 1")
+        if draw.random() < PRODUCT_SHARE:
+            cursor.execute(
+                "INSERT INTO produtos_pendentes (nome, categoria, preco, estoque) VALUES (%s, %s, %s, %s)",
+                [
+                    f"Novidade {draw.randrange(10**6)}",
+                    draw.choice(CATEGORIES),
+                    _money(draw, 500_00),
+                    draw.randrange(100),
+                ],
+            )
 
 
 def change_orders(connection: Connection[Any]) -> int:
@@ -120,8 +154,6 @@ def _money(draw: random.Random, cents: int) -> Decimal:
 
 
 def _insert(connection: Connection[Any], statement: str, rows: Iterator[tuple[Any, ...]]) -> None:
-    connection.begin()
     with connection.cursor() as cursor:
         while some := list(islice(rows, BATCH)):
             cursor.executemany(statement, some)
-    connection.commit()

@@ -99,6 +99,42 @@ def test_etl_vendas_reads_data_intervals(bag: Any) -> None:
     assert not dag.catchup
 
 
+def test_both_schedules_of_a_mirror_go_by_the_clock_of_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("ETL_VENDAS_SCHEDULE", "0 3 * * *")
+    monkeypatch.setenv("ETL_VENDAS_TIMEZONE", "America/Sao_Paulo")
+    again = DagBag(dag_folder=str(ROOT / "dags" / "vendas" / "etl_vendas.py"), safe_mode=False)
+    timetables: list[Any] = [dag.timetable for dag in again.dags.values()]
+    assert [str(timetable.timezone) for timetable in timetables] == 2 * ["America/Sao_Paulo"]
+    monkeypatch.setenv("ETL_VENDAS_TIMEZONE", "Brasil")
+    with pytest.raises(
+        ValueError, match=r"ETL_VENDAS_TIMEZONE is 'Brasil'.*a time zone, like America/Sao_Paulo"
+    ):
+        settings.load("vendas")
+
+
+def test_each_scenario_of_the_store_has_a_queue_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    chosen = {"PRODUTOS": Queue.HIGH, "MENSAGENS": Queue.LOW, "CARGAS": Queue.DEFAULT}
+    for group, queue in chosen.items():
+        monkeypatch.setenv(f"LOJA_TAREFAS_{group}", queue)
+    again = DagBag(dag_folder=str(ROOT / "dags" / "loja"), safe_mode=False)
+    for dag_id, dag in again.dags.items():
+        group = "MENSAGENS" if dag_id.startswith("consumir") else "CARGAS"
+        if dag_id in ("criacao_produtos", "atualizacao_precos"):
+            group = "PRODUTOS"
+        assert {task.queue for task in dag.tasks} == {chosen[group]}, dag_id
+    assert len(again.dags) == 7
+
+
+def test_etl_pedidos_says_in_its_form_which_changes_a_run_by_hand_reads(bag: Any) -> None:
+    params = bag.dags["etl_pedidos"].params
+    assert set(params) >= {"inicio", "fim"}
+    assert "For later changes, give a range." in params.get_param("inicio").description
+
+
 def test_agendar_jobs_ticks_each_minute_one_at_a_time_and_before_what_it_starts(bag: Any) -> None:
     from airflow.sdk import CronTriggerTimetable
 

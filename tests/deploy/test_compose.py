@@ -89,6 +89,10 @@ def test_the_number_of_workers_is_a_variable(compose: Compose) -> None:
     assert compose.variables["WORKERS"] == "1"
 
 
+def test_every_service_has_a_limit_of_memory(compose: Compose) -> None:
+    assert [name for name, service in compose.services.items() if not service.get("mem_limit")] == []
+
+
 def test_images_are_pinned(compose: Compose) -> None:
     built = {
         service["image"]: ROOT / service["build"] / "Dockerfile"

@@ -74,11 +74,23 @@ def test_the_image_holds_what_runs_and_nothing_else(context: Path) -> None:
     found = {path.relative_to(context).parts[0] for path in context.rglob("*") if path.is_file()}
     assert found == {
         *("airflow.cfg", "config", "dags", "deploy", "include", "local", "plugins", "trigger"),
-        "requirements.txt",
+        *("requirements.txt", "trigger_script.py"),
     }
     assert {path.name for path in (context / "deploy").iterdir()} == {"__init__.py", "prepare.py"}
     assert {path.name for path in (context / "local").iterdir()} == {"__init__.py", "source"}
     assert not [path for path in context.rglob(".*") if path.is_file() and path.name != ".airflowignore"]
+
+
+def test_the_client_runs_on_what_the_image_holds(context: Path) -> None:
+    help_ = subprocess.run(
+        [sys.executable, "-P", str(context / "trigger_script.py"), "enqueue", "--help"],
+        cwd=context,
+        env={**os.environ, "PYTHONPATH": str(context), "PYTHONDONTWRITEBYTECODE": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "enqueue" in help_.stdout
 
 
 def test_every_dag_runs_on_what_the_image_holds(context: Path, tmp_path: Path) -> None:

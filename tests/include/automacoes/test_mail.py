@@ -31,6 +31,10 @@ def test_a_text_arrives_as_it_is(server: Mailbox) -> None:
     assert message["To"] == "joao@example.com"
     assert message["From"] == "airflow@example.com"
     assert message["Subject"] == "Relatório diário"
+    assert message.get_content_type() == "multipart/alternative"
+    plain, _html = message.iter_parts()
+    assert plain.get_content_type() == "text/plain"
+    assert plain.get_content().replace("\r\n", "\n").rstrip("\n") == text
     assert "Olá, &lt;b&gt;João&lt;/b&gt;!\n\n1 &lt; 2 &amp; 3" in server.texts()[0].replace("\r\n", "\n")
 
 

@@ -17,6 +17,7 @@ from include.loja import settings
     [
         (settings.Timetables.load, "LOJA_FUSO", "Brasil", "a time zone, like America/Sao_Paulo"),
         (settings.Timetables.load, "LOJA_FUSO", "../etc/passwd", "a time zone"),
+        (settings.Workers.load, "LOJA_TAREFAS_CARGAS", "urgent", "high, default or low"),
         (settings.Creation.load, "LOJA_CRIACAO_LOTES", "21", "a whole number from 1 to 20"),
         (settings.Creation.load, "LOJA_CRIACAO_LOTE", "0", "a whole number of at least 1"),
         (settings.Creation.load, "LOJA_CRIACAO_ESPERA_SEGUNDOS", "-1", "a whole number of at least 0"),
