@@ -124,6 +124,15 @@ docs: types settings dags ## Write all pages that are generated from the code
 pictures: $(INSTALLED) ## Write the pictures of the page Warehouse into docs/images, from a real browser
 	PICTURES=docs/images $(BIN)/pytest tests/e2e/test_warehouse_page.py -k operator
 
+# Jupyter's own packages, with the versions of the lock where both have one.
+JUPYTER := .local/jupyter
+
+.PHONY: notebook
+notebook: $(INSTALLED) ## Open the analyses of the sales in Jupyter, beside make local
+	@test -d $(JUPYTER)/jupyterlab || $(UV) pip install --quiet --python $(BIN)/python --target $(JUPYTER) \
+		--constraints requirements-dev.txt jupyterlab==4.6.6
+	@$(BIN)/python -m local env sh -c 'PYTHONPATH="$(CURDIR)/$(JUPYTER):$$PYTHONPATH" exec python -m jupyterlab notebooks'
+
 .PHONY: lint
 lint: $(INSTALLED) ## Check style and formatting
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,9 @@ from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo
 
 import psycopg
+import pytest
 from click.testing import CliRunner
+from psycopg.conninfo import conninfo_to_dict
 
 from include.mirror.__main__ import main as mirror_command
 from include.mirror.batch import Batch, dump, load
@@ -229,3 +232,28 @@ def wait_for_lock(connection: psycopg.Connection, lock: int) -> None:
     """Wait until a session of the connection's server waits for this advisory lock."""
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
     until(lambda: connection.execute(waiting, (lock,)).fetchone() != (0,), 60, "nobody waits for the lock")
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, lab: Lab, **changes: Any) -> None:
+    """Point Airflow's connections to the lab; `changes` are of ClickHouse's."""
+    source = conninfo_to_dict(lab.dsn)
+    connections = {
+        "POSTGRES_VENDAS": {
+            "conn_type": "postgres",
+            "host": source["host"],
+            "port": int(str(source["port"])),
+            "login": source["user"],
+            "password": source["password"],
+            "schema": source["dbname"],
+        },
+        "CLICKHOUSE_DW": {
+            "conn_type": "clickhouse",
+            "host": "127.0.0.1",
+            "port": lab.clickhouse.port,
+            "login": lab.clickhouse.user,
+            "password": lab.clickhouse.password,
+            **changes,
+        },
+    }
+    for name, connection in connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))

@@ -120,6 +120,7 @@ def _moving(
         )
         @explained
         def mirror(batch: dict[str, Any]) -> dict[str, int]:
+            from include.airflow_mirror import lineage
             from include.airflow_mirror.connections import engine
             from include.mirror.batch import load
             from include.mirror.run import move_batch, moved_by
@@ -130,9 +131,11 @@ def _moving(
             rows = move_batch(between, loaded, context["run_id"], try_number)
             # An earlier try may have moved rows, too, but only a try that succeeds emits events.
             if any(rows.values()) or try_number > 1:
-                for moved in moved_by(between, loaded):
-                    asset = table_asset(declaration, moved.tabela)
-                    context["outlet_events"][tables].add(asset, extra=moved.as_json())
+                moved = moved_by(between, loaded)
+                for one in moved:
+                    asset = table_asset(declaration, one.tabela)
+                    context["outlet_events"][tables].add(asset, extra=one.as_json())
+                lineage.report(between, moved)
             return rows
 
         @task(outlets=[warehouse])

@@ -6,11 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from local.deployment.compose import airflow_environment, defaults
 from tests.lab import Lab
+from tests.receivers import Webhook
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = '{"inicio": "2026-01-01T00:00:00Z", "fim": "2026-01-02T00:00:00Z", "tabelas": ["venda"]}'
@@ -42,7 +47,14 @@ class Airflow:
         )
 
 
-def test_one_run_in_one_process(lab: Lab, tmp_path: Path) -> None:
+@pytest.fixture
+def receiver() -> Iterator[Webhook]:
+    """A receiver of OpenLineage's events."""
+    with Webhook() as started:
+        yield started
+
+
+def test_one_run_in_one_process(lab: Lab, tmp_path: Path, receiver: Webhook) -> None:
     lab.execute(
         "INSERT INTO venda (valor_total, updated_at)"
         " SELECT n / 100.0, timestamp '2026-01-01 12:00' FROM generate_series(1, 500) AS n"
@@ -64,6 +76,7 @@ def test_one_run_in_one_process(lab: Lab, tmp_path: Path) -> None:
             "CLICKHOUSE_DW": {"conn_type": "clickhouse", "extra": {"client_kwargs": engine}},
         },
     )
+    airflow.environment["OPENLINEAGE_URL"] = f"http://127.0.0.1:{receiver.port}"
     assert airflow.run("db", "migrate").returncode == 0
     done = airflow.run("dags", "test", "etl_vendas", "--conf", CONF)
     assert done.returncode == 0, done.stdout
@@ -80,7 +93,59 @@ def test_one_run_in_one_process(lab: Lab, tmp_path: Path) -> None:
     ).stdout
     assert answer.strip() == "[(500, Decimal('1252.50'))]"
 
+    assert_lineage(receiver, parts)
+
+    sent = len(receiver.posts)
+    airflow.environment["AIRFLOW__OPENLINEAGE__DISABLED"] = "True"
     del airflow.environment["AIRFLOW_CONN_POSTGRES_VENDAS"]
     missing = airflow.run("dags", "test", "etl_vendas", "--conf", CONF)
     assert missing.returncode != 0
     assert "connection postgres_vendas is not defined: set AIRFLOW_CONN_POSTGRES_VENDAS" in missing.stdout
+    assert len(receiver.posts) == sent
+
+
+def assert_lineage(receiver: Webhook, parts: dict[str, Any]) -> None:
+    """Check the events of a run that has moved the table venda from the source with these libpq parameters."""
+    events = [body for _, body in receiver.posts]
+    assert {path for path, _ in receiver.posts} == {"/api/v1/lineage"}
+    assert str(parts["password"]) not in json.dumps(events)
+    by_job: dict[str, list[str]] = {}
+    for event in events:
+        by_job.setdefault(event["job"]["name"], []).append(event["eventType"])
+    # The run as a whole belongs to the scheduler, which such a run has not.
+    assert by_job["etl_vendas.plan_windows"] == by_job["etl_vendas.check"] == ["START", "COMPLETE"]
+    assert by_job["etl_vendas.mirror"] == ["START", "RUNNING", "COMPLETE"]
+    (moved,) = [event for event in events if event["eventType"] == "RUNNING"]
+    (read,), (written,) = moved["inputs"], moved["outputs"]
+    assert read["namespace"] == f"postgres://{parts['host']}:{parts['port']}"
+    assert read["name"] == f"{parts['dbname']}.public.venda"
+    assert (written["namespace"], written["name"]) == ("clickhouse://clickhouse_dw", "vendas_dw.venda")
+    assert written["outputFacets"]["outputStatistics"]["rowCount"] == 500
+    types = [
+        {field["name"]: field["type"] for field in side["facets"]["schema"]["fields"]}
+        for side in (read, written)
+    ]
+    assert types[0]["valor_total"] == "numeric(10,2)"
+    assert types[1]["valor_total"] == "Nullable(Decimal(10, 2))"
+    columns = written["facets"]["columnLineage"]["fields"]
+    assert columns.keys() == types[0].keys() == types[1].keys()
+    (origin,) = columns["valor_total"]["inputFields"]
+    assert (origin["namespace"], origin["name"], origin["field"]) == (
+        read["namespace"],
+        read["name"],
+        "valor_total",
+    )
+
+
+def test_nothing_is_sent_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.openlineage.conf import is_disabled
+
+    example = defaults()
+    assert example["OPENLINEAGE_URL"] == ""
+    shared = airflow_environment(
+        {name: value or "x" for name, value in example.items()} | {"OPENLINEAGE_URL": ""}
+    )
+    monkeypatch.setenv("OPENLINEAGE_URL", shared["OPENLINEAGE_URL"])
+    assert is_disabled()
+    monkeypatch.setenv("OPENLINEAGE_URL", "http://marquez:5000")
+    assert not is_disabled()

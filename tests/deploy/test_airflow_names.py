@@ -31,7 +31,7 @@ from tests.deploy.conftest import ROOT, Compose
 
 OPTION = re.compile(r"AIRFLOW__([A-Z_]+?)__([A-Z_0-9]+)")
 # Of the libraries themselves, checked by the test that receives what they send.
-OTHERS = re.compile(r"OTEL_|OMP_NUM_THREADS$|DO_NOT_TRACK$|SCARF_ANALYTICS$")
+OTHERS = re.compile(r"OTEL_|OPENLINEAGE_|OMP_NUM_THREADS$|DO_NOT_TRACK$|SCARF_ANALYTICS$")
 # The store's connections, by the type that include/loja/connections.py takes them for.
 LOJA = {
     loja.MYSQL: "mysql",

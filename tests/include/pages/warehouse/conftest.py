@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from psycopg.conninfo import conninfo_to_dict
 
 from include.pages.warehouse import app, look
-from tests.lab import Lab
 
 EXTRA = {"mirror": "vendas", "source": "postgres_vendas", "storage": "vendas_raw"}
 
@@ -75,28 +71,3 @@ def viewer(nobody: TestClient, tokens: dict[str, str]) -> TestClient:
 def operator(nobody: TestClient, tokens: dict[str, str]) -> TestClient:
     """A browser of somebody who may trigger runs."""
     return TestClient(nobody.app, cookies={"_token": tokens["olga"]})
-
-
-def connect(monkeypatch: pytest.MonkeyPatch, lab: Lab, **changes: Any) -> None:
-    """Point Airflow's connections to the lab; `changes` are of ClickHouse's."""
-    source = conninfo_to_dict(lab.dsn)
-    connections = {
-        "POSTGRES_VENDAS": {
-            "conn_type": "postgres",
-            "host": source["host"],
-            "port": int(str(source["port"])),
-            "login": source["user"],
-            "password": source["password"],
-            "schema": source["dbname"],
-        },
-        "CLICKHOUSE_DW": {
-            "conn_type": "clickhouse",
-            "host": "127.0.0.1",
-            "port": lab.clickhouse.port,
-            "login": lab.clickhouse.user,
-            "password": lab.clickhouse.password,
-            **changes,
-        },
-    }
-    for name, connection in connections.items():
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))

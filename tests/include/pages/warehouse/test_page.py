@@ -14,9 +14,8 @@ from include.conventions import reasons
 from include.conventions.reasons import Reason
 from include.mirror import state as engine_state
 from local.servers.server import free_port
-from tests.include.pages.warehouse.conftest import connect
 from tests.integration.test_reconcile import damage, look
-from tests.lab import Lab
+from tests.lab import Lab, connect
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using `httpx` with")
 
