@@ -233,6 +233,7 @@ def parse(text: bytes) -> Statement:
     semicolon = False
     end = len(text)
     formats = _Formats()
+    before = (_NOTHING, _NOTHING)
     for token in _guarded(_tokens(text)):
         if token.text == b";" and token.kind == "sign":
             semicolon = True
@@ -244,7 +245,7 @@ def parse(text: bytes) -> Statement:
                 f"Syntax error (Multi-statements are not allowed): failed at position {end + 1} "
                 f"(end of query): {token.text.decode(errors='replace')}",
             )
-        begins = token.depth == 0 and (opening is None or opening.is_word(b"WITH"))
+        begins = token.depth == 0 and (opening is None or _follows_list(opening, before))
         if insert is not None:
             if (statement := insert.take(text, token)) is not None:
                 return statement
@@ -256,6 +257,7 @@ def parse(text: bytes) -> Statement:
             first = token
         end = token.end
         formats.take(token)
+        before = before[1], token
     first = first or opening
     if first is None:
         return Statement(Kind.OTHER, "", len(text), len(text), None, len(text))
@@ -266,6 +268,16 @@ def parse(text: bytes) -> Statement:
         return Statement(Kind.OTHER, verb, end, end, formats.name, end)
     clause = end if formats.start is None else formats.start
     return Statement(Kind.QUERY, verb, clause, end, formats.name, end)
+
+
+def _follows_list(opening: _Token, before: tuple[_Token, _Token]) -> bool:
+    """Return whether the list of WITH may have ended with the tokens `before`: with a parenthesis, or AS and a name.
+
+    Elsewhere in the list, `insert` is a name, as in WITH insert AS (SELECT 1) SELECT * FROM insert.
+    """
+    keyword, last = before
+    ended = last.text == b")" or (keyword.is_word(b"AS") and last.name is not None)
+    return opening.is_word(b"WITH") and ended
 
 
 class _Formats:

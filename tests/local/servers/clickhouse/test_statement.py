@@ -62,6 +62,18 @@ def test_a_file_clause_stands_before_the_settings_of_an_insert() -> None:
             b"WITH x AS (SELECT 1) SELECT * FROM x\n ",
             "Arrow",
         ),
+        (
+            b"WITH insert AS (SELECT 1) SELECT * FROM insert",
+            b"WITH insert AS (SELECT 1) SELECT * FROM insert",
+            None,
+        ),
+        (b"WITH 1 AS insert SELECT insert FORMAT TSV", b"WITH 1 AS insert SELECT insert ", "TSV"),
+        (b"WITH 1 + insert AS a SELECT a FROM t", b"WITH 1 + insert AS a SELECT a FROM t", None),
+        (
+            b"WITH RECURSIVE a AS (SELECT 1), insert (n) AS (SELECT 2) SELECT n FROM insert FORMAT CSV",
+            b"WITH RECURSIVE a AS (SELECT 1), insert (n) AS (SELECT 2) SELECT n FROM insert ",
+            "CSV",
+        ),
         (b"(SELECT 1) UNION ALL (SELECT 2) FORMAT TSV", b"(SELECT 1) UNION ALL (SELECT 2) ", "TSV"),
         (b"FROM numbers(3) SELECT number", b"FROM numbers(3) SELECT number", None),
         (
@@ -85,6 +97,9 @@ def test_a_query_is_split_at_its_format_clause(text: bytes, before: bytes, fmt: 
         b"INSERT INTO t SELECT 1",
         b"INSERT INTO t (a) SETTINGS max_threads = 1 SELECT 1",
         b"WITH 1 AS a INSERT INTO t SELECT a",
+        b"WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a",
+        b"WITH insert AS (SELECT 1) INSERT INTO t SELECT * FROM insert",
+        b"WITH 1 AS insert INSERT INTO t SELECT insert",
         b"SHOW TABLES",
         b"",
         b" -- nothing",
