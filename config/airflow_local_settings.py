@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from include.conventions.alerts import announce_failures
 from include.conventions.pools import choose_pool
 from include.conventions.queues import choose_queue, declare_queues
+from include.conventions.servers import mark_lacking
 from include.conventions.traces import join_trace
 
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ __all__ = ["dag_policy", "task_instance_mutation_hook"]
 
 
 def dag_policy(dag: DAG) -> None:
-    """Add the conf key `queue` and the alert for failed runs to every DAG."""
+    """Add the conf key `queue` and the alert for failed runs to every DAG, and a tag where the DAG's server is lacking."""
     declare_queues(dag)
     announce_failures(dag)
+    mark_lacking(dag)
 
 
 def task_instance_mutation_hook(task_instance: TaskInstance, dag_run: DagRun | None) -> None:

@@ -14,3 +14,5 @@ class Tag(StrEnum):
     LOJA = "loja"
     OCORRENCIAS = "ocorrencias"
     AUTOMACOES = "automacoes"
+    NO_SERVER = "no server"
+    """Added by include/conventions/servers.py: the DAG's server does not run in this deployment."""

@@ -6,11 +6,12 @@ import socket
 from collections.abc import Iterable
 from functools import partial
 
+from include.conventions.servers import NEEDED
 from include.conventions.tags import Tag
 from include.pages.warehouse.look import Kept, said
 
-NEEDED = {Tag.LOJA: ("mysql_loja", "make local-loja runs the store's servers on one machine.")}
-"""The connection that all DAGs with a tag need, and what helps if its server does not run."""
+HELP = {Tag.LOJA: "make local-loja runs the store's servers on one machine."}
+"""What helps if the server that DAGs with a tag need does not run."""
 SECONDS = 1.0
 
 _kept: Kept[str | None] = Kept(30)
@@ -18,14 +19,14 @@ _kept: Kept[str | None] = Kept(30)
 
 def lacking(tags: Iterable[str]) -> str | None:
     """Return which server of a DAG with these tags does not answer and what helps, None if all answer."""
-    for tag, (connection, help_) in NEEDED.items():
-        if tag in tags and (problem := _kept.get(connection, partial(problem_of, connection))):
-            return f"{problem} This DAG needs it. {help_}"
+    for tag, (connection, port) in NEEDED.items():
+        if tag in tags and (problem := _kept.get(connection, partial(problem_of, connection, port))):
+            return f"{problem} This DAG needs it. {HELP[tag]}"
     return None
 
 
-def problem_of(name: str) -> str | None:
-    """Return why the server of a connection can't be reached, None if it can."""
+def problem_of(name: str, port: int) -> str | None:
+    """Return why the server of a connection can't be reached, None if it can. `port` is used if it names none."""
     from include.conventions.connections import find
     from include.conventions.errors import ConfigurationError
 
@@ -33,7 +34,7 @@ def problem_of(name: str) -> str | None:
         found = find(name)
     except ConfigurationError as error:
         return f"{error}."
-    address = (found.host or "", found.port or 0)
+    address = (found.host or "", found.port or port)
     try:
         socket.create_connection(address, SECONDS).close()
     except (OSError, OverflowError) as error:
