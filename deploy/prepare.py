@@ -31,7 +31,6 @@ from include.tarefas.jobs.client import DAG
 if TYPE_CHECKING:
     from airflow.models.connection import Connection
 
-JOBS_ROLE = "Agendador"
 # The variable with the password of each user, and the role in Airflow.
 USERS = {
     "admin": ("ADMIN_PASSWORD", "Admin"),
@@ -108,7 +107,7 @@ def prepare_jobs_user(security: Any, user: str, password: str) -> None:
     if user in USERS:
         return
     found = security.find_user(user)
-    if found and (others := sorted(role.name for role in found.roles if role.name != JOBS_ROLE)):
+    if found and (others := sorted(role.name for role in found.roles if role.name != connections.ROLE)):
         sys.exit(
             f"connection {connections.API}: the user {user} exists, with the role {', '.join(others)};"
             " name a user that has no other use"
@@ -126,15 +125,16 @@ def jobs_role(security: Any) -> Any:
         security.create_permission(action, resource)
         for action, resource in (
             (permissions.ACTION_CAN_READ, dag),
-            # Airflow requires it to create a run, besides the permission to create runs.
+            # Airflow requires it to create a run, besides the permission to create runs. It would also allow to pause the
+            # DAG, which the middleware OnlyStarts in include/tarefas/api refuses.
             (permissions.ACTION_CAN_EDIT, dag),
             (permissions.ACTION_CAN_READ, runs),
             (permissions.ACTION_CAN_CREATE, runs),
         )
     ]
-    role = security.add_role(JOBS_ROLE)
+    role = security.add_role(connections.ROLE)
     role.permissions = wanted
-    security.update_role(role.id, JOBS_ROLE)
+    security.update_role(role.id, connections.ROLE)
     return role
 
 

@@ -26,9 +26,10 @@ class AutomationsPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_root_middlewares(self) -> list[Any]:  # type: ignore[override]
-        from include.tarefas.api.middleware import CheckCalls, LineBreaks
+        from include.tarefas.api.middleware import CheckCalls, LineBreaks, OnlyStarts
 
         return [
             {"middleware": CheckCalls, "name": "Calls of automations"},
+            {"middleware": OnlyStarts, "name": "What the user who starts jobs may do"},
             {"middleware": LineBreaks, "name": "Paths with a line break"},
         ]

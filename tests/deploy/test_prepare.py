@@ -18,7 +18,8 @@ class Security:
 
     def __init__(self, **users: list[str]) -> None:
         self.roles = {
-            name: SimpleNamespace(id=name, name=name, permissions=[]) for name in ("Op", prepare.JOBS_ROLE)
+            name: SimpleNamespace(id=name, name=name, permissions=[])
+            for name in ("Op", prepare.connections.ROLE)
         }
         self.users = {
             user: SimpleNamespace(id=user, roles=[self.roles[role] for role in roles])
@@ -52,15 +53,15 @@ class Security:
         return [role.name for role in self.users[user].roles]
 
 
-@pytest.mark.parametrize("users", [{}, {"agendador": []}, {"agendador": [prepare.JOBS_ROLE]}], ids=str)
+@pytest.mark.parametrize("users", [{}, {"agendador": []}, {"agendador": [prepare.connections.ROLE]}], ids=str)
 def test_who_starts_jobs_gets_the_password_and_the_role(users: dict[str, list[str]]) -> None:
     security = Security(**users)
     prepare.prepare_jobs_user(security, "agendador", "given")
-    assert security.roles_of("agendador") == [prepare.JOBS_ROLE]
+    assert security.roles_of("agendador") == [prepare.connections.ROLE]
     assert security.passwords == {"agendador": "given"}
 
 
-@pytest.mark.parametrize("roles", [["Op"], ["Op", prepare.JOBS_ROLE]], ids=str)
+@pytest.mark.parametrize("roles", [["Op"], ["Op", prepare.connections.ROLE]], ids=str)
 def test_a_user_with_another_role_keeps_it_and_the_password(roles: list[str]) -> None:
     security = Security(ana=roles)
     with pytest.raises(SystemExit, match="airflow_api: the user ana exists, with the role Op; name a user"):

@@ -138,13 +138,16 @@ def test_who_starts_jobs_may_start_and_see_runs_of_executar_tarefa_and_nothing_e
             ("GET", "/api/v2/dags/etl_vendas"),
             ("POST", "/api/v2/dags/etl_vendas/dagRuns"),
             ("DELETE", f"/api/v2/dags/{RUNS}/dagRuns/some"),
+            ("PATCH", f"/api/v2/dags/{RUNS}"),
+            ("PATCH", "/api/v2/dags"),
+            ("POST", "/scheduler/jobs"),
             ("DELETE", "/scheduler/clean-queue"),
             ("GET", "/api/v2/connections"),
             ("GET", "/api/v2/variables"),
             ("GET", "/api/v2/pools"),
             ("GET", "/auth/fab/v1/users"),
         ]:
-            body = {"logical_date": None} if method == "POST" else None
+            body = {"POST": {"logical_date": None}, "PATCH": {"is_paused": True}}.get(method)
             assert agendador.request(method, path, json=body).status_code == 403, path
 
 

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from deploy.prepare import JOBS_ROLE, USERS
+from deploy.prepare import USERS
 from include.conventions import pools
+from include.tarefas.jobs.connections import ROLE
 from local.deployment.api import AirflowApi
 from local.deployment.stack import Deployment
 
@@ -58,11 +59,11 @@ def test_the_pools_are_there(api: AirflowApi) -> None:
 
 
 def test_who_starts_jobs_has_a_role_of_its_own(deployment: Deployment, api: AirflowApi) -> None:
-    assert [role["name"] for role in api.call("GET", "/auth/fab/v1/users/agendador")["roles"]] == [JOBS_ROLE]
+    assert [role["name"] for role in api.call("GET", "/auth/fab/v1/users/agendador")["roles"]] == [ROLE]
     assert log_in(deployment, "agendador", deployment.settings.agendador_password) == 201
     given = {
         (entry["action"]["name"], entry["resource"]["name"])
-        for entry in api.call("GET", f"/auth/fab/v1/roles/{JOBS_ROLE}")["actions"]
+        for entry in api.call("GET", f"/auth/fab/v1/roles/{ROLE}")["actions"]
     }
     assert given - {("can_read", "Website")} == {
         ("can_read", "DAG:executar_tarefa"),

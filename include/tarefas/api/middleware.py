@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from include.tarefas import catalog, settings
 from include.tarefas.api.access import DAG_ID, changer
 from include.tarefas.errors import CatalogError, RequestError
+from include.tarefas.jobs.connections import ROLE
 from include.tarefas.request import resolve
 
 LARGEST_BODY = 256 * 1024
@@ -86,6 +87,26 @@ class CheckCalls:
         await self.app(scope, again, send)
 
 
+class OnlyStarts:
+    """For the API server itself: the user who starts jobs may change nothing but create runs of executar_tarefa.
+
+    Airflow lets a user create runs of a DAG only if the user may edit the DAG, and so may pause it, too. And who may create
+    runs of executar_tarefa may also change jobs. So a user who has no role but that of the jobs gets 403 for every other
+    request that changes something, in the form of the API that was asked.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answerer: ASGIApp = self.app
+        if _changes(scope) and (name := await _starts_jobs(Request(scope))):
+            said = f"user {name} may only start and see runs of {DAG_ID}"
+            key = "message" if _path(scope).startswith(f"{PREFIX}/") else "detail"
+            answerer = JSONResponse({key: said}, 403)
+        await answerer(scope, receive, send)
+
+
 class LineBreaks:
     """For the API server itself: answers 404 for a path below /scheduler that contains a line break.
 
@@ -133,8 +154,36 @@ def _counted(receive: Receive) -> Receive:
 def _triggers(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] != "POST":
         return False
+    return _path(scope) == TRIGGER
+
+
+def _path(scope: Scope) -> str:
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", "")) == TRIGGER
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def _changes(scope: Scope) -> bool:
+    """Return whether a request to one of the APIs for people changes something else than that a run is created.
+
+    The service changes something by GET, too (`/scheduler/clean-queue`).
+    """
+    if scope["type"] != "http" or _triggers(scope):
+        return False
+    path = _path(scope)
+    if path.startswith(f"{PREFIX}/"):
+        return scope["method"] not in ("GET", "HEAD", "OPTIONS") or path == f"{PREFIX}/clean-queue"
+    return path.startswith("/api/v2/") and scope["method"] not in ("GET", "HEAD", "OPTIONS")
+
+
+async def _starts_jobs(request: Request) -> str | None:
+    """Return the name of the user who asks, if it has the role of the jobs and no other."""
+    try:
+        user = await get_user(request, None, await HTTPBearer(auto_error=False)(request))
+    except HTTPException:
+        return None
+    # Only the users of FAB have several roles.
+    names = [role.name for role in getattr(user, "roles", ())]
+    return user.get_name() if names == [ROLE] else None
 
 
 def _checked(body: bytes) -> bytes | JSONResponse:

@@ -12,6 +12,8 @@ from include.tarefas.jobs.store import AwayError, Store
 
 POSTGRES = "postgres_jobs"
 API = "airflow_api"
+ROLE = "Agendador"
+"""The only role of the user of `airflow_api`, in Airflow."""
 
 
 def store() -> Store:

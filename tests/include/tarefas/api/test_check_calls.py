@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from include.tarefas.api import middleware
-from include.tarefas.api.middleware import CheckCalls, LineBreaks
+from include.tarefas.api.middleware import CheckCalls, LineBreaks, OnlyStarts
 
 pytestmark = [pytest.mark.filterwarnings("ignore:Using `httpx` with"), pytest.mark.security]
 
@@ -173,3 +174,46 @@ def test_without_the_folder_no_call_is_right(server: TestClient, monkeypatch: py
     answer = server.post(TRIGGER, json=RIGHT)
     assert answer.status_code == 503
     assert "AUTOMACOES_MODULES_PATH" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PATCH", "/api/v2/dags/executar_tarefa"),
+        ("PATCH", "/api/v2/dags"),
+        ("PUT", "/api/v2/parseDagFile/x"),
+        ("DELETE", "/api/v2/dags/executar_tarefa/dagRuns/x"),
+        ("POST", "/scheduler/jobs"),
+        ("DELETE", "/scheduler/jobs/x"),
+        ("GET", "/scheduler/clean-queue"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("roles", "passes"), [(["Agendador"], False), (["Agendador", "Op"], True), (["Op"], True), (None, True)]
+)
+def test_the_user_who_starts_jobs_changes_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, method: str, path: str, roles: list[str] | None, passes: bool
+) -> None:
+    user = SimpleNamespace(get_name=lambda: "agendador")
+    if roles is not None:
+        user.roles = [SimpleNamespace(name=role) for role in roles]
+
+    async def get_user(*_: object) -> SimpleNamespace:
+        return user
+
+    monkeypatch.setattr(middleware, "get_user", get_user)
+    app = FastAPI(root_path="/airflow")
+    app.add_middleware(OnlyStarts)
+
+    @app.api_route("/{path:path}", methods=["GET", "POST", "PATCH", "PUT", "DELETE"])
+    async def passed() -> None:
+        return None
+
+    client = TestClient(app)
+    answer = client.request(method, path)
+    assert answer.status_code == (200 if passes else 403)
+    if not passes:
+        key = "message" if path.startswith("/scheduler") else "detail"
+        assert answer.json() == {key: "user agendador may only start and see runs of executar_tarefa"}
+    assert client.post(TRIGGER).status_code == 200
+    assert client.get("/api/v2/dags/executar_tarefa/dagRuns").status_code == 200

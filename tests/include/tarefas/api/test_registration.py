@@ -65,11 +65,15 @@ def test_no_plugin_file_goes_by_the_name_of_another_module() -> None:
 
 
 def test_the_service_and_the_check_of_calls_are_registered() -> None:
-    from include.tarefas.api.middleware import CheckCalls, LineBreaks
+    from include.tarefas.api.middleware import CheckCalls, LineBreaks, OnlyStarts
     from plugins.automations_plugin import AutomationsPlugin
 
     plugin = AutomationsPlugin()
     [service] = plugin.fastapi_apps
     assert service["url_prefix"] == "/scheduler"
-    assert [one["middleware"] for one in plugin.fastapi_root_middlewares] == [CheckCalls, LineBreaks]
+    assert [one["middleware"] for one in plugin.fastapi_root_middlewares] == [
+        CheckCalls,
+        OnlyStarts,
+        LineBreaks,
+    ]
     assert plugin.fastapi_apps is plugin.fastapi_apps, "one app, however often Airflow asks"
