@@ -1,7 +1,8 @@
-"""Every link in the documentation points to an existing file and heading."""
+"""The documentation: every link points to an existing file and heading, and no translation has fallen behind."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -47,3 +48,60 @@ def test_every_page_is_in_the_index() -> None:
     assert [page.name for page in (ROOT / "docs").glob("*.md") if f"({page.name})" not in index] == [
         "README.md"
     ]
+
+
+TRANSLATED = sorted((ROOT / "docs" / "pt-BR").glob("*.md"))
+
+
+def sections(text: str) -> list[tuple[str, str]]:
+    """Return the heading and the text of each section of a page, without those in blocks of code."""
+    hidden = BLOCK.sub(lambda block: re.sub(r"[^\n]", "-", block.group()), text)
+    starts = [found.start() for found in re.finditer(r"^#+ ", hidden, re.MULTILINE)]
+    parts = [text[start:end].strip() for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    return [(part.splitlines()[0], part) for part in parts]
+
+
+def of(name: str, text: str) -> str:
+    """Return the first line of a translation: the English page, and a hash of each section that was translated."""
+    hashes = [hashlib.sha256(part.encode()).hexdigest()[:8] for _, part in sections(text)]
+    return f"<!-- docs/{name}: {' '.join(hashes)} -->"
+
+
+def behind(name: str, english: str, translation: str) -> list[str]:
+    """Return the headings of the English sections that are not those which were translated."""
+    noted = translation.splitlines()[0].removesuffix(" -->").split()[2:]
+    now = of(name, english).removesuffix(" -->").split()[2:]
+    if len(noted) != len(now):
+        return [f"{len(noted)} sections were translated, and there are {len(now)}"]
+    return [
+        heading for (heading, _), old, new in zip(sections(english), noted, now, strict=True) if old != new
+    ]
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
+def test_no_translation_has_fallen_behind(page: Path) -> None:
+    english, translation = (file.read_text() for file in (ROOT / "docs" / page.name, page))
+    late = behind(page.name, english, translation)
+    line = of(page.name, english)
+    assert late == [], f"translate these sections of docs/{page.name}, then write as the first line: {line}"
+    assert len(sections(translation)) == len(sections(english))
+    assert [heading.split()[0] for heading, _ in sections(translation)] == [
+        heading.split()[0] for heading, _ in sections(english)
+    ]
+
+
+def test_a_translation_that_fell_behind_is_found_by_its_section() -> None:
+    english = "# A\n\nOne.\n\n## B\n\n```sh\n# no heading\n```\n"
+    translation = of("a.md", english) + "\n# A\n\nUm.\n\n## B\n"
+    assert behind("a.md", english, translation) == []
+    assert behind("a.md", english.replace("no heading", "other"), translation) == ["## B"]
+    assert behind("a.md", english + "\n## C\n", translation) == [
+        "2 sections were translated, and there are 3"
+    ]
+
+
+def test_every_translation_is_linked_and_leads_to_the_english_page() -> None:
+    for index, path in (("README.pt-BR.md", "docs/pt-BR"), ("docs/README.md", "pt-BR")):
+        text = (ROOT / index).read_text()
+        assert [page.name for page in TRANSLATED if f"({path}/{page.name})" not in text] == [], index
+    assert [page.name for page in TRANSLATED if f"(../{page.name})" not in page.read_text()] == []
