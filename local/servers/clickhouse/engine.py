@@ -109,13 +109,16 @@ class Handle:
             raise ClickHouseError.from_engine(str(error)) from None
 
     def query(
-        self, sql: str, output_format: str = "TabSeparated", params: Mapping[str, str] | None = None
+        self, sql: str | bytes, output_format: str = "TabSeparated", params: Mapping[str, str] | None = None
     ) -> Result:
-        """Run one statement. Raises ClickHouseError with the engine's own code and message."""
+        """Run one statement, which may contain any bytes. Raises ClickHouseError with the engine's own code and message."""
         try:
             result = self._connection.query(sql, output_format, params=dict(params or {}))
         except (chdb.ChdbError, RuntimeError) as error:
             raise ClickHouseError.from_engine(str(error)) from None
+        except UnicodeDecodeError as error:
+            # The engine's message quotes bytes of the statement or of a column.
+            raise ClickHouseError.from_engine(error.object.decode(errors="replace")) from None
         return Result(
             output=result.bytes() or b"",
             read_rows=result.storage_rows_read(),

@@ -48,33 +48,26 @@ class Job:
         try:
             if self.cancelled:
                 raise ClickHouseError(394, "QUERY_WAS_CANCELLED", "Query was cancelled.")
-            try:
-                sql = self._sql()
-            except UnicodeDecodeError as error:
-                raise ClickHouseError(
-                    62, "SYNTAX_ERROR", f"The statement is not UTF-8: {error.reason}"
-                ) from None
-            return self._run(sql)
+            return self._run(self._sql())
         finally:
             if self.output is not None:
                 os.close(self.output)
 
-    def _sql(self) -> str:
+    def _sql(self) -> bytes:
         statement, text = self.statement, self.text
         if statement.kind is Kind.OTHER:
-            return text[: statement.end].decode()
-        before = text[: statement.clause].decode()
+            return text[: statement.end]
+        before, after = text[: statement.clause], text[statement.clause : statement.end]
         if statement.kind is Kind.QUERY:
-            after = text[statement.clause : statement.end].decode()
             if statement.format is None:
-                after += f"\nFORMAT {self.parameters.default_format}"
-            return f"{before}\nINTO OUTFILE '/dev/fd/{self.output}' APPEND\n{after}"
-        if self.data is None:
+                after += f"\nFORMAT {self.parameters.default_format}".encode()
+            return before + f"\nINTO OUTFILE '/dev/fd/{self.output}' APPEND\n".encode() + after
+        if self.data is None or statement.format is None:
             raise ClickHouseError(108, "NO_DATA_TO_INSERT", "The INSERT has no data")
-        settings = text[statement.clause : statement.end].decode()
-        return f"{before}\nFROM INFILE '/dev/fd/{self.data.fileno()}'\n{settings}\nFORMAT {statement.format}"
+        infile = f"\nFROM INFILE '/dev/fd/{self.data.fileno()}'\n".encode()
+        return before + infile + after + f"\nFORMAT {statement.format}".encode()
 
-    def _run(self, sql: str) -> Result:
+    def _run(self, sql: bytes) -> Result:
         handle = self.handle
         settings = self.parameters.settings(
             frozenset(key for table in self.external for key in form_keys(table.name))

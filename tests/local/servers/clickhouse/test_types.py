@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from tests.local.servers.clickhouse.conftest import Raw
+
 UTC = dt.UTC
 TEXTS = ["", "São Paulo ☕", "tab\t, line\n, zero \0, quote ' and \\ and \"", "日本" * 500]
 
@@ -189,3 +191,17 @@ def test_parameters_of_every_kind(client: Client) -> None:
         tz_mode="aware",
     ).first_row
     assert found == (*list(parameters.values())[:-1], 3)
+
+
+BYTES = bytes(range(128, 256)) + "ção".encode("latin-1")
+
+
+def test_statements_with_bytes_that_are_not_utf_8(client: Client, raw: Raw) -> None:
+    """The client writes binary parameters into the statement. An error that quotes them has its own code and status."""
+    client.command("CREATE TABLE t (a String) ENGINE = MergeTree ORDER BY a")
+    client.command("INSERT INTO t SELECT $value$", parameters={"$value$": BYTES})
+    found = client.query("SELECT hex(a) FROM t WHERE a = $value$", parameters={"$value$": BYTES})
+    assert found.result_rows == [(BYTES.hex().upper(),)]
+    answer = raw.request("POST", {}, body=b"SELECT throwIf(1, 'no \xff')")
+    assert (answer.status, answer.headers["x-clickhouse-exception-code"]) == (500, "395")
+    assert "no \N{REPLACEMENT CHARACTER}" in answer.body.decode()
