@@ -3,7 +3,12 @@ FROM apache/airflow:3.3.2-python3.12
 # Exactly the locked set, as in the tests: what else the base image brings (providers of clouds, mostly) goes, and at last
 # the installers. Compiled here, because the containers run on a read-only file system.
 RUN --mount=type=bind,source=requirements.txt,target=/tmp/requirements.txt \
+    --mount=type=bind,source=requirements-dbt.txt,target=/tmp/requirements-dbt.txt \
     uv pip sync --no-cache --compile-bytecode --require-hashes /tmp/requirements.txt \
+    # dbt's pins and Airflow's do not agree.
+    && uv venv --no-cache --python "$(command -v python)" "${AIRFLOW_HOME}/.venv-dbt" \
+    && uv pip sync --no-cache --compile-bytecode --require-hashes --python "${AIRFLOW_HOME}/.venv-dbt/bin/python" \
+        /tmp/requirements-dbt.txt \
     && uv pip uninstall pip wheel uv \
     # An empty configuration: without the file, Airflow writes one at its first start, with every secret of the
     # environment in it.

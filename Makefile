@@ -5,6 +5,7 @@
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 BIN := $(VENV)/bin
+DBT := .venv-dbt
 BOOTSTRAP := .local/bootstrap
 ROWS ?= 1000000
 BROKER ?= rabbitmq
@@ -152,16 +153,17 @@ typecheck: $(INSTALLED) ## Check types
 lock: $(INSTALLED) ## Update requirements*.txt from their .in files (UPGRADE=--upgrade renews every pin)
 	@$(UV) pip compile $(LOCK) $(UPGRADE) requirements.in --output-file requirements.txt
 	@$(UV) pip compile $(LOCK) $(UPGRADE) --constraints requirements.txt requirements-dev.in --output-file requirements-dev.txt
+	@$(UV) pip compile $(LOCK) $(UPGRADE) requirements-dbt.in --output-file requirements-dbt.txt
 
 # --strict: a package that could not be looked up fails, too.
 .PHONY: audit
 audit: $(INSTALLED) ## Look for known vulnerabilities of the locked packages, in the data that PyPI serves
 	@$(UV) tool run --quiet pip-audit==2.10.1 --strict --require-hashes --disable-pip \
-		--requirement requirements.txt --requirement requirements-dev.txt
+		--requirement requirements.txt --requirement requirements-dev.txt --requirement requirements-dbt.txt
 
 .PHONY: clean
-clean: ## Remove .venv and .local, with the data of `make local` and `make demo`
-	rm -rf $(VENV) .local
+clean: ## Remove .venv, .venv-dbt and .local, with the data of `make local` and `make demo`
+	rm -rf $(VENV) $(DBT) .local
 
 # The written files must not contain the address of a configured index, so neither index nor command line is written.
 LOCK := --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --custom-compile-command "make lock"
@@ -174,7 +176,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	&& command -v $$python && break; done)
 
 # The stamp file makes this run only when the requirements have changed.
-$(INSTALLED): requirements-dev.txt
+$(INSTALLED): requirements-dev.txt requirements-dbt.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11, 3.12 or 3.13 on the PATH: install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@uv --version >/dev/null 2>&1 || test -x $(BOOTSTRAP)/bin/uv \
 		|| { $(PYTHON) -m venv $(BOOTSTRAP) && $(BOOTSTRAP)/bin/pip install --quiet uv; } \
@@ -182,4 +184,7 @@ $(INSTALLED): requirements-dev.txt
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$(PYTHON)" $(VENV)
 	@echo "Installing the requirements into $(VENV)"
 	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements-dev.txt
+	@test -x $(DBT)/bin/python || $(UV) venv --quiet --python $(BIN)/python $(DBT)
+	@echo "Installing dbt into $(DBT)"
+	@$(UV) pip sync --quiet --compile-bytecode --require-hashes --python $(DBT)/bin/python requirements-dbt.txt
 	@touch $@

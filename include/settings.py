@@ -8,6 +8,7 @@ from include.airflow_mirror import settings as mirror
 from include.conventions import alerts, pools, workers
 from include.conventions.settings import FromEnvironment, Setting
 from include.loja import settings as loja
+from include.marts import settings as marts
 from include.ocorrencias import settings as ocorrencias
 from include.tarefas import settings as automations
 from include.tarefas.jobs import settings as jobs
@@ -29,6 +30,7 @@ CHAPTERS: tuple[tuple[str, str, tuple[type[FromEnvironment], ...]], ...] = (
         "`{NAME}` is the mirror's name in capitals: `ETL_VENDAS_SCHEDULE` for `vendas`.",
         (mirror.Settings,),
     ),
+    ("Marts", "For the DAG `marts_vendas`.", (marts.Settings,)),
     ("Traffic incidents", "For the DAG `ocorrencias_cet_rio`.", (ocorrencias.Settings,)),
     (
         "Store",

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,25 @@ def test_one_run_in_one_process(lab: Lab, tmp_path: Path, receiver: Webhook) -> 
 
     sent = len(receiver.posts)
     airflow.environment["AIRFLOW__OPENLINEAGE__DISABLED"] = "True"
+    # dbt is a program of its own, so the marts need a server.
+    lab.run()
+    password = lab.clickhouse.password
+    airflow.environment["AIRFLOW_CONN_CLICKHOUSE_DW"] = json.dumps(
+        {
+            "conn_type": "clickhouse",
+            "host": "127.0.0.1",
+            "port": lab.clickhouse.port,
+            "login": lab.clickhouse.user,
+            "password": password,
+        }
+    )
+    built = airflow.run("dags", "test", "marts_vendas")
+    assert built.returncode == 0, built.stdout
+    assert password not in built.stdout
+    assert "10 models, 14 tests" in built.stdout
+    [(sales, value)] = lab.query("SELECT sum(vendas), sum(valor_total) FROM vendas_marts.vendas_por_dia")
+    assert (sales, value) == (500, Decimal("1252.50"))
+
     del airflow.environment["AIRFLOW_CONN_POSTGRES_VENDAS"]
     missing = airflow.run("dags", "test", "etl_vendas", "--conf", CONF)
     assert missing.returncode != 0

@@ -28,7 +28,7 @@ from include.vendas.tables import VENDAS
 ROOT = Path(__file__).resolve().parents[2]
 EXPECTED = {
     *("agendar_jobs", "etl_vendas", "executar_tarefa", "ocorrencias_cet_rio", "ola"),
-    "reconciliar_vendas",
+    *("reconciliar_vendas", "marts_vendas"),
     *("criacao_produtos", "atualizacao_precos", "etl_produtos", "etl_pedidos", "migracao_completa"),
     *("consumir_fila_rabbitmq", "consumir_fila_sqs"),
 }

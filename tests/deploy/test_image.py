@@ -73,8 +73,8 @@ def test_hadolint_would_find_something(tmp_path: Path) -> None:
 def test_the_image_holds_what_runs_and_nothing_else(context: Path) -> None:
     found = {path.relative_to(context).parts[0] for path in context.rglob("*") if path.is_file()}
     assert found == {
-        *("airflow.cfg", "config", "dags", "deploy", "include", "local", "plugins", "trigger"),
-        *("requirements.txt", "trigger_script.py"),
+        *("airflow.cfg", "config", "dags", "dbt", "deploy", "include", "local", "plugins", "trigger"),
+        *("requirements.txt", "requirements-dbt.txt", "trigger_script.py"),
     }
     assert {path.name for path in (context / "deploy").iterdir()} == {"__init__.py", "prepare.py"}
     assert {path.name for path in (context / "local").iterdir()} == {"__init__.py", "source"}

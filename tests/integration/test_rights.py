@@ -18,6 +18,7 @@ from local.servers.clickhouse.allowed import GRANTS
 from local.servers.server import free_port
 from tests.include.ocorrencias.conftest import service
 from tests.include.ocorrencias.test_archive import collect, query, test_a_run_is_collected_once
+from tests.integration import test_marts
 from tests.integration.test_rebuild import rebuild
 from tests.integration.test_reconcile import look
 from tests.lab import Lab
@@ -27,7 +28,7 @@ __all__ = ["collect", "query", "service", "test_a_run_is_collected_once"]
 pytestmark = pytest.mark.security
 
 USERS = Path(__file__).resolve().parents[2] / "deploy" / "clickhouse" / "users.xml"
-DATABASES = ("vendas_raw", "vendas_dw", "ocorrencias", "ocorrencias_replay")
+DATABASES = ("vendas_raw", "vendas_dw", "vendas_marts", "ocorrencias", "ocorrencias_replay")
 # The service's own statements when it starts and when a client goes away, and those of tests between two of them.
 APART = (
     *(grant for grant in GRANTS if grant.startswith("GRANT TABLE ENGINE")),
@@ -61,6 +62,14 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]
     folder = tmp_path_factory.mktemp("granted")
     with Granted(folder / "data", free_port(), "airflow", token_urlsafe(12), folder / "log") as server:
         yield server
+
+
+def test_the_marts_are_built_and_built_anew(lab: Lab) -> None:
+    lab.run()
+    test_marts.build(lab)
+    test_marts.build(lab, whole=True)
+    found, expected = test_marts.read(lab, "dim_cliente")
+    assert found == expected
 
 
 def test_the_mirror_runs_rebuilds_and_reconciles(lab: Lab) -> None:

@@ -1,0 +1,1 @@
+"""The marts of the sales, which dbt builds in the warehouse."""
