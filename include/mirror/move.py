@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -95,7 +94,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BATCHES_IN_FLIGHT = 3
+BATCHES_AT_ONCE = 3
+"""How many batches one request inserts. Each request makes a part, and fewer parts are merged less often."""
 
 COPY_LOCK = 0x6D697272
 """First half of the key of a copy's advisory lock; the second half is the table's oid."""
@@ -753,7 +753,7 @@ class Mover:
     def _load(
         self, stage: Stage, work: Work, batches: Iterator[pa.RecordBatch], version: int, source: SourceTable
     ) -> Tally:
-        """Check and insert each batch while the next is being read. At most `BATCHES_IN_FLIGHT` batches are in memory."""
+        """Check and insert batches while the next are being read. At most two requests' worth of them is in memory."""
         from include.mirror import arrow, verify
 
         spec, own = stage.table.spec, stage.table.own
@@ -769,23 +769,28 @@ class Mover:
 
         inserts = self.inserting()
 
-        def insert(checked: Future[pa.RecordBatch]) -> None:
-            stage.insert(inserts, checked.result())
+        def insert(checked: Sequence[Future[pa.RecordBatch]]) -> None:
+            stage.insert(inserts, [one.result() for one in checked])
 
         # Reading, checking and inserting run at the same time, in a thread each that mostly runs outside of Python.
         with ThreadPoolExecutor(1, "check") as checking, ThreadPoolExecutor(1, "insert") as inserting:
-            in_flight: deque[Future[None]] = deque()
+            waiting: list[Future[pa.RecordBatch]] = []
+            under_way: Future[None] | None = None
             for batch in batches:
                 if self.turn is not None:
                     self.turn.check()
                 if not batch.num_rows:
                     continue
-                if len(in_flight) == BATCHES_IN_FLIGHT:
-                    in_flight.popleft().result()
-                in_flight.append(inserting.submit(insert, checking.submit(check, batch)))
+                waiting.append(checking.submit(check, batch))
+                if len(waiting) == BATCHES_AT_ONCE:
+                    if under_way is not None:
+                        under_way.result()
+                    under_way, waiting = inserting.submit(insert, waiting), []
                 self.engine.observe("extracted", work)
-            for done in in_flight:
-                done.result()
+            if waiting:
+                inserting.submit(insert, waiting).result()
+            if under_way is not None:
+                under_way.result()
         return tally
 
 

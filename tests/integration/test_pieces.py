@@ -11,8 +11,10 @@ import pytest
 
 from include.mirror.batch import Batch
 from include.mirror.errors import VerificationError
+from include.mirror.move import BATCHES_AT_ONCE
 from include.mirror.plan import Work
 from include.mirror.run import move_batch
+from include.mirror.source import snapshot
 from include.mirror.warehouse.client import Warehouse
 from include.vendas.tables import VENDAS
 from tests.integration.mover import Death, Movers
@@ -94,6 +96,29 @@ def test_a_piece_asks_the_warehouse_few_times(history: Lab) -> None:
     few, many = requests(2), requests(6)
     # A hundred rows are one insert.
     assert many - few <= 4 * (PER_PIECE + 1)
+
+
+def test_several_batches_make_one_part(history: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, batches = history, 0
+    monkeypatch.setattr(snapshot, "BATCH_BYTES", 1 << 11)
+    lab.options = replace(lab.options, max_rows=10_000)
+
+    def count(step: str, work: Work) -> None:
+        nonlocal batches
+        batches += step == "extracted" and work.tabela == "venda"
+
+    def blocks() -> int:
+        # A merged part keeps the number of the last block that it is made of.
+        ((last,),) = lab.query(
+            "SELECT max(max_block_number) FROM system.parts WHERE active AND database = 'vendas_raw' AND table = 'venda'"
+        )
+        return int(last)
+
+    before = blocks()
+    lab.move(planned(lab), lab.engine(observe=count))
+    assert batches > 2 * BATCHES_AT_ONCE
+    assert blocks() - before <= -(-batches // BATCHES_AT_ONCE)
+    lab.assert_equal()
 
 
 def test_a_piece_that_fails_ends_the_task_and_the_others_stand(history: Lab) -> None:

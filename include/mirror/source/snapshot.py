@@ -146,7 +146,7 @@ class Snapshot:
     def stream(
         self, table: SourceTable, wanted: Changes, *, with_writers: bool = False
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows that `wanted` selects, in Arrow batches of about 8 MB, in no particular order.
+        """Yield the rows that `wanted` selects, in Arrow batches of about 16 MB, in no particular order.
 
         `with_writers` adds the writers' transaction ids as the last column. Raises SourceError if reading fails,
         SourceAwayError if trying again may help.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from secrets import token_hex
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.mirror import names
 from include.mirror.arrow import Key
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PIECE = 1 << 20
+"""In bytes. What is inserted is sent in pieces of this size, because the client copies each."""
+
 
 def temporary_name(table: str, label: str) -> str:
     """Return a new name at each call for a temporary table of the attempt `label`."""
@@ -37,6 +41,41 @@ def _compared(column: Column) -> str:
     name = names.ch(column.name)
     # 0.0 and -0.0 are one key, and so are all NaNs.
     return f"if(isNaN({name}), nan, {name} + 0.)" if "Float" in column.warehouse_type else name
+
+
+def _streamed(batches: Sequence[pa.RecordBatch], compression: str) -> Iterator[memoryview]:
+    """Yield the batches as a stream of Arrow's, in small pieces and without a copy of all of it."""
+    import pyarrow as pa
+
+    written = _Written()
+    options = pa.ipc.IpcWriteOptions(compression=compression if compression in ("zstd", "lz4") else None)
+    with pa.ipc.new_stream(written, batches[0].schema, options=options) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            yield from written.take()
+    yield from written.take()
+
+
+class _Written(io.RawIOBase):
+    """A file that keeps what is written to it until it is taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffers: list[memoryview] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.buffers.append(memoryview(data).cast("B"))
+        return len(self.buffers[-1])
+
+    def take(self) -> Iterator[memoryview]:
+        """Yield what was written, and forget it."""
+        buffers, self.buffers = self.buffers, []
+        for data in buffers:
+            for start in range(0, len(data), PIECE):
+                yield data[start : start + PIECE]
 
 
 @dataclass(frozen=True)
@@ -167,17 +206,17 @@ class Stage:
         """The stage's quoted name."""
         return names.ch(self.table.warehouse.storage, self.stage)
 
-    def insert(self, client: Client, batch: pa.RecordBatch) -> None:
-        """Insert one Arrow batch in one request."""
-        import pyarrow as pa
-
-        compression = client.write_compression if client.write_compression in ("zstd", "lz4") else None
-        options = pa.ipc.IpcWriteOptions(compression=compression) if compression else None
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, batch.schema, options=options) as writer:
-            writer.write_batch(batch)
-        # No column list: ClickHouse takes the batch's own column names, which then need no quoting.
-        client.raw_insert(self.name, insert_block=sink.getvalue(), settings=SETTINGS, fmt="Arrow")
+    def insert(self, client: Client, batches: Sequence[pa.RecordBatch]) -> None:
+        """Insert Arrow batches in one request. ClickHouse makes one part of them in each partition, unless it is large."""
+        pieces = _streamed(batches, client.write_compression or "")
+        # No column list: ClickHouse takes the batches' own column names, which then need no quoting.
+        client.raw_insert(
+            self.name,
+            # If the server has closed an idle connection, the client sends again only what it has whole.
+            insert_block=b"".join(pieces) if len(batches) == 1 else pieces,
+            settings=SETTINGS,
+            fmt="ArrowStream",
+        )
 
     def verify(self, sample: Sequence[Key] = ()) -> Staged:
         """Return what is staged, and the rows with the keys of a sample, in one statement."""
