@@ -147,7 +147,9 @@ def test_the_warehouse_s_user_may_use_the_databases_of_the_dags_and_no_others() 
         rights.setdefault(grant[2], set()).update(grant[1].split(", "))
     assert rights.pop("system") == {"SELECT"}
     assert "system.*" not in " ".join(grants)
-    assert rights.keys() == {VENDAS.storage, VENDAS.views, archive.DATABASE, archive.REPLAYED}
+    profile = yaml.safe_load((ROOT / "dbt" / "profiles.yml").read_text())["vendas_marts"]
+    marts = profile["outputs"]["warehouse"]["schema"]
+    assert rights.keys() == {VENDAS.storage, VENDAS.views, marts, archive.DATABASE, archive.REPLAYED}
     # A whole database is for people to drop.
     for given in rights.values():
         assert given == rights[VENDAS.storage]
