@@ -25,7 +25,7 @@ def test_no_other_module_reads_the_environment() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if "os.environ" in path.read_text() or "getenv" in path.read_text()
     }
-    # The mirror's may be handed another environment, which is this one otherwise. dbt inherits a few variables, none of ours.
+    # The mirror's may be handed another environment, which is this one otherwise. dbt inherits a few variables of it.
     assert readers == {
         *("include/airflow_mirror/settings.py", "include/conventions/settings.py", "include/marts/dbt.py"),
     }
