@@ -293,7 +293,7 @@ def new_source(postgres: Postgres) -> str:
 def empty_warehouse(clickhouse: ClickHouse) -> None:
     """Drop the warehouse's databases, which an earlier test may have left."""
     client = borrow(clickhouse)
-    for database in ("vendas_dw", "vendas_raw"):
+    for database in ("vendas_dw", "vendas_raw", "vendas_marts"):
         client.command(f"DROP DATABASE IF EXISTS {database} SYNC")
     client.close()
 

@@ -1,3 +1,4 @@
+-- A sale has one day, so the sales of a month are those of its days.
 SELECT
     mes,
     row_number() OVER (PARTITION BY mes ORDER BY quantidade DESC NULLS LAST, produto_id) AS posicao,
@@ -8,13 +9,12 @@ SELECT
     valor_total
 FROM (
     SELECT
-        toStartOfMonth(item.dia) AS mes,
-        item.produto_id AS produto_id,
-        any(produto.nome) AS produto,
-        sum(item.quantidade) AS quantidade,
-        uniqExact(item.venda_id) AS vendas,
-        sum(item.valor_total) AS valor_total
-    FROM {{ ref("fato_item_venda") }} AS item
-    LEFT JOIN {{ ref("dim_produto") }} AS produto ON produto.produto_id = item.produto_id
+        toStartOfMonth(por_dia.dia) AS mes,
+        por_dia.produto_id AS produto_id,
+        any(por_dia.produto) AS produto,
+        sum(por_dia.quantidade) AS quantidade,
+        sum(por_dia.vendas) AS vendas,
+        sum(por_dia.valor_total) AS valor_total
+    FROM {{ ref("produtos_por_dia") }} AS por_dia
     GROUP BY mes, produto_id
 )

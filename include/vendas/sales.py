@@ -1,6 +1,7 @@
 """Sales in a range of dates, added up by the warehouse: by day, by state and city, by product, and the delivery rate.
 
-Only sums leave the warehouse: a row per day, per city and per product.
+They come from the marts (docs/marts.md), or from the mirror's views as long as the marts have never been built. Only sums
+leave the warehouse: a row per day, per city and per product.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ DAYS = 92
 SECONDS = 10
 """The time limit of one query."""
 FOLDER = "vendas_painel"
+MARTS = "vendas_marts"
+MART_TABLES = ["produtos_por_dia", "vendas_por_cidade", "vendas_por_dia"]
 UNKNOWN = "unknown"
 
 
@@ -64,7 +67,10 @@ class Sum:
 
 @dataclass(frozen=True)
 class Sales:
-    """The sales of a range. `delivered` counts sales with `entregue = 'S'`. `newest` is set if the range is empty."""
+    """The sales of a range. `delivered` counts sales with `entregue = 'S'`. `newest` is set if the range is empty.
+
+    `built` is when the marts that were read had been built, None if the mirror's views were read.
+    """
 
     days: Sequence[Sum]
     states: Sequence[Sum]
@@ -72,6 +78,7 @@ class Sales:
     products: Sequence[Sum]
     delivered: int
     newest: date | None = None
+    built: datetime | None = None
 
     @property
     def count(self) -> int:
@@ -91,15 +98,15 @@ class Sales:
 
 def read(client: Client, views: str, span: Range) -> Sales:
     """Return the sales of a range. Raises the driver's errors."""
-    client.database = views
+    built = _built(client)
+    client.database = views if built is None else MARTS
+    folder = FOLDER if built is None else f"{FOLDER}/marts"
     bounds: dict[str, Any] = {"de": span.de.isoformat(), "ate": span.ate.isoformat()}
-    days = _rows(client, "read_days", **bounds)
+    days = _rows(client, folder, "read_days", **bounds)
     if not days:
-        newest = client.query(
-            "SELECT max(data) FROM venda", settings={"max_execution_time": SECONDS}
-        ).result_rows
-        return Sales([], [], [], [], 0, _newest(newest[0][0]))
-    places = _rows(client, "read_places", **bounds)
+        ((newest,),) = _rows(client, folder, "read_newest")
+        return Sales([], [], [], [], 0, _newest(newest), built)
+    places = _rows(client, folder, "read_places", **bounds)
     cities = [
         Sum(f"{cidade or UNKNOWN}{f', {uf}' if uf else ''}", vendas, valor or Decimal())
         for uf, cidade, vendas, valor in places
@@ -110,10 +117,22 @@ def read(client: Client, views: str, span: Range) -> Sales:
         cities,
         [
             Sum(produto or UNKNOWN, quantidade or 0, valor or Decimal())
-            for produto, quantidade, valor in _rows(client, "read_products", **bounds, count=PRODUCTS)
+            for produto, quantidade, valor in _rows(client, folder, "read_products", **bounds, count=PRODUCTS)
         ],
         sum(entregues for *_, entregues in days),
+        built=built,
     )
+
+
+def _built(client: Client) -> datetime | None:
+    """Return when the oldest of the marts was built, None if one of them does not exist."""
+    [(count, oldest)] = client.query(
+        "SELECT count(), toUnixTimestamp(min(metadata_modification_time)) FROM system.tables"
+        " WHERE database = {marts:String} AND name IN ({tables:Array(String)})",
+        parameters={"marts": MARTS, "tables": MART_TABLES},
+        settings={"max_execution_time": SECONDS},
+    ).result_rows
+    return datetime.fromtimestamp(oldest, UTC) if count == len(MART_TABLES) else None
 
 
 def _newest(value: date | None) -> date | None:
@@ -143,9 +162,9 @@ def _states(places: Sequence[Sequence[Any]]) -> list[Sum]:
     return sorted(found, key=lambda one: (-one.value, one.name))
 
 
-def _rows(client: Client, query: str, **parameters: Any) -> Sequence[Sequence[Any]]:
+def _rows(client: Client, folder: str, query: str, **parameters: Any) -> Sequence[Sequence[Any]]:
     answer = client.query(
-        sql.text(FOLDER, query),
+        sql.text(folder, query),
         parameters=parameters,
         settings={"max_execution_time": SECONDS, "join_use_nulls": 1},
     )

@@ -113,7 +113,7 @@ def test_one_run_in_one_process(lab: Lab, tmp_path: Path, receiver: Webhook) -> 
     built = airflow.run("dags", "test", "marts_vendas")
     assert built.returncode == 0, built.stdout
     assert password not in built.stdout
-    assert "10 models, 14 tests" in built.stdout
+    assert "11 models, 14 tests" in built.stdout
     [(sales, value)] = lab.query("SELECT sum(vendas), sum(valor_total) FROM vendas_marts.vendas_por_dia")
     assert (sales, value) == (500, Decimal("1252.50"))
 

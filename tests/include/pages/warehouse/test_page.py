@@ -111,6 +111,7 @@ def check_sales(lab: Lab, viewer: TestClient) -> None:
     sold = {day: value for day, value in numbers(whole, "By day").items() if value}
     assert sold == {"2026-01-05": Decimal("32.50"), "2026-01-06": Decimal("130.25")}
     assert len(numbers(whole, "By day")) == 31
+    assert "From the mirror's tables: the DAG marts_vendas has never run" in whole
     assert whole.count("<svg") == 4
     one = viewer.get("/sales", params={"de": "2026-01-06", "ate": "2026-01-06"}).text
     assert totals(one) == {"sales": "2", "value": "130.25", "delivered": "100.0%"}

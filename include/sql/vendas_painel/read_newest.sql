@@ -1,0 +1,2 @@
+-- The day of the newest sale.
+SELECT max(data) FROM venda
