@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
+
+KNOWN = Path(__file__).with_name("fixed_settings.txt")
 
 _TABLE_ENGINES = (
     "MergeTree",
@@ -127,11 +130,18 @@ def is_allowed(name: str, kind: str) -> bool:
     return name in _TEXTS or (kind in _TYPES and not _CLOSED.search(name))
 
 
-def constraints(query: Iterable[tuple[str, str]], table: Iterable[tuple[str, str]]) -> str:
-    """Return a profile's constraints, as XML: settings that no client may change.
+def fixed(query: Iterable[tuple[str, str]], table: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the settings that no client may change, from names and types of the settings of queries, and of tables."""
+    names = [name for name, kind in query if not is_allowed(name, kind)]
+    return names + [f"merge_tree_{name}" for name, kind in table if not is_allowed(name, kind)]
 
-    The arguments are names and types of the settings of queries, and of tables.
-    """
-    fixed = [name for name, kind in query if not is_allowed(name, kind)]
-    fixed += [f"merge_tree_{name}" for name, kind in table if not is_allowed(name, kind)]
+
+def known(version: str) -> list[str] | None:
+    """Return what `fixed` returns for this version of chDB, from `fixed_settings.txt`; None for another version."""
+    first, *names = KNOWN.read_text().splitlines()
+    return names if first == f"chdb {version}" else None
+
+
+def constraints(fixed: Iterable[str]) -> str:
+    """Return a profile's constraints, as XML."""
     return "".join(f"<{name}><readonly/></{name}>" for name in fixed)

@@ -14,13 +14,14 @@ import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 import chdb
 
-from local.servers.clickhouse.allowed import GRANTS, constraints
+from local.servers.clickhouse.allowed import GRANTS, constraints, fixed, known
 from local.servers.clickhouse.errors import ClickHouseError, DataFolderError
 from local.servers.clickhouse.reach import take_folder
 
@@ -207,15 +208,14 @@ class Engine:
             raise DataFolderError(f"the path of the data folder must hold none of ? & % #: {self.data}")
         self._location = f"{self.data}?config-file={service / 'server.xml'}"
         try:
-            # Only an engine knows all settings, and it reads its constraints when it is opened. So it is opened twice.
             self._configure(service, self._constraints())
             self._admin = Handle(self._location, lasting=True)
             self._plain_default_database()
-            known = self._admin.query("SELECT version(), timezone() FORMAT TabSeparatedRaw").output.decode()
+            told = self._admin.query("SELECT version(), timezone() FORMAT TabSeparatedRaw").output.decode()
         except ClickHouseError as error:
             raise DataFolderError(f"the engine cannot open {self.data}: {error.message}") from None
         self._admin_use = threading.Lock()
-        self.version, self.timezone = known.split()
+        self.version, self.timezone = told.split()
 
     def _configure(self, service: Path, constraints: str) -> None:
         users = service / "users.xml"
@@ -226,13 +226,20 @@ class Engine:
         )
 
     def _constraints(self) -> str:
+        """Return the constraints of settings.
+
+        Only an engine knows all settings, and it reads its constraints when it is opened. So an engine of an unknown version
+        is opened twice; on a busy machine, it sometimes crashes then.
+        """
+        if (names := known(version("chdb"))) is not None:
+            return constraints(names)
         handle = Handle(self._location, lasting=False)
         try:
             query = handle.query("SELECT name, type FROM system.settings").output.decode()
             table = handle.query("SELECT name, type FROM system.merge_tree_settings").output.decode()
         finally:
             handle.close()
-        return constraints(_pairs(query), _pairs(table))
+        return constraints(fixed(_pairs(query), _pairs(table)))
 
     def _claim(self) -> None:
         """Check that no other process uses the folder. The engine itself would fail without naming the reason."""

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from secrets import token_urlsafe
 
@@ -14,7 +15,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from local.servers.clickhouse import ClickHouse
-from local.servers.clickhouse.allowed import is_allowed
+from local.servers.clickhouse.allowed import constraints, fixed, is_allowed, known
 from local.servers.server import free_port
 from tests.local.servers.clickhouse.conftest import ROOT, Raw
 
@@ -279,3 +280,32 @@ def test_a_new_folder_is_closed_from_the_beginning(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Path, "chmod", lambda self, _: made.append(stat.S_IMODE(os.stat(self).st_mode)))
     take_folder(tmp_path / "data")
     assert made == [0o700]
+
+
+def test_what_no_client_may_change_is_known_of_this_version(client: Client) -> None:
+    query, table = (
+        client.query(f"SELECT name, type FROM system.{name}").result_rows
+        for name in ("settings", "merge_tree_settings")
+    )
+    now = fixed(query, table)
+    lines = "\n".join([f"chdb {version('chdb')}", *now])
+    assert known(version("chdb")) == now, f"local/servers/clickhouse/fixed_settings.txt must be:\n{lines}"
+    assert known("another version") is None
+
+
+def test_an_engine_of_another_version_is_opened_twice_with_the_same_result(tmp_path: Path) -> None:
+    start = (
+        "import sys\nfrom local.servers.clickhouse import __main__, allowed\n"
+        "allowed.known = lambda version: None\nsys.exit(__main__.main())"
+    )
+
+    class Unknown(ClickHouse):
+        def command(self) -> list[str]:
+            return [sys.executable, "-c", start, *super().command()[3:]]
+
+    with Unknown(
+        tmp_path / "data", free_port(), "u", token_urlsafe(12), tmp_path / "log", short_lived=True
+    ) as server:
+        users = (tmp_path / "data" / "service" / "users.xml").read_text()
+        assert constraints(known(version("chdb")) or []) in users
+        assert server.client().query("SELECT 1").first_row == (1,)
