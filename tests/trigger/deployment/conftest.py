@@ -107,6 +107,9 @@ class SimpleApiServer(ApiServer):
             "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
             "API__PORT": str(port),
             "API__BASE_URL": self.url,
+            # It may be stopped after the receiver of metrics, and would wait for it.
+            "METRICS__OTEL_ON": "False",
+            "TRACES__OTEL_ON": "False",
         }
         variables = {
             **deployment.environment,
