@@ -69,7 +69,13 @@ def reader(lab: Lab) -> Iterator[None]:
             polls[0] += 1
         client.close()
 
-    thread = threading.Thread(target=poll)
+    def watch() -> None:
+        try:
+            poll()
+        except Exception as error:  # noqa: BLE001 - whatever ends the watching is a failure
+            wrong.append(repr(error))
+
+    thread = threading.Thread(target=watch)
     thread.start()
     try:
         yield
