@@ -39,10 +39,10 @@ class Reason:
         return _NAME.sub("", self.text, count=1)
 
 
-def leave(error: BaseException) -> None:
-    """Leave the last line of an error, without secrets that Airflow knows. The error itself counts: this raises nothing.
+def save(error: BaseException) -> None:
+    """Save the last line of an error, without secrets that Airflow knows. Raises nothing, so that it never hides that error.
 
-    Exceptions by which a task asks Airflow for something else, such as to be skipped, are no errors.
+    Exceptions by which a task asks Airflow for something else, such as to be skipped, are not saved.
     """
     with suppress(Exception):
         from airflow.sdk import exceptions, get_current_context

@@ -91,7 +91,7 @@ class Engine:
             yield connection, client
 
     @contextmanager
-    def alone(self) -> Iterator[Self]:
+    def with_shared_client(self) -> Iterator[Self]:
         """Be the same with one client of the warehouse for all steps, until the block ends."""
         with self.warehouse.shared() as warehouse:
             yield replace(self, warehouse=warehouse)

@@ -60,7 +60,7 @@ def idle(
         if isinstance(work, Keys):
             compared[place] = table.of_keys
             asked.append(_key_sum(place, current, table.of_keys))
-        elif isinstance(work, Log) and not goes_on(work, table.spec, current):
+        elif isinstance(work, Log) and not is_continuous(work, table.spec, current):
             continue
         elif not isinstance(work, Copy | Rebuild | Repair):
             spec = table.spec.of_log if isinstance(work, Log) else table.spec
@@ -77,7 +77,7 @@ def idle(
         if postgres_heals(error):
             raise
         log.info("each table is asked by itself, because of one of them: %s", " ".join(str(error).split()))
-        current.go_on()
+        current.roll_back()
         return set()
     theirs = _key_sums(client, compared)
     return {
@@ -87,7 +87,7 @@ def idle(
     }
 
 
-def goes_on(work: Log, spec: TableSpec, current: Snapshot) -> bool:
+def is_continuous(work: Log, spec: TableSpec, current: Snapshot) -> bool:
     """Return whether what was written into a log since its last reading is all that was deleted since."""
     return (
         work.xmin is not None

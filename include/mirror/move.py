@@ -54,8 +54,8 @@ from include.mirror import names, telemetry
 from include.mirror.checksums import put_keys
 from include.mirror.deletes import detached
 from include.mirror.engine import Engine
-from include.mirror.errors import SchemaError, SourceAwayError, SourceError
-from include.mirror.idle import goes_on, idle
+from include.mirror.errors import SchemaError, SourceError, SourceUnavailableError
+from include.mirror.idle import idle, is_continuous
 from include.mirror.ledger import Answers, Attempt, Entry, Ledger
 from include.mirror.origin import check_source
 from include.mirror.plan import (
@@ -330,7 +330,7 @@ class Mover:
             lock.held = False
             what = "copied" if lock.key == COPY_LOCK else "built anew" if lock.shared else "moved"
             labels = ", ".join(spec.label for spec in lock.specs)
-            raise SourceAwayError(
+            raise SourceUnavailableError(
                 f"{labels} is being {what} by another run, which has to end first: run this one again"
             ) from None
         cursor.nextset()
@@ -481,7 +481,7 @@ class Mover:
         table = self.tables[work.tabela]
         spec = table.spec
         log, began = current.table(spec.of_log), monotonic()
-        if work.xmin is None or not goes_on(work, spec, current):
+        if work.xmin is None or not is_continuous(work, spec, current):
             return self._stage_all_deleted(work, current, attempt, stack)
         written = changes.since(work.xmin)
         first = names.pg(spec.key[0])
@@ -652,7 +652,7 @@ class Mover:
                 self._mend_places(load, attempt, stack)
         finally:
             if not self.connection.closed:
-                current.go_on()
+                current.roll_back()
             self._free(lock)
 
     def _settle(self, load: Load, version: int, attempt: Attempt, stack: ExitStack) -> Load:
@@ -708,14 +708,14 @@ class Mover:
                 before = expected.get(work.tabela)
                 expected[work.tabela] = load.tally.digest if before is None else before + load.tally.digest
         published = {load.work.tabela: stage.table for load, stage in staged}
-        told = self.ledger.ask(
+        answers = self.ledger.ask(
             *("noted_parts", "parts"),
             more={f"digest of {name}": published[name].of_version() for name in expected},
             tables=[*published],
             version=version,
         )
         arrived = {
-            name: verify.read_digest(published[name].spec, told.rows[f"digest of {name}"][0][0])
+            name: verify.read_digest(published[name].spec, answers.rows[f"digest of {name}"][0][0])
             for name in expected
         }
         for load, stage in staged:
@@ -728,10 +728,10 @@ class Mover:
                 stage.check_deleted(version)
             self.engine.observe("confirmed", work)
             log.info("%s: %d rows, version %d", work, load.rows, version)
-        return self._parts_to_note(told, published)
+        return self._parts_to_note(answers, published)
 
-    def _parts_to_note(self, told: Answers, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
-        before, now = told.noted_parts, parts.by_table(told.rows["parts"])
+    def _parts_to_note(self, answers: Answers, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
+        before, now = answers.noted_parts, parts.by_table(answers.rows["parts"])
         if any(parts.lost(before.get(name, ()), now.get(name, ())) for name in published):
             # What another run has published and noted meanwhile is no loss: ours are read after what it noted.
             now = parts.read(self.engine.warehouse, self.client, published)

@@ -20,7 +20,7 @@ from include.mirror.declaration import Table
 from include.mirror.errors import RefusedError
 from include.mirror.ledger import Attempt
 from include.mirror.plan import Work
-from include.mirror.reconcile import Asked, Limits, reconcile
+from include.mirror.reconcile import Limits, ReconcileOptions, reconcile
 from include.mirror.run import move_batch
 from tests.integration.mover import Movers
 from tests.lab import Lab, wait_for_lock
@@ -279,7 +279,7 @@ def test_reconciliation_finds_a_row_in_two_places(filled: Lab) -> None:
     client.close()
     attempt = Attempt(uuid4(), "reconcile__test", 1)
     limits = Limits(share=1, patience=timedelta(seconds=20))
-    found = reconcile(lab.engine(), "pedido", Asked(), attempt, limits, wait=lambda: _run(lab))
+    found = reconcile(lab.engine(), "pedido", ReconcileOptions(), attempt, limits, wait=lambda: _run(lab))
     assert (found.word, found.repaired) == ("repaired", 2)
     assert_settled(lab)
 

@@ -35,7 +35,7 @@ def write(connect: Callable[[], Any], run: str, numbers: Mapping[str, Metrics]) 
         connection.close()
 
 
-def tell(
+def record_metrics(
     broker: str, numbers: Mapping[str, Metrics], uncounted: Mapping[str, Metrics], meter: Meter | None = None
 ) -> None:
     """Count messages by broker, queue and result. Set the gauge of the success rate if there was any message.

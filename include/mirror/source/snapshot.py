@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from include.conventions.heals import state_heals
-from include.mirror.errors import NoSnapshotError, SourceAwayError, SourceError, VersionError
+from include.mirror.errors import NoSnapshotError, SourceError, SourceUnavailableError, VersionError
 from include.mirror.source import changes
 from include.mirror.source.changes import Changes
 from include.mirror.source.position import Position
@@ -131,7 +131,7 @@ class Snapshot:
         while self._readings:
             self._readings.pop().close()
 
-    def go_on(self) -> None:
+    def roll_back(self) -> None:
         """Make `control` take statements again after one that was refused."""
         run(self.control, f"ROLLBACK TO SAVEPOINT {_TAKEN}")
 
@@ -149,7 +149,7 @@ class Snapshot:
         """Yield the rows that `wanted` selects, in Arrow batches of about 16 MB, in no particular order.
 
         `with_writers` adds the writers' transaction ids as the last column. Raises SourceError if reading fails,
-        SourceAwayError if trying again may help.
+        SourceUnavailableError if trying again may help.
         """
         import adbc_driver_manager
 
@@ -166,7 +166,7 @@ class Snapshot:
             OSError,
         ) as error:  # Arrow raises OSError in the middle of a stream
             state = getattr(error, "sqlstate", None)
-            kind = SourceAwayError if state_heals(state) else SourceError
+            kind = SourceUnavailableError if state_heals(state) else SourceError
             raise kind(f"reading {table.spec.label} failed: {str(error).splitlines()[0]}") from error
 
 

@@ -41,7 +41,7 @@ class Identity:
     def __str__(self) -> str:
         return f"database {self.database} (oid {self.oid or 'not noted'}) of cluster {self.system}"
 
-    def is_of(self, before: Identity) -> bool:
+    def is_same(self, before: Identity) -> bool:
         """Return whether this is the source that was read `before`. Fields that were not noted of that one are ignored."""
         return (
             self.system == before.system
