@@ -253,9 +253,9 @@ def _conf() -> dict[str, Any]:
 def _record_state(
     between: Engine, contents: Contents | None = None
 ) -> tuple[dict[str, Count], list[dict[str, Any]]]:
-    """Note each table's state, and hand it to who asks Airflow for it; return the counts of both sides, and the states.
+    """Note each table's state, and store the states as an XCom; return the counts of both sides, and the states.
 
-    `contents` are the warehouse's where they have been read just now.
+    `contents` is the content of the warehouse if it was read just now.
     """
     from include.mirror import state
 

@@ -34,9 +34,9 @@ DRIVERS = {
 
 
 def explained(work: Work, *, drivers: bool = True) -> Work:
-    """Decorate a task's function, below `@task`: its errors become the exceptions of `failure`, and leave their last line.
+    """Decorate a task's function, below `@task`: its errors become the exceptions of `failure`.
 
-    Airflow's time limit is no Exception: it only leaves its line.
+    `reasons` saves their last line. Airflow's time limit is no Exception, so it is only saved.
     """
     if inspect.isgeneratorfunction(work):
 

@@ -1,6 +1,6 @@
-"""Why tasks failed: each leaves the last line of its error as an XCom, which the pages and the jobs show.
+"""Why tasks failed: the last line of each task's error, as an XCom, which the pages and the jobs show.
 
-Airflow drops the XCom when the task is tried again. A process that is killed leaves none. `failures.explained` leaves it.
+`failures.explained` saves it. Airflow drops the XCom when the task is tried again. A process that is killed saves none.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def read(warehouse: Warehouse, client: Client) -> Contents:
 
 
 def from_rows(warehouse: Warehouse, rows: Iterable[Sequence[Any]]) -> Contents:
-    """Return what is in the warehouse from the rows of the question for it."""
+    """Return what is in the warehouse from the rows of the query `read_warehouse`."""
     contents = Contents()
     databases = {warehouse.storage: contents.storage, warehouse.views: contents.views}
     for database, name, *rest, columns in rows:

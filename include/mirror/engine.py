@@ -92,7 +92,7 @@ class Engine:
 
     @contextmanager
     def with_shared_client(self) -> Iterator[Self]:
-        """Be the same with one client of the warehouse for all steps, until the block ends."""
+        """Yield this engine with one client of the warehouse, which all steps in the block share."""
         with self.warehouse.shared() as warehouse:
             yield replace(self, warehouse=warehouse)
 

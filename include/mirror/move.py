@@ -13,7 +13,7 @@ A crash after any step is harmless:
 | the ledger row    | a stage nobody reads          | the read is done; a later run drops the stage               |
 
 The partitions of one read are attached in one statement, which does one after the other. The pieces of a large window go
-through two such passes at once in one task, which dies with both: each leaves what it would leave alone.
+through two passes at once in one task. If the task is killed, each of both leaves what a single pass leaves.
 
 Passes may run at the same time, for the same windows or others, and end in any order. The version of a row is the order of
 its snapshot, so the row from the newest snapshot wins, whichever is published first. Each ledger row is true by itself. If a
@@ -27,7 +27,7 @@ until its ledger row is written.
 Each pass holds a second such lock, so that no rebuild exchanges one of its tables meanwhile. Losing that lock does no harm
 (docs/decisions/0022-a-table-is-rebuilt-under-a-new-name.md).
 
-A table that is sorted by other columns than its key has a third lock, from the look for the old places of its rows until
+A table that is sorted by other columns than its key has a third lock, from the search for the old places of its rows until
 they are published (docs/decisions/0029-a-sorting-key-of-ones-own.md).
 """
 
@@ -140,10 +140,10 @@ class _Lock:
 class Load:
     """The result of one read: its tally and its verified stage. `stage` is None if there are no rows to publish.
 
-    `rows` is how many are published. `finished_at` is when all of it stood there, verified, `seconds` after it was
-    begun. `seen` are the transactions from the snapshot's lowest id on of which a scan has read rows. `log` is the identity
-    of a log of deleted keys from which the next run can go on, empty for none. `partitions` are those of the stage, None
-    where they were not asked for.
+    `rows` is the number of rows to publish. `finished_at` is when they were staged and verified, `seconds` after the read
+    began. `seen` are the transactions, from the snapshot's lowest running id on, whose rows a scan has read. `log` is the
+    identity of the delete log from which the next run can go on, empty for none. `partitions` are those of the stage, None
+    if they are not known.
     """
 
     work: Work
@@ -161,9 +161,9 @@ class Load:
 class Mover:
     """A mirror with its connections open: `connection` holds the snapshots, `inserting` opens one with a thread of its own.
 
-    `tables` are the mirrored tables as they stood when the task began, by name. `before` is the source that the ledger noted
-    by then, None for none, and `timeline` the one that was planned for, 0 for any. Where no rows are `expected`, the session
-    that would read them is opened late. With a `turn`, another mover is at work in the same task, and one of both reads.
+    `tables` are the mirrored tables as they were when the task began, by name. `before` is the source in the ledger at that
+    time, None for none; `timeline` is the timeline at planning, 0 for any. If no rows are `expected`, the session that reads
+    rows is opened only when it is needed. With a `turn`, another mover works in the same task, and only one of both reads.
     """
 
     engine: Engine
@@ -244,7 +244,7 @@ class Mover:
         check_source(self.engine.warehouse, self.before, current.identity)
 
     def _note(self, works: Sequence[Work], place: _Lock | None = None) -> tuple[OpenTransactions, datetime]:
-        """Take a lock, if there is one; return the open transactions, and the source's time before they were looked for.
+        """Take a lock, if one is given; return the open transactions, and the source's time before they were listed.
 
         Waits first until all windows are over. A window's end is rounded up to the precision of its change column.
         """
@@ -451,7 +451,7 @@ class Mover:
             self.engine.observe("staged", work)
             if self.turn is not None:
                 current.renew()
-                self.turn.over()
+                self.turn.release()
             partitions: tuple[str, ...] | None = self._verify(stage, tally, source)
             self.engine.observe("verified", work)
             rows = tally.rows
@@ -688,8 +688,8 @@ class Mover:
     def _publish(self, loads: Sequence[Load], version: int) -> Mapping[str, Sequence[Part]]:
         """Attach what has been staged, check that it stands in the tables that people read, and return their parts to note.
 
-        Those are the parts of now, or those that were noted before where one of them is gone or changed. Somebody has done
-        that since this run was planned, and the next planning has to see it.
+        These are the present parts. But if one of the parts noted before is gone or changed, somebody has changed the table
+        since this run was planned. Then the parts noted before are returned, so that the next planning notices the change.
         """
         from include.mirror import verify
 
@@ -733,7 +733,7 @@ class Mover:
     def _parts_to_note(self, answers: Answers, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
         before, now = answers.noted_parts, parts.by_table(answers.rows["parts"])
         if any(parts.lost(before.get(name, ()), now.get(name, ())) for name in published):
-            # What another run has published and noted meanwhile is no loss: ours are read after what it noted.
+            # Another run may have published and noted parts in between: read the parts again, after its note.
             now = parts.read(self.engine.warehouse, self.client, published)
         return {
             name: before[name] if parts.lost(before.get(name, ()), now.get(name, ())) else now.get(name, ())

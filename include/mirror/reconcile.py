@@ -103,14 +103,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class ReconcileOptions:
-    """What a reconciliation was asked for: whether it only reports, and whether many deletions are confirmed."""
+    """The options that conf gives: whether to report only, and whether many deletions are confirmed."""
 
     only_report: bool = False
     confirmed: bool = False
 
 
 def reconcile_options(conf: Mapping[str, Any]) -> ReconcileOptions:
-    """Return what a valid conf asks for."""
+    """Return the options in a valid conf."""
     return ReconcileOptions(conf.get("somente_relatorio", False), conf.get("confirmar", False))
 
 

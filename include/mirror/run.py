@@ -227,7 +227,7 @@ def _large(
 ) -> set[Window]:
     """Return which of these windows have more rows than one piece has."""
     if len(windows) == 1:
-        # Cutting it tells.
+        # Splitting it shows whether it is large.
         return set(windows)
     specs = {window: tables[window.tabela].spec for window in windows}
     return larger(source, specs, engine.source.zone, engine.options.max_rows)
@@ -305,8 +305,8 @@ def _check_exchange(warehouse: Warehouse, client: Client) -> None:
 
 @dataclass(frozen=True)
 class _Standing:
-    """How both sides stand before anything is changed: what is in the warehouse, what its ledger has noted (nothing where
-    there is no ledger), and what was seen of the source after that."""
+    """Both sides before anything is changed: the warehouse's tables, the ledger's notes (empty if there is no ledger), and
+    the source, which was read last."""
 
     contents: contract.Contents
     noted: Answers
@@ -317,8 +317,10 @@ class _Standing:
 def _look(
     engine: Engine, source: Connection, client: Client, resolved: Resolved, specs: Mapping[str, TableSpec]
 ) -> _Standing:
-    """Look at both sides, and at these tables of the source: those that can't be mirrored as they are get among the refused
-    ones. A ledger that is there is brought to this version before it is read."""
+    """Read the state of both sides. An existing ledger is first migrated to this version.
+
+    Of `specs`, tables with rows that can't be mirrored are added to `resolved.refused`.
+    """
     warehouse = engine.warehouse
     if warehouse.cluster is not None:
         warehouse.cluster.check(client)
@@ -404,7 +406,7 @@ def _prepare(
     noted = standing.noted.noted_parts
     now = parts.by_table(standing.noted.rows["parts"])
     if any(parts.lost(noted.get(name, ()), now.get(name, ())) for name in agreements):
-        # What another run has published meanwhile is no loss: they are, once they are read after what was noted.
+        # Another run may have published and noted parts in between: read the parts again, after its note.
         now = parts.read(warehouse, client, noted.keys() & agreements.keys())
     again = {
         name: reason
@@ -463,8 +465,11 @@ def _prepare(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """The tables as they stand in the warehouse, the names of those that were there and are read from the start, whether
-    any is, and the ledger of these tables."""
+    """The result of `_prepare`: `tables` are the tables as they are in the warehouse now, and `ledger` is their ledger.
+
+    `again` are the names of tables that existed and are read from the start. `forgot` is True if any table is read from
+    the start.
+    """
 
     tables: dict[str, WarehouseTable]
     again: frozenset[str]

@@ -27,9 +27,9 @@ TABLE, VIEW = "estados", "estado"
 
 
 def note(engine: Engine, run_id: str, contents: contract.Contents | None = None) -> dict[str, Count]:
-    """Note how far each mirrored table has come; return the counts of both sides where they could be told.
+    """Note how far each mirrored table has come; return both sides' counts of the tables that could be counted.
 
-    `contents` are the warehouse's, as far as they have been read since the run has moved its rows.
+    `contents` is the content of the warehouse if it was read after the run has moved its rows.
     """
     with engine.clients() as (source, client):
         resolved = engine.specs(source)

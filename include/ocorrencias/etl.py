@@ -131,7 +131,7 @@ def headline(summary: Mapping[str, Any]) -> str:
 
 
 def unknown_pops(summary: Mapping[str, Any]) -> str:
-    """Return the unknown POPs for the notice; an empty text for a replay, which says nothing about the service."""
+    """Return the unknown POPs as a text, for an alert; empty for a replay, which shows nothing about the service now."""
     return "" if summary["gravacao"] else ", ".join(map(str, summary["pops_desconhecidos"]))
 
 

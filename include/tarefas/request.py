@@ -55,7 +55,7 @@ def resolve(conf: object, catalog: Catalog) -> Call:
             f"unknown key {plain.brief(unknown[0])}{_suggestion(unknown[0], KEYS)}; there are {_list(KEYS)}"
         )
     try:
-        # In whatever shape it came: what is taken here has to be taken in the worker too.
+        # In the form in which it came, because the worker has to accept whatever is accepted here.
         plain.dump([given.get("args"), given.get("kwargs")])
     except ValueError as error:
         raise RequestError(f"the call can't be kept as JSON: {error}") from None

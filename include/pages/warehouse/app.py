@@ -105,7 +105,7 @@ def _seen(request: Request, user: Any) -> list[Place]:
 
 
 def _place(request: Request, user: Any, label: str) -> Place:
-    """Return a mirror by its name. Whether it is absent or may not be seen is not told."""
+    """Return a mirror by its name. The answer is 404 both if there is none and if the user may not see it."""
     for place in _seen(request, user):
         if place.label == label:
             return place

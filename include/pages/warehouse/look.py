@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 
 
 class Cache(Generic[Value]):
-    """What was read last, by key, for `seconds`. Of several readers at once, one reads, and the others get the same."""
+    """Keeps what was read, by key, for `seconds`. If several threads ask at once, one reads, and all get its result."""
 
     def __init__(self, seconds: float, most: int = 64, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds, self.most, self.clock = seconds, most, clock
@@ -54,7 +54,7 @@ class Cache(Generic[Value]):
 
 @dataclass(frozen=True)
 class View:
-    """What is known of a mirror: its tables, or why they can't be told, and whether its source answers."""
+    """What is known of a mirror: its tables, or why they can't be read, and whether its source answers."""
 
     place: Place
     at: datetime

@@ -168,7 +168,7 @@ class Store:
             yield Claim(_job(found[0]), self._connection) if found else None
 
     def unfinished(self, limit: int) -> list[Job]:
-        """Return up to `limit` jobs with runs that had not ended when they were last looked at, in any order."""
+        """Return up to `limit` jobs with runs that had not ended at the last check, in any order."""
         return [_job(row) for row in self._all(_sql("read_unfinished"), limit=limit)]
 
     def follow(self, job: Job, state: str) -> None:
@@ -179,7 +179,7 @@ class Store:
             )
 
     def conclude(self, job: Job, run_at: datetime, outcome: str, ended_at: datetime | None) -> None:
-        """Store how and when the run of a due time has ended; without `ended_at`, it is the time of now."""
+        """Store how and when the run of a due time has ended; without `ended_at`, the time is now."""
         values = {"id": job.id, "run_at": run_at, "outcome": outcome, "ended_at": ended_at}
         with _explained():
             self._connection.execute(_sql("record_outcome"), values)
