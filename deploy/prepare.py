@@ -149,7 +149,7 @@ def main() -> None:
     metadata = database.libpq(conf.get_mandatory_value("database", "sql_alchemy_conn"))
     with ExitStack() as stack:
         try:
-            stack.enter_context(database.alone(metadata))
+            stack.enter_context(database.exclusive(metadata))
         except psycopg.OperationalError as error:
             sys.exit(f"the metadata database can't be reached: {' '.join(str(error).split())}")
         initdb()

@@ -1,7 +1,7 @@
 """The name that `include.tarefas` had before, so that files of automations that were written then still run.
 
-What such a file could import from there is the very same object, as it has to be: the catalog knows the decorator by its
-name, the worker knows what it registered, and an exception of another class would be retried.
+Each name here is the same object as in `include.tarefas`. This is necessary: the worker recognizes only the functions that
+its own decorator has registered, and an exception of another class would be retried.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import psutil
 
-from tests.processes import is_alive
+from local.processes import is_alive
 
 PAUSE = 1.0
 # Seconds that a process gets between SIGTERM and SIGKILL.

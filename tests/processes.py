@@ -1,4 +1,4 @@
-"""Questions about processes, which may start and end at any time."""
+"""Questions about the descendants of a process, which may start and end at any time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ from typing import TypeVar
 import psutil
 
 Answer = TypeVar("Answer")
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Return whether a process still runs. A zombie has ended."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def ask_descendants(question: Callable[[psutil.Process], Answer]) -> list[Answer]:

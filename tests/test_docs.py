@@ -1,4 +1,4 @@
-"""The documentation: every link points to an existing file and heading, and no translation has fallen behind."""
+"""The documentation: its links lead somewhere, what it names exists, and no translation has fallen behind."""
 
 from __future__ import annotations
 
@@ -105,3 +105,71 @@ def test_every_translation_is_linked_and_leads_to_the_english_page() -> None:
         text = (ROOT / index).read_text()
         assert [page.name for page in TRANSLATED if f"({path}/{page.name})" not in text] == [], index
     assert [page.name for page in TRANSLATED if f"(../{page.name})" not in page.read_text()] == []
+
+
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """Return the tests that a page names, each with its file.
+
+    A test is named as `file.py::test_name`, or as `::test_name` if the paragraph has named its file before; an empty file
+    stands for any.
+    """
+    found = []
+    for paragraph in text.split("\n\n"):
+        file = ""
+        for name, of_file, of_any in re.findall(
+            r"([\w/]*\btest_\w+\.py)|::(test_\w+)|`(test_\w+)(?=[`\[])", paragraph
+        ):
+            file = name or file
+            if of_file or of_any:
+                found.append((file if of_file else "", of_file or of_any))
+    return found
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    tests = {
+        f"/{file.relative_to(ROOT)}": re.findall(r"def (test_\w+)", file.read_text())
+        for file in (ROOT / "tests").rglob("*.py")
+    }
+    lost = [
+        f"{page.name}: {file}::{name}"
+        for page in PAGES
+        for file, name in named_tests(page.read_text())
+        if not any(
+            name in names for path, names in tests.items() if path.endswith(f"/{file}" if file else "")
+        )
+    ]
+    assert lost == []
+
+
+def test_every_file_and_target_that_a_page_names_exists() -> None:
+    made_by_readers = {"dags/northwind/etl_northwind.py"}
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name[0] not in "._"} - {"dist"}
+    named = re.compile(rf"`((?:{'|'.join(sorted(folders))})/[\w./-]*)`")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    lost = []
+    for page in PAGES:
+        text = page.read_text()
+        lost += [
+            f"{page.name}: {path}"
+            for path in named.findall(text)
+            if path not in made_by_readers and not (ROOT / path).exists()
+        ]
+        lost += [
+            f"{page.name}: make {target}"
+            for target in re.findall(r"`make (?:[A-Z_]+=\S+ )*([a-z-]+)", text)
+            if target not in targets
+        ]
+    assert lost == []
+
+
+def test_every_setting_that_a_page_names_exists() -> None:
+    own = re.compile(
+        r"\b(?:ETL_VENDAS|FONTE_VENDAS|MARTS|OCORRENCIAS|LOJA|AUTOMACOES|AGENDAR_JOBS|ALERTAS)_[A-Z_]+\b"
+    )
+    sources = ("docs/settings.md", ".env.example", "docker-compose.yaml", "Makefile")
+    known = set(
+        own.findall("\n".join((ROOT / name).read_text() for name in sources).replace("{NAME}", "VENDAS"))
+    )
+    assert {
+        (page.name, name) for page in PAGES for name in own.findall(page.read_text()) if name not in known
+    } == set()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from local.processes import is_alive
 from local.waiting import until
-from tests.processes import is_alive
 
 ROOT = Path(__file__).resolve().parent.parent
 # A session with a server that ignores SIGTERM, in a session of its own as all servers are, and an endless test.

@@ -73,7 +73,7 @@ def readable(response: requests.Response) -> str:
     if isinstance(body, dict):
         body = body.get("message") or body.get("reason") or body
     if isinstance(body, list):
-        body = "; ".join(_one_complaint(entry) for entry in body)
+        body = "; ".join(_one_problem(entry) for entry in body)
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
     # Some servers repeat the request in their answer.
     if token := response.request.headers.get("Authorization", "").removeprefix("Bearer "):
@@ -81,7 +81,7 @@ def readable(response: requests.Response) -> str:
     return one_line(text) or "nothing"
 
 
-def _one_complaint(entry: Any) -> str:
+def _one_problem(entry: Any) -> str:
     if not isinstance(entry, dict) or "msg" not in entry:
         return str(entry)
     steps = entry.get("loc")

@@ -77,7 +77,7 @@ def _place(name: str, error: ValidationError) -> str:
 def _load(text: str, source: str) -> Any:
     """Return the value of a JSON text. Raises ValueError if it is not JSON, RequestRefused for repeated keys."""
 
-    def refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twins = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
         if twins:
             raise RequestRefused(f"{source} has the key {twins[0]!r} twice")
@@ -89,7 +89,9 @@ def _load(text: str, source: str) -> Any:
         return number
 
     try:
-        return json.loads(text, object_pairs_hook=refuse_twins, parse_constant=finite, parse_float=finite)
+        return json.loads(
+            text, object_pairs_hook=refuse_duplicates, parse_constant=finite, parse_float=finite
+        )
     except RecursionError:
         raise RequestRefused(f"{source} is nested too deeply") from None
 

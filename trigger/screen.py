@@ -69,7 +69,7 @@ def columns(*names: str) -> Table:
     return table
 
 
-def to_nowhere(stream: TextIO) -> None:
+def redirect_to_devnull(stream: TextIO) -> None:
     """Redirect a stream without a reader to /dev/null."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -78,7 +78,7 @@ class _Beside(Console):
     def on_broken_pipe(self) -> None:
         # The wait continues without a reader, and its exit code is still right.
         self.quiet = True
-        to_nowhere(sys.stderr)
+        redirect_to_devnull(sys.stderr)
 
 
 class Screen:
@@ -142,7 +142,7 @@ class Screen:
                 click.echo(text if self.form == "json" else _yaml(json.loads(text), unicode).rstrip("\n"))
             sys.stdout.flush()
         except OSError as error:
-            to_nowhere(sys.stdout)
+            redirect_to_devnull(sys.stdout)
             # A closed pipe is not an error: the reader may stop early, and the exit code stays.
             if not isinstance(error, BrokenPipeError):
                 raise TriggerError(f"the result can't be written: {error.strerror}") from None

@@ -90,7 +90,7 @@ def criacao_produtos() -> None:
         from include.loja.tasks import criacao_produtos as work
 
         # None if reservar failed, otherwise a list.
-        return work.tell(SETTINGS, get_current_context()["run_id"], lotes is not None)
+        return work.notify(SETTINGS, get_current_context()["run_id"], lotes is not None)
 
     claimed = reservar()
     criar.expand(lote=claimed) >> avisar(claimed)

@@ -123,7 +123,7 @@ def ocorrencias_cet_rio() -> None:
         context = get_current_context()
         context["resumo_da_execucao"] = etl.headline(resumo)  # type: ignore[typeddict-unknown-key]
         print(etl.report(resumo))  # noqa: T201
-        if names := etl.to_be_told(resumo):
+        if names := etl.unknown_pops(resumo):
             alerts.notice(
                 context, f"pops {names}", f"the service's list of POPs lacks {names}", timedelta(days=7)
             )

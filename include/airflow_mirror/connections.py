@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from include.conventions import zones
 from include.conventions.connections import clickhouse, conninfo, find
 from include.conventions.errors import ConfigurationError
-from include.mirror.errors import WarehouseAwayError, WarehouseError
+from include.mirror.errors import WarehouseError, WarehouseUnavailableError
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -77,7 +77,7 @@ def _client(name: str) -> Client:
         return clickhouse(name)
     except Error as error:
         connection = find(name)
-        kind = WarehouseAwayError if clickhouse_heals(error) else WarehouseError
+        kind = WarehouseUnavailableError if clickhouse_heals(error) else WarehouseError
         raise kind(
             f"ClickHouse at {connection.host}:{connection.port} (connection {name}) refused: {error}"
         ) from None

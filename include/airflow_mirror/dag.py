@@ -151,7 +151,7 @@ def _moving(
             # All of them in one request; iterating asks for one after the other, and past the end.
             rows, planned = moved[:], [load(batch) for batch in batches]
             log_moved(rows)
-            with engine(declaration, settings).alone() as between:
+            with engine(declaration, settings).with_shared_client() as between:
                 try:
                     checked = check_run(between, planned)
                 except RefusedError:
@@ -200,10 +200,10 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
 
             from include.airflow_mirror.connections import engine, limits
             from include.mirror.ledger import Attempt
-            from include.mirror.reconcile import asked, reconcile
+            from include.mirror.reconcile import reconcile, reconcile_options
             from include.mirror.summary import brief
 
-            context, request = get_current_context(), asked(_conf())
+            context, request = get_current_context(), reconcile_options(_conf())
             context["tables"] = brief(tabelas)  # type: ignore[typeddict-unknown-key]
             between = engine(declaration, settings)
             return [
@@ -223,14 +223,14 @@ def _reconciling(declaration: Mirror, settings: Settings, tags: Sequence[str], p
         @explained
         def report(found: Any) -> None:
             from include.airflow_mirror.connections import engine
-            from include.mirror.reconcile import asked, conclude
+            from include.mirror.reconcile import conclude, reconcile_options
             from include.mirror.reports import load
 
             reports = [load(one) for some in found for one in some]
             for one in reports:
                 log.info("%s", one)
             _record_state(engine(declaration, settings))
-            conclude(reports, only_report=asked(_conf()).only_report)
+            conclude(reports, only_report=reconcile_options(_conf()).only_report)
 
         report(compare.expand(tabelas=choose_tables()))
 
@@ -253,9 +253,9 @@ def _conf() -> dict[str, Any]:
 def _record_state(
     between: Engine, contents: Contents | None = None
 ) -> tuple[dict[str, Count], list[dict[str, Any]]]:
-    """Note each table's state, and hand it to who asks Airflow for it; return the counts of both sides, and the states.
+    """Note each table's state, and store the states as an XCom; return the counts of both sides, and the states.
 
-    `contents` are the warehouse's where they have been read just now.
+    `contents` is the content of the warehouse if it was read just now.
     """
     from include.mirror import state
 

@@ -61,7 +61,7 @@ def span(conf: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
 def span_params(what: str, beside: str = "") -> dict[str, Param]:
     """Return the Params `inicio` and `fim`.
 
-    `what` names the range in the description. `beside` is a sentence about the other ways in Airflow's form to give a range.
+    `what` names the range in the description. `beside` is a sentence about other ways to give a range in Airflow's form.
     """
     from airflow.sdk import Param
 

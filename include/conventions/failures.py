@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from include.conventions.reasons import leave
+from include.conventions.reasons import save
 
 Work = TypeVar("Work", bound=Callable[..., Any])
 Raised = TypeVar("Raised", bound=BaseException)
@@ -34,9 +34,9 @@ DRIVERS = {
 
 
 def explained(work: Work, *, drivers: bool = True) -> Work:
-    """Decorate a task's function, below `@task`: its errors become the exceptions of `failure`, and leave their last line.
+    """Decorate a task's function, below `@task`: its errors become the exceptions of `failure`.
 
-    Airflow's time limit is no Exception: it only leaves its line.
+    `reasons` saves their last line. Airflow's time limit is no Exception, so it is only saved.
     """
     if inspect.isgeneratorfunction(work):
 
@@ -48,7 +48,7 @@ def explained(work: Work, *, drivers: bool = True) -> Work:
                 raise
             except BaseException as error:
                 ending = failure(error, drivers=drivers) if isinstance(error, Exception) else error
-                leave(ending)
+                save(ending)
                 if ending is error:
                     raise
                 raise ending from None
@@ -61,7 +61,7 @@ def explained(work: Work, *, drivers: bool = True) -> Work:
             return work(*arguments, **named)
         except BaseException as error:
             ending = failure(error, drivers=drivers) if isinstance(error, Exception) else error
-            leave(ending)
+            save(ending)
             if ending is error:
                 raise
             raise ending from None

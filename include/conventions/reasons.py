@@ -1,6 +1,6 @@
-"""Why tasks failed: each leaves the last line of its error as an XCom, which the pages and the jobs show.
+"""Why tasks failed: the last line of each task's error, as an XCom, which the pages and the jobs show.
 
-Airflow drops the XCom when the task is tried again. A process that is killed leaves none. `failures.explained` leaves it.
+`failures.explained` saves it. Airflow drops the XCom when the task is tried again. A process that is killed saves none.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Reason:
         return _NAME.sub("", self.text, count=1)
 
 
-def leave(error: BaseException) -> None:
-    """Leave the last line of an error, without secrets that Airflow knows. The error itself counts: this raises nothing.
+def save(error: BaseException) -> None:
+    """Save the last line of an error, without secrets that Airflow knows. Raises nothing, so that it never hides that error.
 
-    Exceptions by which a task asks Airflow for something else, such as to be skipped, are no errors.
+    Exceptions by which a task asks Airflow for something else, such as to be skipped, are not saved.
     """
     with suppress(Exception):
         from airflow.sdk import exceptions, get_current_context

@@ -124,7 +124,7 @@ def read_batch(spec: TableSpec, batch: pa.RecordBatch, describe: Describe) -> Ro
             key = rows.key(int(np.flatnonzero(wrong)[0]))
             raise ValueNotHeldError(
                 f"{spec.label}.{column.name} is {describe(column, key)} where {named(spec, key)}: "
-                f"{column.carrier.warehouse_type} can't hold that{_way_out(column)}"
+                f"{column.carrier.warehouse_type} can't hold that{_text_column_hint(column)}"
             )
     return rows
 
@@ -140,7 +140,7 @@ def _check_key(rows: Rows) -> None:
             )
 
 
-def _way_out(column: Column) -> str:
+def _text_column_hint(column: Column) -> str:
     """Return the end of a message about an array: a text column can hold NULL, more dimensions and other lower bounds."""
     if not column.carrier.warehouse_type.startswith("Array("):
         return ""

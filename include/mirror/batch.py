@@ -17,11 +17,14 @@ from include.mirror.window import Window
 class Batch:
     """The work of one task: passes, moved one after the other, each in its own snapshot.
 
-    `timeline` is that of the source when it was planned, 0 where nobody knows. `built` holds, of tables that were built
-    anew before that, the version of the snapshot that they were built from. `behind` is when the oldest transaction had
-    begun that was open when planning began: earlier times of later writers are in no window. `planned_at`
-    is the source's clock at that moment. None where nobody knows. `idle` is whether there was nothing to read by then, as
-    far as that can be told beforehand.
+    The other fields describe the source and the warehouse at planning:
+
+    - `timeline`: the source's timeline, 0 if unknown.
+    - `built`: for each rebuilt table, the version of the snapshot that it was rebuilt from.
+    - `behind`: when the oldest open transaction had begun, None if unknown. No window finds a row that is written later
+      with an earlier time.
+    - `planned_at`: the source's clock, None if unknown.
+    - `idle`: True if planning has seen nothing to read.
     """
 
     plan: UUID

@@ -30,7 +30,7 @@ from uuid import UUID
 import psycopg
 from pydantic import TypeAdapter
 
-from include.mirror.errors import SourceAwayError
+from include.mirror.errors import SourceUnavailableError
 from include.mirror.ledger import CLAIMS, Answers, Ledger, WorkKey, identity
 from include.mirror.plan import Copy, LedgerState, Read, Scan, Sweep, Work, instant
 from include.mirror.source.session import Connection, one, run
@@ -55,10 +55,11 @@ _works: TypeAdapter[tuple[Work, ...]] = TypeAdapter(tuple[Work, ...])
 _KEY = "$1::int, hashtext($2)"
 
 
-def plan_alone(source: Connection, mirror: str) -> datetime | None:
-    """Take the lock under which a mirror plans, until the session ends; raise SourceAwayError where another run keeps it.
+def take_planning_lock(source: Connection, mirror: str) -> datetime | None:
+    """Take the lock under which a mirror plans. The session holds it until it ends.
 
-    Return since when a transaction of this database may be open by then: see `OLDEST_BEGIN`.
+    Returns since when a transaction of this database may be open by then: see `OLDEST_BEGIN`. Raises SourceUnavailableError
+    if another run holds the lock for too long.
     """
     # Mirrors whose names have the same hash wait for each other, which harms nothing. The lock first: what stands behind
     # FROM is done before anything that is selected.
@@ -66,13 +67,13 @@ def plan_alone(source: Connection, mirror: str) -> datetime | None:
     try:
         (behind,) = one(source, f"SELECT ({OLDEST_BEGIN}) FROM {locked}", (LOCK, mirror))  # noqa: S608 - constants
     except psycopg.errors.LockNotAvailable:
-        raise SourceAwayError(
+        raise SourceUnavailableError(
             f"another run of the mirror {mirror} has been planning for a long time: run this one again"
         ) from None
     return behind if behind is None else behind.astimezone(UTC)
 
 
-def let_others_plan(source: Connection, mirror: str) -> None:
+def release_planning_lock(source: Connection, mirror: str) -> None:
     """Give the lock back before the session ends."""
     run(source, f"SELECT pg_advisory_unlock({_KEY})", (LOCK, mirror))
 
@@ -89,7 +90,7 @@ class Claims:
     tables: frozenset[WorkKey] = frozenset()
     over: tuple[UUID, ...] = ()
 
-    def but_for(self, state: LedgerState) -> LedgerState:
+    def with_claims_done(self, state: LedgerState) -> LedgerState:
         """Return the ledger's state as if all claimed windows and re-reads were done."""
         return replace(
             state,
@@ -98,7 +99,7 @@ class Claims:
         )
 
     def has(self, work: Work) -> bool:
-        """Return whether a read is claimed. Windows and re-reads are not looked at: see `but_for`."""
+        """Return whether a read is claimed. Windows and re-reads are not looked at: see `with_claims_done`."""
         return identity(work) in self.tables
 
 

@@ -96,7 +96,7 @@ def read(warehouse: Warehouse, client: Client) -> Contents:
 
 
 def from_rows(warehouse: Warehouse, rows: Iterable[Sequence[Any]]) -> Contents:
-    """Return what is in the warehouse from the rows of the question for it."""
+    """Return what is in the warehouse from the rows of the query `read_warehouse`."""
     contents = Contents()
     databases = {warehouse.storage: contents.storage, warehouse.views: contents.views}
     for database, name, *rest, columns in rows:
@@ -179,19 +179,19 @@ def agree(warehouse: Warehouse, spec: TableSpec, stored: Stored | None) -> Agree
         if name in {column.name for column in spec.columns}:
             raise SchemaError(
                 f"source column {spec.label}.{name} has the name of a column that the mirror keeps in {table} for "
-                f"itself: leave it out of the declaration, or {_anew(warehouse, spec)}"
+                f"itself: leave it out of the declaration, or {_rebuild_hint(warehouse, spec)}"
             )
         if (found := stored.columns.get(name)) is None or found.type != kind:
             raise SchemaError(
                 f"warehouse column {table}.{name} is {found.type if found else 'missing'}, expected {kind}: "
-                f"{_anew(warehouse, spec)}"
+                f"{_rebuild_hint(warehouse, spec)}"
             )
     if unknown := [name for name in stored.columns if name not in expected and name not in known]:
         raise SchemaError(
             f"warehouse table {table} has columns that {spec.label} does not: {', '.join(sorted(unknown))}; drop them, "
-            f"or {_anew(warehouse, spec)}"
+            f"or {_rebuild_hint(warehouse, spec)}"
         )
-    _check_keys(table, spec, stored, own, _anew(warehouse, spec))
+    _check_keys(table, spec, stored, own, _rebuild_hint(warehouse, spec))
     again = None
     if replaced:
         again = "the source's table is another one than before"
@@ -320,7 +320,7 @@ def check_replaceable(warehouse: Warehouse, spec: TableSpec, contents: Contents)
     lacks_view(warehouse, contents.views.get(spec.name), spec)
 
 
-def _anew(warehouse: Warehouse, spec: TableSpec) -> str:
+def _rebuild_hint(warehouse: Warehouse, spec: TableSpec) -> str:
     """Return how to rebuild a table that no longer fits, for the end of a message."""
     if warehouse.cluster is not None:
         drop = (
@@ -340,7 +340,7 @@ def _check_names(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> None:
             continue
         renamed = now.get(agreed.number)
         what = f"is called {renamed} now; rename it back" if renamed else "is gone; bring it back"
-        raise SchemaError(f"source column {spec.label}.{name} {what}, or, {_anew(warehouse, spec)}")
+        raise SchemaError(f"source column {spec.label}.{name} {what}, or, {_rebuild_hint(warehouse, spec)}")
 
 
 def _other_than_before(column: Column, stored: Stored) -> str | None:
@@ -380,7 +380,7 @@ def _is_back(name: str, spec: TableSpec, stored: Stored) -> bool:
 def _agree_on_column(
     warehouse: Warehouse, spec: TableSpec, column: Column, stored: Mapping[str, StoredColumn], replaced: bool
 ) -> Column:
-    table, anew = f"{warehouse.storage}.{spec.name}", _anew(warehouse, spec)
+    table, anew = f"{warehouse.storage}.{spec.name}", _rebuild_hint(warehouse, spec)
     found = stored.get(column.name)
     if found is None:
         raise SchemaError(
@@ -411,7 +411,7 @@ def _agree_on_column(
 def _bookkeeping(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> Bookkeeping:
     match = _ENGINE.match(stored.engine_full)
     if match is None or not match["family"].endswith("Replacing"):
-        mend = _anew(warehouse, spec)
+        mend = _rebuild_hint(warehouse, spec)
         if read_table_comment(stored.comment) is None:
             name, other = (names.ch(warehouse.storage, one) for one in (spec.name, spec.name + "_old"))
             mend = f"the mirror did not make it; make room, such as RENAME TABLE {name} TO {other}"
@@ -423,19 +423,20 @@ def _bookkeeping(warehouse: Warehouse, spec: TableSpec, stored: Stored) -> Bookk
 
 
 def _check_keys(table: str, spec: TableSpec, stored: Stored, own: Bookkeeping, anew: str) -> None:
-    if _bare(stored.sorting_key) != ", ".join(map(_bare, spec.order)):
+    if _without_quotes(stored.sorting_key) != ", ".join(map(_without_quotes, spec.order)):
         raise SchemaError(
             f"warehouse table {table} is ordered by {stored.sorting_key or 'nothing'}, expected {', '.join(spec.order)}: "
             f"the key of {spec.label}, or the declared one, or order_by has changed; change it back, or, {anew}"
         )
-    partition = _bare(stored.partition_key)
+    partition = _without_quotes(stored.partition_key)
     if not partition or (
-        spec.integer_key and re.fullmatch(rf"intDiv\({re.escape(_bare(spec.integer_key))}, \d+\)", partition)
+        spec.integer_key
+        and re.fullmatch(rf"intDiv\({re.escape(_without_quotes(spec.integer_key))}, \d+\)", partition)
     ):
         return
     others = [column.name for column in spec.columns if column.name not in spec.key]
     others += [own.version, own.deleted]
-    if wrong := [name for name in others if re.search(rf"\b{re.escape(_bare(name))}\b", partition)]:
+    if wrong := [name for name in others if re.search(rf"\b{re.escape(_without_quotes(name))}\b", partition)]:
         raise SchemaError(
             f"warehouse table {table} is partitioned by {stored.partition_key}, which changes with {wrong[0]}: the "
             f"versions of one row would stand in several partitions; partition by a range of {', '.join(spec.key)}; "
@@ -453,9 +454,9 @@ def lacks_view(warehouse: Warehouse, stored: Stored | None, spec: TableSpec) -> 
         return True
     if is_bridged(warehouse, stored):
         return True
-    if stored.engine != "View" or _bare(f"{warehouse.storage}.{spec.name} FINAL") not in _bare(
-        stored.as_select
-    ):
+    if stored.engine != "View" or _without_quotes(
+        f"{warehouse.storage}.{spec.name} FINAL"
+    ) not in _without_quotes(stored.as_select):
         view = names.ch(warehouse.views, spec.name)
         raise SchemaError(
             f"{warehouse.views}.{spec.name} is already there and is not the mirror's view (engine {stored.engine}): make "
@@ -468,9 +469,11 @@ def lacks_view(warehouse: Warehouse, stored: Stored | None, spec: TableSpec) -> 
 
 def is_bridged(warehouse: Warehouse, view: Stored) -> bool:
     """Return whether a view reads from a stage: a rebuild with other columns was killed and has left its bridge."""
-    return view.engine == "View" and f" FROM {warehouse.storage}.{STAGE_PREFIX}" in _bare(view.as_select)
+    return view.engine == "View" and f" FROM {warehouse.storage}.{STAGE_PREFIX}" in _without_quotes(
+        view.as_select
+    )
 
 
-def _bare(text: str) -> str:
+def _without_quotes(text: str) -> str:
     """Return SQL without quotes around names. ClickHouse quotes only if it has to, and prints a line break as `\\n`."""
     return re.sub(r"[`\\]", "", text).translate(_ESCAPED)

@@ -20,7 +20,7 @@ COMPARED = 1_000_000
 """By default, each run compares all keys of tables with up to this many rows."""
 
 
-class Means(NamedTuple):
+class DeleteMethod(NamedTuple):
     """How deleted rows are found, with the reason. `by` is one of:
 
     - `log`, `keys` or `copy`: in each run.
@@ -32,25 +32,25 @@ class Means(NamedTuple):
     reason: str
 
 
-def means(spec: TableSpec, rows: int, limit: int) -> Means:
+def delete_method(spec: TableSpec, rows: int, limit: int) -> DeleteMethod:
     """Return how deleted rows of a table are found.
 
     `rows` is the number of rows in the warehouse. `limit` is the number of rows up to which each run compares all keys of a
     table whose declaration doesn't ask for it; 0 for no table.
     """
     if spec.way == "copy":
-        return Means("copy", "a copy compares all rows")
+        return DeleteMethod("copy", "a copy compares all rows")
     if spec.log is not None:
-        return Means("log", "triggers write deleted keys into a log of the source")
+        return DeleteMethod("log", "triggers write deleted keys into a log of the source")
     if spec.deletes == "keep":
-        return Means("nothing", 'the declaration says deletes="keep"')
+        return DeleteMethod("nothing", 'the declaration says deletes="keep"')
     if spec.deletes == "keys":
-        return Means("keys", 'the declaration says deletes="keys"')
+        return DeleteMethod("keys", 'the declaration says deletes="keys"')
     unused = f"; its log in the source is not used: {spec.log_unused}" if spec.log_unused else ""
     if is_small(spec, rows, limit):
-        return Means("keys", f"each run compares all keys of up to {limit} rows{unused}")
+        return DeleteMethod("keys", f"each run compares all keys of up to {limit} rows{unused}")
     known = _known(spec, rows)
-    return Means(
+    return DeleteMethod(
         "reconciliation",
         f"it has about {known} rows, and each run compares all keys of up to {limit} only; a log in the source (python -m "
         f'include.mirror delete-log) or deletes="keys" in the declaration finds them in each run{unused}',
@@ -58,7 +58,7 @@ def means(spec: TableSpec, rows: int, limit: int) -> Means:
 
 
 def is_small(spec: TableSpec, rows: int, limit: int) -> bool:
-    """Return whether a table is small enough that each run compares its keys. `rows` and `limit` are as in `means`."""
+    """Return whether each run compares the keys of a table, because it is small. Parameters are as in `delete_method`."""
     return bool(limit) and _known(spec, rows) <= limit
 
 
@@ -70,9 +70,9 @@ def _known(spec: TableSpec, rows: int) -> int:
 def detached(spec: TableSpec, rows: int, limit: int) -> str:
     """Return a warning about partitions that were detached or dropped in the source and whose rows stay in the warehouse.
 
-    Empty if there are none, or if each run finds their rows like other deleted rows. `rows` and `limit` are as in `means`.
+    Empty if there are none, or if each run finds their rows like other deleted rows. Parameters are as in `delete_method`.
     """
     count = len(spec.detached)
-    if not count or means(spec, rows, limit).by in ("log", "keys"):
+    if not count or delete_method(spec, rows, limit).by in ("log", "keys"):
         return ""
     return f"{count} of its partitions detached or dropped, whose rows stay in the warehouse"

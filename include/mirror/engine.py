@@ -91,8 +91,8 @@ class Engine:
             yield connection, client
 
     @contextmanager
-    def alone(self) -> Iterator[Self]:
-        """Be the same with one client of the warehouse for all steps, until the block ends."""
+    def with_shared_client(self) -> Iterator[Self]:
+        """Yield this engine with one client of the warehouse, which all steps in the block share."""
         with self.warehouse.shared() as warehouse:
             yield replace(self, warehouse=warehouse)
 

@@ -13,13 +13,13 @@ class SourceError(MirrorError):
     """PostgreSQL can't provide what the guarantees need: fix the role, the server or the connection."""
 
 
-class SourceAwayError(SourceError):
+class SourceUnavailableError(SourceError):
     """PostgreSQL did not answer, ended a session, or a table was locked: trying again may help."""
 
     heals = True
 
 
-class NoSnapshotError(SourceAwayError):
+class NoSnapshotError(SourceUnavailableError):
     """No snapshot could be taken, mostly because somebody alters a table or waits to do so: trying again may help."""
 
 
@@ -27,7 +27,7 @@ class WarehouseError(MirrorError):
     """ClickHouse refused something: fix the server or the connection."""
 
 
-class WarehouseAwayError(WarehouseError):
+class WarehouseUnavailableError(WarehouseError):
     """ClickHouse did not answer: trying again may help."""
 
     heals = True
@@ -57,7 +57,7 @@ class VerificationError(MirrorError):
     heals = True
 
 
-class WrongError(MirrorError):
+class WrongRowsError(MirrorError):
     """A comparison has found wrong rows: look for who changed them. Trying again would hide that."""
 
 

@@ -1,8 +1,8 @@
-"""Which reads of a pass have nothing to move: all of its tables are asked at once, in one statement of each server.
+"""Finds the reads of a pass that have nothing to move: one statement on each server, for all tables of the pass.
 
-Most tables change rarely. What has rows to read is asked in the snapshot itself, by the very conditions that would read
-them. Keys are compared by their number and the sum of their hashes, as reconciliation compares rows: where both sides have
-the same, the warehouse has none that the source lacks.
+Most tables change rarely. PostgreSQL looks for rows in the snapshot itself, by the same conditions that would read them.
+Keys are compared by their number and the sum of their hashes, as reconciliation compares rows: if both sides have the same,
+the warehouse has no key that the source lacks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Wanted = Callable[[Work, Refer], Changes]
-"""Returns what a read asks for."""
+"""Returns the condition that selects a read's rows."""
 
 
 class _Sum(NamedTuple):
@@ -47,10 +47,10 @@ def idle(
     tables: Mapping[str, WarehouseTable],
     wanted: Wanted,
 ) -> set[int]:
-    """Return the places in `works` of those that have nothing to move.
+    """Return the indexes in `works` of the reads that have nothing to move.
 
-    A read of whole rows is not among them, and none is where PostgreSQL refuses the question: each is then read by itself,
-    which tells what is wrong with its table.
+    Copies, rebuilds and repairs are never among them. If PostgreSQL refuses the statement, the result is empty: then each
+    table is read by itself, and the error names the wrong one.
     """
     parameters = Parameters()
     asked: list[str] = []
@@ -60,13 +60,13 @@ def idle(
         if isinstance(work, Keys):
             compared[place] = table.of_keys
             asked.append(_key_sum(place, current, table.of_keys))
-        elif isinstance(work, Log) and not goes_on(work, table.spec, current):
+        elif isinstance(work, Log) and not is_continuous(work, table.spec, current):
             continue
         elif not isinstance(work, Copy | Rebuild | Repair):
             spec = table.spec.of_log if isinstance(work, Log) else table.spec
             first = f"SELECT 1::bigint FROM {current.table(spec).relation} WHERE {wanted(work, parameters).condition}"  # noqa: S608
             if isinstance(work, Read):
-                # Or PostgreSQL might look for it in the table, from the start, taking rows of a window to be everywhere.
+                # For the index. Otherwise PostgreSQL may scan the table: it assumes that matching rows are everywhere.
                 first += f" ORDER BY {names.pg(spec.change_column or '')}"
             asked.append(f"SELECT {place}, coalesce(({first} LIMIT 1), 0), NULL")
     if not asked:
@@ -76,8 +76,11 @@ def idle(
     except psycopg.Error as error:
         if postgres_heals(error):
             raise
-        log.info("each table is asked by itself, because of one of them: %s", " ".join(str(error).split()))
-        current.go_on()
+        log.info(
+            "each table is read by itself, because of an error of one of them: %s",
+            " ".join(str(error).split()),
+        )
+        current.roll_back()
         return set()
     theirs = _key_sums(client, compared)
     return {
@@ -87,8 +90,8 @@ def idle(
     }
 
 
-def goes_on(work: Log, spec: TableSpec, current: Snapshot) -> bool:
-    """Return whether what was written into a log since its last reading is all that was deleted since."""
+def is_continuous(work: Log, spec: TableSpec, current: Snapshot) -> bool:
+    """Return whether the log's rows since its last reading are all deletions since then."""
     return (
         work.xmin is not None
         and spec.log is not None

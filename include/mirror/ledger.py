@@ -317,28 +317,28 @@ class Ledger:
 
 
 def questions_of(ways: Collection[str]) -> list[str]:
-    """Return what has to be asked for the state of tables of these ways."""
+    """Return the questions for the state of tables of these ways."""
     asked = ["coverage", "pending", "sweeps"] if "window" in ways else []
     return [*asked, "scans"] if "scan" in ways else asked
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the ledger says, by question; only what was asked can be had. `built` is the ledger's."""
+    """The ledger's answers, by question. A property works only if its question was asked. `built` is as in `Ledger`."""
 
     rows: Mapping[str, Sequence[Sequence[Any]]]
     built: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def source(self) -> Identity | None:
-        """The source that was read or accepted last, None where none was; what was not noted then is empty or 0."""
+        """The source that was read or accepted last, None if there is none. Fields that were not noted are empty or 0."""
         for system, database, oid, *position in self.rows["source"]:
             return Identity(system, database, oid, Position(*position))
         return None
 
     @property
     def noted_parts(self) -> dict[str, list[Part]]:
-        """The parts that each table had when rows of it were published last."""
+        """The parts that each table had after rows of it were last published."""
         return {
             tabela: [Part(p["partition"], p["low"], p["high"], p["mutation"]) for p in parts]
             for tabela, parts in self.rows["noted_parts"]
@@ -346,7 +346,7 @@ class Answers:
 
     @property
     def newest_version(self) -> int:
-        """The highest version that anything was read with, 0 for none."""
+        """The highest version of any read, 0 for none."""
         ((version,),) = self.rows["newest_version"]
         return int(version)
 
@@ -360,7 +360,7 @@ class Answers:
 
     @property
     def scans(self) -> list[Scanned]:
-        """The newest scan of each table that was taken before the moment that was asked for."""
+        """The newest scan of each table before the time in the question."""
         return [
             Scanned(tabela, utc(taken_at), xmin, system, tuple(seen))
             for tabela, taken_at, xmin, system, seen in self.rows["scans"]
@@ -373,7 +373,7 @@ class Answers:
 
     @property
     def old_logs(self) -> list[Logged]:
-        """The newest reading of each that was taken before the moment that was asked for."""
+        """The newest reading of each log before the time in the question."""
         return [one for one, (*_, is_old) in zip(self._logs, self.rows["logs"], strict=True) if is_old]
 
     @property
@@ -393,7 +393,7 @@ class Answers:
 
     @property
     def newest_reads(self) -> dict[tuple[str, str], int]:
-        """The newest versions with which tables were copied and had their keys compared, by table and kind."""
+        """The versions of each table's newest copy and newest comparison of keys, by table and kind."""
         return {(tabela, kind): int(version) for tabela, kind, version in self.rows["newest_reads"]}
 
     @property
@@ -423,7 +423,7 @@ class Answers:
 
     @property
     def state(self) -> LedgerState:
-        """What is covered, what is owed, and the scans to go on from, as far as it was asked for."""
+        """What is covered, what is owed, and the scans to go on from. Questions that were not asked leave theirs empty."""
         return LedgerState(
             *(
                 getattr(self, name) if name in self.rows else ()
@@ -433,17 +433,17 @@ class Answers:
 
     @property
     def done(self) -> set[WorkKey]:
-        """What one planning has seen through."""
+        """The reads of one plan that are done."""
         return {
             _key(kind, tabela, inicio, fim, key_from, key_to)
             for kind, tabela, inicio, fim, key_from, key_to, version in self.rows["done"]
-            # Its row is written before the exchange. A later one has brought all that an earlier one was to bring.
+            # A rebuild's row is written before the exchange. A later rebuild has read all that an earlier one would have.
             if kind != REBUILD or version <= self.built.get(tabela, 0)
         }
 
     @property
     def moved(self) -> dict[WorkKey, Moved]:
-        """What each read of one planning has moved; of a read that was done twice, what it moved last."""
+        """What each read of one plan has moved; for a read that was done twice, what it moved the second time."""
         return {
             _key(kind, tabela, inicio, fim, key_from, key_to): Moved(
                 tabela, rows, utc(inicio), utc(fim), version
@@ -455,22 +455,22 @@ class Answers:
 
     @property
     def refused(self) -> dict[str, str]:
-        """Why one planning has set tables aside, by name."""
+        """Why tables of one plan were set aside, by name."""
         return {tabela: reason for tabela, reason in self.rows["refused"]}
 
     @property
     def forgotten(self) -> dict[str, datetime]:
-        """Until when what was read of tables is void, by name."""
+        """By name: reads of a table in snapshots before this time are void."""
         return {tabela: utc(until) for tabela, until in self.rows["forgotten"]}
 
     @property
     def set_aside(self) -> dict[str, str]:
-        """Which tables were set aside when they were to be read last, with the reason."""
+        """The tables that were set aside when they were last planned, with the reason."""
         return {tabela: reason for tabela, reason in self.rows["set_aside"]}
 
     @property
     def exchanged(self) -> list[str]:
-        """The tables that were exchanged since they were copied last."""
+        """The tables with a row of kind `exchanged` after their last copy."""
         return [tabela for (tabela,) in self.rows["exchanged"]]
 
 

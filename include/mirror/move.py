@@ -13,7 +13,7 @@ A crash after any step is harmless:
 | the ledger row    | a stage nobody reads          | the read is done; a later run drops the stage               |
 
 The partitions of one read are attached in one statement, which does one after the other. The pieces of a large window go
-through two such passes at once in one task, which dies with both: each leaves what it would leave alone.
+through two passes at once in one task. If the task is killed, each of both leaves what a single pass leaves.
 
 Passes may run at the same time, for the same windows or others, and end in any order. The version of a row is the order of
 its snapshot, so the row from the newest snapshot wins, whichever is published first. Each ledger row is true by itself. If a
@@ -27,7 +27,7 @@ until its ledger row is written.
 Each pass holds a second such lock, so that no rebuild exchanges one of its tables meanwhile. Losing that lock does no harm
 (docs/decisions/0022-a-table-is-rebuilt-under-a-new-name.md).
 
-A table that is sorted by other columns than its key has a third lock, from the look for the old places of its rows until
+A table that is sorted by other columns than its key has a third lock, from the search for the old places of its rows until
 they are published (docs/decisions/0029-a-sorting-key-of-ones-own.md).
 """
 
@@ -54,8 +54,8 @@ from include.mirror import names, telemetry
 from include.mirror.checksums import put_keys
 from include.mirror.deletes import detached
 from include.mirror.engine import Engine
-from include.mirror.errors import SchemaError, SourceAwayError, SourceError
-from include.mirror.idle import goes_on, idle
+from include.mirror.errors import SchemaError, SourceError, SourceUnavailableError
+from include.mirror.idle import idle, is_continuous
 from include.mirror.ledger import Answers, Attempt, Entry, Ledger
 from include.mirror.origin import check_source
 from include.mirror.plan import (
@@ -140,10 +140,10 @@ class _Lock:
 class Load:
     """The result of one read: its tally and its verified stage. `stage` is None if there are no rows to publish.
 
-    `rows` is how many are published. `finished_at` is when all of it stood there, verified, `seconds` after it was
-    begun. `seen` are the transactions from the snapshot's lowest id on of which a scan has read rows. `log` is the identity
-    of a log of deleted keys from which the next run can go on, empty for none. `partitions` are those of the stage, None
-    where they were not asked for.
+    `rows` is the number of rows to publish. `finished_at` is when they were staged and verified, `seconds` after the read
+    began. `seen` are the transactions, from the snapshot's lowest running id on, whose rows a scan has read. `log` is the
+    identity of the delete log from which the next run can go on, empty for none. `partitions` are those of the stage, None
+    if they are not known.
     """
 
     work: Work
@@ -161,9 +161,9 @@ class Load:
 class Mover:
     """A mirror with its connections open: `connection` holds the snapshots, `inserting` opens one with a thread of its own.
 
-    `tables` are the mirrored tables as they stood when the task began, by name. `before` is the source that the ledger noted
-    by then, None for none, and `timeline` the one that was planned for, 0 for any. Where no rows are `expected`, the session
-    that would read them is opened late. With a `turn`, another mover is at work in the same task, and one of both reads.
+    `tables` are the mirrored tables as they were when the task began, by name. `before` is the source in the ledger at that
+    time, None for none; `timeline` is the timeline at planning, 0 for any. If no rows are `expected`, the session that reads
+    rows is opened only when it is needed. With a `turn`, another mover works in the same task, and only one of both reads.
     """
 
     engine: Engine
@@ -244,7 +244,7 @@ class Mover:
         check_source(self.engine.warehouse, self.before, current.identity)
 
     def _note(self, works: Sequence[Work], place: _Lock | None = None) -> tuple[OpenTransactions, datetime]:
-        """Take a lock, if there is one; return the open transactions, and the source's time before they were looked for.
+        """Take a lock, if one is given; return the open transactions, and the source's time before they were listed.
 
         Waits first until all windows are over. A window's end is rounded up to the precision of its change column.
         """
@@ -330,7 +330,7 @@ class Mover:
             lock.held = False
             what = "copied" if lock.key == COPY_LOCK else "built anew" if lock.shared else "moved"
             labels = ", ".join(spec.label for spec in lock.specs)
-            raise SourceAwayError(
+            raise SourceUnavailableError(
                 f"{labels} is being {what} by another run, which has to end first: run this one again"
             ) from None
         cursor.nextset()
@@ -451,7 +451,7 @@ class Mover:
             self.engine.observe("staged", work)
             if self.turn is not None:
                 current.renew()
-                self.turn.over()
+                self.turn.release()
             partitions: tuple[str, ...] | None = self._verify(stage, tally, source)
             self.engine.observe("verified", work)
             rows = tally.rows
@@ -481,7 +481,7 @@ class Mover:
         table = self.tables[work.tabela]
         spec = table.spec
         log, began = current.table(spec.of_log), monotonic()
-        if work.xmin is None or not goes_on(work, spec, current):
+        if work.xmin is None or not is_continuous(work, spec, current):
             return self._stage_all_deleted(work, current, attempt, stack)
         written = changes.since(work.xmin)
         first = names.pg(spec.key[0])
@@ -652,7 +652,7 @@ class Mover:
                 self._mend_places(load, attempt, stack)
         finally:
             if not self.connection.closed:
-                current.go_on()
+                current.roll_back()
             self._free(lock)
 
     def _settle(self, load: Load, version: int, attempt: Attempt, stack: ExitStack) -> Load:
@@ -688,8 +688,8 @@ class Mover:
     def _publish(self, loads: Sequence[Load], version: int) -> Mapping[str, Sequence[Part]]:
         """Attach what has been staged, check that it stands in the tables that people read, and return their parts to note.
 
-        Those are the parts of now, or those that were noted before where one of them is gone or changed. Somebody has done
-        that since this run was planned, and the next planning has to see it.
+        These are the present parts. But if one of the parts noted before is gone or changed, somebody has changed the table
+        since this run was planned. Then the parts noted before are returned, so that the next planning notices the change.
         """
         from include.mirror import verify
 
@@ -708,14 +708,14 @@ class Mover:
                 before = expected.get(work.tabela)
                 expected[work.tabela] = load.tally.digest if before is None else before + load.tally.digest
         published = {load.work.tabela: stage.table for load, stage in staged}
-        told = self.ledger.ask(
+        answers = self.ledger.ask(
             *("noted_parts", "parts"),
             more={f"digest of {name}": published[name].of_version() for name in expected},
             tables=[*published],
             version=version,
         )
         arrived = {
-            name: verify.read_digest(published[name].spec, told.rows[f"digest of {name}"][0][0])
+            name: verify.read_digest(published[name].spec, answers.rows[f"digest of {name}"][0][0])
             for name in expected
         }
         for load, stage in staged:
@@ -728,12 +728,12 @@ class Mover:
                 stage.check_deleted(version)
             self.engine.observe("confirmed", work)
             log.info("%s: %d rows, version %d", work, load.rows, version)
-        return self._parts_to_note(told, published)
+        return self._parts_to_note(answers, published)
 
-    def _parts_to_note(self, told: Answers, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
-        before, now = told.noted_parts, parts.by_table(told.rows["parts"])
+    def _parts_to_note(self, answers: Answers, published: Collection[str]) -> Mapping[str, Sequence[Part]]:
+        before, now = answers.noted_parts, parts.by_table(answers.rows["parts"])
         if any(parts.lost(before.get(name, ()), now.get(name, ())) for name in published):
-            # What another run has published and noted meanwhile is no loss: ours are read after what it noted.
+            # Another run may have published and noted parts in between: read the parts again, after its note.
             now = parts.read(self.engine.warehouse, self.client, published)
         return {
             name: before[name] if parts.lost(before.get(name, ()), now.get(name, ())) else now.get(name, ())

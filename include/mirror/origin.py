@@ -24,7 +24,7 @@ def check_source(
     """
     if before is None:
         return None
-    if not identity.is_of(before):
+    if not identity.is_same(before):
         if accept:
             return f"the source is {identity} now, and was {before}"
         raise SourceError(

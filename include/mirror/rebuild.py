@@ -19,7 +19,7 @@ from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from include.conventions.errors import TaskError
 from include.conventions.heals import clickhouse_heals
 from include.mirror import contract, names, telemetry
-from include.mirror.errors import SchemaError, WarehouseAwayError
+from include.mirror.errors import SchemaError, WarehouseUnavailableError
 from include.mirror.ledger import Attempt, Entry
 from include.mirror.move import PLACE_LOCK, Load, Mover
 from include.mirror.plan import Copy, Read, Scan, Sweep, Work
@@ -151,7 +151,7 @@ class Rebuilder(Mover):
         # Raises if the session is gone, and the lock with it.
         run(self.connection, "SELECT 1")
         if self._standing(work) != before:
-            raise WarehouseAwayError(
+            raise WarehouseUnavailableError(
                 f"{spec.label} was built anew by another run meanwhile: run this one again"
             )
         here, there = (names.ch(warehouse.storage, name) for name in (work.tabela, new.spec.name))

@@ -43,9 +43,9 @@ from include.mirror.checksums import (
     differing,
     put_keys,
 )
-from include.mirror.deletes import means
+from include.mirror.deletes import delete_method
 from include.mirror.engine import Engine
-from include.mirror.errors import SchemaError, WarehouseError, WrongError
+from include.mirror.errors import SchemaError, WarehouseError, WrongRowsError
 from include.mirror.ledger import TABLE as LEDGER
 from include.mirror.ledger import Attempt, Ledger
 from include.mirror.move import Mover
@@ -102,16 +102,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a reconciliation was asked for: whether it only reports, and whether many deletions are confirmed."""
+class ReconcileOptions:
+    """The options that conf gives: whether to report only, and whether many deletions are confirmed."""
 
     only_report: bool = False
     confirmed: bool = False
 
 
-def asked(conf: Mapping[str, Any]) -> Asked:
-    """Return what a valid conf asks for."""
-    return Asked(conf.get("somente_relatorio", False), conf.get("confirmar", False))
+def reconcile_options(conf: Mapping[str, Any]) -> ReconcileOptions:
+    """Return the options in a valid conf."""
+    return ReconcileOptions(conf.get("somente_relatorio", False), conf.get("confirmar", False))
 
 
 def plan_reconciliation(engine: Engine, conf: Mapping[str, Any]) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ def plan_reconciliation(engine: Engine, conf: Mapping[str, Any]) -> tuple[str, .
 def reconcile(
     engine: Engine,
     tabela: str,
-    request: Asked,
+    request: ReconcileOptions,
     attempt: Attempt,
     limits: Limits = Limits(),
     *,
@@ -195,17 +195,17 @@ def _prepare(engine: Engine, client: Client) -> None:
 
 
 def conclude(found: Iterable[Report], *, only_report: bool) -> None:
-    """Raise WrongError if a person should look at a table, even if its rows were repaired."""
+    """Raise WrongRowsError if a person should look at a table, even if its rows were repaired."""
     alarming = [report for report in found if report.is_alarming or (only_report and report.word != "equal")]
     if alarming:
-        raise WrongError("; ".join(map(str, alarming)))
+        raise WrongRowsError("; ".join(map(str, alarming)))
 
 
 @dataclass
 class _Reconciliation:
     engine: Engine
     tabela: str
-    asked: Asked
+    request: ReconcileOptions
     attempt: Attempt
     limits: Limits
     source: Connection
@@ -328,7 +328,7 @@ class _Reconciliation:
 
     @property
     def _deletes_by(self) -> str:
-        return means(self.spec, self.table.rows, self.engine.options.compare_keys).by
+        return delete_method(self.spec, self.table.rows, self.engine.options.compare_keys).by
 
     def _split(self, keys: Sequence[Key]) -> _Split:
         """Sort differing rows, without waiting, into those that the mirror's next run would read and wrong ones.
@@ -406,9 +406,9 @@ class _Reconciliation:
 
     def _repair(self, report: Report, keys: Sequence[Key], deletions: int) -> Report:
         """Read rows again by their keys, and check that both sides are equal afterwards."""
-        if self.asked.only_report:
+        if self.request.only_report:
             return report.because("differs", ONLY_REPORT)
-        if deletions > self.limits.deleted * report.rows_warehouse and not self.asked.confirmed:
+        if deletions > self.limits.deleted * report.rows_warehouse and not self.request.confirmed:
             return report.because(
                 "differs",
                 f"{deletions:,} of {report.rows_warehouse:,} rows would be deleted, more than {self.limits.deleted:.0%}: is "

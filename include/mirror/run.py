@@ -22,8 +22,7 @@ from include.mirror import claims, contract, names, telemetry
 from include.mirror.batch import Batch
 from include.mirror.declaration import STAGE_PREFIX, WAYS, Mirror
 from include.mirror.delete_log import KEPT, TRUSTED
-from include.mirror.deletes import detached
-from include.mirror.deletes import means as deleted_by
+from include.mirror.deletes import delete_method, detached
 from include.mirror.engine import Engine, Resolved, built_since, rows_behind
 from include.mirror.errors import RebuiltError, RefusedError, SchemaError, VerificationError, WarehouseError
 from include.mirror.ledger import ALWAYS, TABLE, Answers, Attempt, Entry, Ledger, Moved, questions_of
@@ -116,7 +115,7 @@ def plan_run(
     with engine.clients() as (source, client):
         # Asked before the catalog is read: if a table is emptied after this, all its rows are of transactions that began
         # at `behind` or later.
-        behind = claims.plan_alone(source, declaration.label)
+        behind = claims.take_planning_lock(source, declaration.label)
         resolved = engine.specs(source)
         specs, refused = resolved.specs, resolved.refused
         chosen = choose(request.tabelas, (*specs, *refused))
@@ -141,7 +140,7 @@ def plan_run(
         state = known.state
         _report_lag(declaration.name, state, seen.oldest, specs.values(), now)
         if request.fill_gaps:
-            state = taken.but_for(state)
+            state = taken.with_claims_done(state)
         windows = [name for name in tables if specs[name].way == "window"]
         # The ledger first: a transaction that ends between the two is then found gone, not overlooked.
         open_now = open_transactions(source) if state.pending else OpenTransactions()
@@ -160,7 +159,7 @@ def plan_run(
                 due = sweep(state, name, now, engine.options.sweep)
                 reads += [due] if due else []
         deletes = {
-            name: deleted_by(table.spec, table.rows, engine.options.compare_keys)
+            name: delete_method(table.spec, table.rows, engine.options.compare_keys)
             for name, table in tables.items()
         }
         if request.fill_gaps:
@@ -182,7 +181,7 @@ def plan_run(
         ]
         if filled:
             # Release the lock: finding large windows, and where to split them, may take long.
-            claims.let_others_plan(source, declaration.label)
+            claims.release_planning_lock(source, declaration.label)
         large = _large(engine, source, tables, filled)
 
         def split(window: Window) -> list[Window]:
@@ -228,7 +227,7 @@ def _large(
 ) -> set[Window]:
     """Return which of these windows have more rows than one piece has."""
     if len(windows) == 1:
-        # Cutting it tells.
+        # Splitting it shows whether it is large.
         return set(windows)
     specs = {window: tables[window.tabela].spec for window in windows}
     return larger(source, specs, engine.source.zone, engine.options.max_rows)
@@ -260,7 +259,7 @@ def _plan_rebuilds(engine: Engine, wanted: Sequence[str], run_id: str) -> list[B
         choose(wanted, declaration.names, "reconstruir")
     plan_id = uuid4()
     with engine.clients() as (source, client):
-        claims.plan_alone(source, declaration.label)
+        claims.take_planning_lock(source, declaration.label)
         _check_exchange(engine.warehouse, client)
         resolved = engine.specs(source)
         chosen = choose(wanted, (*resolved.specs, *resolved.refused), "reconstruir")
@@ -306,8 +305,8 @@ def _check_exchange(warehouse: Warehouse, client: Client) -> None:
 
 @dataclass(frozen=True)
 class _Standing:
-    """How both sides stand before anything is changed: what is in the warehouse, what its ledger has noted (nothing where
-    there is no ledger), and what was seen of the source after that."""
+    """Both sides before anything is changed: the warehouse's tables, the ledger's notes (empty if there is no ledger), and
+    the source, which was read last."""
 
     contents: contract.Contents
     noted: Answers
@@ -318,8 +317,10 @@ class _Standing:
 def _look(
     engine: Engine, source: Connection, client: Client, resolved: Resolved, specs: Mapping[str, TableSpec]
 ) -> _Standing:
-    """Look at both sides, and at these tables of the source: those that can't be mirrored as they are get among the refused
-    ones. A ledger that is there is brought to this version before it is read."""
+    """Read the state of both sides. An existing ledger is first migrated to this version.
+
+    Of `specs`, tables with rows that can't be mirrored are added to `resolved.refused`.
+    """
     warehouse = engine.warehouse
     if warehouse.cluster is not None:
         warehouse.cluster.check(client)
@@ -405,7 +406,7 @@ def _prepare(
     noted = standing.noted.noted_parts
     now = parts.by_table(standing.noted.rows["parts"])
     if any(parts.lost(noted.get(name, ()), now.get(name, ())) for name in agreements):
-        # What another run has published meanwhile is no loss: they are, once they are read after what was noted.
+        # Another run may have published and noted parts in between: read the parts again, after its note.
         now = parts.read(warehouse, client, noted.keys() & agreements.keys())
     again = {
         name: reason
@@ -464,8 +465,11 @@ def _prepare(
 
 @dataclass(frozen=True)
 class _Prepared:
-    """The tables as they stand in the warehouse, the names of those that were there and are read from the start, whether
-    any is, and the ledger of these tables."""
+    """The result of `_prepare`: `tables` are the tables as they are in the warehouse now, and `ledger` is their ledger.
+
+    `again` are the names of tables that existed and are read from the start. `forgot` is True if any table is read from
+    the start.
+    """
 
     tables: dict[str, WarehouseTable]
     again: frozenset[str]
@@ -583,9 +587,9 @@ def _move(engine: Engine, batch: Batch, attempt: Attempt) -> Iterator[Entry]:
     """Move what is not done of a batch. Raises RebuiltError if another run builds one of its tables anew meanwhile."""
     with engine.clients() as (source, client), ExitStack() as resources:
         inserting = engine.warehouse.later(resources)
-        told = Ledger(engine.warehouse, client).ask("done", "source", "warehouse", plan=batch.plan)
-        contents = contract.from_rows(engine.warehouse, told.rows["warehouse"])
-        done = replace(told, built=contract.builds(contents) if batch.rebuilds else {}).done
+        answers = Ledger(engine.warehouse, client).ask("done", "source", "warehouse", plan=batch.plan)
+        contents = contract.from_rows(engine.warehouse, answers.rows["warehouse"])
+        done = replace(answers, built=contract.builds(contents) if batch.rebuilds else {}).done
         tables, refused = (
             engine.new_tables(source, client, batch.tables)
             if batch.rebuilds
@@ -594,7 +598,7 @@ def _move(engine: Engine, batch: Batch, attempt: Attempt) -> Iterator[Entry]:
         for name, table in tables.items():
             if not _is_rebuilt(batch, name, table.built):
                 continue
-            going_on = [read for read in batch.reads if read.tabela == name and _goes_on(read)]
+            going_on = [read for read in batch.reads if read.tabela == name and _continues(read)]
             if all(_is_overtaken(read, batch, table.built) for read in going_on):
                 done |= {identity_of(read) for read in going_on}
             else:
@@ -613,7 +617,7 @@ def _move(engine: Engine, batch: Batch, attempt: Attempt) -> Iterator[Entry]:
             client,
             inserting,
             tables,
-            told.source,
+            answers.source,
             batch.timeline,
             expected=not batch.idle,
         )
@@ -659,7 +663,7 @@ def _is_rebuilt(batch: Batch, name: str, built: int) -> bool:
     return not batch.rebuilds and built != batch.built.get(name, 0)
 
 
-def _goes_on(read: Work) -> bool:
+def _continues(read: Work) -> bool:
     """Return whether a read goes on from an earlier read's notes. It is then valid only for the table of that earlier read.
 
     Windows, comparisons of keys and copies are valid for any table that they are moved into.
@@ -673,7 +677,7 @@ def _is_overtaken(read: Work, batch: Batch, built: int) -> bool:
     A rebuild with a snapshot from before the planning has not, even if its tables were exchanged after it.
     """
     return (
-        _goes_on(read)
+        _continues(read)
         and _is_rebuilt(batch, read.tabela, built)
         and batch.planned_at is not None
         and batch.planned_at <= instant(built)
@@ -718,17 +722,17 @@ def check_run(engine: Engine, planned: Iterable[Batch]) -> Checked:
     planned = list(planned)
     anywhere = set[str]().union(*(batch.tables for batch in planned))
     contents = contract.Contents()
-    told: dict[UUID, Answers] = {}
+    answers: dict[UUID, Answers] = {}
     with engine.warehouse.client() as client:
         ledger = Ledger(engine.warehouse, client)
         for batch in planned:
-            if batch.plan not in told:
-                told[batch.plan] = ledger.ask("done", "refused", "warehouse", plan=batch.plan)
-                contents = contract.from_rows(engine.warehouse, told[batch.plan].rows["warehouse"])
+            if batch.plan not in answers:
+                answers[batch.plan] = ledger.ask("done", "refused", "warehouse", plan=batch.plan)
+                contents = contract.from_rows(engine.warehouse, answers[batch.plan].rows["warehouse"])
             builds = contract.builds(contents)
             # Tables that it builds anew are done once they were exchanged.
-            done = replace(told[batch.plan], built=builds if batch.rebuilds else {}).done
-            aside = told[batch.plan].refused
+            done = replace(answers[batch.plan], built=builds if batch.rebuilds else {}).done
+            aside = answers[batch.plan].refused
             missing = [read for read in batch.reads if identity_of(read) not in done]
             if not batch.rebuilds:
                 missing = [

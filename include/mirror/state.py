@@ -14,9 +14,9 @@ from typing import Any
 from include.mirror import contract, names, telemetry
 from include.mirror.counts import Count, held
 from include.mirror.declaration import WAYS
-from include.mirror.deletes import is_small, means
+from include.mirror.deletes import delete_method, is_small
 from include.mirror.engine import Engine
-from include.mirror.errors import WrongError
+from include.mirror.errors import WrongRowsError
 from include.mirror.ledger import ALWAYS, Ledger, questions_of
 from include.mirror.plan import LedgerState, covered_until, instant
 from include.mirror.source.look import look
@@ -27,9 +27,9 @@ TABLE, VIEW = "estados", "estado"
 
 
 def note(engine: Engine, run_id: str, contents: contract.Contents | None = None) -> dict[str, Count]:
-    """Note how far each mirrored table has come; return the counts of both sides where they could be told.
+    """Note how far each mirrored table has come; return both sides' counts of the tables that could be counted.
 
-    `contents` are the warehouse's, as far as they have been read since the run has moved its rows.
+    `contents` is the content of the warehouse if it was read after the run has moved its rows.
     """
     with engine.clients() as (source, client):
         resolved = engine.specs(source)
@@ -73,7 +73,7 @@ def note(engine: Engine, run_id: str, contents: contract.Contents | None = None)
         noted = []
         for name in sorted({*specs, *resolved.refused}):
             spec, covered = specs.get(name), until.get(name)
-            deletes = means(spec, rows[name], limit) if spec else None
+            deletes = delete_method(spec, rows[name], limit) if spec else None
             noted.append(
                 {
                     "seen_at": seen.now,
@@ -109,13 +109,13 @@ def _covered(
 
 
 def refuse_lacking(counts: Mapping[str, Count]) -> None:
-    """Raise WrongError if the warehouse lacks keys that are not on their way."""
+    """Raise WrongRowsError if the warehouse lacks keys that are not on their way."""
     if lacking := {name: one for name, one in sorted(counts.items()) if one.lacking}:
         lacks = "; ".join(
             f"{name} has {one.source} keys in the source and {one.warehouse} in the warehouse"
             for name, one in lacking.items()
         )
-        raise WrongError(
+        raise WrongRowsError(
             f"{lacks}, and no row is on its way: reconciliation (reconciliar_<name>) names the keys and repairs them"
         )
 

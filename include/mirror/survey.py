@@ -17,7 +17,7 @@ from include.conventions.errors import TaskError
 from include.mirror import catalog, declaration, names, spec, types
 from include.mirror.catalog import Server
 from include.mirror.declaration import Mirror, Table
-from include.mirror.deletes import COMPARED, Means, means
+from include.mirror.deletes import COMPARED, DeleteMethod, delete_method
 from include.mirror.keys import find_key
 from include.mirror.phrases import did_you_mean
 from include.mirror.phrases import label as label_of
@@ -69,9 +69,9 @@ class Surveyed:
     spec: TableSpec | None = None
 
     @property
-    def deletes(self) -> Means | None:
+    def deletes(self) -> DeleteMethod | None:
         """How deleted rows would be found, with the default of `compare_keys`; None if the table would be refused."""
-        return None if self.spec is None else means(self.spec, 0, COMPARED)
+        return None if self.spec is None else delete_method(self.spec, 0, COMPARED)
 
 
 @dataclass
@@ -323,8 +323,9 @@ def _of_server(found: Survey) -> list[Finding]:
         findings.append(
             Finding(
                 NOTE,
-                f"only reading the rows shows whether there are values that are refused ({values}); a run names the first "
-                f"one and loads nothing of the table; a column that is declared as a String holds all: {_some(columns)}",
+                f"only reading the rows shows whether there are values that are refused ({values}); a run names the "
+                f"first one and loads nothing of the table; a column that is declared as a String holds all: "
+                f"{_first_five(columns)}",
             )
         )
     return findings
@@ -342,8 +343,12 @@ def _not_named(mirror: Mirror, known: Sequence[tuple[str, str, str]]) -> list[Fi
     ]
     if not others:
         return []
-    return [Finding(NOTE, f"views and foreign tables are mirrored only when they are named: {_some(others)}")]
+    return [
+        Finding(
+            NOTE, f"views and foreign tables are mirrored only when they are named: {_first_five(others)}"
+        )
+    ]
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_five(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

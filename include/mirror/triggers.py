@@ -73,7 +73,7 @@ def assignments_to(trigger: Trigger, column: str) -> list[re.Match[str]]:
     return [
         match
         for match in re.finditer(pattern, _without_comments(trigger.body), re.IGNORECASE)
-        if _to_the_letter(match[0], column)
+        if _matches_case(match[0], column)
     ]
 
 
@@ -103,7 +103,7 @@ def _name(column: str) -> str:
     return rf'(?:"{quoted}"|{re.escape(column)}\b)' if plain else f'(?:"{quoted}")'
 
 
-def _to_the_letter(assignment: str, column: str) -> bool:
+def _matches_case(assignment: str, column: str) -> bool:
     """Return whether a quoted name in `assignment` is exactly `column`, in upper and lower case too."""
     quoted = re.match(r'new\s*\.\s*"((?:[^"]|"")*)"', assignment, re.IGNORECASE)
     return quoted is None or quoted[1].replace('""', '"') == column

@@ -1,8 +1,8 @@
 """Passes of one task that overlap: one reads from the source while the one before it is verified, published and recorded.
 
-They are passes like those of two tasks, each with a session, a snapshot and a stage of its own, and with its ledger rows
-once it is through: what `move.py` says of two at once holds for them. Two are under way at most, and one of them reads, so
-that the batches of one are in memory.
+They are like passes of two tasks: each has its own session, snapshot and stage, and writes its own ledger rows. So what
+`move.py` says of passes at the same time holds for them. At most two are under way, and only one of them reads, so that only
+its batches are in memory.
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ class Turn:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Wait for the turn, and have it until the block ends, or `over` is called in it."""
+        """Wait for the turn, and hold it until the block ends or calls `release`."""
         self._lock.acquire()
         self._holder = get_ident()
         try:
             self.check()
             yield
         finally:
-            self.over()
+            self.release()
 
-    def over(self) -> None:
-        """Let the other thread have it."""
+    def release(self) -> None:
+        """Let the other thread read."""
         if self._holder == get_ident():
             self._holder = None
             self._lock.release()
 
     def check(self) -> None:
-        """Raise StoppedError where the other pass has failed."""
+        """Raise StoppedError if the other pass has failed."""
         if self._stopped.is_set():
             raise StoppedError
 
     def stop(self) -> None:
-        """Let no further pass begin, and end one that still reads."""
+        """Let no further pass begin, and end the one that still reads."""
         self._stopped.set()
 
 
 def overlap(
     turn: Turn, passes: Iterable[Pass], movers: Sequence[Callable[[Pass], Sequence[Done]]]
 ) -> list[Done]:
-    """Have two movers, each in a thread, make the passes in their order; return what they return.
+    """Let two movers, each in its own thread, work through the passes in order; return what they return.
 
-    Raises what the first that fails raises, once the other has ended. A mover that finds a table locked leaves its pass to
-    the other: an ALTER TABLE may wait for the other's pass, and holds up all later ones until then.
+    If one fails, waits for the other and raises the first error. A mover that finds a table locked leaves its pass to the
+    other mover: an ALTER TABLE may be waiting for the other's pass, and blocks all later passes until then.
     """
     waiting = deque(passes)
     locked: list[NoSnapshotError] = []

@@ -143,7 +143,7 @@ class Client:
             retry=tenacity.retry_if_exception_type(HealingError),
             stop=self._stop,
             wait=self._wait,
-            before_sleep=lambda state: log.warning("%s: %s", path, _told(state)),
+            before_sleep=lambda state: log.warning("%s: %s", path, _retry_text(state)),
             sleep=self._sleep,
         )
         try:
@@ -182,7 +182,7 @@ class Client:
         return max(pause(state), error.seconds if isinstance(error, RetryAfterError) else 0.0)
 
 
-def _told(state: tenacity.RetryCallState) -> str:
+def _retry_text(state: tenacity.RetryCallState) -> str:
     error = state.outcome.exception() if state.outcome else None
     return f"try {state.attempt_number} failed ({error}); again in {state.upcoming_sleep:.1f} s"
 

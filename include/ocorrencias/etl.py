@@ -130,8 +130,8 @@ def headline(summary: Mapping[str, Any]) -> str:
     return " · ".join(parts)
 
 
-def to_be_told(summary: Mapping[str, Any]) -> str:
-    """Return the unknown POPs for the notice; an empty text for a replay, which says nothing about the service."""
+def unknown_pops(summary: Mapping[str, Any]) -> str:
+    """Return the unknown POPs as a text, for an alert; empty for a replay, which shows nothing about the service now."""
     return "" if summary["gravacao"] else ", ".join(map(str, summary["pops_desconhecidos"]))
 
 

@@ -114,7 +114,7 @@ def read(dag_id: str, *, with_errors: bool = True) -> list[Row]:
             )
         ):
             more_tries[run_id] += max(0, tries - 1)
-        extras = last_words(
+        extras = last_extras(
             session.execute(
                 select(AssetEvent.source_run_id, AssetEvent.asset_id, AssetEvent.extra)
                 .where(AssetEvent.source_dag_id == dag_id, AssetEvent.source_run_id.in_(ids))
@@ -155,7 +155,7 @@ def log_of(dag_id: str, run_id: str, reason: Reason | None) -> str:
     return run if reason is None else f"{run}/{reason.path}"
 
 
-def last_words(
+def last_extras(
     events: Iterable[tuple[str | None, int, Mapping[str, Any]]],
 ) -> dict[str, tuple[Mapping[str, Any], ...]]:
     """Return the last extra of each asset by run. `events` are (run, asset, extra) in their order.

@@ -8,19 +8,19 @@ from functools import partial
 
 from include.conventions.servers import NEEDED
 from include.conventions.tags import Tag
-from include.pages.warehouse.look import Kept, said
+from include.pages.warehouse.look import Cache, error_line
 
 HELP = {Tag.LOJA: "make local-loja runs the store's servers on one machine."}
 """What helps if the server that DAGs with a tag need does not run."""
 SECONDS = 1.0
 
-_kept: Kept[str | None] = Kept(30)
+_cache: Cache[str | None] = Cache(30)
 
 
 def lacking(tags: Iterable[str]) -> str | None:
     """Return which server of a DAG with these tags does not answer and what helps, None if all answer."""
     for tag, (connection, port) in NEEDED.items():
-        if tag in tags and (problem := _kept.get(connection, partial(problem_of, connection, port))):
+        if tag in tags and (problem := _cache.get(connection, partial(problem_of, connection, port))):
             return f"{problem} This DAG needs it. {HELP[tag]}"
     return None
 
@@ -38,5 +38,5 @@ def problem_of(name: str, port: int) -> str | None:
     try:
         socket.create_connection(address, SECONDS).close()
     except (OSError, OverflowError) as error:
-        return f"The server of connection {name} does not answer at {address[0]}:{address[1]}: {said(error)}."
+        return f"The server of connection {name} does not answer at {address[0]}:{address[1]}: {error_line(error)}."
     return None

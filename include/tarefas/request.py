@@ -52,17 +52,17 @@ def resolve(conf: object, catalog: Catalog) -> Call:
     given = {key: value for key, value in conf.items() if value is not None}
     if unknown := [key for key in given if key not in KEYS]:
         raise RequestError(
-            f"unknown key {plain.brief(unknown[0])}{_meant(unknown[0], KEYS)}; there are {_list(KEYS)}"
+            f"unknown key {plain.brief(unknown[0])}{_suggestion(unknown[0], KEYS)}; there are {_list(KEYS)}"
         )
     try:
-        # In whatever shape it came: what is taken here has to be taken in the worker too.
+        # In the form in which it came, because the worker has to accept whatever is accepted here.
         plain.dump([given.get("args"), given.get("kwargs")])
     except ValueError as error:
         raise RequestError(f"the call can't be kept as JSON: {error}") from None
     queue = given.get("queue", Queue.DEFAULT.value)
     if queue not in list(Queue):
         raise RequestError(
-            f"queue {plain.brief(queue)} is not there{_meant(queue, Queue)}; there are {_list(Queue)}"
+            f"queue {plain.brief(queue)} is not there{_suggestion(queue, Queue)}; there are {_list(Queue)}"
         )
     function = _function(given, catalog)
     args = _typed(given, "args", list, "a JSON list")
@@ -100,7 +100,7 @@ def _by_task(task: str, catalog: Catalog) -> Function:
         )
     if found:
         return found[0]
-    suggestion = _meant(task, (function.name for function in catalog.functions))
+    suggestion = _suggestion(task, (function.name for function in catalog.functions))
     broken = [module for module in catalog.modules if module.error]
     unread = f"; {_list(module.name for module in broken)} can't be read" if broken else ""
     raise RequestError(
@@ -113,7 +113,7 @@ def _by_module(module_name: str, name: str, catalog: Catalog) -> Function:
     if module is None:
         names = [module.name for module in catalog.modules]
         raise RequestError(
-            f"there is no module {plain.brief(module_name)}{_meant(module_name, names)}; there are {_list(names)}"
+            f"there is no module {plain.brief(module_name)}{_suggestion(module_name, names)}; there are {_list(names)}"
         )
     if module.error:
         raise RequestError(f"module {module.name} can't be read: {module.error}")
@@ -123,7 +123,7 @@ def _by_module(module_name: str, name: str, catalog: Catalog) -> Function:
     names = [function.name for function in module.functions]
     there = f"it has {_list(names)}" if names else "it has no function with @tarefa"
     raise RequestError(
-        f"module {module.name} has no tarefa {plain.brief(name)}{_meant(name, names)}; {there}"
+        f"module {module.name} has no tarefa {plain.brief(name)}{_suggestion(name, names)}; {there}"
     )
 
 
@@ -134,7 +134,7 @@ def _bind(function: Function, args: list[Any], kwargs: dict[str, Any]) -> None:
         bound = signature(function).bind(*args, **kwargs)
     except TypeError as error:
         unknown = [key for key in kwargs if key not in parameters]
-        suggestion = _meant(unknown[0], parameters) if unknown else ""
+        suggestion = _suggestion(unknown[0], parameters) if unknown else ""
         raise RequestError(f"{function.task}: {error}{suggestion}; it is {function.signature}") from None
     for name, value in bound.arguments.items():
         parameter = parameters[name]
@@ -205,7 +205,7 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(map(str, names)) or "none"
 
 
-def _meant(name: object, known: Iterable[str]) -> str:
+def _suggestion(name: object, known: Iterable[str]) -> str:
     """Return a suggestion, if there is a similar name, or an empty text."""
     # The comparison is slow for long texts, and a long text is not a typing error.
     if not isinstance(name, str) or len(name) > 100:

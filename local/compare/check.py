@@ -28,7 +28,7 @@ from include.mirror.declaration import Mirror, problems
 from include.mirror.engine import Engine, Options
 from include.mirror.errors import SchemaError
 from include.mirror.ledger import Attempt, Ledger
-from include.mirror.reconcile import ONLY_REPORT, Asked, Limits, plan_reconciliation, reconcile
+from include.mirror.reconcile import ONLY_REPORT, Limits, ReconcileOptions, plan_reconciliation, reconcile
 from include.mirror.reports import Report
 from include.mirror.source.session import Source
 from include.mirror.warehouse.client import Warehouse
@@ -120,7 +120,9 @@ def _compare(engine: Engine, console: Console, wait: float, pause: Callable[[], 
                     status.update(escape(f"{name}: waiting for what etl_{engine.declaration.label} owes"))
                 pause()
 
-            report = reconcile(engine, name, Asked(only_report=True), attempt, limits, wait=waiting)
+            report = reconcile(
+                engine, name, ReconcileOptions(only_report=True), attempt, limits, wait=waiting
+            )
         if name in aside and report.word != "unknown":
             report = report.because("differs", f"it was set aside: {aside[name]}")
         reports.append(report)

@@ -200,11 +200,11 @@ class Demo:
         self._until(lambda: self._count(open_) == 0, "the last product")
         states = self._counts("SELECT estado, COUNT(*) AS n FROM produtos_pendentes GROUP BY 1")
         self._pause("criacao_produtos")
-        told = self._count("SELECT COUNT(*) AS n FROM avisos WHERE enviado_em IS NOT NULL")
+        notices = self._count("SELECT COUNT(*) AS n FROM avisos WHERE enviado_em IS NOT NULL")
         self._result(
             "criacao_produtos",
-            f"{_words(states)}; {told} notices in produto-fila",
-            states == {"catalogado": data.PENDING - 1, "falhou": 1} and told == data.PENDING - 1,
+            f"{_words(states)}; {notices} notices in produto-fila",
+            states == {"catalogado": data.PENDING - 1, "falhou": 1} and notices == data.PENDING - 1,
         )
 
     def move(self) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import psutil
 
+from local.processes import is_alive
 from local.servers.server import Server, ServerError
 
 LOCK_NAME = "lock"
@@ -259,14 +260,6 @@ def _kill(processes: Iterable[psutil.Process]) -> None:
 def _wait(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
     """Wait until the processes have ended; return those that still run after `seconds`."""
     deadline = time.monotonic() + seconds
-    while (left := [process for process in processes if _is_alive(process)]) and time.monotonic() < deadline:
+    while (left := [process for process in processes if is_alive(process)]) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    # A zombie has ended. If its parent is gone, init must reap it, and some inits in containers never do.
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -28,6 +28,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from local.processes import is_alive
 from local.servers.server import Server, ServerError, new_folder, require_free_port
 
 SUPERUSER = "postgres"
@@ -173,7 +174,7 @@ class Postgres(Server):
             except psutil.NoSuchProcess:
                 continue
         deadline = time.monotonic() + self.stop_timeout
-        while any(_is_alive(backend) for backend in backends):
+        while any(is_alive(backend) for backend in backends):
             if time.monotonic() > deadline:
                 raise ServerError(f"{self.name}'s backends did not end in {self.stop_timeout:g} s")
             time.sleep(0.01)
@@ -204,7 +205,7 @@ class Postgres(Server):
             return None
         try:
             process = psutil.Process(int(lines[0]))
-            return process.pid if process.name() == "postgres" and _is_alive(process) else None
+            return process.pid if process.name() == "postgres" and is_alive(process) else None
         except (psutil.NoSuchProcess, ValueError):
             return None
 
@@ -217,14 +218,6 @@ class Postgres(Server):
             return (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return []
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    # A zombie counts as ended. It could last for ever, because some init processes never reap.
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _server_account(data: Path) -> pwd.struct_passwd:

@@ -462,9 +462,9 @@ def test_the_store_runs_when_its_crontab_did_and_never_two_at_once(
 
 
 def test_a_broker_that_is_away_or_hangs_holds_up_the_next_products_for_minutes_at_most(bag: Any) -> None:
-    told = bag.dags["criacao_produtos"].get_task("avisar")
+    avisar = bag.dags["criacao_produtos"].get_task("avisar")
     # The next run sends what is left, and waits for this one.
-    assert (told.retries + 1) * told.execution_timeout <= timedelta(minutes=5)
+    assert (avisar.retries + 1) * avisar.execution_timeout <= timedelta(minutes=5)
 
 
 def test_etl_pedidos_reads_data_intervals(bag: Any) -> None:

@@ -13,7 +13,7 @@ from tests.receivers import TOKEN, Mailbox, Webhook
 
 
 @pytest.fixture
-def told(
+def receivers(
     deployment: Deployment, api: AirflowApi, mailbox: Mailbox, webhook: Webhook
 ) -> tuple[Mailbox, Webhook]:
     """Both receivers, empty, at the beginning of a new window. No earlier failure is still being retried."""
@@ -31,8 +31,8 @@ def about(texts: list[str], what: str) -> list[str]:
     return [text for text in texts if what in text.splitlines()[0]]
 
 
-def test_a_task_that_fails_for_good_is_told_of_once_in_a_window(deployment, api, told):
-    mailbox, webhook = told
+def test_a_task_that_fails_for_good_is_alerted_once_in_a_window(deployment, api, receivers):
+    mailbox, webhook = receivers
     first, second = (api.trigger("stubborn", {"failures": 9}) for _ in range(2))
     for run in (first, second):
         assert ended(deployment, api, "stubborn", run).state == "failed"
@@ -51,8 +51,8 @@ def test_a_task_that_fails_for_good_is_told_of_once_in_a_window(deployment, api,
     assert {message["To"] for message in mailbox.messages} == {"operacao@example.com, plantao@example.com"}
 
 
-def test_a_run_that_falls_behind_is_told_of(deployment, api, told, schedule):
-    mailbox, webhook = told
+def test_a_run_that_falls_behind_is_alerted(deployment, api, receivers, schedule):
+    mailbox, webhook = receivers
     deployment.start_airflow("triggerer")
     try:
         # An ALTER TABLE locks the mirror out; the run retries, and is late meanwhile.
@@ -71,8 +71,8 @@ def test_a_run_that_falls_behind_is_told_of(deployment, api, told, schedule):
         assert f"Log: {deployment.settings.url}/dags/{DAG_ID}/runs/scheduled__" in late
 
 
-def test_a_task_that_is_killed_is_told_of_by_its_run(deployment, api, told):
-    mailbox, webhook = told
+def test_a_task_that_is_killed_is_alerted_by_its_run(deployment, api, receivers):
+    mailbox, webhook = receivers
     spoken = api.trigger("stubborn", {"failures": 9})
     assert ended(deployment, api, "stubborn", spoken).state == "failed"
     until(deployment, lambda: about(webhook.texts(), "stubborn.attempt failed"))

@@ -167,7 +167,7 @@ def test_altered_row_makes_the_comparison_fail(deployment, runs, table, column, 
     assert check(deployment).returncode == 0
 
 
-def test_damage_is_found_repaired_and_told(deployment, api, runs, schedule):
+def test_damage_is_found_repaired_and_reported(deployment, api, runs, schedule):
     """Three rows are changed by hand, one is deleted, one added: the run that repairs them fails, the next one succeeds."""
     begun = datetime.now(UTC)
     with closing(deployment.clickhouse.client()) as warehouse:

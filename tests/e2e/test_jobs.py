@@ -68,7 +68,7 @@ def ticked(deployment: Deployment, airflow: AirflowApi) -> tuple[str, Any]:
     return state, airflow.call("GET", path)["value"] if state == "success" else None
 
 
-def test_twenty_due_times_become_twenty_runs_and_a_bad_job_is_told_of_once(
+def test_twenty_due_times_become_twenty_runs_and_a_bad_job_is_alerted_once(
     deployment: Deployment, airflow: AirflowApi, jobs: httpx.Client, mailbox: Mailbox, webhook: Webhook
 ) -> None:
     for name in (*TWENTY, "ghost"):
@@ -93,8 +93,8 @@ def test_twenty_due_times_become_twenty_runs_and_a_bad_job_is_told_of_once(
     assert "module hello_world has no tarefa" in ghost["last_error"]
     until(deployment, lambda: about(mailbox.texts()) and about(webhook.texts()))
     for texts in (mailbox.texts(), webhook.texts()):
-        [told] = about(texts)
-        assert "job ghost: 400 module hello_world has no tarefa" in told
+        [alert] = about(texts)
+        assert "job ghost: 400 module hello_world has no tarefa" in alert
 
     # As if a process had died before it noted the starts: the same due times again start nothing new.
     until(deployment, lambda: all(run["state"] == "success" for run in created(airflow).values()))

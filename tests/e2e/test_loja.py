@@ -368,9 +368,9 @@ def test_a_killed_worker_loses_no_message_and_doubles_none(lab: Lab, telemetry: 
         "usuario-fila": usuarios,
     }
     assert lab.returned("consumir_fila_rabbitmq", run, "medir") == numbers
-    told = lab.warehouse("SELECT execucao, fila, total, sucessos, falhas FROM metricas_filas")
+    metrics = lab.warehouse("SELECT execucao, fila, total, sucessos, falhas FROM metricas_filas")
     for queue, counts in numbers.items():
-        assert (f"rabbitmq {run}", queue, counts["total"], counts["sucessos"], counts["falhas"]) in told
+        assert (f"rabbitmq {run}", queue, counts["total"], counts["sucessos"], counts["falhas"]) in metrics
 
     def counted() -> dict[tuple[str, str], float]:
         return {

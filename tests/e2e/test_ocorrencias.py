@@ -157,7 +157,7 @@ def test_stale_events_are_refused_unless_the_run_takes_them(deployment, api, ser
     ]
 
 
-def test_an_unknown_pop_is_counted_and_told_of_once(
+def test_an_unknown_pop_is_counted_and_alerted_once(
     deployment: Deployment, api: AirflowApi, service: OcorrenciasService, mailbox: Mailbox, webhook: Webhook
 ):
     with broker(deployment) as turns:

@@ -180,19 +180,19 @@ def test_a_call_runs_under_the_name_of_who_asked(
 ) -> None:
     pause(airflow, False)
     try:
-        told = operator.post(
+        answer = operator.post(
             "/queue-task", json={**HELLO, "queue": "high", "kwargs": {"name": "João 🚀"}, "note": "até já"}
         )
-        assert told.status_code == 201
-        assert told.json()["message"] == "task enqueued on high queue."
-        assert told.json()["task"] == TASK
+        assert answer.status_code == 201
+        assert answer.json()["message"] == "task enqueued on high queue."
+        assert answer.json()["task"] == TASK
         later = operator.post("/schedule-task", json={**HELLO, "seconds": 3})
         assert later.json()["message"] == "task scheduled for 3 Seconds from now on default queue."
-        run = operator.get(told.json()["links"]["run"]).json()
+        run = operator.get(answer.json()["links"]["run"]).json()
         assert (run["triggering_user_name"], run["note"]) == ("operator", "até já")
-        assert operator.get(told.json()["links"]["ui"]).status_code == 200
-        assert ended(deployment, airflow, DAG, told.json()["run_id"]).state == "success"
-        assert "Hello, João 🚀!" in log(airflow, DAG, told.json()["run_id"], "executar", 1)
+        assert operator.get(answer.json()["links"]["ui"]).status_code == 200
+        assert ended(deployment, airflow, DAG, answer.json()["run_id"]).state == "success"
+        assert "Hello, João 🚀!" in log(airflow, DAG, answer.json()["run_id"], "executar", 1)
         waited = ended(deployment, airflow, DAG, later.json()["run_id"])
         assert waited.state == "success"
         [task] = airflow.call("GET", f"{RUNS}/{later.json()['run_id']}/taskInstances")["task_instances"]
@@ -230,11 +230,11 @@ BEFORE: dict[str, dict[str, Any]] = {
 }
 """What runs hold that Airflow stored as it was given."""
 
-Road = Callable[[str, str], str]
+Caller = Callable[[str, str], str]
 
 
 @pytest.fixture
-def roads(deployment: Deployment, operator: httpx.Client) -> Iterator[dict[str, Road]]:
+def callers(deployment: Deployment, operator: httpx.Client) -> Iterator[dict[str, Caller]]:
     """Each way to start a run, by its id and whom it greets; the answer: `taken`, `refused`, or no more than `there`.
 
     The operator asks by all of them: the run of another user is refused.
@@ -243,7 +243,7 @@ def roads(deployment: Deployment, operator: httpx.Client) -> Iterator[dict[str, 
     url = settings.url
     short = {"tarefa": "send_hello_world"}
 
-    def by_service(call: dict[str, Any]) -> Road:
+    def by_service(call: dict[str, Any]) -> Caller:
         def start(run_id: str, name: str) -> str:
             answer = operator.post(
                 "/queue-task", json={**call, "kwargs": {"name": name}, "run_id": run_id, "note": "a note"}
@@ -259,7 +259,7 @@ def roads(deployment: Deployment, operator: httpx.Client) -> Iterator[dict[str, 
         answer = operator.post(f"{url}{RUNS}", json=body)
         return {200: "taken", 409: "there"}[answer.status_code]
 
-    def by_script(start: Callable[[str, dict[str, Any]], Any]) -> Road:
+    def by_script(start: Callable[[str, dict[str, Any]], Any]) -> Caller:
         def ask(run_id: str, name: str) -> str:
             try:
                 assert start(run_id, {"name": name}).run_id == run_id
@@ -299,8 +299,8 @@ def roads(deployment: Deployment, operator: httpx.Client) -> Iterator[dict[str, 
         }
 
 
-def test_a_call_is_one_call_by_whatever_pair_of_roads(
-    roads: dict[str, Road], airflow: AirflowApi, operator: httpx.Client, metadata: psycopg.Connection
+def test_a_call_is_one_call_by_whatever_pair_of_callers(
+    callers: dict[str, Caller], airflow: AirflowApi, operator: httpx.Client, metadata: psycopg.Connection
 ) -> None:
     def other(second: str) -> str:
         # Airflow's own API says no more than that the id is taken. A job takes a run of its own user for its own.
@@ -309,24 +309,24 @@ def test_a_call_is_one_call_by_whatever_pair_of_roads(
     def same(second: str) -> str:
         return "there" if second in ("dagRuns", "a job") else "taken"
 
-    for number, first in enumerate([*roads, *BEFORE]):
+    for number, first in enumerate([*callers, *BEFORE]):
         run_id = f"pair-{number}"
         if first in BEFORE:
             queue(operator, run_id, kwargs={"name": "Ana"})
             hold(metadata, run_id, BEFORE[first])
         else:
-            assert roads[first](run_id, "Ana") == "taken", first
+            assert callers[first](run_id, "Ana") == "taken", first
         held = airflow.call("GET", f"{RUNS}/{run_id}")["conf"]
         assert held == BEFORE.get(first, STORED), first
-        assert {name: road(run_id, "Ana") for name, road in roads.items()} == {
-            name: same(name) for name in roads
+        assert {name: caller(run_id, "Ana") for name, caller in callers.items()} == {
+            name: same(name) for name in callers
         }, first
-        assert {name: road(run_id, "Rui") for name, road in roads.items()} == {
-            name: other(name) for name in roads
+        assert {name: caller(run_id, "Rui") for name, caller in callers.items()} == {
+            name: other(name) for name in callers
         }, first
         assert airflow.call("GET", f"{RUNS}/{run_id}")["conf"] == held
-    assert len(there(airflow, "pair-")) == len(roads) + len(BEFORE)
-    assert operator.delete("/clean-queue").json()["removed"] >= len(roads) + len(BEFORE)
+    assert len(there(airflow, "pair-")) == len(callers) + len(BEFORE)
+    assert operator.delete("/clean-queue").json()["removed"] >= len(callers) + len(BEFORE)
     assert there(airflow, "pair-") == set()
 
 
@@ -361,11 +361,11 @@ def test_a_delay_belongs_to_the_call_by_whatever_pair_of_roads(
                 return "refused"
             return "taken"
 
-        roads = (by_service, by_flags)
-        for number, (first, minutes) in enumerate(product(roads, (0, 10))):
+        callers = (by_service, by_flags)
+        for number, (first, minutes) in enumerate(product(callers, (0, 10))):
             run_id = f"delayed-{number}"
             assert first(run_id, minutes) == "taken"
-            for second in roads:
+            for second in callers:
                 asked = {time: second(run_id, time) for time in (0, 10, 20)}
                 assert asked == {time: "taken" if time == minutes else "refused" for time in asked}
     operator.delete("/clean-queue?scheduled=true")

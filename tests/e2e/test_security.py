@@ -310,11 +310,11 @@ def test_secrets_are_masked_in_logs_and_rendered_fields(
     run_id = started.json()["dag_run_id"]
     assert ended(deployment, api, LEAKY, run_id).state == "success"
     password = json.loads(deployment.environment["AIRFLOW_CONN_POSTGRES_VENDAS"])["password"]
-    shown = log(api, LEAKY, run_id, "tell", 1)
+    shown = log(api, LEAKY, run_id, "show", 1)
     for said in ("printed", "complained", "logged", "as a whole", "was rendered"):
         assert said in shown
     assert shown.count("***") >= 5
-    task = users["viewer"].get(f"{path(LEAKY, run_id)}/taskInstances/tell").json()
+    task = users["viewer"].get(f"{path(LEAKY, run_id)}/taskInstances/show").json()
     assert task["rendered_fields"]["op_args"] == ["password ***"]
     connection = users["operator"].get("/api/v2/connections/postgres_vendas")
     for text in (shown, json.dumps(task), connection.text):

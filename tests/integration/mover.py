@@ -33,7 +33,7 @@ from include.mirror.declaration import Mirror
 from include.mirror.engine import Engine, Options
 from include.mirror.ledger import Attempt
 from include.mirror.plan import Repair, Work
-from include.mirror.reconcile import Asked, Limits, reconcile
+from include.mirror.reconcile import Limits, ReconcileOptions, reconcile
 from include.mirror.run import move_batch, plan_run
 from include.mirror.source.clock import clock
 from include.mirror.source.session import Source
@@ -128,7 +128,7 @@ class Job:
             reconcile(
                 engine,
                 table,
-                Asked(confirmed=True),
+                ReconcileOptions(confirmed=True),
                 Attempt(uuid4(), self.label, 1),
                 Limits(share=1, patience=timedelta(seconds=60)),
                 wait=wait,

@@ -10,7 +10,7 @@ import pytest
 from include.mirror import state
 from include.mirror.counts import Count
 from include.mirror.declaration import Table
-from include.mirror.errors import WrongError
+from include.mirror.errors import WrongRowsError
 from include.vendas.tables import VENDAS
 from tests.lab import Lab
 
@@ -20,7 +20,7 @@ def counted(lab: Lab) -> dict[str, Count]:
     return state.note(lab.engine(), "run")
 
 
-def told(lab: Lab, table: str) -> dict[str, Any]:
+def read_state(lab: Lab, table: str) -> dict[str, Any]:
     (found,) = [row for row in state.read(lab.engine()) if row["tabela"] == table]
     return found
 
@@ -51,15 +51,16 @@ def test_keys_that_are_gone_from_the_warehouse_fail_the_run_and_reconciliation_b
 ) -> None:
     lab = sold
     assert {name: one.lacking for name, one in counted(lab).items()} == dict.fromkeys(VENDAS.names, 0)
-    assert told(lab, "venda")["lacking"] == 0
+    assert read_state(lab, "venda")["lacking"] == 0
     take_away(lab, "1, 2")
     counts = counted(lab)
     assert counts["venda"] == Count(3, 1)
-    found = told(lab, "venda")
+    found = read_state(lab, "venda")
     assert (found["word"], found["lacking"]) == ("differs", 2)
     assert found["reason"] == "the warehouse lacks at least 2 keys that the source has"
     with pytest.raises(
-        WrongError, match=r"^venda has 3 keys in the source and 1 in the warehouse, and no row is on its way"
+        WrongRowsError,
+        match=r"^venda has 3 keys in the source and 1 in the warehouse, and no row is on its way",
     ):
         state.refuse_lacking(counts)
     from tests.integration.test_reconcile import look
@@ -67,7 +68,7 @@ def test_keys_that_are_gone_from_the_warehouse_fail_the_run_and_reconciliation_b
     look(lab, "venda")
     counts = counted(lab)
     state.refuse_lacking(counts)
-    assert told(lab, "venda")["word"] == "equal"
+    assert read_state(lab, "venda")["word"] == "equal"
 
 
 def test_what_is_on_its_way_is_not_counted(sold: Lab) -> None:
@@ -83,7 +84,7 @@ def test_what_is_on_its_way_is_not_counted(sold: Lab) -> None:
     with lab.connect() as connection:
         lab.sell(connection)
     assert "venda" not in counted(lab), "a sale is later than what is covered"
-    assert told(lab, "venda")["lacking"] is None
+    assert read_state(lab, "venda")["lacking"] is None
     lab.run()
     assert counted(lab)["venda"] == Count(5, 5)
 
@@ -94,7 +95,7 @@ def test_what_was_deleted_is_no_loss(sold: Lab) -> None:
     counts = counted(lab)
     assert counts["venda"] == Count(0, 3)
     state.refuse_lacking(counts)
-    assert told(lab, "venda")["word"] == "never compared"
+    assert read_state(lab, "venda")["word"] == "never compared"
 
 
 def test_a_row_that_came_with_an_old_time_is_told(sold: Lab) -> None:
@@ -102,7 +103,7 @@ def test_a_row_that_came_with_an_old_time_is_told(sold: Lab) -> None:
     lab.execute("INSERT INTO pais (pais, updated_at) SELECT 'Chile', min(updated_at) FROM pais")
     lab.run()
     assert counted(lab)["pais"] == Count(3, 2)
-    assert told(lab, "pais")["word"] == "differs"
+    assert read_state(lab, "pais")["word"] == "differs"
 
 
 @pytest.mark.parametrize("how", ["keep", "large", "scan", "set aside", "being read anew"])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,6 +19,7 @@ from include.mirror.plan import Read, Work
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres
 from tests.integration.mover import Movers
+from tests.integration.watch import Watcher
 from tests.lab import Lab
 
 STEPS = [
@@ -42,42 +41,11 @@ def movers() -> Iterator[Movers]:
         yield movers
 
 
-@contextmanager
-def reader(lab: Lab) -> Iterator[None]:
-    """Poll the views while the block runs. Fail if a key is there twice or a count gets smaller."""
-    stop, wrong, polls = threading.Event(), [], 0
-
-    def poll() -> None:
-        nonlocal polls
-        highest = 0
-        client = lab.clickhouse.client()
-        while not stop.wait(0.02):
-            count, keys = client.query(
-                "SELECT count(), uniqExact(venda_id) FROM vendas_dw.venda"
-            ).result_rows[0]
-            polls += 1
-            if keys != count:
-                wrong.append(f"{count} rows, {keys} keys")
-            if count < highest:
-                wrong.append(f"{highest} rows, then {count}")
-            highest = max(highest, count)
-        client.close()
-
-    def watch() -> None:
-        try:
-            poll()
-        except Exception as error:  # noqa: BLE001 - whatever ends the watching is a failure
-            wrong.append(repr(error))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-    assert polls > 0
-    assert wrong == []
+def reader(lab: Lab) -> Watcher:
+    """Poll the sales while the block runs. Fail if a key is there twice, or is gone again."""
+    return Watcher(
+        lab.clickhouse, {"venda": "SELECT venda_id, 0 FROM vendas_dw.venda"}, lambda _, keys: keys, pause=0.02
+    )
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -251,7 +251,7 @@ def as_reader(lab: Lab, *grants: str) -> str:
     return owner
 
 
-def test_a_role_that_may_not_read_the_log_is_told_the_grant(filled: Lab) -> None:
+def test_a_role_that_may_not_read_the_log_gets_the_grant_it_lacks(filled: Lab) -> None:
     lab = filled
     as_reader(lab)
     with pytest.raises(

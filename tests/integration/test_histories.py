@@ -29,7 +29,7 @@ from include.mirror.declaration import Table
 from include.mirror.errors import RefusedError
 from include.mirror.ledger import Attempt
 from include.mirror.plan import Scan, Work
-from include.mirror.reconcile import Asked, Limits, reconcile
+from include.mirror.reconcile import Limits, ReconcileOptions, reconcile
 from include.mirror.reports import Report
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres
@@ -393,7 +393,7 @@ class World:
         """Reconcile one table without waiting for a run. It must not find a row that the mirror has lost."""
         attempt = Attempt(uuid4(), "reconcile", 1)
         limits = Limits(share=1, patience=timedelta())
-        report = reconcile(self.lab.engine(), kind.name, Asked(confirmed=True), attempt, limits)
+        report = reconcile(self.lab.engine(), kind.name, ReconcileOptions(confirmed=True), attempt, limits)
         assert not report.wrong, report
         if report.word in ("equal", "repaired"):
             self.check([kind])

@@ -27,7 +27,7 @@ from clickhouse_connect.driver.client import Client
 from include.mirror.declaration import Table
 from include.mirror.ledger import Attempt
 from include.mirror.names import ch, ch_text, pg
-from include.mirror.reconcile import Asked, Limits, reconcile
+from include.mirror.reconcile import Limits, ReconcileOptions, reconcile
 from include.mirror.reports import Report
 from tests.integration.mover import Death, Movers
 from tests.integration.watch import Key, Watcher
@@ -341,7 +341,7 @@ class Campaign:
         report = reconcile(
             self.lab.engine(),
             kind.name,
-            Asked(**asked),
+            ReconcileOptions(**asked),
             Attempt(uuid4(), "converges", 1),
             Limits(share=1, patience=timedelta(seconds=60)),
             wait=wait,

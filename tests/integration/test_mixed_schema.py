@@ -20,7 +20,7 @@ from include.mirror.declaration import WAYS, Schema
 from include.mirror.ledger import Answers, Attempt
 from include.mirror.names import ch
 from include.mirror.plan import LedgerState, Scan
-from include.mirror.reconcile import Asked, Limits, reconcile
+from include.mirror.reconcile import Limits, ReconcileOptions, reconcile
 from include.mirror.reports import Report
 from include.mirror.types.registry import ENTRIES, EXTENSIONS, TEXTS
 from include.mirror.warehouse.ddl import bookkeeping
@@ -377,7 +377,7 @@ def reconciled(lab: Lab, names: Iterable[str]) -> dict[str, Report]:
 
     def one(name: str) -> Report:
         return reconcile(
-            lab.engine(), name, Asked(confirmed=True), Attempt(uuid4(), "r", 1), limits, wait=wait
+            lab.engine(), name, ReconcileOptions(confirmed=True), Attempt(uuid4(), "r", 1), limits, wait=wait
         )
 
     with ThreadPoolExecutor(8) as pool:

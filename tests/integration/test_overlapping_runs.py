@@ -14,7 +14,7 @@ import pytest
 from include.mirror import claims
 from include.mirror.batch import Batch
 from include.mirror.declaration import Table
-from include.mirror.errors import RefusedError, SourceAwayError
+from include.mirror.errors import RefusedError, SourceUnavailableError
 from include.mirror.ledger import identity
 from include.mirror.plan import Read, Work
 from include.mirror.run import check_run, move_batch
@@ -211,17 +211,19 @@ def test_runs_plan_one_at_a_time(lab: Lab) -> None:
 
     waiting = threading.Thread(target=plan)
     with lab.engine().source.connect() as source:
-        claims.plan_alone(source, "another")
+        claims.take_planning_lock(source, "another")
         runs.plan("beside another mirror")
-        claims.plan_alone(source, lab.declaration.label)
+        claims.take_planning_lock(source, lab.declaration.label)
         waiting.start()
         begun.wait()
         with lab.engine().source.connect() as other:
             other.execute("SET lock_timeout = '50ms'")
-            with pytest.raises(SourceAwayError, match="another run of the mirror vendas has been planning"):
-                claims.plan_alone(other, lab.declaration.label)
+            with pytest.raises(
+                SourceUnavailableError, match="another run of the mirror vendas has been planning"
+            ):
+                claims.take_planning_lock(other, lab.declaration.label)
         assert not ended.is_set()
-        claims.let_others_plan(source, lab.declaration.label)
+        claims.release_planning_lock(source, lab.declaration.label)
         waiting.join(30)
     waiting.join(30)
     assert ended.is_set()

@@ -77,7 +77,7 @@ def count(lab: Lab, postgres: Postgres) -> Callable[[], Counted]:
         planned = plan_run(engine, {}, (lab.reached, fim), "quiet", lambda _: False)
         for batch in planned:
             move_batch(engine, batch, "quiet", 1)
-        with engine.alone() as alone:
+        with engine.with_shared_client() as alone:
             checked = check_run(alone, planned)
             state.refuse_lacking(state.note(alone, "quiet", checked.contents))
             assert state.read(alone)
@@ -115,12 +115,12 @@ def test_a_quiet_run_sends_few_statements_however_many_tables(
     lab.run()
     lab.run()
     counted = count()
-    told = "\n".join([*counted.requests, *counted.statements])
+    listing = "\n".join([*counted.requests, *counted.statements])
     assert counted.tasks <= TASKS
-    assert counted.clients <= TASKS, told
-    assert len(counted.requests) - HANDSHAKE * counted.clients <= AT_MOST, told
-    assert len(counted.statements) <= AT_MOST, told
-    # All checks are made: the counts are told of each table, and so is what was found of its keys.
+    assert counted.clients <= TASKS, listing
+    assert len(counted.requests) - HANDSHAKE * counted.clients <= AT_MOST, listing
+    assert len(counted.statements) <= AT_MOST, listing
+    # All checks are made: each table is counted, and so is what was found of its keys.
     noted = lab.query("SELECT count(), countIf(lacking = 0) FROM vendas_dw.estado")
     assert noted == [(tables, tables)]
     done = lab.query(

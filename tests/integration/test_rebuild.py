@@ -21,7 +21,7 @@ from include.mirror import contract, run
 from include.mirror.batch import Batch
 from include.mirror.declaration import Schema, Table
 from include.mirror.engine import Engine
-from include.mirror.errors import RefusedError, SourceAwayError, VerificationError, WarehouseError
+from include.mirror.errors import RefusedError, SourceUnavailableError, VerificationError, WarehouseError
 from include.mirror.plan import Work
 from include.mirror.source import session
 from include.mirror.warehouse.cluster import Cluster
@@ -322,7 +322,9 @@ def test_passes_and_rebuilds_wait_for_each_other(lab: Lab, monkeypatch: pytest.M
     assert moved == [{"venda": 28}, {"venda": 28}]
     assert temporary(lab) == []
     monkeypatch.setitem(session._SETTINGS, "lock_timeout", "200ms")
-    waits = pytest.raises(SourceAwayError, match=r"public\.venda is being (built anew|moved) by another run")
+    waits = pytest.raises(
+        SourceUnavailableError, match=r"public\.venda is being (built anew|moved) by another run"
+    )
 
     def try_to(act: Callable[[], object]) -> Callable[[], None]:
         def attempt() -> None:

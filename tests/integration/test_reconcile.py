@@ -13,12 +13,12 @@ import pytest
 
 from include.conventions.errors import RequestError
 from include.mirror.declaration import Table
-from include.mirror.errors import WarehouseError, WrongError
+from include.mirror.errors import WarehouseError, WrongRowsError
 from include.mirror.ledger import Attempt
 from include.mirror.plan import Work
 from include.mirror.reconcile import (
-    Asked,
     Limits,
+    ReconcileOptions,
     conclude,
     plan_reconciliation,
     reconcile,
@@ -37,7 +37,9 @@ def attempt() -> Attempt:
 
 def look(lab: Lab, table: str, limits: Limits = LIMITS, **asked: bool) -> Report:
     """Reconcile one table. The schedule goes on while it waits."""
-    return reconcile(lab.engine(), table, Asked(**asked), attempt(), limits, wait=lambda: _run(lab))
+    return reconcile(
+        lab.engine(), table, ReconcileOptions(**asked), attempt(), limits, wait=lambda: _run(lab)
+    )
 
 
 def _run(lab: Lab) -> None:
@@ -63,7 +65,7 @@ def damage(lab: Lab, statement: str) -> None:
     client.close()
 
 
-def test_equal_sides_are_told_from_sums_alone(filled: Lab) -> None:
+def test_equal_sides_are_recognized_by_sums_alone(filled: Lab) -> None:
     found = look(filled, "coisa")
     assert (found.word, found.rows_source, found.rows_warehouse) == ("equal", 2000, 2000)
     # The buckets of both sides, also those of negative keys, and no row.
@@ -109,14 +111,14 @@ def test_damage_is_found_repaired_and_named(filled: Lab, name: str) -> None:
     filled.assert_equal()
 
 
-def test_what_is_wrong_is_told_with_key_column_and_both_values(filled: Lab) -> None:
+def test_what_is_wrong_is_reported_with_key_column_and_both_values(filled: Lab) -> None:
     damage(filled, DAMAGE["altered"][0])
     found = look(filled, "coisa")
     assert sorted(found.samples) == [
         "id = '-7': nome is 'nome 993' in the source and 'other' in the warehouse",
         "id = '1': nome is 'nome 1001' in the source and 'other' in the warehouse",
     ]
-    with pytest.raises(WrongError, match=r"coisa: repaired, .*2 different, 2 repaired; .*id = '-7'"):
+    with pytest.raises(WrongRowsError, match=r"coisa: repaired, .*2 different, 2 repaired; .*id = '-7'"):
         conclude([found], only_report=False)
 
 
@@ -158,7 +160,7 @@ def test_rows_that_change_all_the_time_are_not_wrong(filled: Lab) -> None:
         filled.execute("UPDATE coisa SET nome = rtrim(nome, '.') WHERE id = 1")
 
     filled.execute("UPDATE coisa SET nome = 'new' WHERE id IN (1, 2)")
-    found = reconcile(filled.engine(), "coisa", Asked(), attempt(), LIMITS, wait=meanwhile)
+    found = reconcile(filled.engine(), "coisa", ReconcileOptions(), attempt(), LIMITS, wait=meanwhile)
     assert found.wrong == 0
     assert (found.in_flight + found.coming, found.undecided) == (2, 0)
     filled.run()
@@ -176,7 +178,7 @@ def test_without_a_run_what_was_written_since_is_on_its_way(filled: Lab) -> None
         0,
     )
     assert found.reason.startswith("no run has read it since ")
-    with pytest.raises(WrongError, match="follows"):
+    with pytest.raises(WrongRowsError, match="follows"):
         conclude([found], only_report=False)
 
 
@@ -212,7 +214,7 @@ def test_what_is_wrong_is_not_hidden_by_what_is_on_its_way(
     filled.assert_equal()
 
 
-def test_what_only_the_next_run_can_tell_is_not_told(filled: Lab) -> None:
+def test_what_only_the_next_run_can_decide_is_not_reported(filled: Lab) -> None:
     """A row may have been deleted by now, or removed by hand. If runs compare all keys, the next run decides."""
     filled.options = KEYS
     filled.run()
@@ -281,7 +283,7 @@ def test_a_source_that_is_never_quiet_is_compared_all_the_same(lab: Lab, prepare
         "INSERT INTO vendas_raw.venda SELECT * REPLACE (0 AS valor_total) FROM vendas_raw.venda FINAL WHERE venda_id = 2",
     )
     limits = replace(LIMITS, patience=timedelta(seconds=60))
-    found = reconcile(lab.engine(), "venda", Asked(), attempt(), limits, wait=busy)
+    found = reconcile(lab.engine(), "venda", ReconcileOptions(), attempt(), limits, wait=busy)
     assert (found.word, found.different, found.wrong, found.repaired) == ("repaired", 1, 1, 1), found
     assert found.in_flight == 1
     lab.run()
@@ -377,7 +379,12 @@ def test_what_later_transactions_owe_is_not_waited_for(lab: Lab) -> None:
         lab, "INSERT INTO vendas_raw.pais SELECT * REPLACE ('x' AS pais) FROM vendas_raw.pais FINAL LIMIT 1"
     )
     found = reconcile(
-        lab.engine(), "pais", Asked(), attempt(), replace(LIMITS, patience=timedelta(seconds=8)), wait=wait
+        lab.engine(),
+        "pais",
+        ReconcileOptions(),
+        attempt(),
+        replace(LIMITS, patience=timedelta(seconds=8)),
+        wait=wait,
     )
     late.close()
     assert (found.word, found.different) == ("repaired", 1)
@@ -422,7 +429,7 @@ def test_the_source_is_read_in_short_pieces_with_pauses(filled: Lab) -> None:
     found = reconcile(
         filled.engine(),
         "coisa",
-        Asked(),
+        ReconcileOptions(),
         attempt(),
         replace(LIMITS, share=0.25),
         rest=pauses.append,

@@ -23,7 +23,7 @@ import psycopg
 import pytest
 
 from include.mirror.ledger import Attempt
-from include.mirror.reconcile import Asked, Limits, reconcile
+from include.mirror.reconcile import Limits, ReconcileOptions, reconcile
 from include.vendas.tables import VENDAS
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres
@@ -299,7 +299,7 @@ def test_random_kills_for_minutes_lose_and_double_nothing(
             last = reconcile(
                 lab.engine(),
                 table,
-                Asked(confirmed=True),
+                ReconcileOptions(confirmed=True),
                 Attempt(uuid4(), "last", 1),
                 Limits(share=1, patience=timedelta(seconds=60)),
                 wait=wait,

@@ -15,7 +15,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 from include.airflow_mirror import connections, settings
 from include.conventions.errors import ConfigurationError
-from include.mirror.errors import SourceAwayError, SourceError, WarehouseAwayError, WarehouseError
+from include.mirror.errors import (
+    SourceError,
+    SourceUnavailableError,
+    WarehouseError,
+    WarehouseUnavailableError,
+)
 from include.mirror.warehouse.client import Warehouse
 from tests.lab import Lab
 from tests.tls import Authority, tls_proxy, wrong_certificates
@@ -106,12 +111,12 @@ def test_a_wrong_certificate_is_refused_by_name_and_not_tried_again(
         source.connect(),
     ):
         pass
-    assert not isinstance(refused.value, SourceAwayError)
+    assert not isinstance(refused.value, SourceUnavailableError)
     with pytest.raises(
         WarehouseError, match=r"\(connection clickhouse_dw\) refused: .*certificate"
     ) as denied:
         connections._client("clickhouse_dw")
-    assert not isinstance(denied.value, WarehouseAwayError)
+    assert not isinstance(denied.value, WarehouseUnavailableError)
     for text in (str(refused.value), str(denied.value)):
         assert lab.clickhouse.password not in text
         assert str(conninfo_to_dict(lab.dsn)["password"]) not in text
@@ -125,7 +130,7 @@ def test_an_authority_file_that_is_missing_is_named(
     source = connections.source("postgres_vendas", settings.load("vendas"))
     with pytest.raises(SourceError, match=rf"postgres_vendas.*{missing}") as refused, source.connect():
         pass
-    assert not isinstance(refused.value, SourceAwayError)
+    assert not isinstance(refused.value, SourceUnavailableError)
     with pytest.raises(
         ConfigurationError, match=rf"connection clickhouse_dw: ca_cert '{missing}' must be a file"
     ):

@@ -126,20 +126,20 @@ class Watcher:
         if len(now) < count:
             self.wrong.append(f"{table}: {count} rows, {len(now)} keys")
         if self.vanished is not None and (lost := last.keys() - now.keys()):
-            self._tell(table, "gone", self.vanished(table, lost))
+            self._report(table, "gone", self.vanished(table, lost))
         if before.since != after.since:
             # Both sides were proved equal during this query.
             return
         must = before.must.keys() & after.must.keys()
-        self._tell(table, "missing", must - now.keys())
-        self._tell(
+        self._report(table, "missing", must - now.keys())
+        self._report(
             table,
             "older than before",
             {key for key in must & now.keys() if now[key] < max(before.must[key], last.get(key, now[key]))},
         )
         if after.may is not None:
-            self._tell(table, "not of the source", now.keys() - after.may)
+            self._report(table, "not of the source", now.keys() - after.may)
 
-    def _tell(self, table: str, what: str, keys: set[Key]) -> None:
+    def _report(self, table: str, what: str, keys: set[Key]) -> None:
         if keys:
             self.wrong.append(f"{table}: {len(keys)} rows are {what}, such as {sorted(keys)[:3]}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.trigger import certificate
+from tests.tls import Authority
 from tests.trigger.faulty import Faulty
 from tests.trigger.recorded import Airflow
 from tests.trigger.script import Script
@@ -71,15 +70,15 @@ def faulty(airflow: Airflow) -> Iterator[Faulty]:
 
 
 @pytest.fixture(scope="package")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate that is not trusted by default, and its key."""
-    return certificate.create(tmp_path_factory.mktemp("certificate"))
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority that is not trusted by default."""
+    return Authority(tmp_path_factory.mktemp("tls"), "authority")
 
 
 @pytest.fixture
-def encrypted(airflow: Airflow, ca: tuple[Path, Path]) -> Iterator[Faulty]:
+def encrypted(airflow: Airflow, authority: Authority) -> Iterator[Faulty]:
     """The same with TLS."""
-    with Faulty(airflow, ca) as server:
+    with Faulty(airflow, authority.issue("server")) as server:
         yield server
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.trigger import certificate
+from tests.tls import Authority
 from tests.trigger.faulty import Faulty, answer, echo
 from tests.trigger.recorded import Airflow
 from tests.trigger.script import Done, Script
@@ -310,7 +310,7 @@ def test_verbose_tells_what_is_asked_and_no_secret(nobody, somebody, viewer, tok
 
 
 @pytest.mark.security
-def test_tls_is_verified_and_ca_names_whom_to_trust(somebody, encrypted, ca, tmp_path):
+def test_tls_is_verified_and_ca_names_whom_to_trust(somebody, encrypted, authority, tmp_path):
     script = somebody.having(AIRFLOW_API_URL=encrypted.url)
     refused = script(*ASKED)
     assert refused.code == 5
@@ -318,10 +318,11 @@ def test_tls_is_verified_and_ca_names_whom_to_trust(somebody, encrypted, ca, tmp
     assert "certificate" in line.lower()
     assert "--ca" in line
     assert encrypted.requests == []
-    trusted = script(*ASKED, "--ca", ca[0])
+    trusted = script(*ASKED, "--ca", authority.certificate)
     assert (trusted.code, trusted.err) == (0, "")
     # The environment's REQUESTS_CA_BUNDLE does not override --ca.
-    assert script.having(REQUESTS_CA_BUNDLE=ca[0])(*ASKED, "--ca", certificate.create(tmp_path)[0]).code == 5
+    bundled = script.having(REQUESTS_CA_BUNDLE=authority.certificate)
+    assert bundled(*ASKED, "--ca", Authority(tmp_path, "another").certificate).code == 5
     missing = script(*ASKED, "--ca", tmp_path / "nothing.pem")
     assert missing.code == 2
     assert "nothing.pem" in missing.err

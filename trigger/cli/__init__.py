@@ -18,7 +18,7 @@ import trigger.cli.automations  # noqa: F401 (the import adds its commands)
 from trigger.cli.dags import command
 from trigger.cli.options import COMPLETE
 from trigger.errors import TriggerError
-from trigger.screen import Screen, to_nowhere
+from trigger.screen import Screen, redirect_to_devnull
 from trigger.text import one_line
 
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         screen.fail(str(error))
         return error.exit_code
     except BrokenPipeError:  # when the help is piped to a program that ends early
-        to_nowhere(sys.stdout)
+        redirect_to_devnull(sys.stdout)
         return 0
     except ModuleNotFoundError:
         raise  # trigger_script.py says what to install

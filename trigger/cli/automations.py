@@ -17,11 +17,11 @@ from trigger.cli.options import (
     WAITING,
     Commands,
     WithPayload,
-    adds,
     given,
+    subcommand,
     timeout_of,
 )
-from trigger.cli.waiting import agrees, find_dag, have_unpaused, say_how_to_see, show_or_wait, show_request
+from trigger.cli.waiting import confirm, ensure_unpaused, find_dag, show_or_wait, show_request, suggest_watch
 from trigger.conf import parse_duration, read_payload
 from trigger.errors import ApiUnavailable, NotAllowed, NotFound, RequestRefused
 from trigger.model import Job
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trigger.client import AirflowClient
 
 
-@adds(
+@subcommand(
     command,
     "enqueue",
     PAYLOAD,
@@ -63,19 +63,19 @@ def _enqueue(client: AirflowClient, screen: Screen, context: click.Context) -> i
         note=options["note"],
     )
     timeout = timeout_of(options)
-    have_unpaused(client, screen, options, find_dag(client, AUTOMATIONS))
+    ensure_unpaused(client, screen, options, find_dag(client, AUTOMATIONS))
     if options["dry_run"]:
         show_request(screen, f"{client.url}{SERVICE}{request.path}", request.body)
         return 0
     try:
         run = client.send_task(request)
     except (ApiUnavailable, KeyboardInterrupt):
-        say_how_to_see(screen, context, AUTOMATIONS, request.run_id)
+        suggest_watch(screen, context, AUTOMATIONS, request.run_id)
         raise
     return show_or_wait(client, screen, context, run, timeout)
 
 
-@adds(command, "modules")
+@subcommand(command, "modules")
 def _list_modules(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     """List the automations and their arguments."""
     modules = client.modules()
@@ -88,7 +88,7 @@ def _list_modules(client: AirflowClient, screen: Screen, context: click.Context)
     return 0
 
 
-@adds(
+@subcommand(
     command,
     "clean-queue",
     click.option("--queue", metavar="NAME", help="This queue only: high, default or low."),
@@ -101,7 +101,7 @@ def _clean_queue(client: AirflowClient, screen: Screen, context: click.Context) 
     queue, scheduled = options["queue"], options["scheduled"]
     what = "the runs that wait " + (f"on queue {queue}" if queue else "on all queues")
     what += ", and for their time" if scheduled else ""
-    if not options["yes"] and not agrees(f"Remove {what}?", "that runs are removed"):
+    if not options["yes"] and not confirm(f"Remove {what}?", "that runs are removed"):
         raise RequestRefused("nothing was removed")
     removed = client.clean_queue(queue, scheduled=scheduled)
     screen.show(
@@ -118,7 +118,7 @@ def jobs(**_: Any) -> None:
     """List and change the jobs: automations that run at the times of a cron expression."""
 
 
-@adds(jobs, "list")
+@subcommand(jobs, "list")
 def _list_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     """List the jobs."""
     found = client.jobs()
@@ -128,19 +128,19 @@ def _list_jobs(client: AirflowClient, screen: Screen, context: click.Context) ->
     return 0
 
 
-@adds(
+@subcommand(
     jobs,
     "add",
     click.argument("name"),
     PAYLOAD,
     click.option("--cron", metavar="EXPRESSION", required=True, help="When, such as '*/5 * * * *'."),
     click.option(
-        "--timezone", metavar="ZONE", help="By whose clock, such as America/Sao_Paulo; UTC unless told."
+        "--timezone", metavar="ZONE", help="The time zone, such as America/Sao_Paulo; UTC by default."
     ),
     click.option(
         "--missed",
         type=click.Choice(["skip", "once", "all"]),
-        help="What becomes of times that were missed; once unless told.",
+        help="What to do with due times that were missed; once by default.",
     ),
     click.option("--paused", is_flag=True, help="Add it without letting it run yet."),
     click.option("--unpause", is_flag=True, help=f"Unpause {JOBS}, which starts the jobs."),
@@ -161,11 +161,11 @@ def _add_job(client: AirflowClient, screen: Screen, context: click.Context) -> i
         **wish,
     )
     show_jobs(screen, [job])
-    _have_jobs_started(client, screen, options["unpause"])
+    _ensure_jobs_run(client, screen, options["unpause"])
     return 0
 
 
-def _have_jobs_started(client: AirflowClient, screen: Screen, unpause: bool) -> None:
+def _ensure_jobs_run(client: AirflowClient, screen: Screen, unpause: bool) -> None:
     """Unpause the DAGs without which no job runs, or warn that they are paused."""
     for dag_id in (JOBS, AUTOMATIONS):
         try:
@@ -179,19 +179,19 @@ def _have_jobs_started(client: AirflowClient, screen: Screen, unpause: bool) -> 
             screen.warn(f"{dag_id} is paused, so no job runs: repeat this command with --unpause")
 
 
-@adds(jobs, "pause", NAMES)
+@subcommand(jobs, "pause", NAMES)
 def _pause_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     """Pause jobs until they are resumed."""
     return _change_jobs(client, screen, context, lambda name: client.switch_job(name, enabled=False))
 
 
-@adds(jobs, "resume", NAMES)
+@subcommand(jobs, "resume", NAMES)
 def _resume_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     """Resume paused jobs."""
     return _change_jobs(client, screen, context, lambda name: client.switch_job(name, enabled=True))
 
 
-@adds(jobs, "remove", NAMES)
+@subcommand(jobs, "remove", NAMES)
 def _remove_jobs(client: AirflowClient, screen: Screen, context: click.Context) -> int:
     """Remove jobs; the runs that they have started stay."""
     return _change_jobs(client, screen, context, client.remove_job)

@@ -24,13 +24,13 @@ from trigger.cli.options import (
     timeout_of,
 )
 from trigger.cli.waiting import (
-    agrees,
     command_line,
+    confirm,
+    ensure_unpaused,
     find_dag,
-    have_unpaused,
-    say_how_to_see,
     show_or_wait,
     show_request,
+    suggest_watch,
     wait_for_backfill,
     wait_for_run,
 )
@@ -152,7 +152,7 @@ def command(context: click.Context, **options: Any) -> int:
         return 0
     action = _find_action(context)
     if len(options["conf"]) > 1:
-        raise click.UsageError("--conf is given twice; --set adds single keys to it")
+        raise click.UsageError("--conf is given twice; --set subcommand single keys to it")
     context.params["conf"] = options["conf"][0] if options["conf"] else None
     return run_action(context, ACTIONS[action])
 
@@ -235,7 +235,7 @@ def _trigger(client: AirflowClient, screen: Screen, context: click.Context) -> i
     try:
         run = client.send(request)
     except (ApiUnavailable, KeyboardInterrupt):
-        say_how_to_see(screen, context, request.dag_id, request.run_id)
+        suggest_watch(screen, context, request.dag_id, request.run_id)
         raise
     return show_or_wait(client, screen, context, run, timeout)
 
@@ -270,7 +270,7 @@ def _backfill(client: AirflowClient, screen: Screen, context: click.Context) -> 
     if options["dry_run"] or not count:
         show_backfill(screen, plan, None, [])
         return 0
-    if not options["yes"] and not agrees("Start the backfill?", "the backfill", ", or --dry-run to see it"):
+    if not options["yes"] and not confirm("Start the backfill?", "the backfill", ", or --dry-run to see it"):
         raise RequestRefused("nothing was started")
     try:
         backfill = client.start_backfill(plan)
@@ -313,7 +313,7 @@ def _preflight(client: AirflowClient, screen: Screen, context: click.Context, co
     options = context.params
     dag = find_dag(client, options["dag_id"])
     check_conf(dag, conf, allow_undeclared=options["allow_undeclared"])
-    have_unpaused(client, screen, options, dag)
+    ensure_unpaused(client, screen, options, dag)
     return dag
 
 

@@ -226,7 +226,7 @@ SHARED = _together(
         "--url",
         metavar="URL",
         envvar="AIRFLOW_API_URL",
-        help=f"The API server; {DEFAULT_URL} unless told otherwise.",
+        help=f"The API server; {DEFAULT_URL} by default.",
     ),
     click.option("--username", metavar="NAME", envvar="AIRFLOW_USERNAME", help="Who asks."),
     click.option(
@@ -274,7 +274,9 @@ def timeout_of(options: Mapping[str, Any]) -> float | None:
     return None if duration is None else duration.total_seconds()
 
 
-def adds(group: click.Group, name: str, *options: Decorator, **settings: Any) -> Callable[[Action], Action]:
+def subcommand(
+    group: click.Group, name: str, *options: Decorator, **settings: Any
+) -> Callable[[Action], Action]:
     """Return a decorator that makes an action a command, with these options and the shared ones."""
 
     def add(action: Action) -> Action:
@@ -300,7 +302,9 @@ PAYLOAD = _together(
         multiple=True,
         help="One argument by its name; JSON where it parses.",
     ),
-    click.option("--queue", metavar="NAME", help="high, default or low; default unless told otherwise."),
+    click.option(
+        "--queue", metavar="NAME", help="The queue: high, default or low. Without this option, it is default."
+    ),
 )
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LOG_LINES = 20  # lines shown of a failed task's log
 
 
-def say_how_to_see(screen: Screen, context: click.Context, dag_id: str, run_id: str) -> None:
+def suggest_watch(screen: Screen, context: click.Context, dag_id: str, run_id: str) -> None:
     again = command_line(context, dag_id, "--watch", run_id)
     screen.say(f"the run may have been made all the same; to see: {again}")
 
@@ -103,8 +103,8 @@ def _show_failures(client: AirflowClient, screen: Screen, tasks: Sequence[Task])
         )
 
 
-def agrees(question: str, what: str, instead: str = "") -> bool:
-    """Ask at the terminal, and return whether the user agrees. Raises RequestRefused without a terminal."""
+def confirm(question: str, what: str, instead: str = "") -> bool:
+    """Ask at the terminal, and return whether the user confirm. Raises RequestRefused without a terminal."""
     if not is_terminal():
         raise RequestRefused(f"nobody is there to confirm {what}: add --yes{instead}")
     return click.confirm(question, err=True)
@@ -145,8 +145,8 @@ def find_dag(client: AirflowClient, dag_id: str) -> Dag:
     return dag
 
 
-def have_unpaused(client: AirflowClient, screen: Screen, options: Mapping[str, Any], dag: Dag) -> None:
-    """Unpause a paused DAG with --unpause, or if the user agrees; otherwise raise RequestRefused."""
+def ensure_unpaused(client: AirflowClient, screen: Screen, options: Mapping[str, Any], dag: Dag) -> None:
+    """Unpause a paused DAG with --unpause, or if the user confirm; otherwise raise RequestRefused."""
     if not dag.paused:
         return
     if options["dry_run"] and options["unpause"]:

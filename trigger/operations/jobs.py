@@ -14,7 +14,7 @@ from trigger.text import did_you_mean
 
 
 class Jobs(Operations):
-    """What can be asked of jobs."""
+    """The operations on jobs."""
 
     def jobs(self) -> list[Job]:
         """Return all jobs by name."""

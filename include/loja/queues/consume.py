@@ -59,7 +59,10 @@ class Delivery:
 
 
 class Queue(Protocol):
-    """What a consumer needs from a broker. Each method may raise `Away`: then all received messages are redelivered."""
+    """What a consumer needs from a broker.
+
+    Each method may raise `BrokerUnavailableError`. All received messages are then delivered again.
+    """
 
     def receive(self, most: int) -> Sequence[Delivery]:
         """Return up to `most` bodies, the most urgent first, and no more after `MOST_BYTES`; none if the queue is empty."""
@@ -74,10 +77,10 @@ class Queue(Protocol):
         """Remove these from the queue."""
 
     def reopen(self) -> None:
-        """Connect again, with retries. Raises Away when their time is over."""
+        """Connect again, with retries. Raises BrokerUnavailableError when their time is over."""
 
 
-class Away(BrokerError):
+class BrokerUnavailableError(BrokerError):
     """The broker does not answer, or has closed the connection."""
 
 
@@ -100,7 +103,8 @@ def consume(
 ) -> Tally:
     """Consume batches until the queue is empty, `limit` messages are done, or `seconds` are over.
 
-    Reconnects to a broker that does not answer; raises Away when that fails. Raises the database's errors as they are.
+    Reconnects to a broker that does not answer, and raises BrokerUnavailableError if that fails. Raises the database's
+    errors as they are.
     In both cases no message is lost: what is not acknowledged is delivered again.
     """
     tally = Tally()
@@ -116,7 +120,7 @@ def consume(
                 if suspect.again:
                     _settle_alone(queue, stored, suspect, tally)
             taken += len(deliveries)
-        except Away as error:
+        except BrokerUnavailableError as error:
             log.warning("the broker does not answer (%s); connecting again", error)
             queue.reopen()
     return tally
@@ -133,7 +137,7 @@ def _settle_alone(queue: Queue, stored: Inbox, suspect: Delivery, tally: Tally) 
     if lost < LOST:
         try:
             _settle(queue, stored, [suspect], tally)
-        except (Away, pymysql.MySQLError):
+        except (BrokerUnavailableError, pymysql.MySQLError):
             # The process survived: the broker or the database failed, not the message.
             stored.uncount_lost(name)
             raise

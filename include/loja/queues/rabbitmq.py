@@ -41,7 +41,7 @@ from pika.exceptions import (
 
 from include.conventions.errors import ConfigurationError
 from include.conventions.retries import patience
-from include.loja.queues.consume import MOST_BYTES, Away, Delivery
+from include.loja.queues.consume import MOST_BYTES, BrokerUnavailableError, Delivery
 from include.loja.queues.message import Priority, priority
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def waiting(parameters: pika.URLParameters, queue: str, pause: timedelta) -> int
     Creates the queue if it is missing. First moves up to `TOGETHER` messages whose `pause` is over back into the queue;
     consumers move the rest.
     """
-    with _told(), BlockingConnection(parameters) as connection:
+    with _translate_errors(), BlockingConnection(parameters) as connection:
         channel = connection.channel()
         declare(channel, queue)
         channel.confirm_delivery()
@@ -88,12 +88,12 @@ def waiting(parameters: pika.URLParameters, queue: str, pause: timedelta) -> int
 def publish(parameters: pika.URLParameters, queue: str, bodies: Iterable[bytes]) -> int:
     """Put bodies into a queue; return how many, once the broker has written all of them to disk.
 
-    They are sent in transactions of `TOGETHER`. If it raises Away in the middle, some bodies are in the queue. A second
-    call sends these again, which does no harm: their ids are the same.
+    They are sent in transactions of `TOGETHER`. If it raises BrokerUnavailableError in the middle, some bodies are in the
+    queue. A second call sends these again, which does no harm: their ids are the same.
     """
     count = 0
     rest = iter(bodies)
-    with _told(), BlockingConnection(parameters) as connection:
+    with _translate_errors(), BlockingConnection(parameters) as connection:
         channel = connection.channel()
         declare(channel, queue)
         channel.tx_select()
@@ -129,14 +129,14 @@ class RabbitMQ:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._hang_up()
+        self._disconnect()
 
     def reopen(self) -> None:
         """Connect again; retry until it works or `patience` is over."""
-        for attempt in patience(self.patience, Away):
-            with attempt, _told():
+        for attempt in patience(self.patience, BrokerUnavailableError):
+            with attempt, _translate_errors():
                 # Both are closed by the next attempt if the second one fails.
-                self._hang_up()
+                self._disconnect()
                 for _ in range(2):
                     self._connections.append(BlockingConnection(self.parameters))
                 self._consuming, self._publishing = (each.channel() for each in self._connections)
@@ -149,7 +149,7 @@ class RabbitMQ:
         """Return up to `most` messages; stop after `MOST_BYTES`, or when none arrives for `SILENCE` seconds."""
         found: list[Delivery] = []
         size = 0
-        with _told():
+        with _translate_errors():
             _bring_back(self._publishing, self.queue, most, self.pause)
             for method, properties, body in self._consuming.consume(self.queue, inactivity_timeout=SILENCE):
                 if method is None:
@@ -180,7 +180,7 @@ class RabbitMQ:
         kept = self._held - done
         # The broker numbers deliveries, and takes one answer for all up to a number. Later ones are not received yet.
         together = {tag for tag in done if not kept or tag < min(kept)}
-        with _told():
+        with _translate_errors():
             if together:
                 self._consuming.basic_ack(max(together), multiple=True)
             for tag in sorted(done - together):
@@ -188,10 +188,10 @@ class RabbitMQ:
         self._held = kept
 
     def _put(self, queue: str, body: bytes, properties: pika.BasicProperties) -> None:
-        with _told():
+        with _translate_errors():
             self._publishing.basic_publish("", queue, body, properties, mandatory=True)
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         while self._connections:
             connection = self._connections.pop()
             if connection.is_open:
@@ -205,7 +205,7 @@ def revive(parameters: pika.URLParameters, queue: str, forget: Callable[[bytes],
     Calls `forget` with each body first, to delete its failures. If the process dies in between, a body is in both queues.
     """
     count = 0
-    with _told(), BlockingConnection(parameters) as connection:
+    with _translate_errors(), BlockingConnection(parameters) as connection:
         channel = connection.channel()
         declare(channel, queue)
         channel.confirm_delivery()
@@ -255,14 +255,19 @@ def _properties(body: bytes, headers: Mapping[str, Any] | None = None) -> Any:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Translate the client's errors: Away if the broker does not answer, ConfigurationError if a person must act."""
+def _translate_errors() -> Iterator[None]:
+    """Translate the client's errors.
+
+    BrokerUnavailableError if the broker does not answer, ConfigurationError if a person must act.
+    """
     try:
         yield
     except (ProbableAuthenticationError, ProbableAccessDeniedError) as error:
         # The client guesses: it raises these for any connection that closes during the login, as when a broker stops.
         if not REFUSED.search(str(error)):
-            raise Away(f"RabbitMQ of connection rabbitmq_loja closed the connection: {error}") from None
+            raise BrokerUnavailableError(
+                f"RabbitMQ of connection rabbitmq_loja closed the connection: {error}"
+            ) from None
         raise ConfigurationError(
             f"RabbitMQ refused the login or the virtual host of connection rabbitmq_loja: {error}"
         ) from None
@@ -277,8 +282,10 @@ def _told() -> Iterator[None]:
             raise ConfigurationError(
                 f"RabbitMQ denied a permission to the login of connection rabbitmq_loja: {error.reply_text}"
             ) from None
-        raise Away(f"{error.reply_code} {error.reply_text}") from None
+        raise BrokerUnavailableError(f"{error.reply_code} {error.reply_text}") from None
     except (AMQPError, OSError) as error:
         # The error of a refused connection has no text, so name its class.
         said = f"{type(error).__name__} {error}".strip()
-        raise Away(f"RabbitMQ of connection rabbitmq_loja does not answer: {said}") from None
+        raise BrokerUnavailableError(
+            f"RabbitMQ of connection rabbitmq_loja does not answer: {said}"
+        ) from None

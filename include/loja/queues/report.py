@@ -1,8 +1,8 @@
 """Report a run's numbers to the warehouse and to OpenTelemetry. The store's database has them already.
 
 In the warehouse a run has one row per queue; a repeated report replaces it. OpenTelemetry's counters would add up a
-repeated report. So the database notes what they are given, just before they are given it: a process that dies in between
-leaves the counters too low, and no retry counts twice.
+repeated report. So the database notes what is counted, just before it is counted: if the process dies in between, the
+counters stay too low, and no retry counts twice.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def write(connect: Callable[[], Any], run: str, numbers: Mapping[str, Metrics]) 
         connection.close()
 
 
-def tell(
+def record_metrics(
     broker: str, numbers: Mapping[str, Metrics], uncounted: Mapping[str, Metrics], meter: Meter | None = None
 ) -> None:
     """Count messages by broker, queue and result. Set the gauge of the success rate if there was any message.
 
-    `numbers` are those of the run, per queue; `uncounted` is the part of them that is counted now.
+    `numbers` are those of the run, per queue; `uncounted` is the part of them that was not counted before.
     """
     meter = meter or metrics.get_meter("loja")
     messages = meter.create_counter("loja.messages", "{message}", "Messages that were stored or set apart")

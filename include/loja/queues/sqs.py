@@ -32,7 +32,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from include.conventions.errors import ConfigurationError
 from include.conventions.retries import patience
 from include.loja.errors import BrokerError
-from include.loja.queues.consume import MOST_BYTES, Away, Delivery
+from include.loja.queues.consume import MOST_BYTES, BrokerUnavailableError, Delivery
 from include.loja.queues.message import LARGEST, Priority, priority
 
 SUFFIXES = {Priority.alta: "-alta", Priority.media: "", Priority.baixa: "-baixa"}
@@ -69,7 +69,7 @@ def declare(client: Any, queue: str) -> dict[str, str]:
 
     An existing queue keeps its attributes.
     """
-    with _told(queue):
+    with _translate_errors(queue):
         return {
             name: _url(client, name)
             for name in (*(queue + suffix for suffix in SUFFIXES.values()), queue + DEAD)
@@ -78,7 +78,7 @@ def declare(client: Any, queue: str) -> dict[str, str]:
 
 def waiting(client: Any, queue: str) -> int:
     """Return about how many messages of all priorities are visible in a queue; hidden ones are not counted."""
-    with _told(queue):
+    with _translate_errors(queue):
         return sum(
             int(
                 client.get_queue_attributes(
@@ -95,7 +95,7 @@ def publish(client: Any, queue: str, bodies: Iterable[bytes]) -> int:
     urls = declare(client, queue)
     count = 0
     pending: dict[str, list[str]] = {url: [] for url in urls.values()}
-    with _told(queue):
+    with _translate_errors(queue):
         for body in bodies:
             url = urls[queue + SUFFIXES[priority(body)]]
             if len(pending[url]) == MOST or sum(map(len, pending[url])) + len(body) > LARGEST:
@@ -122,7 +122,7 @@ class SQS:
 
     def reopen(self) -> None:
         """Retry until SQS answers or `patience` is over. SQS has no lasting connection."""
-        for attempt in patience(self.patience, Away):
+        for attempt in patience(self.patience, BrokerUnavailableError):
             with attempt:
                 self.urls = declare(self.client, self.queue)
 
@@ -130,7 +130,7 @@ class SQS:
         """Return up to `most` messages of the three queues, the urgent first; no more answers after `MOST_BYTES`."""
         found: list[Delivery] = []
         size = 0
-        with _told(self.queue):
+        with _translate_errors(self.queue):
             for suffix in SUFFIXES.values():
                 last = suffix == SUFFIXES[Priority.baixa]
                 while len(found) < most and size < MOST_BYTES:
@@ -143,7 +143,7 @@ class SQS:
 
     def postpone(self, delivery: Delivery) -> None:
         """Make it visible again after the pause."""
-        with _told(self.queue):
+        with _translate_errors(self.queue):
             try:
                 self.client.change_message_visibility(
                     QueueUrl=delivery.handle.url,
@@ -162,7 +162,7 @@ class SQS:
         if len(delivery.body) > LARGEST:
             body = delivery.body[:LARGEST].decode(errors="ignore")
             attributes["cortada"] = f"{len(delivery.body)} bytes"
-        with _told(self.queue):
+        with _translate_errors(self.queue):
             self.client.send_message(
                 QueueUrl=self.urls[self.queue + DEAD],
                 MessageBody=body,
@@ -176,7 +176,7 @@ class SQS:
         by_url: dict[str, list[str]] = {}
         for delivery in deliveries:
             by_url.setdefault(delivery.handle.url, []).append(delivery.handle.receipt)
-        with _told(self.queue):
+        with _translate_errors(self.queue):
             for url, receipts in by_url.items():
                 for start in range(0, len(receipts), MOST):
                     self.client.delete_message_batch(
@@ -211,7 +211,7 @@ def revive(client: Any, queue: str, forget: Callable[[bytes], None]) -> int:
     """
     urls = declare(client, queue)
     count = 0
-    with _told(queue):
+    with _translate_errors(queue):
         while some := client.receive_message(
             QueueUrl=urls[queue + DEAD], MaxNumberOfMessages=MOST, WaitTimeSeconds=1
         ).get("Messages"):
@@ -248,13 +248,18 @@ def _send(client: Any, url: str, bodies: Sequence[str]) -> int:
         Entries=[{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)],
     )
     if failed := answer.get("Failed"):
-        raise Away(f"SQS accepted {len(bodies) - len(failed)} of {len(bodies)}: {failed[0].get('Message')}")
+        raise BrokerUnavailableError(
+            f"SQS accepted {len(bodies) - len(failed)} of {len(bodies)}: {failed[0].get('Message')}"
+        )
     return len(bodies)
 
 
 @contextmanager
-def _told(queue: str) -> Iterator[None]:
-    """Translate the client's errors: Away if a retry may help, ConfigurationError if access is denied, or BrokerError."""
+def _translate_errors(queue: str) -> Iterator[None]:
+    """Translate the client's errors.
+
+    BrokerUnavailableError if a retry may help, ConfigurationError if access is denied, else BrokerError.
+    """
     try:
         yield
     except ClientError as error:
@@ -264,7 +269,7 @@ def _told(queue: str) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
         # `reopen` creates a missing queue again.
         if code in MISSING or code in THROTTLED or status >= 500:
-            raise Away(f"queue {queue}: {error}") from None
+            raise BrokerUnavailableError(f"queue {queue}: {error}") from None
         raise BrokerError(f"SQS refused a call about {queue}: {error}") from None
     except BotoCoreError as error:
-        raise Away(str(error)) from None
+        raise BrokerUnavailableError(str(error)) from None

@@ -47,14 +47,14 @@ class MessagesWait(BaseEventTrigger):
                     count = await asyncio.to_thread(self._count)
                 except Exception:
                     log.exception("%s can't be checked; checking again in %s s", self.queue, self.seconds)
-                    self._hang_up()
+                    self._disconnect()
                     count = 0
                 if count and quiet == 0:
                     yield TriggerEvent({"fila": self.queue, "esperando": count})
                 quiet = (quiet + 1) % AGAIN if count else 0
                 await asyncio.sleep(self.seconds)
         finally:
-            self._hang_up()
+            self._disconnect()
 
     def _count(self) -> int:
         from include.loja import connections
@@ -66,7 +66,7 @@ class MessagesWait(BaseEventTrigger):
             declare(self._client, self.queue)
         return waiting(self._client, self.queue)
 
-    def _hang_up(self) -> None:
+    def _disconnect(self) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None

@@ -13,7 +13,7 @@ from include.loja.queues import rabbitmq, sqs
 from include.loja.queues.consume import Queue, consume
 from include.loja.queues.inbox import Inbox, create_tables
 from include.loja.queues.message import Broker, key
-from include.loja.queues.report import tell, write
+from include.loja.queues.report import record_metrics, write
 from include.loja.settings import Queues
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def measure(broker: Broker, run: str, queues: Sequence[str], failed: int | None)
     write(_warehouse(), run, numbers)
     with closing(connections.mysql()) as connection:
         uncounted = {queue: Inbox(connection, queue, run).count(found) for queue, found in numbers.items()}
-    tell(broker, numbers, uncounted)
+    record_metrics(broker, numbers, uncounted)
     if failed:
         raise UnfinishedError(f"consumers that failed: {failed}; what they left waits for the next run")
     return {queue: vars(found) for queue, found in numbers.items()}

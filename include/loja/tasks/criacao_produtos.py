@@ -38,7 +38,7 @@ def create(settings: Creation, run: str, batch: Sequence[int]) -> dict[str, int]
         return Claims(connection, run, settings.delay).work(batch)
 
 
-def tell(settings: Creation, run: str, claimed: bool) -> dict[str, int]:
+def notify(settings: Creation, run: str, claimed: bool) -> dict[str, int]:
     """Send the unsent messages about products, and log the products that failed; return both counts.
 
     Raises UnfinishedError if nothing could be claimed, or if this run still claims products: a task has failed, and the

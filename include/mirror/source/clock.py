@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from include.conventions.errors import RequestError
-from include.mirror.errors import SourceAwayError
+from include.mirror.errors import SourceUnavailableError
 from include.mirror.source.session import Connection, one
 
 
@@ -26,12 +26,12 @@ def wait_until(
 ) -> datetime:
     """Wait until the database's clock has reached `instant`, and return its time then.
 
-    Raises SourceAwayError if that takes more than `limit`.
+    Raises SourceUnavailableError if that takes more than `limit`.
     """
     now = clock(connection)
     remaining = instant - now
     if remaining > limit:
-        raise SourceAwayError(
+        raise SourceUnavailableError(
             f"the source's clock is {remaining.total_seconds():.0f} s short of {instant.isoformat()}, more than the "
             f"{limit.total_seconds():.0f} s that a run waits: compare the clocks of the source and the scheduler"
         )

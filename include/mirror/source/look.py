@@ -1,6 +1,6 @@
-"""Where a source stands: which one it is, its clock, and from when to when its tables with windows have rows.
+"""The state of a source: its identity, its clock, and the oldest and newest times in its tables with windows.
 
-All of it is asked in one statement, however many tables there are.
+One statement reads all of it, however many tables there are.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _NAMED = 5
 """How many keys an error names."""
 
 _ANSWERS = 7
-"""How many values a row has of its table."""
+"""The number of values of a table in a row of the result."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of a source `now`, by its own clock.
+    """The state of a source at `now`, by its own clock.
 
-    By name: `oldest` is the instant of the oldest row of each table that has rows, `newest` the value of its newest row's
-    change column, and `wrong` says of others what is wrong with them. `counted` are the tables that were to be counted,
-    with the number of their rows, but for those with a row from the given instant on.
+    By the names of tables: `oldest` is the instant of the oldest row, and `newest` the newest value of the change column, if
+    there are rows. `wrong` is what is wrong with a table. `counted` is the number of rows of each table to count that has no
+    row from the given instant on.
     """
 
     found: tuple[Any, ...]
@@ -56,7 +56,7 @@ def look(
     zone: ZoneInfo,
     count: Mapping[str, datetime | None] | None = None,
 ) -> Look:
-    """Return how a source and these of its tables stand. Those of `count`, by name, are counted as well.
+    """Return the state of a source and of these tables. The tables in `count` are counted, up to the given instants.
 
     A table is wrong that has rows with a change column which no window can match: NULL, infinity, or a year that the
     warehouse's timestamps can't hold. The text has their count, and keys.
@@ -100,7 +100,7 @@ def _one_by_one(
     count: Mapping[str, datetime | None],
     error: psycopg.Error,
 ) -> Look:
-    """Ask each table by itself: one of them is at fault, and the others go on."""
+    """Read each table by itself, because one of them raises an error."""
     if len(windows) == 1:
         reason = f"{windows[0].label}: PostgreSQL: {' '.join(str(error).split())}"
         return replace(look(connection, (), zone), wrong={windows[0].name: reason})

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from include.conventions.heals import login_heals
-from include.mirror.errors import SourceAwayError, SourceError
+from include.mirror.errors import SourceError, SourceUnavailableError
 
 APPLICATION_NAME = "postgres to clickhouse mirror"
 """The application name of the mirror's own sessions. They only read, so windows don't wait for their transactions."""
@@ -87,7 +87,7 @@ class Source:
     def connect(self) -> Iterator[Connection]:
         """Open a session in autocommit mode and set its settings.
 
-        Raises SourceError naming the server if it refuses, SourceAwayError if trying again may help.
+        Raises SourceError naming the server if it refuses, SourceUnavailableError if trying again may help.
         """
         try:
             connection = psycopg.connect(
@@ -100,7 +100,7 @@ class Source:
             )
         except psycopg.OperationalError as error:
             reason = " ".join(str(error).split())
-            kind = SourceAwayError if login_heals(reason) else SourceError
+            kind = SourceUnavailableError if login_heals(reason) else SourceError
             raise kind(f"PostgreSQL at {self.address} (connection {self.name}) refused: {reason}") from None
         with connection:
             settings = self.settings(connection.info.server_version)

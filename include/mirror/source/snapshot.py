@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from include.conventions.heals import state_heals
-from include.mirror.errors import NoSnapshotError, SourceAwayError, SourceError, VersionError
+from include.mirror.errors import NoSnapshotError, SourceError, SourceUnavailableError, VersionError
 from include.mirror.source import changes
 from include.mirror.source.changes import Changes
 from include.mirror.source.position import Position
@@ -101,10 +101,11 @@ def check(source: Source, version: int, token: str, pid: int, found: Sequence[An
 class Snapshot:
     """One REPEATABLE READ view of the source.
 
-    `version` is the database's time when it was taken, in microseconds since 1970, unique and rising per database;
-    `xmin` is the lowest transaction id that was still running then, `xmax` the first not yet given, and `identity` the
-    source that these ids belong to, with how far it had come by then. `control` holds the snapshot open; where rows are
-    read, a session of the Arrow driver is in the same one, which is called `name`.
+    - `version`: the database's time when it was taken, in microseconds since 1970; unique and rising per database.
+    - `xmin`: the lowest transaction id that was still running. `xmax`: the first id that was not assigned yet.
+    - `identity`: the source that these ids belong to, with its position in its log.
+    - `control`: the session that holds the snapshot open. If rows are read, a session of the Arrow driver enters the same
+      snapshot by its `name`.
     """
 
     source: Source
@@ -131,8 +132,8 @@ class Snapshot:
         while self._readings:
             self._readings.pop().close()
 
-    def go_on(self) -> None:
-        """Make `control` take statements again after one that was refused."""
+    def roll_back(self) -> None:
+        """Make `control` accept statements again after an error."""
         run(self.control, f"ROLLBACK TO SAVEPOINT {_TAKEN}")
 
     def table(self, spec: TableSpec) -> SourceTable:
@@ -149,7 +150,7 @@ class Snapshot:
         """Yield the rows that `wanted` selects, in Arrow batches of about 16 MB, in no particular order.
 
         `with_writers` adds the writers' transaction ids as the last column. Raises SourceError if reading fails,
-        SourceAwayError if trying again may help.
+        SourceUnavailableError if trying again may help.
         """
         import adbc_driver_manager
 
@@ -166,7 +167,7 @@ class Snapshot:
             OSError,
         ) as error:  # Arrow raises OSError in the middle of a stream
             state = getattr(error, "sqlstate", None)
-            kind = SourceAwayError if state_heals(state) else SourceError
+            kind = SourceUnavailableError if state_heals(state) else SourceError
             raise kind(f"reading {table.spec.label} failed: {str(error).splitlines()[0]}") from error
 
 
@@ -183,17 +184,17 @@ def snapshot(
 ) -> Iterator[Snapshot]:
     """Open a snapshot of these tables on `connection` (in autocommit mode) and hold it until the block ends.
 
-    Raises SourceError as `identify` does, of a source that has to show its `sessions`. `closing` is a statement that is run
-    once the snapshot has ended.
+    `closing` is a statement that is run after the snapshot has ended. Raises SourceError as `identify` does; `sessions` is
+    passed to it.
 
-    It is taken, and the database's clock read right after it, under one advisory lock, so that versions order
-    snapshots. `newest_version` returns the ledger's highest, and is asked after that: a version that is not above it would
-    lose against older rows, and raises VersionError.
+    The snapshot is taken, and the database's clock read right after it, under one advisory lock, so that versions order
+    snapshots. Then `newest_version` returns the ledger's highest version. A version that is not above it would lose against
+    older rows, so it raises VersionError.
 
-    The session locks the tables first, as any reader does: an ALTER TABLE that rewrites one would leave it
-    empty for a snapshot taken before. One that holds a table longer than `DDL_PATIENCE` raises SourceError. So does the
-    session that reads, which is opened before where rows are `expected`: later, it would wait behind an ALTER TABLE that
-    waits for this one.
+    The session first locks the tables, as any reader does: an ALTER TABLE that rewrites a table would leave it empty for an
+    older snapshot. An ALTER TABLE that holds a table longer than `DDL_PATIENCE` raises SourceError. If rows are `expected`,
+    the session that reads them is opened, and locks the tables, before the snapshot: later, it would wait behind an ALTER
+    TABLE that waits for this snapshot.
     """
     import adbc_driver_manager
 

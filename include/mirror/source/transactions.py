@@ -41,7 +41,7 @@ class Identity:
     def __str__(self) -> str:
         return f"database {self.database} (oid {self.oid or 'not noted'}) of cluster {self.system}"
 
-    def is_of(self, before: Identity) -> bool:
+    def is_same(self, before: Identity) -> bool:
         """Return whether this is the source that was read `before`. Fields that were not noted of that one are ignored."""
         return (
             self.system == before.system
@@ -55,7 +55,7 @@ IDENTITY = (
     " (SELECT system_identifier FROM pg_control_system()), current_database()::text,"
     " (SELECT oid::bigint FROM pg_database WHERE datname = current_database()), " + EXPRESSIONS
 )
-"""What PostgreSQL is asked for to know which source it is: what `identify` takes."""
+"""The SQL expressions of the values that `identify` takes."""
 
 
 def identify(found: Sequence[Any], *, sessions: bool) -> Identity:
@@ -105,8 +105,8 @@ OLDEST_BEGIN = (
     f"SELECT least(clock_timestamp(), (SELECT min(coalesce(xact_start, query_start)){_SESSIONS}))"  # noqa: S608 - constants
     " WHERE NOT EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())"
 )
-"""Since when a transaction of this database may be open that any session shows, at most now; NULL where one is prepared, as
-nobody knows that of it."""
+"""The start of the oldest open transaction of this database, or the present time. NULL if one is prepared, because its start
+is unknown."""
 
 
 LISTS = (

@@ -139,14 +139,14 @@ class Warehouse:
             client.close()
 
     def later(self, resources: ExitStack) -> Callable[[], Client]:
-        """Return what opens a client when it is called first, and returns it; it is closed when `resources` end."""
+        """Return a function that opens a client at its first call and returns it. It is closed when `resources` end."""
         return cache(lambda: resources.enter_context(self.client()))
 
     @contextmanager
     def shared(self) -> Iterator[Self]:
-        """Be a warehouse with one client for all who ask one after the other, until the block ends.
+        """Yield this warehouse with one client, which everything in the block uses, one after the other.
 
-        To open one asks the server for its version and its settings.
+        To open a client costs two queries: the server's version and its settings.
         """
         with self.client() as client:
             yield replace(self, opened=client)
@@ -172,7 +172,7 @@ def ask(
 ) -> dict[str, Sequence[Sequence[Any]]]:
     """Return the rows of several queries, by name, in one statement.
 
-    Which of them is run first, nobody knows.
+    The server may run them in any order.
     """
     selected = ", ".join(
         f"(SELECT groupArray(tuple(*)) FROM (\n{query}\n)) AS {names.ch(name)}"  # noqa: S608

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from include.mirror.errors import SchemaError, WarehouseAwayError, WarehouseError
+from include.mirror.errors import SchemaError, WarehouseError, WarehouseUnavailableError
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -80,8 +80,8 @@ class Cluster:
     def check_replicas(self, client: Client, database: str, tables: Iterable[str]) -> None:
         """Raise, before anything is loaded, if publishing could not succeed.
 
-        SchemaError names a table that is not replicated. WarehouseAwayError names a table with a replica that is down, or
-        that is read-only on this replica.
+        SchemaError names a table that is not replicated. WarehouseUnavailableError names a table with a replica that is
+        down, or that is read-only on this replica.
         """
         found = {
             name: rest
@@ -99,7 +99,7 @@ class Cluster:
                 )
             read_only, total, active = found[table]
             if read_only or active < total:
-                raise WarehouseAwayError(
+                raise WarehouseUnavailableError(
                     f"warehouse table {database}.{table} has {active} of {total} replicas up"
                     f"{' and is read-only here' if read_only else ''}: bring the others back, or take them out with "
                     "SYSTEM DROP REPLICA"

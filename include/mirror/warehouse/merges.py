@@ -30,7 +30,7 @@ MOST = 8
 """A partition with more parts is merged."""
 
 SMALL, SOON = 100_000, 1_000_000
-"""A partition with so many rows is merged once it has two parts, which takes a second. Smaller ones are read quickly."""
+"""A partition with a number of rows in this range is merged once it has two parts. That takes a second at most."""
 
 SHARE = 10
 """A larger partition is merged once a tenth of its rows is outside of its largest part, as after a large load."""
@@ -39,7 +39,7 @@ LARGEST = 20_000_000
 """A partition with more rows is left to ClickHouse: merging it would take minutes."""
 
 PATIENCE = 60.0
-"""After so many seconds, the next run goes on."""
+"""After this many seconds, the rest is left to the next run."""
 
 
 def merge(warehouse: Warehouse, client: Client, tables: Collection[str]) -> None:

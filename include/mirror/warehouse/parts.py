@@ -37,7 +37,7 @@ def read(warehouse: Warehouse, client: Client, tables: Collection[str]) -> dict[
 
 
 def by_table(rows: Iterable[Sequence[Any]]) -> dict[str, list[Part]]:
-    """Return the parts of each table from rows that the question for them has."""
+    """Return the parts of each table from the rows of the query `read_parts`."""
     found: dict[str, list[Part]] = {}
     for name, *part in rows:
         found.setdefault(name, []).append(Part(*part))

@@ -128,7 +128,7 @@ class WarehouseTable:
         return replace(self, spec=self.spec.of_keys)
 
     def of_version(self) -> str:
-        """Return the question for the digest, as one tuple, of the rows with the `{version:UInt64}`, tombstones left out."""
+        """Return the query of the digest, as one tuple, of the rows with this `{version:UInt64}`, without tombstones."""
         condition = f"{names.ch(self.own.version)} = {{version:UInt64}} AND NOT {names.ch(self.own.deleted)}"
         return f"SELECT tuple({', '.join(digest_expressions(self.spec))}) FROM {self.name} WHERE {condition}"  # noqa: S608
 
@@ -185,8 +185,8 @@ class WarehouseTable:
 
 
 class Staged(NamedTuple):
-    """What is in a stage: the digest of its rows, how many different keys they have, the ids of their partitions, and of a
-    sample each row as texts, by those of its key."""
+    """The content of a stage: the digest of its rows, the number of different keys, the ids of the partitions, and the
+    sampled rows as texts, by the texts of their keys."""
 
     digest: Digest
     keys: int
@@ -244,7 +244,7 @@ class Stage:
         return [tuple(row) for row in rows]
 
     def _texts(self, keys: Sequence[Key]) -> tuple[str, dict[str, object]]:
-        """Return the question for the staged rows with these keys, each column as a text, and its parameters."""
+        """Return the query of the staged rows with these keys, each column as a text, and its parameters."""
         spec = self.table.spec
         texts = [column.carrier.warehouse_text(names.ch(column.name)) for column in spec.columns]
         key = ", ".join(texts[place] for place in spec.key_places)
@@ -422,7 +422,7 @@ class Stage:
     def check_published(self, version: int) -> None:
         """Raise VerificationError unless each staged row is published or its key has a newer version.
 
-        That is asked row by row, of what does not add up to what was staged.
+        It compares row by row, so it is called only if the digests differ.
         """
         table = self.table
         # A run with a newer snapshot may have published the same keys meanwhile, and a merge may have dropped our rows.

@@ -37,27 +37,27 @@ class Started(BaseModel):
     link: str
 
 
-def conf(asked: Request) -> dict[str, Any]:
+def conf(body: Request) -> dict[str, Any]:
     """Return the conf of the run. Raises HTTPException 422 for a request that is not complete."""
-    if asked.deed == "again":
-        if not asked.inicio or not asked.fim:
+    if body.deed == "again":
+        if not body.inicio or not body.fim:
             raise HTTPException(422, "give the start and the end of the range")
-        span = {"inicio": asked.inicio, "fim": asked.fim}
-        return {**span, "tabelas": asked.tables} if asked.tables else span
-    if asked.inicio or asked.fim:
-        raise HTTPException(422, f"{asked.deed} takes no range: leave inicio and fim out")
-    if asked.deed == "rebuild":
-        if not asked.tables:
+        span = {"inicio": body.inicio, "fim": body.fim}
+        return {**span, "tabelas": body.tables} if body.tables else span
+    if body.inicio or body.fim:
+        raise HTTPException(422, f"{body.deed} takes no range: leave inicio and fim out")
+    if body.deed == "rebuild":
+        if not body.tables:
             raise HTTPException(422, "choose at least one table to rebuild")
-        return {"reconstruir": asked.tables}
-    return {"tabelas": asked.tables} if asked.tables else {}
+        return {"reconstruir": body.tables}
+    return {"tabelas": body.tables} if body.tables else {}
 
 
-async def start(place: Place, asked: Request, token: str) -> Started:
+async def start(place: Place, body: Request, token: str) -> Started:
     """Start the run. Raises HTTPException with Airflow's own status and reason."""
-    dag_id = place.compares if asked.deed == "reconcile" else place.moves
+    dag_id = place.compares if body.deed == "reconcile" else place.moves
     path = f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns"
-    answer = await own_api.ask("POST", path, token, {"logical_date": None, "conf": conf(asked)})
+    answer = await own_api.ask("POST", path, token, {"logical_date": None, "conf": conf(body)})
     if not answer.is_success:
         raise HTTPException(answer.status_code if answer.status_code < 500 else 503, _reason(answer))
     run_id = answer.json()["dag_run_id"]

@@ -38,7 +38,7 @@ HEADERS = {
 MOST_CITIES = 15
 SALES_KEPT = 60.0
 
-_sales: look.Kept[sales.Sales] = look.Kept(SALES_KEPT)
+_sales: look.Cache[sales.Sales] = look.Cache(SALES_KEPT)
 
 
 def create_app() -> FastAPI:
@@ -51,7 +51,7 @@ def create_app() -> FastAPI:
         views = look.views(places)
         runs = mirrors.runs([dag_id for place in places for dag_id in (place.moves, place.compares)])
         acts = {place.label for place in places if access.may_act(request, user, place)}
-        return _page("index", views=views, runs=runs, acts=acts, sells=_sells(places))
+        return _page("index", views=views, runs=runs, acts=acts, sells=_sales_mirror(places))
 
     @app.get("/table")
     def table(request: Request, user: GetUserDep, mirror: str, table: str) -> HTMLResponse:
@@ -66,12 +66,12 @@ def create_app() -> FastAPI:
                 with look.open_client(place.warehouse) as client:
                     history = state.history(client, place.views, table)
             except Exception as error:  # noqa: BLE001 - it is shown
-                away = look.said(error)
+                away = look.error_line(error)
         return _page("table", place=place, name=table, table=found, history=history, away=away)
 
     @app.get("/sales")
-    def sell(request: Request, user: GetUserDep, de: str = "", ate: str = "") -> HTMLResponse:
-        if not (place := _sells(_seen(request, user))):
+    def show_sales(request: Request, user: GetUserDep, de: str = "", ate: str = "") -> HTMLResponse:
+        if not (place := _sales_mirror(_seen(request, user))):
             raise HTTPException(403, f"user {user.get_name()} may not see the mirror {VENDAS.name}")
         found, problem, span = None, None, sales.Range.of("", "", datetime.now(UTC).date())
         try:
@@ -82,13 +82,13 @@ def create_app() -> FastAPI:
             try:
                 found = _sales.get((place, span), lambda: _read_sales(place, span))
             except Exception as error:  # noqa: BLE001 - it is shown
-                problem = f"The warehouse does not answer: {look.said(error)}"
+                problem = f"The warehouse does not answer: {look.error_line(error)}"
         return _page("sales", sales=found, span=span, problem=problem, cities=MOST_CITIES)
 
     @app.post("/runs", dependencies=[Depends(access.check_origin)])
-    async def start(request: Request, user: GetUserDep, asked: act.Request) -> act.Started:
-        place = _place(request, user, asked.mirror)
-        return await act.start(place, asked, access.token(request))
+    async def start(request: Request, user: GetUserDep, body: act.Request) -> act.Started:
+        place = _place(request, user, body.mirror)
+        return await act.start(place, body, access.token(request))
 
     @app.get("/{file}")
     def static(user: GetUserDep, file: str) -> Response:
@@ -105,14 +105,14 @@ def _seen(request: Request, user: Any) -> list[Place]:
 
 
 def _place(request: Request, user: Any, label: str) -> Place:
-    """Return a mirror by its name. Whether it is absent or may not be seen is not told."""
+    """Return a mirror by its name. The answer is 404 both if there is none and if the user may not see it."""
     for place in _seen(request, user):
         if place.label == label:
             return place
     raise HTTPException(404, f"there is no mirror {label} that user {user.get_name()} may see")
 
 
-def _sells(places: list[Place]) -> Place | None:
+def _sales_mirror(places: list[Place]) -> Place | None:
     """Return the mirror that has the sales."""
     return next((place for place in places if place.label == VENDAS.label), None)
 

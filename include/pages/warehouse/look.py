@@ -26,8 +26,8 @@ _NOTHING_YET = (60, 81)
 Value = TypeVar("Value")
 
 
-class Kept(Generic[Value]):
-    """What was read last, by key, for `seconds`. Of several readers at once, one reads, and the others get the same."""
+class Cache(Generic[Value]):
+    """Keeps what was read, by key, for `seconds`. If several threads ask at once, one reads, and all get its result."""
 
     def __init__(self, seconds: float, most: int = 64, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds, self.most, self.clock = seconds, most, clock
@@ -54,7 +54,7 @@ class Kept(Generic[Value]):
 
 @dataclass(frozen=True)
 class View:
-    """What is known of a mirror: its tables, or why they can't be told, and whether its source answers."""
+    """What is known of a mirror: its tables, or why they can't be read, and whether its source answers."""
 
     place: Place
     at: datetime
@@ -84,7 +84,7 @@ class View:
         return " · ".join(f"{count} {word}" for word, count in counts)
 
 
-_views: Kept[View] = Kept(KEPT)
+_views: Cache[View] = Cache(KEPT)
 
 
 def views(places: Sequence[Place]) -> list[View]:
@@ -106,7 +106,7 @@ def look(place: Place) -> View:
         except Exception as error:  # noqa: BLE001 - whatever keeps the page from the warehouse is shown
             if getattr(error, "code", None) in _NOTHING_YET:
                 return View(place, now, is_new=True, source_away=source.result())
-            return View(place, now, away=said(error), source_away=source.result())
+            return View(place, now, away=error_line(error), source_away=source.result())
         return View(place, now, tables, is_new=not tables, source_away=source.result())
 
 
@@ -134,11 +134,11 @@ def source_problem(place: Place) -> str | None:
         dsn = source(place.source, load(place.label)).conninfo
         psycopg.connect(make_conninfo(dsn, connect_timeout=CONNECT)).close()
     except Exception as error:  # noqa: BLE001 - it is shown
-        return said(error)
+        return error_line(error)
     return None
 
 
-def said(error: Any) -> str:
+def error_line(error: Any) -> str:
     """Return an error in one line, without secrets that Airflow knows."""
     from airflow.sdk.log import redact
 

@@ -25,7 +25,7 @@ ORDER: tuple[Word, ...] = ("differs", "never compared", "follows", "equal")
 """Worst first."""
 
 STALE = timedelta(minutes=15)
-"""A table is not called equal if the warehouse is further behind than this: what came since was not looked at."""
+"""If the warehouse is further behind than this, a table is not called equal, because newer rows were not checked."""
 
 CELLS = 60
 COUNTED = 1_000_000

@@ -61,7 +61,7 @@ def _unknown(message: str) -> HTTPException:
     return HTTPException(401, message, {"WWW-Authenticate": "Bearer"})
 
 
-async def by_any_means(request: Request, token: Token, cookie: Cookie) -> BaseUser:
+async def by_header_or_cookie(request: Request, token: Token, cookie: Cookie) -> BaseUser:
     """Return the user of the header, or else the user of the cookie."""
     return await _user(request, token)
 
@@ -84,7 +84,7 @@ def _require(request: Request, user: BaseUser, method: ResourceMethod, runs: boo
     return user
 
 
-def reader(request: Request, user: Annotated[BaseUser, Depends(by_any_means)]) -> BaseUser:
+def reader(request: Request, user: Annotated[BaseUser, Depends(by_header_or_cookie)]) -> BaseUser:
     return _require(request, user, "GET", False, f"see the DAG {DAG_ID}")
 
 

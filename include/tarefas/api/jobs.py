@@ -27,7 +27,7 @@ from include.tarefas.catalog import Catalog
 from include.tarefas.jobs import connections
 from include.tarefas.jobs.model import CRON, NAME, Definition, Job, NewJob, check_name
 from include.tarefas.jobs.schedule import Missed, Schedule, ScheduleError
-from include.tarefas.jobs.store import AwayError, JobExistsError, Store, UnknownJobError
+from include.tarefas.jobs.store import DatabaseUnavailableError, JobExistsError, Store, UnknownJobError
 from include.tarefas.request import resolve
 
 DAG_ID = "agendar_jobs"
@@ -191,5 +191,5 @@ def _store(name: str | None = None) -> Iterator[Store]:
         raise HTTPException(404, str(error)) from None
     except JobExistsError as error:
         raise HTTPException(409, str(error)) from None
-    except AwayError as error:
+    except DatabaseUnavailableError as error:
         raise HTTPException(503, str(error)) from None

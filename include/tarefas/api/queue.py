@@ -59,7 +59,7 @@ WAITING = (TaskInstanceState.SCHEDULED, TaskInstanceState.QUEUED)
 router = APIRouter(tags=["queue"], responses=answers(*COMMON, 422))
 
 
-class Which(BaseModel):
+class RunSelection(BaseModel):
     """Which runs to remove. An unknown key is refused, because without a queue all queues are meant."""
 
     model_config = ConfigDict(extra="forbid")
@@ -76,7 +76,7 @@ class Cleaned(BaseModel):
 
 
 @router.delete("/clean-queue")
-def clean_queue(user: Remover, which: Annotated[Which, Query()]) -> Cleaned:
+def clean_queue(user: Remover, which: Annotated[RunSelection, Query()]) -> Cleaned:
     """Remove runs that wait and have not started. Runs that run, or have run before, stay."""
     with create_session() as session:
         removed = remove_waiting(which.queue, which.scheduled, session=session)
@@ -87,7 +87,7 @@ def clean_queue(user: Remover, which: Annotated[Which, Query()]) -> Cleaned:
 
 
 @router.get("/clean-queue")
-def clean_queue_by_get(user: Remover, which: Annotated[Which, Query()]) -> Cleaned:
+def clean_queue_by_get(user: Remover, which: Annotated[RunSelection, Query()]) -> Cleaned:
     """The same by GET, for clients of the older service. It needs the header too, because it changes something."""
     return clean_queue(user, which)
 

@@ -109,7 +109,7 @@ class LaterCall(TaskCall):
     def _not_too_late(self) -> LaterCall:
         if self.delay > LATEST:
             raise ValueError(
-                f"seconds, minutes and hours together must be at most {LATEST.days} days, and are {self.spoken()}"
+                f"seconds, minutes and hours together must be at most {LATEST.days} days, and are {self.in_words()}"
             )
         return self
 
@@ -118,7 +118,7 @@ class LaterCall(TaskCall):
         """Return the sum of the three."""
         return timedelta(seconds=self.seconds, minutes=self.minutes, hours=self.hours)
 
-    def spoken(self) -> str:
+    def in_words(self) -> str:
         """Return it as `2 Hours, 10 Minutes and 20 Seconds`."""
         named = (("Hour", self.hours), ("Minute", self.minutes), ("Second", self.seconds))
         words = [f"{number} {name}{'s' * (number > 1)}" for name, number in named if number]
@@ -207,7 +207,7 @@ async def _start(
         response.status_code = 200
         message = f"task is there already, on {call.queue} queue."
     elif later:
-        message = f"task scheduled for {later.spoken()} from now on {call.queue} queue."
+        message = f"task scheduled for {later.in_words()} from now on {call.queue} queue."
     else:
         message = f"task enqueued on {call.queue} queue."
     return Started(

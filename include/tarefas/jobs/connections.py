@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from include.conventions.connections import conninfo, find, http
 from include.conventions.errors import ConfigurationError
 from include.tarefas.jobs.client import Api, UnusableError
-from include.tarefas.jobs.store import AwayError, Store
+from include.tarefas.jobs.store import DatabaseUnavailableError, Store
 
 POSTGRES = "postgres_jobs"
 API = "airflow_api"
@@ -17,12 +17,15 @@ ROLE = "Agendador"
 
 
 def store() -> Store:
-    """Return the table of jobs, not connected yet. The connection's extra has libpq's parameters. Raises AwayError."""
+    """Return the table of jobs, not connected yet. The connection's extra has libpq's parameters.
+
+    Raises DatabaseUnavailableError.
+    """
     try:
         connection = find(POSTGRES)
         return Store(conninfo(connection, connection.extra_dejson))
     except ConfigurationError as error:
-        raise AwayError(str(error)) from None
+        raise DatabaseUnavailableError(str(error)) from None
 
 
 @contextmanager

@@ -22,7 +22,7 @@ LOCK = 0x6A6F6273
 
 
 @contextmanager
-def alone(conninfo: str) -> Iterator[None]:
+def exclusive(conninfo: str) -> Iterator[None]:
     """Run the block while no other process is in such a block on this database. The lock ends with the process."""
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])

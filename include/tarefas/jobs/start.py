@@ -112,8 +112,8 @@ def tick(
     """Start due jobs for at most `seconds`, and update the states of earlier runs.
 
     `run_id` is the run of `agendar_jobs`, which is the same in its retries: an error is reported by one run only. A due time
-    older than `grace` is late. `now` returns the time; by default, the database's. Raises store.AwayError, and
-    client.UnusableError if no job can be started.
+    older than `grace` is late. `now` returns the time; by default, the database's. Raises
+    store.DatabaseUnavailableError, and client.UnusableError if no job can be started.
     """
     report, moment, end = Report(), (now or store.now)(), clock() + seconds
     silent: list[int] = []
@@ -126,7 +126,7 @@ def tick(
                 _step(claim, api, grace, moment, report)
                 in_a_row = 0
             except client.NoAnswerError as error:
-                claim.put_behind()
+                claim.move_to_end()
                 silent.append(claim.job.id)
                 in_a_row += 1
                 report.away = f"{claim.job.name}: {error}"
@@ -137,7 +137,7 @@ def tick(
         log.warning("%g s were not enough for all that is due; the next run goes on", seconds)
     if not report.away:
         _follow(store, api, end, clock)
-    report.errors = store.untold(run_id)
+    report.errors = store.claim_errors(run_id)
     return report
 
 
@@ -146,7 +146,7 @@ def _step(claim: Claim, api: Api, grace: timedelta, now: datetime, report: Repor
     try:
         schedule = load(job.cron, job.timezone)
         if job.next_run_at is None:
-            claim.leave_out(schedule.after(now))
+            claim.skip_to(schedule.after(now))
             return
         decision = decide(schedule, job.next_run_at, now, job.missed, grace)
     except ScheduleError as error:
@@ -154,7 +154,7 @@ def _step(claim: Claim, api: Api, grace: timedelta, now: datetime, report: Repor
         return
     if decision.start is None:
         log.info("job %s: %s to %s left out (%s)", job.name, job.next_run_at, decision.then, job.missed)
-        claim.leave_out(decision.then)
+        claim.skip_to(decision.then)
         return
     run_id = job.run_id(decision.start)
     try:

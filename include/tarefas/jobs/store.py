@@ -35,7 +35,7 @@ class JobExistsError(JobError):
     """There is a job with that name already."""
 
 
-class AwayError(TaskError):
+class DatabaseUnavailableError(TaskError):
     """The database does not answer, or a job stays locked, as the message says. It may pass by itself."""
 
     heals = True
@@ -52,7 +52,7 @@ class Claim:
         """Store that the run for `due` exists, and `then` as the next due time."""
         self._run("record_start", due=due, then=then)
 
-    def leave_out(self, then: datetime) -> None:
+    def skip_to(self, then: datetime) -> None:
         """Store that due times before `then` are not started."""
         self._run("move_next_run", then=then)
 
@@ -60,16 +60,16 @@ class Claim:
         """Store why this job can't be started now."""
         self._run("record_error", error=error.replace("\0", "")[:LONGEST_ERROR])
 
-    def put_behind(self) -> None:
+    def move_to_end(self) -> None:
         """Leave the job due, behind all others."""
-        self._run("put_behind")
+        self._run("move_to_end")
 
     def _run(self, name: str, **values: object) -> None:
         self._connection.execute(_sql(name), {"id": self.job.id, **values})
 
 
 class Store:
-    """The table, on one connection. A context manager. Every method may raise AwayError."""
+    """The table, on one connection. A context manager. Every method may raise DatabaseUnavailableError."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class Store:
             yield Claim(_job(found[0]), self._connection) if found else None
 
     def unfinished(self, limit: int) -> list[Job]:
-        """Return up to `limit` jobs with runs that had not ended when they were last looked at, in any order."""
+        """Return up to `limit` jobs with runs that had not ended at the last check, in any order."""
         return [_job(row) for row in self._all(_sql("read_unfinished"), limit=limit)]
 
     def follow(self, job: Job, state: str) -> None:
@@ -179,14 +179,14 @@ class Store:
             )
 
     def conclude(self, job: Job, run_at: datetime, outcome: str, ended_at: datetime | None) -> None:
-        """Store how and when the run of a due time has ended; without `ended_at`, it is the time of now."""
+        """Store how and when the run of a due time has ended; without `ended_at`, the time is now."""
         values = {"id": job.id, "run_at": run_at, "outcome": outcome, "ended_at": ended_at}
         with _explained():
             self._connection.execute(_sql("record_outcome"), values)
 
-    def untold(self, run_id: str) -> dict[str, str]:
+    def claim_errors(self, run_id: str) -> dict[str, str]:
         """Return the errors that no other run has reported, by the job's name; mark them as reported by this run."""
-        return {row["name"]: row["last_error"] for row in self._all(_sql("tell_errors"), run_id=run_id)}
+        return {row["name"]: row["last_error"] for row in self._all(_sql("claim_errors"), run_id=run_id)}
 
     def _first(self, wanted: Definition | Job) -> datetime | None:
         return Schedule(wanted.cron, wanted.timezone).after(self.now()) if wanted.enabled else None
@@ -204,15 +204,19 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except psycopg.errors.LockNotAvailable:
-        raise AwayError("the job is being started at this moment; try again") from None
+        raise DatabaseUnavailableError("the job is being started at this moment; try again") from None
     except (
         psycopg.OperationalError,
         psycopg.InterfaceError,
         psycopg.errors.IdleInTransactionSessionTimeout,
     ) as error:
-        raise AwayError(f"the jobs' database does not answer: {' '.join(str(error).split())}") from None
+        raise DatabaseUnavailableError(
+            f"the jobs' database does not answer: {' '.join(str(error).split())}"
+        ) from None
     except psycopg.errors.UndefinedTable:
-        raise AwayError("the jobs' database has no table yet: run python -m deploy.prepare") from None
+        raise DatabaseUnavailableError(
+            "the jobs' database has no table yet: run python -m deploy.prepare"
+        ) from None
 
 
 def _sql(name: str) -> Any:

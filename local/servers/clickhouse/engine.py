@@ -211,11 +211,11 @@ class Engine:
             self._configure(service, self._constraints())
             self._admin = Handle(self._location, lasting=True)
             self._plain_default_database()
-            told = self._admin.query("SELECT version(), timezone() FORMAT TabSeparatedRaw").output.decode()
+            answer = self._admin.query("SELECT version(), timezone() FORMAT TabSeparatedRaw").output.decode()
         except ClickHouseError as error:
             raise DataFolderError(f"the engine cannot open {self.data}: {error.message}") from None
         self._admin_use = threading.Lock()
-        self.version, self.timezone = told.split()
+        self.version, self.timezone = answer.split()
 
     def _configure(self, service: Path, constraints: str) -> None:
         users = service / "users.xml"

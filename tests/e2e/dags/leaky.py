@@ -15,7 +15,7 @@ def leaky() -> None:
     """Print, log and render a connection's password."""
 
     @task
-    def tell(rendered: str) -> None:
+    def show(rendered: str) -> None:
         connection = BaseHook.get_connection("postgres_vendas")
         print("printed", connection.password)
         print("complained", connection.password, file=sys.stderr)
@@ -23,7 +23,7 @@ def leaky() -> None:
         logging.getLogger(__name__).warning("as a whole %s", connection.get_uri())
         print("was rendered", rendered)
 
-    tell("password {{ conn.postgres_vendas.password }}")
+    show("password {{ conn.postgres_vendas.password }}")
 
 
 leaky()

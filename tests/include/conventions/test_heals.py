@@ -13,7 +13,7 @@ from clickhouse_connect.driver.exceptions import Error as ClickHouseError
 from psycopg.conninfo import make_conninfo
 
 from include.conventions.heals import clickhouse_heals, login_heals, postgres_heals
-from include.mirror.errors import MirrorError, SourceAwayError, SourceError
+from include.mirror.errors import MirrorError, SourceError, SourceUnavailableError
 from include.mirror.source.session import Source
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres
@@ -38,7 +38,7 @@ def test_a_login_that_stays_wrong_is_not_tried_again(postgres: Postgres, changes
     ):
         pass
     assert refused.value.heals is heals
-    assert isinstance(refused.value, SourceAwayError) is heals
+    assert isinstance(refused.value, SourceUnavailableError) is heals
     assert postgres.password not in str(refused.value)
 
 
@@ -122,4 +122,4 @@ def test_each_class_of_error_says_whether_it_heals() -> None:
     healing = {
         one.__name__ for one in MirrorError.__subclasses__() + SourceError.__subclasses__() if one.heals
     }
-    assert healing == {"RebuiltError", "SourceAwayError", "VerificationError", "VersionError"}
+    assert healing == {"RebuiltError", "SourceUnavailableError", "VerificationError", "VersionError"}

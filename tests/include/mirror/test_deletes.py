@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from include.mirror.deletes import detached, means
+from include.mirror.deletes import delete_method, detached
 
 
 def spec(**given: Any) -> Any:
@@ -35,7 +35,7 @@ def spec(**given: Any) -> Any:
     ],
 )
 def test_by_what_and_why(given: dict[str, Any], rows: int, limit: int, by: str, reason: str) -> None:
-    found = means(spec(**given), rows, limit)
+    found = delete_method(spec(**given), rows, limit)
     assert found.by == by
     assert reason in found.reason
 

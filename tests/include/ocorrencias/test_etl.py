@@ -26,10 +26,10 @@ SUMMARY: dict[str, Any] = {
 def test_a_replay_says_that_it_is_one_and_tells_nobody():
     summary = SUMMARY | {"pops_desconhecidos": [98, 99]}
     assert etl.headline(summary) == "3 ocorrências · 1 retry · 2 unknown POPs"
-    assert etl.to_be_told(summary) == "98, 99"
+    assert etl.unknown_pops(summary) == "98, 99"
     replayed = summary | {"gravacao": "tarde"}
     assert etl.headline(replayed) == "replay of tarde · 3 ocorrências · 1 retry · 2 unknown POPs"
-    assert etl.to_be_told(replayed) == ""
+    assert etl.unknown_pops(replayed) == ""
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from include.conventions.reasons import Reason
-from include.pages.glance import Row, last_words, log_of, page
+from include.pages.glance import Row, last_extras, log_of, page
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ def test_a_run_shows_its_words_and_numbers():
 def test_of_each_asset_of_a_run_the_last_word_counts():
     a, b, again, other = ({"resumo": text} for text in ("a", "b", "a again", "other"))
     events = [("r1", 1, a), ("r1", 2, b), ("r1", 1, again), ("r2", 1, other)]
-    assert last_words(events) == {"r1": (again, b), "r2": (other,)}
+    assert last_extras(events) == {"r1": (again, b), "r2": (other,)}
 
 
 def test_the_column_of_tries_says_what_it_counts():

@@ -9,12 +9,12 @@ import pytest
 from include.conventions.tags import Tag
 from include.pages import servers
 from include.pages.glance import page
-from include.pages.warehouse.look import Kept
+from include.pages.warehouse.look import Cache
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "_kept", Kept(0))
+    monkeypatch.setattr(servers, "_cache", Cache(0))
 
 
 def test_a_server_that_answers_is_not_mentioned_and_one_that_does_not_is(

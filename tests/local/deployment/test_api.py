@@ -75,11 +75,11 @@ def test_a_dag_whose_definition_never_comes_is_not_called_ready(airflow, api):
     assert UNPAUSE not in airflow.requests
 
 
-def test_any_other_refusal_is_told_at_once(airflow, api):
+def test_any_other_refusal_is_raised_at_once(airflow, api):
     airflow.details = [403]
-    with pytest.raises(ApiError, match=r"GET /api/v2/dags/vendas/details answered 403") as told:
+    with pytest.raises(ApiError, match=r"GET /api/v2/dags/vendas/details answered 403") as raised:
         api.unpause("vendas", timeout=30)
-    assert told.value.status == 403
+    assert raised.value.status == 403
     assert airflow.requests.count(DETAILS) == 1
 
 

@@ -20,8 +20,8 @@ from local.deployment.supervisor import (
     Supervisor,
     recorded,
 )
+from local.processes import is_alive
 from local.servers.server import Server, ServerError
-from tests.processes import is_alive
 
 # A server with a child that ignores signals, in its own process group, as task runners create them.
 STUBBORN = """

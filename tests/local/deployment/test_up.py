@@ -18,7 +18,7 @@ from local.deployment.settings import FILE_NAME, Settings
 from local.deployment.stack import Deployment
 from local.deployment.supervisor import recorded
 from local.deployment.up import welcome
-from tests.processes import is_alive
+from local.processes import is_alive
 
 pytestmark = pytest.mark.server
 

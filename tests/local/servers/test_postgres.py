@@ -16,6 +16,7 @@ import psutil
 import psycopg
 import pytest
 
+from local.processes import is_alive
 from local.servers import postgres
 from local.servers.postgres import Postgres
 from local.servers.server import ServerError, free_port
@@ -39,9 +40,9 @@ def capabilities(process: psutil.Process) -> int:
 def ends(process: psutil.Process, seconds: float = 30) -> bool:
     """Return whether the process ends within `seconds`."""
     deadline = time.monotonic() + seconds
-    while postgres._is_alive(process) and time.monotonic() < deadline:
+    while is_alive(process) and time.monotonic() < deadline:
         time.sleep(0.01)
-    return not postgres._is_alive(process)
+    return not is_alive(process)
 
 
 def module(data: Path, port: int, password: str | None = PASSWORD) -> subprocess.Popen[str]:
@@ -168,7 +169,7 @@ def test_a_crash_amid_work_keeps_what_was_committed(server: Postgres, database: 
         busy.pgconn.send_query(b"SELECT sum(sqrt(n)) FROM generate_series(1, 1000000000) AS n")
         backends = process_of(server).children()
         server.kill()
-        assert not any(postgres._is_alive(backend) for backend in backends)
+        assert not any(is_alive(backend) for backend in backends)
         server.start()
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT id FROM kept").fetchall() == [(1,)]

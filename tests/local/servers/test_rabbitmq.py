@@ -10,11 +10,11 @@ import psutil
 import pytest
 from pika.exceptions import ProbableAuthenticationError
 
+from local.processes import is_alive
 from local.servers.debian import unpack
 from local.servers.rabbitmq import PACKAGES, RabbitMQ
 from local.servers.server import ServerError, free_port
 from tests.local.loja_fixtures import DEBIAN
-from tests.processes import is_alive
 
 pytestmark = pytest.mark.server
 

@@ -43,7 +43,7 @@ def test_a_recent_sale_is(source: str) -> None:
     assert CliRunner().invoke(main, ["selling"]).exit_code == 0
 
 
-def test_a_database_without_the_schema_is_told_in_one_line(
+def test_a_database_without_the_schema_is_reported_in_one_line(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DSN", postgres.dsn())

@@ -19,7 +19,7 @@ from pymysql.connections import Connection
 
 from include.conventions.errors import ConfigurationError
 from include.loja.queues import rabbitmq as module
-from include.loja.queues.consume import LOST, MOST_BYTES, RETRIES, Away, Tally, consume
+from include.loja.queues.consume import LOST, MOST_BYTES, RETRIES, BrokerUnavailableError, Tally, consume
 from include.loja.queues.inbox import Inbox
 from include.loja.queues.message import key
 from include.loja.queues.rabbitmq import publish, waiting
@@ -267,7 +267,7 @@ def test_another_login_and_another_queue_are_errors_that_say_what_to_mend(
 def test_a_broker_that_stays_away_is_waited_for_and_no_longer(rabbitmq: RabbitMQ) -> None:
     nobody = pika.URLParameters("amqp://loja:x@127.0.0.1:9/%2F")
     begun = time.monotonic()
-    with pytest.raises(Away, match=r"ConnectionError|Connection refused"):
+    with pytest.raises(BrokerUnavailableError, match=r"ConnectionError|Connection refused"):
         module.RabbitMQ(nobody, QUEUE, 10, rabbitmq.pause, timedelta(seconds=1)).reopen()
     assert 0.5 < time.monotonic() - begun < 20
 
@@ -285,7 +285,7 @@ def test_a_broker_that_hangs_up_while_one_logs_in_is_away_and_has_refused_nothin
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
         pool.submit(hang_up)
         port = listener.getsockname()[1]
-        with pytest.raises(Away, match="closed the connection"):
+        with pytest.raises(BrokerUnavailableError, match="closed the connection"):
             waiting(pika.URLParameters(f"amqp://loja:x@127.0.0.1:{port}/%2F"), QUEUE, PAUSE)
 
 
@@ -295,7 +295,7 @@ def test_a_broker_that_has_no_disk_left_is_away_and_not_waited_for_without_end(
     full = Server(tmp_path / "data", free_port(), "secret", tmp_path / "log", rabbitmq_server.tree)
     full.data.mkdir()
     (full.data / "none.config").write_text("[{rabbit, [{disk_free_limit, 1000000000000000}]}].")
-    with full, pytest.raises(Away, match="ConnectionBlockedTimeout"):
+    with full, pytest.raises(BrokerUnavailableError, match="ConnectionBlockedTimeout"):
         publish(pika.URLParameters(f"{full.url()}?blocked_connection_timeout=1"), QUEUE, bodies(1, 2))
 
 

@@ -9,7 +9,7 @@ import pytest
 from botocore.config import Config
 from pymysql.connections import Connection
 
-from include.loja.queues.consume import Away, Tally, consume
+from include.loja.queues.consume import BrokerUnavailableError, Tally, consume
 from include.loja.queues.inbox import Inbox
 from include.loja.queues.message import LARGEST, key
 from include.loja.queues.sqs import DEAD, SUFFIXES, declare, waiting
@@ -91,5 +91,5 @@ def test_nobody_there_is_said_in_one_line() -> None:
         aws_secret_access_key="x",
         config=Config(retries={"total_max_attempts": 1}),
     )
-    with pytest.raises(Away, match="Could not connect to the endpoint URL"):
+    with pytest.raises(BrokerUnavailableError, match="Could not connect to the endpoint URL"):
         waiting(nobody, QUEUE)

@@ -24,7 +24,7 @@ from include.loja.connections import rabbitmq
 from include.loja.errors import UnfinishedError
 from include.loja.queues.inbox import Metrics, metrics
 from include.loja.queues.message import Broker
-from include.loja.queues.report import tell, write
+from include.loja.queues.report import record_metrics, write
 from include.loja.queues.waiting import AGAIN, MessagesWait
 from include.loja.settings import Queues
 from include.loja.tasks import consumir_fila as tasks
@@ -218,9 +218,9 @@ def test_the_metrics_count_by_queue_and_result() -> None:
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader]).get_meter("test")
     numbers = {"produto-fila": metrics(3, 1), "pedido-fila": metrics(0, 0)}
-    tell("sqs", numbers, numbers, meter)
+    record_metrics("sqs", numbers, numbers, meter)
     # The report of a task that was killed after the first one: everything is counted already.
-    tell("sqs", numbers, dict.fromkeys(numbers, metrics(0, 0)), meter)
+    record_metrics("sqs", numbers, dict.fromkeys(numbers, metrics(0, 0)), meter)
     data = reader.get_metrics_data()
     assert data is not None
     found = {

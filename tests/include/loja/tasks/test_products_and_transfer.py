@@ -70,9 +70,9 @@ def test_criacao_produtos(loja: Connection[Any], rabbitmq_server: RabbitMQ) -> N
     with rabbitmq_server.connect() as connection:
         connection.channel().queue_delete("produto-fila")
     with pytest.raises(UnfinishedError, match="2 products of this run were not worked on"):
-        criacao_produtos.tell(CREATION, "one", claimed=True)
+        criacao_produtos.notify(CREATION, "one", claimed=True)
     assert criacao_produtos.create(CREATION, "one", batches[1]) == {"catalogado": 2}
-    assert criacao_produtos.tell(CREATION, "one", claimed=True) == {"avisos": 2, "com_motivo": 1}
+    assert criacao_produtos.notify(CREATION, "one", claimed=True) == {"avisos": 2, "com_motivo": 1}
     with rabbitmq_server.connect() as connection:
         channel = connection.channel()
         got = [json.loads(channel.basic_get("produto-fila", auto_ack=True)[2]) for _ in range(3)]
@@ -81,7 +81,7 @@ def test_criacao_produtos(loja: Connection[Any], rabbitmq_server: RabbitMQ) -> N
     assert len({message["id"] for message in got}) == 3
     # Whatever was sent: what could not even be claimed was not done, and no second try does it.
     with pytest.raises(UnfinishedError, match="task reservar has failed"):
-        criacao_produtos.tell(CREATION, "one", claimed=False)
+        criacao_produtos.notify(CREATION, "one", claimed=False)
     execute(loja, "UPDATE produtos_pendentes SET preco = 1 WHERE pendente_id = 2")
     assert criacao_produtos.claim(CREATION, "two", [2], False) == [[2, 5]]
 

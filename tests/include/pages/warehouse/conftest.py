@@ -56,8 +56,8 @@ def airflow(tokens: dict[str, str]) -> Iterator[None]:
 @pytest.fixture
 def nobody(airflow: None, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """A client without a login. The page keeps nothing from another test."""
-    monkeypatch.setattr(look, "_views", look.Kept(0))
-    monkeypatch.setattr(app, "_sales", look.Kept(0))
+    monkeypatch.setattr(look, "_views", look.Cache(0))
+    monkeypatch.setattr(app, "_sales", look.Cache(0))
     return TestClient(app.create_app(), base_url="http://testserver")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from include.conventions.errors import RequestError
 from include.pages.warehouse import charts, state
-from include.pages.warehouse.look import Kept
+from include.pages.warehouse.look import Cache
 from include.pages.warehouse.state import Window
 from include.vendas.sales import Range
 
@@ -86,7 +86,7 @@ def test_charts_take_no_text_for_markup() -> None:
 
 def test_what_was_read_is_kept_for_its_time() -> None:
     now, reads = [0.0], iter(range(10))
-    kept: Kept[int] = Kept(5, most=2, clock=lambda: now[0])
+    kept: Cache[int] = Cache(5, most=2, clock=lambda: now[0])
     assert [kept.get("a", lambda: next(reads)), kept.get("a", lambda: next(reads))] == [0, 0]
     now[0] = 5
     assert kept.get("a", lambda: next(reads)) == 1

@@ -96,7 +96,7 @@ def test_no_two_calls_draw_the_same_run_id(operator: TestClient, airflow: Airflo
 
 
 @pytest.mark.parametrize(
-    ("time", "spoken", "delay"),
+    ("time", "in_words", "delay"),
     [
         (
             {"hours": 2, "minutes": 10, "seconds": 20},
@@ -115,11 +115,11 @@ def test_no_two_calls_draw_the_same_run_id(operator: TestClient, airflow: Airflo
     ids=str,
 )
 def test_a_call_for_later_waits_by_its_run_after(
-    operator: TestClient, airflow: Airflow, time: dict[str, int], spoken: str, delay: timedelta
+    operator: TestClient, airflow: Airflow, time: dict[str, int], in_words: str, delay: timedelta
 ) -> None:
     answer = operator.post("/schedule-task", json={**SEND, **time})
     assert answer.status_code == 201, answer.text
-    assert answer.json()["message"] == f"task scheduled for {spoken} from now on default queue."
+    assert answer.json()["message"] == f"task scheduled for {in_words} from now on default queue."
     after = datetime.fromisoformat(airflow.asked[0]["run_after"])
     assert timedelta() <= datetime.now(UTC) + delay - after < timedelta(seconds=10)
     assert datetime.fromisoformat(answer.json()["run_after"]) == after

@@ -20,7 +20,7 @@ import requests
 from include.tarefas.jobs import client
 from include.tarefas.jobs.client import Api
 from include.tarefas.jobs.start import tick
-from include.tarefas.jobs.store import AwayError, Store
+from include.tarefas.jobs.store import DatabaseUnavailableError, Store
 from tests.include.tarefas.jobs.recorder import PASSWORD, USER
 
 GRACE = timedelta(minutes=5)
@@ -32,7 +32,7 @@ def tick_once() -> None:
     """One tick, as the task of `agendar_jobs` has it: what it raises ends the process."""
     with requests.Session() as session, Store(DSN) as store:
         api = Api(session, os.environ["API_URL"], USER, PASSWORD, timeout=timedelta(seconds=2))
-        with suppress(client.UnusableError, AwayError):
+        with suppress(client.UnusableError, DatabaseUnavailableError):
             tick(store, api, "scheduled", GRACE, seconds=50, now=lambda: NOW)
 
 

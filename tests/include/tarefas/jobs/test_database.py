@@ -38,7 +38,7 @@ def wanted(postgres: Postgres) -> str:
 
 
 def prepare(wanted: str, owner: str) -> None:
-    with database.alone(owner):
+    with database.exclusive(owner):
         database.ensure(wanted, owner)
         database.migrate(wanted)
 

@@ -9,7 +9,7 @@ from include.conventions.failures import about, explained
 from include.tarefas.jobs import settings
 from include.tarefas.jobs.client import UnusableError
 from include.tarefas.jobs.start import Report
-from include.tarefas.jobs.store import AwayError
+from include.tarefas.jobs.store import DatabaseUnavailableError
 
 
 @explained
@@ -39,7 +39,7 @@ def test_silence_is_tried_again() -> None:
     assert not isinstance(caught.value, AirflowFailException)
 
 
-@pytest.mark.parametrize("error", [AwayError("the database"), UnusableError("the password")])
+@pytest.mark.parametrize("error", [DatabaseUnavailableError("the database"), UnusableError("the password")])
 def test_what_a_person_mends_outside_is_one_line(error: Exception) -> None:
     with pytest.raises(AirflowException, match=str(error)) as caught:
         fail(error)

@@ -15,7 +15,7 @@ from include.tarefas.jobs import client
 from include.tarefas.jobs.client import Api
 from include.tarefas.jobs.model import Definition, Job, NewJob
 from include.tarefas.jobs.start import Report, tick
-from include.tarefas.jobs.store import AwayError, Store
+from include.tarefas.jobs.store import DatabaseUnavailableError, Store
 from local.waiting import until
 from tests.include.tarefas.jobs.recorder import ENDED, PASSWORD, USER, Recorder
 
@@ -253,7 +253,7 @@ def test_an_error_that_was_not_told_is_told_by_the_next_tick(store, api, dsn, mo
     add(store, dsn, "bad", cron="0 0 1 1 *")
     write(dsn, "UPDATE jobs SET cron = 'nonsense' WHERE name = 'bad'")
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "untold", killed)
+        patched.setattr(Store, "claim_errors", killed)
         with pytest.raises(RuntimeError, match="killed"):
             run(store, api)
     assert run(store, api).errors.keys() == {"bad"}
@@ -263,9 +263,9 @@ def test_an_error_that_was_not_told_is_told_by_the_next_tick(store, api, dsn, mo
 def test_an_error_that_was_told_and_lost_is_told_by_the_retry_alone(store, api, dsn, monkeypatch) -> None:
     add(store, dsn, "bad", cron="0 0 1 1 *")
     write(dsn, "UPDATE jobs SET cron = 'nonsense' WHERE name = 'bad'")
-    untold = Store.untold
+    claim_errors = Store.claim_errors
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "untold", lambda *its: killed(untold(*its)))
+        patched.setattr(Store, "claim_errors", lambda *its: killed(claim_errors(*its)))
         with pytest.raises(RuntimeError, match="killed"):
             run(store, api, run_id="first")
     assert run(store, api, run_id="second").errors == {}
@@ -408,9 +408,11 @@ def test_a_job_that_is_changed_while_it_is_started_waits_or_says_so(store, api, 
     with Store(dsn, patience=timedelta(seconds=1)) as person:
         with store.claim(NOW, but=[]) as claim:
             assert claim is not None
-            with pytest.raises(AwayError, match="the job is being started at this moment; try again"):
+            with pytest.raises(
+                DatabaseUnavailableError, match="the job is being started at this moment; try again"
+            ):
                 person.change("job", lambda job: definition(job, enabled=False))
-            with pytest.raises(AwayError, match="being started"):
+            with pytest.raises(DatabaseUnavailableError, match="being started"):
                 person.remove("job")
             with Store(dsn) as other, other.claim(NOW, but=[]) as nothing:
                 assert nothing is None
@@ -432,7 +434,7 @@ def test_a_process_that_is_frozen_loses_its_job_and_can_not_write(dsn, api, serv
 
     with Store(dsn, silence=timedelta(seconds=1)) as frozen, Store(dsn) as other:
         add(other, dsn, "job")
-        with pytest.raises(AwayError, match="does not answer"):
+        with pytest.raises(DatabaseUnavailableError, match="does not answer"):
             wake_up_late(frozen)
         assert other.job("job").next_run_at == DUE + timedelta(minutes=1)
     assert len(server.created) == 1

@@ -132,7 +132,7 @@ def test_nothing_to_insert(client: Client, table: str) -> None:
     assert client.command("SELECT count() FROM t") == 0
 
 
-def test_bad_data_is_told_as_clickhouse_tells_it(client: Client, table: str) -> None:
+def test_bad_data_gets_the_error_that_clickhouse_gives(client: Client, table: str) -> None:
     with pytest.raises(DatabaseError, match="Cannot parse input") as raised:
         client.raw_insert(table, None, b"1\tone\nx\ttwo\n", fmt="TSV")
     assert raised.value.code == 27

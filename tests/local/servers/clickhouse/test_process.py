@@ -171,7 +171,7 @@ def test_a_folder_of_any_name(tmp_path: Path) -> None:
         assert client.query("SELECT a FROM t").first_row == (1,)
 
 
-def test_a_start_that_fails_is_told_with_the_log(server: ClickHouse, tmp_path: Path) -> None:
+def test_a_start_that_fails_is_reported_with_the_log(server: ClickHouse, tmp_path: Path) -> None:
     other = ClickHouse(server.data, free_port(), "u", "p", tmp_path / "other log")
     with pytest.raises(ServerError, match="in use by another process"):
         other.start()
