@@ -87,5 +87,5 @@ def test_ctrl_c_leaves_no_process_and_the_next_start_finds_the_data(tmp_path):
     with Deployment(tmp_path) as second:
         second.start_databases()
         assert sales(second.settings) >= 1000
-        assert switched_on(second.settings) == {"etl_vendas", "marts_vendas"}
+        assert switched_on(second.settings) >= {"etl_vendas", "marts_vendas"}
         assert second.settings.admin_password == settings.admin_password
