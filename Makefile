@@ -92,6 +92,10 @@ test-security: $(INSTALLED) ## Attack the deployment, the servers, the consumers
 load: $(INSTALLED) ## Queue five hundred automations in three queues at once, and check their order
 	$(BIN)/pytest -m load -s
 
+.PHONY: load-history
+load-history: $(INSTALLED) ## Move a history of sales over two workers, kill one on the way, compare; then by one worker (ROWS=20000000 sales)
+	@$(BIN)/python -m local.bench.history --sales $(ROWS) --page docs/benchmark.md
+
 .PHONY: test-docker
 test-docker: $(INSTALLED) ## Test the deployment in containers; as root it starts a Docker Engine if there is none (DOCKER=own, DOCKER=python: other tests)
 	@$(BIN)/python -m local.docker $(BIN)/pytest --exitfirst --quiet tests/docker/test_$(DOCKER).py
