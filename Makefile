@@ -68,12 +68,16 @@ logs: ## Follow the logs of the services in Docker (SERVICE=scheduler for one of
 
 # In three processes: one runs tests/e2e, which mostly wait, and starts first; the other two run all other tests.
 .PHONY: test
-test: lint typecheck ## Lint, check types, run every test except soak and load (TESTS=tests/include/tarefas/api: only that folder)
-	$(BIN)/pytest --numprocesses 3 -m "not soak and not load" $(TESTS)
+test: lint typecheck ## Lint, check types, run every test except campaigns, soak and load (TESTS=tests/include/tarefas/api: only that folder)
+	$(BIN)/pytest --numprocesses 3 -m "not campaign and not soak and not load" $(TESTS)
 
 .PHONY: check
 check: lint typecheck ## Lint, check types, run every test that needs no server; takes about a minute
 	$(BIN)/pytest --numprocesses 2 -m "not server and not soak and not load"
+
+.PHONY: campaigns
+campaigns: $(INSTALLED) ## Kill, commit late and alter at every step, on tables of every kind; about ten minutes
+	$(BIN)/pytest --numprocesses 2 -m campaign
 
 .PHONY: soak
 soak: $(INSTALLED) ## Run the tests that take too long for every day, and the property tests on new random examples
@@ -87,6 +91,10 @@ test-security: $(INSTALLED) ## Attack the deployment, the servers, the consumers
 .PHONY: load
 load: $(INSTALLED) ## Queue five hundred automations in three queues at once, and check their order
 	$(BIN)/pytest -m load -s
+
+.PHONY: load-history
+load-history: $(INSTALLED) ## Move a history of sales over two workers, kill one on the way, compare; then by one worker (ROWS=20000000 sales)
+	@$(BIN)/python -m local.bench.history --sales $(ROWS) --page docs/benchmark.md
 
 .PHONY: test-docker
 test-docker: $(INSTALLED) ## Test the deployment in containers; as root it starts a Docker Engine if there is none (DOCKER=own, DOCKER=python: other tests)

@@ -62,6 +62,7 @@ _deployments: list[Deployment] = []
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOYMENTS = {
     "tests/e2e/test_etl_vendas.py": "first",
+    "tests/e2e/test_alerts.py": "first",
     "tests/trigger/deployment/": "first",
     "tests/e2e/": "second",
 }
@@ -225,7 +226,7 @@ def deployment(
     for folder in AUTOMATIONS:
         shutil.copytree(folder, automations, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     variables = {
-        "ETL_VENDAS_SCHEDULE": "* * * * * */15",
+        "ETL_VENDAS_SCHEDULE": "* * * * * */20",
         "ETL_VENDAS_RECONCILE_SCHEDULE": "never",
         # A history of thousands of rows is then tens of pieces: enough for several workers, and to lose one in the middle.
         "ETL_VENDAS_MAX_ROWS": "500",

@@ -5,8 +5,8 @@ Builds the marts of the sales in the database `vendas_marts` of the warehouse, b
 `fato_venda`, `fato_item_venda`) and `vendas_por_dia`, `vendas_por_cidade`, `produtos_mais_vendidos`, `taxa_de_entrega`.
 
 A run starts when `etl_vendas` has moved rows of any table, one run at a time. It reads only the sales that have changed
-since the last run: an old sale that changes updates its day, and deleted sales leave the marts. The result of each model and
-test is in the log and in the XCom of the task; the asset event has a summary.
+since the last run: an old sale that changes updates its day, and deleted sales leave the marts. The page Warehouse shows
+the result of each model, below its sales. The log and the XCom of the task have each test, too.
 
 To build all of them anew beside the old ones:
 
@@ -28,13 +28,14 @@ from include.airflow_mirror import table_asset
 from include.conventions.defaults import DEFAULT_ARGS
 from include.conventions.failures import explained
 from include.conventions.tags import Tag
+from include.marts.results import DATABASE
 from include.marts.settings import Settings
 from include.vendas.tables import VENDAS
 
 log = logging.getLogger(__name__)
 
 SETTINGS = Settings.load()
-MARTS = Asset("vendas_marts", uri=f"x-clickhouse://{VENDAS.warehouse}/vendas_marts")
+MARTS = Asset(DATABASE, uri=f"x-clickhouse://{VENDAS.warehouse}/{DATABASE}")
 
 
 @dag(

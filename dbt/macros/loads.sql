@@ -22,9 +22,11 @@
 #}
 
 {# The mirror's table of each incremental model. #}
-{% macro table_of(model) %}
-  {{ return({"fato_venda_versoes": "venda", "fato_item_venda_versoes": "item_venda"}[model]) }}
+{% macro tables() %}
+  {{ return({"fato_venda_versoes": "venda", "fato_item_venda_versoes": "item_venda"}) }}
 {% endmacro %}
+
+{% macro table_of(model) %}{{ return(tables()[model]) }}{% endmacro %}
 
 {% macro own(table) %}`{{ target.schema }}`.`{{ table }}`{% endmacro %}
 
@@ -40,14 +42,14 @@
          notada_em DateTime DEFAULT now())
         ENGINE = MergeTree ORDER BY (execucao, modelo) TTL notada_em + INTERVAL 7 DAY
         COMMENT 'the loads that a run of dbt found, and that a model had not read yet'") %}
-    {% for model in ["fato_venda_versoes", "fato_item_venda_versoes"] %}
+    {% for model, table in tables().items() %}
       {# A rebuild writes its ledger row before its table is exchanged: it counts when the table has its mark. #}
       {% do run_query("INSERT INTO " ~ own("cargas_novas") ~ " (execucao, modelo, tabela, carga, kind)
         WITH (SELECT max(toUInt64OrZero(extract(comment, ', built ([0-9]+)$'))) FROM system.tables
-              WHERE database = '" ~ ledger.schema ~ "' AND name = '" ~ table_of(model) ~ "') AS standing
+              WHERE database = '" ~ ledger.schema ~ "' AND name = '" ~ table ~ "') AS standing
         SELECT '" ~ invocation_id ~ "', '" ~ model ~ "', " ~ uuid_of(model) ~ ", id, kind
         FROM " ~ ledger ~ "
-        WHERE (kind = 'begin' OR tabela = '" ~ table_of(model) ~ "') AND built <= standing
+        WHERE (kind = 'begin' OR tabela = '" ~ table ~ "') AND built <= standing
           AND id NOT IN (" ~ loads_read(model) ~ ")") %}
     {% endfor %}
   {% endif %}

@@ -1,10 +1,9 @@
 SELECT
-    venda.dia AS dia,
-    cliente.pais AS pais,
-    cliente.uf AS uf,
-    count() AS vendas,
-    countIf(venda.entregue = 'S') AS entregues,
+    por_cidade.dia AS dia,
+    por_cidade.pais AS pais,
+    por_cidade.uf AS uf,
+    sum(por_cidade.vendas) AS vendas,
+    sum(por_cidade.entregues) AS entregues,
     toDecimal64(round(entregues / vendas, 4), 4) AS taxa
-FROM {{ ref("fato_venda") }} AS venda
-LEFT JOIN {{ ref("dim_cliente") }} AS cliente ON cliente.cliente_id = venda.cliente_id
+FROM {{ ref("vendas_por_cidade") }} AS por_cidade
 GROUP BY dia, pais, uf

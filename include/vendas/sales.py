@@ -1,7 +1,8 @@
 """Sales in a range of dates, added up by the warehouse: by day, by state and city, by product, and the delivery rate.
 
-They come from the marts (docs/marts.md), or from the mirror's views as long as the marts have never been built. Only sums
-leave the warehouse: a row per day, per city and per product.
+They come from the marts (docs/marts.md), or from the mirror's views as long as the marts have never been built: the files
+of_marts.sql and of_views.sql say how, and all queries begin with one of them. Only sums leave the warehouse: a row per day,
+per city and per product.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.conventions import sql
 from include.conventions.errors import RequestError
+from include.marts.results import DATABASE
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -27,7 +29,6 @@ DAYS = 92
 SECONDS = 10
 """The time limit of one query."""
 FOLDER = "vendas_painel"
-MARTS = "vendas_marts"
 MART_TABLES = ["produtos_por_dia", "vendas_por_cidade", "vendas_por_dia"]
 UNKNOWN = "unknown"
 
@@ -54,6 +55,10 @@ class Range:
                 f"{first} to {last} is longer than {LONGEST.days:,} days: give a shorter range"
             )
         return cls(first, last)
+
+
+ALL_DAYS = Range(date(1900, 1, 1), date(2299, 12, 31))
+"""All that ClickHouse's Date32 can hold."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +104,22 @@ class Sales:
 def read(client: Client, views: str, span: Range) -> Sales:
     """Return the sales of a range. Raises the driver's errors."""
     built = _built(client)
-    client.database = views if built is None else MARTS
-    folder = FOLDER if built is None else f"{FOLDER}/marts"
-    bounds: dict[str, Any] = {"de": span.de.isoformat(), "ate": span.ate.isoformat()}
-    days = _rows(client, folder, "read_days", **bounds)
+    client.database = views if built is None else DATABASE
+    relations = sql.text(FOLDER, "of_views" if built is None else "of_marts")
+
+    def rows(query: str, span: Range, **parameters: Any) -> Sequence[Sequence[Any]]:
+        answer = client.query(
+            f"{relations}\n{sql.text(FOLDER, query)}",
+            parameters={"de": span.de.isoformat(), "ate": span.ate.isoformat(), **parameters},
+            settings={"max_execution_time": SECONDS, "join_use_nulls": 1},
+        )
+        return answer.result_rows
+
+    days = rows("read_days", span)
     if not days:
-        ((newest,),) = _rows(client, folder, "read_newest")
+        ((newest,),) = rows("read_newest", ALL_DAYS)
         return Sales([], [], [], [], 0, _newest(newest), built)
-    places = _rows(client, folder, "read_places", **bounds)
+    places = rows("read_places", span)
     cities = [
         Sum(f"{cidade or UNKNOWN}{f', {uf}' if uf else ''}", vendas, valor or Decimal())
         for uf, cidade, vendas, valor in places
@@ -117,7 +130,7 @@ def read(client: Client, views: str, span: Range) -> Sales:
         cities,
         [
             Sum(produto or UNKNOWN, quantidade or 0, valor or Decimal())
-            for produto, quantidade, valor in _rows(client, folder, "read_products", **bounds, count=PRODUCTS)
+            for produto, quantidade, valor in rows("read_products", span, count=PRODUCTS)
         ],
         sum(entregues for *_, entregues in days),
         built=built,
@@ -129,7 +142,7 @@ def _built(client: Client) -> datetime | None:
     [(count, oldest)] = client.query(
         "SELECT count(), toUnixTimestamp(min(metadata_modification_time)) FROM system.tables"
         " WHERE database = {marts:String} AND name IN ({tables:Array(String)})",
-        parameters={"marts": MARTS, "tables": MART_TABLES},
+        parameters={"marts": DATABASE, "tables": MART_TABLES},
         settings={"max_execution_time": SECONDS},
     ).result_rows
     return datetime.fromtimestamp(oldest, UTC) if count == len(MART_TABLES) else None
@@ -160,15 +173,6 @@ def _states(places: Sequence[Sequence[Any]]) -> list[Sum]:
         state[1] += valor or Decimal()
     found = [Sum(name, count, value) for name, (count, value) in sums.items()]
     return sorted(found, key=lambda one: (-one.value, one.name))
-
-
-def _rows(client: Client, folder: str, query: str, **parameters: Any) -> Sequence[Sequence[Any]]:
-    answer = client.query(
-        sql.text(folder, query),
-        parameters=parameters,
-        settings={"max_execution_time": SECONDS, "join_use_nulls": 1},
-    )
-    return answer.result_rows
 
 
 def _day(name: str, text: str) -> date:

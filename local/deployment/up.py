@@ -21,7 +21,8 @@ from local.deployment.loja import Loja
 from local.deployment.settings import FILE_NAME, Settings
 from local.deployment.stack import AIRFLOW_PROCESSES, Deployment, Simulator, fill
 
-DAG_ID = "etl_vendas"
+DAGS = ("marts_vendas", "etl_vendas")
+"""The DAGs that are switched on. First the marts: an asset event does not start a DAG that is paused when it happens."""
 # Seconds to wait for the DAG; a busy machine imports Airflow slowly.
 PATIENCE = 180.0
 # The variable that names the supplier's price list, and the list of the sample data in the deployment's folder.
@@ -34,9 +35,10 @@ def welcome(settings: Settings, *, is_terminal: bool) -> Panel:
     """Return the address and login of the UI. Other output than a terminal may end in a log, and gets no password."""
     password = settings.admin_password if is_terminal else f"admin_password in {settings.folder / FILE_NAME}"
     return Panel.fit(
-        f"Airflow   {settings.url}\nuser      {settings.admin_user}\npassword  {password}\n"
+        f"Airflow   {settings.url}\nWarehouse {settings.url}/plugin/warehouse\n"
+        f"user      {settings.admin_user}\npassword  {password}\n"
         f"logs      {settings.logs}\n\nCtrl-C stops everything; the data stays.",
-        title=DAG_ID,
+        title="etl_vendas",
     )
 
 
@@ -62,7 +64,8 @@ def run(folder: Path, console: Console, rate: float, history: int, loja: bool = 
         say(fill(settings.source_dsn, history))
         deployment.start_airflow(*AIRFLOW_PROCESSES)
         with AirflowApi(settings) as api:
-            api.unpause(DAG_ID, PATIENCE, deployment.supervisor.check)
+            for dag_id in DAGS:
+                api.unpause(dag_id, PATIENCE, deployment.supervisor.check)
         if rate:
             deployment.start(Simulator(settings, rate))
         console.print(welcome(settings, is_terminal=console.file.isatty()), soft_wrap=True)

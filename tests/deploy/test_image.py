@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pathspec
 import pytest
-from packaging.requirements import Requirement
 
 from tests.deploy.conftest import ROOT, Compose
 
@@ -152,23 +151,4 @@ def test_every_locked_package_has_hashes_and_none_names_an_index(name: str) -> N
     assert not re.search(r"^--|://", text, re.MULTILINE)
     assert "--require-hashes" in (
         DOCKERFILE if name == "requirements.txt" else (ROOT / "Makefile").read_text()
-    )
-
-
-def test_the_documentation_counts_the_locked_packages() -> None:
-    lines = re.findall(r"^[A-Za-z0-9][^#\n]*", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    pins = [Requirement(line.rstrip(" \\")) for line in lines]
-    image = {
-        **{"python_version": "3.12", "python_full_version": "3.12.0", "implementation_name": "cpython"},
-        **{
-            "sys_platform": "linux",
-            "platform_system": "Linux",
-            "platform_machine": "x86_64",
-            "os_name": "posix",
-        },
-    }
-    there = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(image)]
-    assert (
-        f"exactly the {len(there)} packages of `requirements.txt`"
-        in (ROOT / "docs" / "operations.md").read_text()
     )

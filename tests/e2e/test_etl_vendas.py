@@ -96,7 +96,8 @@ def test_interval_moves_again_with_the_same_result(deployment, api, runs, schedu
     with psycopg.connect(deployment.settings.source_dsn, autocommit=True) as source:
         [(newest,)] = source.execute("SELECT max(updated_at) FROM venda").fetchall()
     # A run's own interval may lie behind the last sale: then nothing would move.
-    inicio, fim = newest - timedelta(seconds=15), newest + timedelta(microseconds=1)
+    fim = newest.replace(tzinfo=UTC) + timedelta(microseconds=1)
+    inicio = fim - timedelta(seconds=15)
     for after in AFTER:
         api.unpause(after, PATIENCE, deployment.supervisor.check)
     run_id = api.trigger(DAG_ID, {"inicio": inicio.isoformat(), "fim": fim.isoformat(), "tabelas": ["venda"]})

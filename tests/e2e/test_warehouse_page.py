@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from tests.e2e.runs import ended, scheduled, until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Frame, Page
 
-COMPARES = "reconciliar_vendas"
+COMPARES, MARTS = "reconciliar_vendas", "marts_vendas"
 TABLES = ("pais", "cidade", "cliente", "produto", "venda", "item_venda")
 PHONE = {"width": 360, "height": 740}
 PICTURES = "PICTURES"
@@ -134,6 +135,60 @@ def violations(page: Page) -> list[str]:
     ]
 
 
+def test_an_operator_runs_a_range_again_with_the_form_and_the_marts_follow(
+    deployment: Deployment, api: AirflowApi, browser: Browser
+) -> None:
+    began = datetime.now(UTC)
+    with logged_in(browser, deployment, "operator") as context:
+        page = context.new_page()
+        page.goto(f"/dags/{DAG_ID}")
+        page.get_by_role("button", name="Trigger").first.click()
+        form = page.get_by_role("dialog").filter(has_text=f"Trigger Dag - {DAG_ID}")
+        # The first picker is that of the logical date.
+        for place, day in ((1, "2026/01/01"), (2, "2026/01/02")):
+            form.get_by_test_id("datetime-input").nth(place).click()
+            picker = page.locator("[data-scope=popover][data-part=content][data-state=open]")
+            picker.get_by_placeholder("YYYY/MM/DD").fill(day)
+            picker.get_by_placeholder("HH:mm").fill("00:00")
+            picker.get_by_placeholder("HH:mm").press("Enter")
+            form.get_by_text("Início", exact=True).click()
+            picker.wait_for(state="hidden")
+        choice = form.get_by_role("combobox", name="Select one or multiple values").first
+        choice.click()
+        assert page.get_by_role("option").all_inner_texts() == list(TABLES)
+        page.get_by_role("option", name="venda", exact=True).click()
+        choice.click()
+        page.get_by_role("option", name="item_venda", exact=True).click()
+        with page.expect_response("**/dagRuns") as answer:
+            form.get_by_role("button", name="Trigger").click()
+        run = answer.value.json()
+        # The marts start by themselves when rows have moved.
+        with scheduled(api, MARTS):
+            with scheduled(api, DAG_ID):
+                assert ended(deployment, api, DAG_ID, run["dag_run_id"]).state == "success"
+            until(deployment, lambda: api.runs(MARTS, began))
+            [built, *_] = api.runs(MARTS, began)
+            assert built.run_type == "asset_triggered"
+            assert ended(deployment, api, MARTS, built.run_id).state == "success"
+        page.goto("/warehouse/sales")
+        assert "11 of 11 models built" in page.locator(".foot").first.inner_text()
+        models = asked(deployment, "SELECT DISTINCT modelo FROM vendas_marts.resultados ORDER BY modelo")
+        rows = page.locator("tr[data-model]").all_inner_texts()
+        assert [row.split("\t")[:2] for row in rows] == [[name, "built"] for (name,) in models]
+        assert violations(page) == []
+    assert {name: value for name, value in run["conf"].items() if value is not None} == {
+        "inicio": "2026-01-01T00:00:00.000Z",
+        "fim": "2026-01-02T00:00:00.000Z",
+        "tabelas": ["venda", "item_venda"],
+    }
+    moved = asked(
+        deployment,
+        "SELECT DISTINCT tabela, toString(toDate(inicio)), toString(toDate(fim)) FROM cargas"
+        f" WHERE run_id = '{run['dag_run_id']}' AND tabela IN {TABLES} ORDER BY tabela",
+    )
+    assert moved == [(name, "2026-01-01", "2026-01-02") for name in ("item_venda", "venda")]
+
+
 def test_an_operator_reads_and_acts(deployment: Deployment, api: AirflowApi, browser: Browser) -> None:
     counts = {name: asked(deployment, f"SELECT count() FROM {name}")[0][0] for name in TABLES}
     with logged_in(browser, deployment, "operator", viewport={"width": 1280, "height": 900}) as context:
@@ -210,47 +265,6 @@ def test_a_viewer_sees_the_same_and_can_not_act(deployment: Deployment, browser:
             body: '{"mirror": "vendas", "deed": "reconcile"}'})).status"""
         )
         assert status == 403
-
-
-def test_an_operator_runs_a_range_again_with_the_form_of_the_dag(
-    deployment: Deployment, api: AirflowApi, browser: Browser
-) -> None:
-    with logged_in(browser, deployment, "operator") as context:
-        page = context.new_page()
-        page.goto(f"/dags/{DAG_ID}")
-        page.get_by_role("button", name="Trigger").first.click()
-        form = page.get_by_role("dialog").filter(has_text=f"Trigger Dag - {DAG_ID}")
-        # The first picker is that of the logical date.
-        for place, day in ((1, "2026/01/01"), (2, "2026/01/02")):
-            form.get_by_test_id("datetime-input").nth(place).click()
-            picker = page.locator("[data-scope=popover][data-part=content][data-state=open]")
-            picker.get_by_placeholder("YYYY/MM/DD").fill(day)
-            picker.get_by_placeholder("HH:mm").fill("00:00")
-            picker.get_by_placeholder("HH:mm").press("Enter")
-            form.get_by_text("Início", exact=True).click()
-            picker.wait_for(state="hidden")
-        choice = form.get_by_role("combobox", name="Select one or multiple values").first
-        choice.click()
-        assert page.get_by_role("option").all_inner_texts() == list(TABLES)
-        page.get_by_role("option", name="venda", exact=True).click()
-        choice.click()
-        page.get_by_role("option", name="item_venda", exact=True).click()
-        with page.expect_response("**/dagRuns") as answer:
-            form.get_by_role("button", name="Trigger").click()
-        run = answer.value.json()
-    assert {name: value for name, value in run["conf"].items() if value is not None} == {
-        "inicio": "2026-01-01T00:00:00.000Z",
-        "fim": "2026-01-02T00:00:00.000Z",
-        "tabelas": ["venda", "item_venda"],
-    }
-    with scheduled(api, DAG_ID):
-        assert ended(deployment, api, DAG_ID, run["dag_run_id"]).state == "success"
-    moved = asked(
-        deployment,
-        "SELECT DISTINCT tabela, toString(toDate(inicio)), toString(toDate(fim)) FROM cargas"
-        f" WHERE run_id = '{run['dag_run_id']}' AND tabela IN {TABLES} ORDER BY tabela",
-    )
-    assert moved == [(name, "2026-01-01", "2026-01-02") for name in ("item_venda", "venda")]
 
 
 def test_with_the_keyboard_on_a_phone_and_for_screen_readers(

@@ -495,6 +495,7 @@ def test_many_histories_end_equal(source: tuple[Lab, str]) -> None:
     FOR_LONG(given(HISTORIES)(lambda history: ends_equal(*source, history)))()
 
 
+@pytest.mark.campaign
 def test_a_key_that_goes_comes_and_goes_again_whichever_run_ends_first(source: tuple[Lab, str]) -> None:
     """Three runs each hold a snapshot of another state, and publish in every order. Then their ranges are replayed."""
     lab, logs = source

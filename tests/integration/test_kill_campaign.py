@@ -398,6 +398,7 @@ def campaign(lab: Lab, *finds: str) -> Iterator[Campaign]:
 STEPS = (*OWN[:4], *PASS, *OWN[4:])
 
 
+@pytest.mark.campaign
 def test_reconciliation_killed_at_each_step_converges(lab: Lab) -> None:
     with campaign(lab, "keys") as one:
         (kind,) = one.kinds
@@ -409,6 +410,7 @@ def test_reconciliation_killed_at_each_step_converges(lab: Lab) -> None:
                 one.converge()
 
 
+@pytest.mark.campaign
 def test_a_run_that_looks_for_deleted_rows_killed_at_each_step_converges(lab: Lab) -> None:
     with campaign(lab, "keys", "log") as one:
         for number, step in enumerate(PASS):

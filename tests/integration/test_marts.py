@@ -14,8 +14,9 @@ import pytest
 from airflow.sdk import Connection
 
 from include.conventions.errors import TaskError
-from include.marts import dbt
+from include.marts import dbt, results
 from include.marts.errors import ModelError
+from include.marts.results import Build
 from include.mirror.plan import Keys, Work
 from include.vendas import sales
 from include.vendas.sales import Range
@@ -40,7 +41,8 @@ QUERIES = {
                sum(valor_total) AS valor_total
         FROM venda GROUP BY data""",
     "vendas_por_cidade": f"""
-        SELECT data AS dia, pais, cidade_uf AS uf, cidade_desc AS cidade, count(*) AS vendas, sum(valor_total) AS valor_total
+        SELECT data AS dia, pais, cidade_uf AS uf, cidade_desc AS cidade, count(*) AS vendas,
+               {DELIVERED} AS entregues, sum(valor_total) AS valor_total
         FROM venda {PLACE} GROUP BY 1, 2, 3, 4""",
     "produtos_por_dia": """
         SELECT data AS dia, produto_id, max(nome) AS produto, sum(quantidade) AS quantidade,
@@ -118,12 +120,44 @@ def assert_equal(lab: Lab) -> None:
         assert found
 
 
+def read_results(lab: Lab) -> Build:
+    with closing(lab.clickhouse.client()) as client:
+        left = results.read(client)
+    assert left is not None
+    return left
+
+
+def fail_a_model(lab: Lab) -> None:
+    """Build the marts while the view of the products is away. What does not need it is built, and the results say so."""
+    before = read_results(lab)
+    lab.query("RENAME TABLE vendas_dw.produto TO vendas_dw.away")
+    with pytest.raises(ModelError, match="model dim_produto: error"):
+        build(lab)
+    lab.query("RENAME TABLE vendas_dw.away TO vendas_dw.produto")
+    left = read_results(lab)
+    [failed] = left.failed
+    assert (failed.name, failed.built, failed.passed) == ("dim_produto", before.at, 0)
+    assert "vendas_dw.produto" in failed.message.replace("`", "")
+    assert [one.name for one in left.skipped] == ["produtos_mais_vendidos", "produtos_por_dia"]
+    assert left.is_bad
+    assert {one.name for one in left.models if one.built == left.at} == QUERIES.keys() - {
+        *("dim_produto", "produtos_por_dia", "produtos_mais_vendidos")
+    } | {"fato_venda_versoes", "fato_item_venda_versoes"}
+
+
 def test_each_mart_equals_the_same_query_over_the_source(marts: Lab) -> None:
     """Inserts, old updates, deletes, a load published after a newer one, a killed dbt, a rebuilt table, two runs at once."""
-    results = build(marts)
-    assert {one.name for one in results if one.kind == "model"} >= QUERIES.keys()
-    assert {one.status for one in results} <= {"success", "pass"}
+    built = build(marts)
+    assert {one.name for one in built if one.kind == "model"} >= QUERIES.keys()
+    assert {one.status for one in built} <= {"success", "pass"}
     assert_equal(marts)
+    left = read_results(marts)
+    assert not left.is_bad
+    assert {one.name for one in left.models} == {one.name for one in built if one.kind == "model"}
+    assert all(one.tests == one.passed and one.built == left.at and not one.problems for one in left.models)
+    found = {one.name: (one.rows, one.tests) for one in left.models}
+    # Each test of a column counts for its model, and the one of several models for each of them.
+    assert (found["fato_venda"], found["vendas_por_dia"]) == ((None, 4), (41, 2))
 
     # The outer run has the older snapshot, and publishes when the marts have already read the inner, newer one.
     nested = False
@@ -134,7 +168,7 @@ def test_each_mart_equals_the_same_query_over_the_source(marts: Lab) -> None:
             nested = True
             marts.execute("UPDATE venda SET valor_total = 1000 WHERE venda_id = 2")
             marts.run()
-            build(marts)
+            fail_a_model(marts)
 
     marts.execute("UPDATE venda SET data = '2026-03-01', entregue = 'S' WHERE venda_id = 1")
     marts.move(marts.plan((marts.now(), marts.now())), marts.engine(observe=overtake))

@@ -61,24 +61,26 @@ def test_parts_that_overlap_are_few_however_many_windows_arrive(filled: Lab) -> 
     assert lab.run() == {"coisa": 0}
 
 
-def test_partitions_that_are_merged_quickly_have_one_part(
+def test_large_partitions_are_merged_as_often_as_the_rate_allows(
     filled: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = filled
     monkeypatch.setattr(merges, "SMALL", 500)
+    monkeypatch.setattr(merges, "RATE", 10**9)
     for number in range(2):
         window(lab, number)
         assert parts(lab) == [1, 1, 1]
-    # A larger one, after a load.
-    monkeypatch.setattr(merges, "SOON", 500)
+    monkeypatch.setattr(merges, "RATE", 0)
     window(lab, 2)
     assert parts(lab) == [2, 2, 1]
+    # After a load they are merged anyway.
     lab.execute("UPDATE coisa SET updated_at = clock_timestamp() WHERE id < 200")
     lab.run()
     assert parts(lab) == [1, 2, 1]
-    client = lab.clickhouse.client()
-    client.command("OPTIMIZE TABLE vendas_raw.coisa FINAL")
-    client.close()
+    # And later in a run that moves nothing.
+    monkeypatch.setattr(merges, "RATE", 10**9)
+    assert lab.run() == {"coisa": 0}
+    assert parts(lab) == [1, 1, 1]
     # Not those that take too long.
     monkeypatch.setattr(merges, "LARGEST", 500)
     for number in range(merges.MOST + 1):

@@ -210,6 +210,7 @@ SCENARIOS: list[Scenario] = [
 ]
 
 
+@pytest.mark.campaign
 def test_rows_that_commit_late_arrive(mixed_lab: Lab) -> None:
     lab = mixed_lab
     going = [scenario(lab, number) for number, scenario in enumerate(SCENARIOS, 1)]
@@ -222,6 +223,7 @@ def test_rows_that_commit_late_arrive(mixed_lab: Lab) -> None:
     lab.assert_equal()
 
 
+@pytest.mark.campaign
 def test_without_what_is_owed_rows_are_lost_and_a_range_brings_them(
     mixed_lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +303,7 @@ KILLED = {
 """The step at which the process is killed, and the way of the table that gets there."""
 
 
+@pytest.mark.campaign
 def test_killed_at_every_step_the_next_run_converges(mixed_lab: Lab) -> None:
     """Each time, other rows are written, so that work which a kill left undone is not done by chance."""
     lab, tables = mixed_lab, by_way(mixed_lab)
@@ -318,6 +321,7 @@ def test_killed_at_every_step_the_next_run_converges(mixed_lab: Lab) -> None:
     lab.assert_equal()
 
 
+@pytest.mark.campaign
 def test_reconciliation_finds_and_repairs_a_row_of_each_table(mixed_lab: Lab) -> None:
     lab = mixed_lab
     names = lab.declaration.names

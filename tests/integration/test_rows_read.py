@@ -15,7 +15,6 @@ from include.vendas.tables import VENDAS
 from local.waiting import until
 from tests.lab import Lab
 
-SMALL, LARGE = 20_000, 200_000
 GRANULE = 8192
 """How many rows ClickHouse reads at least of a part that it reads at all."""
 
@@ -74,10 +73,17 @@ def run(lab: Lab, table: str, rows: int) -> Read:
     return Read(read_so_far(lab, table) - before, pool.rows)
 
 
-@pytest.fixture
-def two_sizes(lab: Lab) -> Lab:
-    """Two tables with windows, of which one has ten times the rows of the other."""
-    for table, rows in (("pequena", SMALL), ("grande", LARGE)):
+@pytest.fixture(
+    params=[
+        (20_000, 200_000),
+        pytest.param((100_000, 10_000_000), marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
+    ],
+    ids="{0[0]} and {0[1]} rows".format,
+)
+def two_sizes(request: pytest.FixtureRequest, lab: Lab) -> Lab:
+    """Two tables with windows, of which one has many times the rows of the other."""
+    small, large = request.param
+    for table, rows in (("pequena", small), ("grande", large)):
         lab.execute(
             f"CREATE TABLE {table} (id int PRIMARY KEY, nota text, updated_at timestamptz NOT NULL DEFAULT now())"
         )
@@ -93,6 +99,7 @@ def test_a_window_reads_as_many_rows_of_a_large_table_as_of_a_small_one(two_size
     lab = two_sizes
     small, large = run(lab, "pequena", 20), run(lab, "grande", 20)
     more = run(lab, "grande", 200)
+    print(f"20 rows of the small table: {small}; of the large one: {large}; 200 of those: {more}")
     # Each row once to be moved, and some again: the sampled ones, and those in which the window begins and ends.
     assert small.source <= 5 * 20
     assert large.source <= small.source + 20

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from include.mirror.declaration import Table
 from tests.lab import Lab
 
@@ -23,6 +25,7 @@ def test_a_table_with_hundreds_of_columns_arrives(lab: Lab) -> None:
     lab.assert_equal()
 
 
+@pytest.mark.campaign
 def test_many_tables_of_one_pass_arrive(lab: Lab) -> None:
     lab.mirror_only(*(create(lab, f"many_{number}", 80, 1) for number in range(40)))
     lab.options = replace(lab.options, compare_keys=1000)

@@ -29,11 +29,16 @@ log = logging.getLogger(__name__)
 MOST = 8
 """A partition with more parts is merged."""
 
-SMALL, SOON = 100_000, 1_000_000
-"""A partition with a number of rows in this range is merged once it has two parts. That takes a second at most."""
+SMALL = 100_000
+"""A partition with fewer rows is read quickly, and merged for nothing but its number of parts."""
+
+RATE = 6_000_000
+"""How many bytes a partition of 100,000 rows or more may cost for each second since its last merge, uncompressed. All that
+could be merged counts, so merging takes a twentieth of a processor's time, however large the tables are. A partition of ten
+million sales is merged every two minutes by this."""
 
 SHARE = 10
-"""A larger partition is merged once a tenth of its rows is outside of its largest part, as after a large load."""
+"""It is also merged once a tenth of its rows is outside of its largest part, as after a large load."""
 
 LARGEST = 20_000_000
 """A partition with more rows is left to ClickHouse: merging it would take minutes."""
@@ -46,7 +51,7 @@ def merge(warehouse: Warehouse, client: Client, tables: Collection[str]) -> None
     """Merge the partitions of these tables that have too many parts, each into one."""
     if not tables:
         return
-    limits = {"most": MOST, "largest": LARGEST, "small": SMALL, "soon": SOON, "share": SHARE}
+    limits = {"most": MOST, "largest": LARGEST, "small": SMALL, "rate": RATE, "share": SHARE}
     found = client.query(
         render("read_overlapping"),
         parameters={"storage": warehouse.storage, "tables": sorted(tables), **limits},

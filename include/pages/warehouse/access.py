@@ -1,6 +1,7 @@
 """Who may see and who may act: Airflow's users and permissions, for each mirror.
 
-To see a mirror, one needs the right to see the runs of its DAG `etl_<name>`; to act, to trigger runs of both of its DAGs.
+To see a mirror, one needs the right to see the runs of its DAG `etl_<name>`; to act, to trigger runs of both of its DAGs. To
+see the results of the marts, one needs the right to see the runs of `marts_vendas`.
 Every route has a user: tests/include/pages/warehouse asks each of them without one.
 
 The page acts with the cookie of the UI, which a browser sends for other sites, too. So a request that acts must be JSON,
@@ -24,7 +25,7 @@ from include.pages.warehouse.mirrors import Place
 if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.base_auth_manager import ResourceMethod
 
-__all__ = ["GetUserDep", "check_origin", "may_act", "may_see", "token"]
+__all__ = ["GetUserDep", "check_origin", "may_act", "may_see", "may_see_runs", "token"]
 
 
 def _may(request: Request, user: BaseUser, method: ResourceMethod, dag_id: str) -> bool:
@@ -37,7 +38,12 @@ def _may(request: Request, user: BaseUser, method: ResourceMethod, dag_id: str) 
 
 def may_see(request: Request, user: BaseUser, place: Place) -> bool:
     """Return whether a user may see a mirror."""
-    return _may(request, user, "GET", place.moves)
+    return may_see_runs(request, user, place.moves)
+
+
+def may_see_runs(request: Request, user: BaseUser, dag_id: str) -> bool:
+    """Return whether a user may see the runs of a DAG."""
+    return _may(request, user, "GET", dag_id)
 
 
 def may_act(request: Request, user: BaseUser, place: Place) -> bool:

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from include.conventions.errors import RequestError
+from include.marts import results
 from include.pages.warehouse import access, act, charts, look, mirrors, state
 from include.pages.warehouse.access import GetUserDep
 from include.pages.warehouse.mirrors import Place
@@ -39,6 +40,7 @@ MOST_CITIES = 15
 SALES_KEPT = 60.0
 
 _sales: look.Cache[sales.Sales] = look.Cache(SALES_KEPT)
+_builds: look.Cache[results.Build | None] = look.Cache(look.KEPT)
 
 
 def create_app() -> FastAPI:
@@ -49,9 +51,13 @@ def create_app() -> FastAPI:
     def index(request: Request, user: GetUserDep) -> HTMLResponse:
         places = _seen(request, user)
         views = look.views(places)
-        runs = mirrors.runs([dag_id for place in places for dag_id in (place.moves, place.compares)])
+        sells = _sales_mirror(places)
+        # The mirror whose sales the marts are made of shows their last run, too.
+        marts = {sells.label: results.DAG_ID} if sells and _sees_marts(request, user) else {}
+        dags = [dag_id for place in places for dag_id in (place.moves, place.compares)]
+        runs = mirrors.runs([*dags, *marts.values()])
         acts = {place.label for place in places if access.may_act(request, user, place)}
-        return _page("index", views=views, runs=runs, acts=acts, sells=_sales_mirror(places))
+        return _page("index", views=views, runs=runs, acts=acts, sells=sells, marts=marts)
 
     @app.get("/table")
     def table(request: Request, user: GetUserDep, mirror: str, table: str) -> HTMLResponse:
@@ -74,6 +80,7 @@ def create_app() -> FastAPI:
         if not (place := _sales_mirror(_seen(request, user))):
             raise HTTPException(403, f"user {user.get_name()} may not see the mirror {VENDAS.name}")
         found, problem, span = None, None, sales.Range.of("", "", datetime.now(UTC).date())
+        build, run, sees_marts = None, None, _sees_marts(request, user)
         try:
             span = sales.Range.of(de, ate, datetime.now(UTC).date())
         except RequestError as error:
@@ -81,9 +88,14 @@ def create_app() -> FastAPI:
         else:
             try:
                 found = _sales.get((place, span), lambda: _read_sales(place, span))
+                if sees_marts:
+                    build = _builds.get(place, lambda: _read_build(place))
+                    run = mirrors.runs([results.DAG_ID]).get(results.DAG_ID)
             except Exception as error:  # noqa: BLE001 - it is shown
                 problem = f"The warehouse does not answer: {look.error_line(error)}"
-        return _page("sales", sales=found, span=span, problem=problem, cities=MOST_CITIES)
+        return _page(
+            "sales", sales=found, span=span, problem=problem, cities=MOST_CITIES, build=build, run=run
+        )
 
     @app.post("/runs", dependencies=[Depends(access.check_origin)])
     async def start(request: Request, user: GetUserDep, body: act.Request) -> act.Started:
@@ -115,6 +127,15 @@ def _place(request: Request, user: Any, label: str) -> Place:
 def _sales_mirror(places: list[Place]) -> Place | None:
     """Return the mirror that has the sales."""
     return next((place for place in places if place.label == VENDAS.label), None)
+
+
+def _sees_marts(request: Request, user: Any) -> bool:
+    return access.may_see_runs(request, user, results.DAG_ID)
+
+
+def _read_build(place: Place) -> results.Build | None:
+    with look.open_client(place.warehouse) as client:
+        return results.read(client)
 
 
 def _read_sales(place: Place, span: sales.Range) -> sales.Sales:

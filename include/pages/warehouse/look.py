@@ -81,7 +81,32 @@ class View:
             }.get(word)
             verb = said or (word if count == 1 else {"differs": "differ", "follows": "follow"}[word])
             return f"the one table {verb}" if count == 1 else f"all {count} tables {verb}"
-        return " · ".join(f"{count} {word}" for word, count in counts)
+        many = {"differs": "differ", "follows": "follow"}
+        return " · ".join(f"{count} {word if count == 1 else many.get(word, word)}" for word, count in counts)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the warehouse is right, in one or two sentences for somebody who sees the page for the first time."""
+        of = {word: [table for table in self.tables if table.word == word] for word in state.ORDER}
+        if differing := [table.name for table in of["differs"]]:
+            they = "does not equal its source" if len(differing) == 1 else "do not equal their sources"
+            return f"Wrong: {', '.join(differing)} {they}."
+        if unproved := len(of["never compared"]):
+            tables = "1 table was" if unproved == 1 else f"{unproved} tables were"
+            return f"Not proved yet: {tables} never compared with the source. No difference is known."
+        if not (moving := of["follows"]):
+            return "Right: every table equals its source."
+        lags = [table.lag for table in moving]
+        if any(lag is None for lag in lags):
+            return "Not complete yet: a table still waits for rows. No difference is known."
+        lag = max(lag for lag in lags if lag is not None)
+        if lag > state.STALE.total_seconds():
+            return f"Late: the warehouse is {state.duration(lag)} behind its source. No difference is known."
+        tables = "1 table" if len(moving) == 1 else f"{len(moving)} tables"
+        return (
+            f"Right, as far as it was compared. Since then, rows of {tables} have moved; the warehouse is at most "
+            f"{state.duration(lag)} behind its source."
+        )
 
 
 _views: Cache[View] = Cache(KEPT)

@@ -1,6 +1,4 @@
--- Sales, value and delivered sales by day. Reads three columns of `venda`.
-SELECT data AS dia, count() AS vendas, sum(valor_total) AS valor, countIf(entregue = 'S') AS entregues
-FROM venda
-WHERE data >= {de:Date32} AND data <= {ate:Date32}
-GROUP BY dia
+-- Sales, value and delivered sales by day.
+SELECT dia, vendas, valor, entregues
+FROM por_dia
 ORDER BY dia

@@ -1,2 +1,2 @@
 -- The day of the newest sale.
-SELECT max(data) FROM venda
+SELECT max(dia) FROM por_dia

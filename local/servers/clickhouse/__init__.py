@@ -17,8 +17,10 @@ no TLS. In production, use a real ClickHouse server. A client of clickhouse-conn
   system.query_log.
 - In the Native format, DateTime('zone') arrives without its zone, as the same instant; DateTime64 keeps its zone.
 - No progress headers: for statements longer than 300 s, set a longer send_receive_timeout in the client.
-- INSERT … SELECT … FROM input() is refused, and so are ClickHouse's own compressed blocks (compress=1, decompress=1).
-  Content-Encoding and Accept-Encoding work.
+- input() needs its structure as an argument. Its data is first written to a temporary table. A view or table on input(),
+  which could read nothing, is refused, and so is data after FORMAT that no input() reads.
+- ClickHouse's own compressed blocks (compress=1, decompress=1) and Brotli are refused. lz4, zstd, gzip and deflate work, as
+  Content-Encoding and Accept-Encoding.
 """
 
 from __future__ import annotations

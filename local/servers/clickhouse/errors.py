@@ -15,6 +15,8 @@ _BODY_FILE = re.compile(
     r" ?\(in file/uri /dev/fd/\d+\)|:? While executing File: data for INSERT was parsed from file"
     r"|\s+INTO OUTFILE '/dev/fd/\d+' APPEND|\s+FROM INFILE '/dev/fd/\d+'"
 )
+# The table that stands for the table function input().
+_INPUT_TABLE = re.compile(r"(`?)_input_[0-9a-f]{32}\1")
 
 # From ClickHouse (src/Server/HTTP/exceptionCodeToHTTPStatus.cpp); the status of all other codes is 500.
 _STATUS: dict[HTTPStatus, tuple[int, ...]] = {
@@ -53,7 +55,8 @@ class ClickHouseError(Exception):
             message = found[2]
             if nested := _NESTED.match(message):
                 message = nested[1]
-            return cls(int(found[1]), found[3] or "UNKNOWN_EXCEPTION", _BODY_FILE.sub("", message))
+            message = _INPUT_TABLE.sub("input", _BODY_FILE.sub("", message))
+            return cls(int(found[1]), found[3] or "UNKNOWN_EXCEPTION", message)
         return cls(1002, "UNKNOWN_EXCEPTION", text.strip() or "the engine gave no reason")
 
     @property

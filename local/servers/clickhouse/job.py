@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO
@@ -10,20 +11,25 @@ from typing import IO
 from local.servers.clickhouse.engine import Handle, Result, quote_name
 from local.servers.clickhouse.errors import ClickHouseError
 from local.servers.clickhouse.request import Parameters
-from local.servers.clickhouse.statement import RESERVED, Kind, Statement, guard
+from local.servers.clickhouse.statement import RESERVED, Input, Kind, Statement, check_structure, guard
+from local.servers.clickhouse.system_tables import show_create
 
 # Up to this size, the values of an INSERT may be expressions, and are checked for calls that read files.
 _LARGEST_EXPRESSIONS = 1 << 20
+_MOST_BLANKS = 1024
 
 
 @dataclass
 class ExternalTable:
-    """An uploaded file that is a table for one statement."""
+    """An uploaded file, or the data of input(), that is a table for one statement."""
 
     name: str
     structure: str
     format: str
     file: IO[bytes]
+    engine: str = "Memory"
+    settings: bytes = b""
+    """The SETTINGS clause for reading the file."""
 
 
 @dataclass
@@ -55,7 +61,7 @@ class Job:
 
     def _sql(self) -> bytes:
         statement, text = self.statement, self.text
-        if statement.kind is Kind.OTHER:
+        if statement.kind is Kind.OTHER or statement.selection is not None:
             return text[: statement.end]
         before, after = text[: statement.clause], text[statement.clause : statement.end]
         if statement.kind is Kind.QUERY:
@@ -72,6 +78,16 @@ class Job:
         settings = self.parameters.settings(
             frozenset(key for table in self.external for key in form_keys(table.name))
         )
+        selection = self.statement.selection
+        if selection is not None and selection.input is not None:
+            # The rows keep the order that they have in the body.
+            settings |= {"max_threads": "1"}
+        elif selection is not None and self.data is not None and not _is_blank(self.data):
+            raise ClickHouseError(
+                477,
+                "INVALID_USAGE_OF_INPUT",
+                "Data after INSERT ... SELECT ... FORMAT, but the statement has no input() that reads it.",
+            )
         inserted = [(table.format, table.file) for table in self.external]
         if self.data is not None and self.statement.format is not None:
             inserted.append((self.statement.format, self.data))
@@ -83,20 +99,70 @@ class Job:
             handle.bare()
             settings = {}
         handle.prepare(None if self.statement.verb == "USE" else self.parameters.database, settings)
+        tables = list(self.external)
         try:
-            for table in self.external:
-                handle.query(f"CREATE TEMPORARY TABLE {quote_name(table.name)} ({table.structure})")
-                handle.query(
-                    f"INSERT INTO {quote_name(table.name)} FROM INFILE '/dev/fd/{table.file.fileno()}' "
-                    f"FORMAT {table.format}"
-                )
-            result = handle.query(sql, self.parameters.default_format, self.parameters.query_parameters)
+            if selection is not None and (call := selection.input) is not None and self.data is not None:
+                tables.append(read := self._input_table(call, self.data, selection.settings))
+                sql = sql[: call.start] + quote_name(read.name).encode() + sql[call.end :]
+            for table in tables:
+                name = quote_name(table.name)
+                create = f"CREATE TEMPORARY TABLE {name} ({table.structure}) ENGINE = {table.engine}"
+                handle.query(create.encode(errors="surrogateescape"))
+                infile = f"INSERT INTO {name} FROM INFILE '/dev/fd/{table.file.fileno()}' ".encode()
+                handle.query(infile + table.settings + f" FORMAT {table.format}".encode())
+            result = self._query(sql)
         finally:
-            for table in self.external:
+            for table in tables:
                 handle.query(f"DROP TEMPORARY TABLE IF EXISTS {quote_name(table.name)}")
         if self.statement.verb == "USE":
             handle.changed_database()
         return result
+
+    def _query(self, sql: bytes) -> Result:
+        output_format = self.parameters.default_format
+        try:
+            return self.handle.query(sql, output_format, self.parameters.query_parameters)
+        except ClickHouseError as error:
+            if self.statement.verb == "SHOW":
+                shown = show_create(self.handle, error, self.statement.format or output_format)
+                if shown is not None:
+                    return shown
+            raise
+
+    def _input_table(self, call: Input, data: IO[bytes], settings: tuple[bytes, ...]) -> ExternalTable:
+        """Return the INSERT's data as a table, which stands in the statement for input().
+
+        The engine's own input() reads nothing here, without an error. file() would be a way to all files.
+        """
+        structure = b""
+        if call.structure:
+            structure = self.handle.query(
+                b"SELECT toString((" + call.structure + b")) FORMAT RawBLOB",
+                params=self.parameters.query_parameters,
+            ).output
+        if structure in (b"", b"auto"):
+            raise ClickHouseError(
+                636,
+                "CANNOT_EXTRACT_TABLE_STRUCTURE",
+                "Table function 'input' was used without structure argument but structure could not be determined "
+                "automatically. Please, provide structure manually.",
+            )
+        check_structure(structure)
+        return ExternalTable(
+            name=f"_input_{secrets.token_hex(16)}",
+            structure=structure.decode(errors="surrogateescape"),
+            format=self.statement.format or "",
+            file=data,
+            # On the disk, for a body of any size. It has no key, so it accepts all types and keeps the order.
+            engine="MergeTree ORDER BY tuple()",
+            settings=b"SETTINGS " + b", ".join(settings) if settings else b"",
+        )
+
+
+def _is_blank(data: IO[bytes]) -> bool:
+    """Return whether a file has nothing but a few blanks."""
+    begin = os.pread(data.fileno(), _MOST_BLANKS + 1, 0)
+    return len(begin) <= _MOST_BLANKS and not begin.strip()
 
 
 def _settings_for_values(data: IO[bytes]) -> dict[str, str]:

@@ -57,12 +57,80 @@ _READ_ONLY_VERBS = _RESULT_VERBS | frozenset(
 )
 
 
+# Words after which FORMAT or SETTINGS is a name, and words that can't be the name of a format.
+_BEFORE_A_NAME = (
+    *(
+        b"SELECT",
+        b"DISTINCT",
+        b"FROM",
+        b"JOIN",
+        b"AS",
+        b"ON",
+        b"USING",
+        b"PREWHERE",
+        b"WHERE",
+        b"BY",
+        b"HAVING",
+    ),
+    *(
+        b"QUALIFY",
+        b"AND",
+        b"OR",
+        b"NOT",
+        b"IN",
+        b"BETWEEN",
+        b"LIKE",
+        b"ILIKE",
+        b"CASE",
+        b"WHEN",
+        b"THEN",
+        b"ELSE",
+    ),
+)
+_AFTER_A_NAME = (
+    *(
+        b"FROM",
+        b"PREWHERE",
+        b"WHERE",
+        b"GROUP",
+        b"HAVING",
+        b"ORDER",
+        b"LIMIT",
+        b"UNION",
+        b"EXCEPT",
+        b"INTERSECT",
+    ),
+    *(b"JOIN", b"INNER", b"LEFT", b"RIGHT", b"FULL", b"CROSS", b"ANY", b"ASOF", b"ARRAY", b"AS", b"SETTINGS"),
+    *(b"IN", b"NOT", b"IS", b"BETWEEN", b"LIKE", b"ILIKE", b"AND", b"OR", b"END", b"WHEN", b"THEN", b"ELSE"),
+)
+
+
 class Kind(Enum):
     """How a statement must be run."""
 
     INSERT = "an INSERT with its data after the statement"
     QUERY = "a query whose result is streamed"
     OTHER = "anything else, which is run as it is"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A call of the table function input(), which reads an INSERT's data."""
+
+    start: int
+    end: int
+    structure: bytes
+    """Its argument, an expression for the columns of the data."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What an INSERT … SELECT … FORMAT needs besides its text."""
+
+    input: Input | None
+    """None: the statement reads no data."""
+    settings: tuple[bytes, ...]
+    """The contents of its SETTINGS clauses, which hold for reading the data, too."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +148,8 @@ class Statement:
     """The FORMAT clause's name; Values for INSERT … VALUES."""
     end: int
     """INSERT: where the statement's last clause before FORMAT or VALUES ends. Otherwise as `data`."""
+    selection: Selection | None = None
+    """Only for an INSERT … SELECT with a FORMAT clause."""
 
     @property
     def gives_result(self) -> bool:
@@ -233,6 +303,7 @@ def parse(text: bytes) -> Statement:
     semicolon = False
     end = len(text)
     formats = _Formats()
+    inputs = _Inputs(text)
     before = (_NOTHING, _NOTHING)
     for token in _guarded(_tokens(text)):
         if token.text == b";" and token.kind == "sign":
@@ -247,7 +318,7 @@ def parse(text: bytes) -> Statement:
             )
         begins = token.depth == 0 and (opening is None or _follows_list(opening, before))
         if insert is not None:
-            if (statement := insert.take(text, token)) is not None:
+            if (statement := insert.take(text, token, inputs)) is not None:
                 return statement
         elif begins and token.is_word(b"INSERT"):
             insert = _Insert(token)
@@ -257,6 +328,7 @@ def parse(text: bytes) -> Statement:
             first = token
         end = token.end
         formats.take(token)
+        inputs.take(token)
         before = before[1], token
     first = first or opening
     if first is None:
@@ -264,6 +336,11 @@ def parse(text: bytes) -> Statement:
     if insert is not None:
         return Statement(Kind.OTHER, "INSERT", end, end, None, end)
     verb = first.text.upper().decode(errors="replace")
+    if inputs.found and not first.is_word(*_READ_ONLY_VERBS):
+        # The engine accepts such a view or table. An INSERT that reads it would succeed without writing anything.
+        raise _wrong_input(
+            "Input stream is not initialized, input() must be used only in INSERT SELECT query."
+        )
     if not first.is_word(*_RESULT_VERBS):
         return Statement(Kind.OTHER, verb, end, end, formats.name, end)
     clause = end if formats.start is None else formats.start
@@ -305,6 +382,51 @@ class _Formats:
         self._before = token
 
 
+class _Inputs:
+    """Finds the calls of input(), token by token. A name before a list of columns is no call: INSERT INTO input (a)."""
+
+    def __init__(self, text: bytes) -> None:
+        self.found: list[Input] = []
+        self._text = text
+        self._before = (_NOTHING, _NOTHING)
+        self._open: tuple[_Token, _Token] | None = None
+
+    def take(self, token: _Token) -> None:
+        """Read the next token."""
+        place, name = self._before
+        self._before = name, token
+        if self._open is not None:
+            called, bracket = self._open
+            if token.text == b")" and token.depth == bracket.depth:
+                self._open = None
+                self.found.append(
+                    Input(called.start, token.end, self._text[bracket.end : token.start].strip())
+                )
+        elif (
+            token.text == b"("
+            and name.name == b"input"
+            and (place.text in (b",", b"(") or place.is_word(b"FROM", b"JOIN", b"AS", b"IN"))
+        ):
+            self._open = name, token
+
+    def only(self) -> Input | None:
+        """Return the only call, or None. Raises ClickHouseError if there are several."""
+        if len(self.found) > 1:
+            raise _wrong_input("You can use 'input()' function only once per request.")
+        return self.found[0] if self.found else None
+
+
+def _wrong_input(message: str) -> ClickHouseError:
+    return ClickHouseError(477, "INVALID_USAGE_OF_INPUT", message)
+
+
+def _is_clause(before: _Token) -> bool:
+    """Return whether FORMAT or SETTINGS after the token `before` begins a clause. Otherwise, it is a name."""
+    if before.kind == "sign":
+        return before.text in (b")", b"]", b"}", b"*")
+    return not before.is_word(*_BEFORE_A_NAME)
+
+
 class _Insert:
     """Parses an INSERT, token by token, from the token after its keyword."""
 
@@ -312,19 +434,29 @@ class _Insert:
         self._before = keyword
         self._named = False
         self._selects = False
+        self._bracketed_select = False
         self._settings: int | None = None
+        self._setting: int | None = None
+        self._all_settings: list[bytes] = []
         self._format: _Token | None = None
         self._has_no_data = False
 
-    def take(self, text: bytes, token: _Token) -> Statement | None:
+    def take(self, text: bytes, token: _Token, inputs: _Inputs) -> Statement | None:
         """Read the next token; return the statement if its data begins after this token."""
         before, self._before = self._before, token
         if self._has_no_data:
             return None
         if self._format is not None:
-            return self._formatted(text, self._format, token)
+            keyword, self._format = self._format, None
+            if (statement := self._formatted(text, keyword, token, inputs)) is not None or self._has_no_data:
+                return statement
+        # In (SELECT 1) a query begins; in (select, b) and (select) it is the name of a column.
+        if self._bracketed_select and token.text not in (b",", b")"):
+            self._selects = True
+        self._bracketed_select = before.text == b"(" and token.is_word(b"SELECT", b"WITH")
         if token.depth:
             return None
+        self._take_setting(text, before, token)
         if before.is_word(b"INSERT", b"INTO", b"TABLE", b"FUNCTION") and not self._named:
             self._named = not token.is_word(b"INTO", b"TABLE", b"FUNCTION")
         elif before.text == b".":
@@ -335,24 +467,35 @@ class _Insert:
             self._settings = token.start
         elif token.is_word(b"VALUES") and not self._selects:
             return Statement(Kind.INSERT, "INSERT", self._place(token), token.end, "Values", token.start)
-        elif token.is_word(b"FORMAT"):
+        elif token.is_word(b"FORMAT") and (not self._selects or _is_clause(before)):
             self._format = token
         return None
+
+    def _take_setting(self, text: bytes, before: _Token, token: _Token) -> None:
+        """Keep the content of each SETTINGS clause."""
+        ends = token.text == b"(" or token.is_word(
+            b"SELECT", b"WITH", b"FROM", b"FORMAT", b"UNION", b"EXCEPT", b"INTERSECT"
+        )
+        if self._setting is not None and ends:
+            self._all_settings.append(text[self._setting : token.start].strip())
+            self._setting = None
+        elif self._setting is None and token.is_word(b"SETTINGS") and _is_clause(before):
+            self._setting = token.end
 
     def _place(self, token: _Token) -> int:
         return token.start if self._settings is None else self._settings
 
-    def _formatted(self, text: bytes, keyword: _Token, name: _Token) -> Statement | None:
+    def _formatted(self, text: bytes, keyword: _Token, name: _Token, inputs: _Inputs) -> Statement | None:
+        """Return the statement if `name` after FORMAT is a format."""
+        if self._selects and (name.kind != "word" or name.is_word(*_AFTER_A_NAME)):
+            # A column or table with the name `format`.
+            return None
         if name.kind != "word":
             self._has_no_data = True
             return None
-        if self._selects:
-            # The engine would ignore this data, and succeed without writing anything.
-            raise ClickHouseError(
-                48, "NOT_IMPLEMENTED", "INSERT … SELECT … FORMAT (data for input()) is not supported here"
-            )
-        data = _data_start(text, name.end)
-        return Statement(Kind.INSERT, "INSERT", self._place(keyword), data, name.text.decode(), keyword.start)
+        selection = Selection(inputs.only(), tuple(self._all_settings)) if self._selects else None
+        place, data = self._place(keyword), _data_start(text, name.end)
+        return Statement(Kind.INSERT, "INSERT", place, data, name.text.decode(), keyword.start, selection)
 
 
 def _data_start(text: bytes, position: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from local.bench import deletes, reads
+from local.bench import deletes, history, reads
 from local.bench.mirror import MIRROR, PATHS, Result, Subject, ratio, write_page
 from tests.conftest import new_source
 
@@ -23,15 +23,31 @@ def test_figures_are_medians_with_their_spread_and_written_into_the_page(tmp_pat
     )
     for _ in range(2):
         write_page(page, results)
-        reads.write_page(page, 9000, {"merged": dict.fromkeys(reads.QUERIES, 1.25)})
+        reads.write_page(page, 9000, {"merged": dict.fromkeys(reads.QUERIES, reads.Asked(1.26, 7.6))})
     written = page.read_text()
     assert written.startswith("before\n\n<!-- figures -->\n\n| table | path |")
     assert "old" not in written
     for path in PATHS:
         assert f"| item_venda | {path} | {figures} |" in written
     assert "| about 9,000 rows | count | sum by group |" in written
-    assert "| merged | 1.2 | 1.2 | 1.2 | 1.2 | 1.2 |" in written
+    assert "| merged | 1.3 (8 ms) | 1.3 (8 ms) | 1.3 (8 ms) | 1.3 (8 ms) | 1.3 (8 ms) |" in written
     assert (tmp_path / "images" / "benchmark.svg").read_text().count("mirror, window") == 1
+
+
+def test_the_figures_of_a_history_are_rates_and_their_ratios(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n\n<!-- history -->old<!-- end of the history -->\n")
+    names = ("until a worker was killed", "whole run", "one worker", "postgresql()")
+    rates = [
+        history.Rate(name, 1_000_000, seconds) for name, seconds in zip(names, (4, 8, 5, 2), strict=True)
+    ]
+    for _ in range(2):
+        history.write_page(page, rates)
+    written = page.read_text()
+    assert "old" not in written
+    assert "| until a worker was killed | 1,000,000 | 4 | 250,000 | 0.50 | 1.25 |" in written
+    assert "| whole run | 1,000,000 | 8 | 125,000 | 0.25 | 0.62 |" in written
+    assert written.endswith("<!-- end of the history -->\n")
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,11 @@ def sales(settings: Settings) -> int:
     return int(row[0])
 
 
+def switched_on(settings: Settings) -> set[str]:
+    with psycopg.connect(settings.dsn("airflow")) as database:
+        return {name for (name,) in database.execute("SELECT dag_id FROM dag WHERE NOT is_paused")}
+
+
 def test_only_a_terminal_gets_the_password(tmp_path, monkeypatch):
     """Rich takes a pipe for a terminal if FORCE_COLOR is set, as some CI systems do."""
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -82,4 +87,5 @@ def test_ctrl_c_leaves_no_process_and_the_next_start_finds_the_data(tmp_path):
     with Deployment(tmp_path) as second:
         second.start_databases()
         assert sales(second.settings) >= 1000
+        assert switched_on(second.settings) >= {"etl_vendas", "marts_vendas"}
         assert second.settings.admin_password == settings.admin_password

@@ -15,7 +15,7 @@ EXTRA = {"mirror": "vendas", "source": "postgres_vendas", "storage": "vendas_raw
 
 @pytest.fixture
 def airflow(tokens: dict[str, str]) -> Iterator[None]:
-    """Airflow's database with the mirror's two DAGs, of which the first has failed and the second has not run."""
+    """Airflow's database with the mirror's DAGs and that of the marts. All have failed but the second, which has not run."""
     from airflow.models.asset import AssetModel, TaskOutletAssetReference
     from airflow.models.dag import DagModel
     from airflow.models.dagbundle import DagBundleModel
@@ -28,25 +28,26 @@ def airflow(tokens: dict[str, str]) -> Iterator[None]:
         bundle = DagBundleModel(name="tests")
         dags = [
             DagModel(dag_id=name, bundle_name="tests", is_stale=False, is_paused=False)
-            for name in ("etl_vendas", "reconciliar_vendas", "etl_outra")
+            for name in ("etl_vendas", "reconciliar_vendas", "marts_vendas", "etl_outra")
         ]
         asset = AssetModel(
             name="vendas_dw", uri="x-clickhouse://clickhouse_dw/vendas_dw", group="asset", extra=EXTRA
         )
-        run = DagRun(
-            dag_id="etl_vendas",
-            run_id="scheduled__1",
-            run_type="scheduled",
-            state=DagRunState.FAILED,
-            run_after=at,
-        )
-        run.start_date = run.end_date = at
+        runs = [
+            DagRun(dag_id=dag_id, run_id=run_id, run_type=kind, state=DagRunState.FAILED, run_after=at)
+            for dag_id, run_id, kind in (
+                ("etl_vendas", "scheduled__1", "scheduled"),
+                ("marts_vendas", "asset__1", "asset_triggered"),
+            )
+        ]
+        for run in runs:
+            run.start_date = run.end_date = at
         session.add_all([bundle])
         session.flush()
         session.add_all([*dags, asset])
         session.flush()
         outlet = TaskOutletAssetReference(asset_id=asset.id, dag_id="etl_vendas", task_id="check")
-        session.add_all([outlet, run])
+        session.add_all([outlet, *runs])
     yield
     with create_session() as session:
         for model in (TaskOutletAssetReference, DagRun, AssetModel, DagModel, DagBundleModel):
@@ -58,6 +59,7 @@ def nobody(airflow: None, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """A client without a login. The page keeps nothing from another test."""
     monkeypatch.setattr(look, "_views", look.Cache(0))
     monkeypatch.setattr(app, "_sales", look.Cache(0))
+    monkeypatch.setattr(app, "_builds", look.Cache(0))
     return TestClient(app.create_app(), base_url="http://testserver")
 
 

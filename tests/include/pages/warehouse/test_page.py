@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from html import unescape
 from typing import Any
@@ -12,7 +14,10 @@ from fastapi.testclient import TestClient
 
 from include.conventions import reasons
 from include.conventions.reasons import Reason
+from include.marts import results
+from include.marts.results import Build, Model, Problem
 from include.mirror import state as engine_state
+from include.pages.warehouse import access, mirrors
 from local.servers.server import free_port
 from tests.integration.test_reconcile import damage, look
 from tests.lab import Lab, connect
@@ -70,6 +75,7 @@ def test_the_page_says_what_sql_says(sold: Lab, viewer: TestClient, monkeypatch:
     assert next(iter(found)) == "venda"
     assert list(found)[-1] == "pais"
     assert "1 differs · 4 never compared · 1 equal" in shown
+    assert "Wrong: venda does not equal its source." in shown
     assert re.match(r"venda differs, 2 keys compared \d\d:\d\d: MD5 of every row", found["venda"])
     assert re.search(r"pais equal, compared \d\d:\d\d last equal \d\d:\d\d: MD5 of every row", found["pais"])
     assert "Rows in the warehouse 4 " in found["venda"]
@@ -91,6 +97,8 @@ def test_the_page_says_what_sql_says(sold: Lab, viewer: TestClient, monkeypatch:
     assert viewer.get("/table", params={"mirror": "outra", "table": "venda"}).status_code == 404
 
     check_sales(sold, viewer)
+    with monkeypatch.context() as patched:
+        check_marts(viewer, patched)
     check_what_is_away(sold, viewer, monkeypatch)
 
 
@@ -111,13 +119,51 @@ def check_sales(lab: Lab, viewer: TestClient) -> None:
     sold = {day: value for day, value in numbers(whole, "By day").items() if value}
     assert sold == {"2026-01-05": Decimal("32.50"), "2026-01-06": Decimal("130.25")}
     assert len(numbers(whole, "By day")) == 31
-    assert "From the mirror's tables: the DAG marts_vendas has never run" in whole
+    assert "From the mirror's tables, because the marts were never built" in whole
+    assert "The last run of the marts failed 2026-01-05 12:00" in text_of(whole)
     assert whole.count("<svg") == 4
     one = viewer.get("/sales", params={"de": "2026-01-06", "ate": "2026-01-06"}).text
     assert totals(one) == {"sales": "2", "value": "130.25", "delivered": "100.0%"}
     none = text_of(viewer.get("/sales", params={"de": "2020-01-01", "ate": "2020-01-02"}).text)
     assert "No sale from 2020-01-01 to 2020-01-02. The newest sale is of 2026-01-06" in none
     assert "de is &#39;x&#39;" in viewer.get("/sales", params={"de": "x"}).text
+
+
+def check_marts(viewer: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The results of the marts' last run are shown, what has failed first, to who may see the DAG's runs."""
+    at = datetime.now(UTC)
+    test = Problem("unique_dim_produto", "fail", "Got 2 results")
+    models = [
+        Model("dim_cliente", "error", 0.5, "no <b>memory</b>", 3, 0, [], at - timedelta(days=2), 1234),
+        Model("dim_produto", "success", 1.25, "OK", 2, 1, [test], at, 77),
+        Model("fato_venda", "skipped", 0.0, "", 0, 0, [], None, None),
+    ]
+    monkeypatch.setattr(results, "read", lambda client: Build(at, models))
+    shown = viewer.get("/sales").text
+    said = text_of(shown.partition('role="alert"')[2].partition("</div>")[0])
+    assert said.endswith(
+        "The last run of the marts failed 2026-01-05 12:00: 1 of 3 models built, 1 of 5 tests passed. log "
+        "dim_cliente : no <b>memory</b> left out because of that: fato_venda "
+        "test unique_dim_produto : fail, Got 2 results"
+    )
+    assert "<b>memory" not in shown
+    assert 'href="../dags/marts_vendas/runs/asset__1"' in shown
+    rows = [text_of(row) for row in re.findall(r"<tr data-model.*?</tr>", shown, re.DOTALL)]
+    assert rows == [
+        f"dim_cliente failed {at - timedelta(days=2):%Y-%m-%d %H:%M} 0.5 1,234 0 of 3",
+        f"dim_produto built {at:%H:%M} 1.2 77 1 of 2",
+        "fato_venda left out not in the last 30 days 0.0 view no tests",
+    ]
+    # With a warning alone, the run has succeeded.
+    models = [replace(models[1], problems=[test._replace(status="warn")])]
+    monkeypatch.setattr(mirrors, "runs", lambda dags: {})
+    shown = viewer.get("/sales").text
+    assert 'role="alert"' not in shown
+    assert "Warning of unique_dim_produto: Got 2 results" in shown
+    monkeypatch.setattr(access, "may_see_runs", lambda request, user, dag_id: dag_id != results.DAG_ID)
+    shown = viewer.get("/sales").text
+    assert "data-model" not in shown
+    assert "By state" in shown or "No sale" in shown
 
 
 def check_what_is_away(lab: Lab, viewer: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

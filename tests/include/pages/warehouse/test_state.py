@@ -10,7 +10,8 @@ import pytest
 
 from include.conventions.errors import RequestError
 from include.pages.warehouse import charts, state
-from include.pages.warehouse.look import Cache
+from include.pages.warehouse.look import Cache, View
+from include.pages.warehouse.mirrors import Place
 from include.pages.warehouse.state import Window
 from include.vendas.sales import Range
 
@@ -48,6 +49,54 @@ EQUAL = {
 )
 def test_the_status_is_the_word_with_its_number(changes: dict[str, Any], word: str, text: str) -> None:
     assert state.status({**EQUAL, **changes}) == (word, text)
+
+
+@pytest.mark.parametrize(
+    ("words", "lag", "summary", "verdict"),
+    [
+        (["equal"], 40.0, "the one table is equal", "Right: every table equals its source."),
+        (
+            ["follows", "follows", "equal"],
+            40.0,
+            "2 follow · 1 equal",
+            "Right, as far as it was compared. Since then, rows of 2 tables have moved; the warehouse is at most 40 s "
+            "behind its source.",
+        ),
+        (
+            ["follows"],
+            7200.0,
+            "the one table follows",
+            "Late: the warehouse is 2 h behind its source. No difference is known.",
+        ),
+        (
+            ["follows"],
+            None,
+            "the one table follows",
+            "Not complete yet: a table still waits for rows. No difference is known.",
+        ),
+        (
+            ["never compared", "follows"],
+            40.0,
+            "1 never compared · 1 follows",
+            "Not proved yet: 1 table was never compared with the source. No difference is known.",
+        ),
+        (
+            ["differs", "differs", "never compared"],
+            40.0,
+            "2 differ · 1 never compared",
+            "Wrong: t0, t1 do not equal their sources.",
+        ),
+    ],
+)
+def test_one_sentence_says_whether_the_warehouse_is_right(
+    words: list[state.Word], lag: float | None, summary: str, verdict: str
+) -> None:
+    tables = [
+        state.Table(f"t{number}", word, "", "", "", "", "", "", "", lag, None, None, False, NOW, 0)
+        for number, word in enumerate(words)
+    ]
+    view = View(Place("vendas", "s", "w", "r", "d"), NOW, tables)
+    assert (view.summary, view.verdict) == (summary, verdict)
 
 
 def test_the_check_has_its_method_and_time() -> None:

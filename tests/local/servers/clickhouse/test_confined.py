@@ -242,7 +242,8 @@ def test_the_kernel_refuses_what_no_reading_of_statements_has_refused(tmp_path: 
         "SELECT count() FROM t",
     ]
     ended = subprocess.run(
-        [sys.executable, "-c", BELOW, str(tmp_path / "data"), *statements],
+        # If the engine crashes, its stack is in the test's output.
+        [sys.executable, "-X", "faulthandler", "-c", BELOW, str(tmp_path / "data"), *statements],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import json
 import threading
 import time
 import zlib
@@ -115,6 +117,148 @@ def test_statements_that_insert(client: Client, table: str) -> None:
     ]
 
 
+# --- INSERT … SELECT … FROM input(…) -------------------------------------------------------------------------------
+
+
+INPUT = "input('n UInt64, word String')"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"INSERT INTO t SELECT n, upper(word) FROM {INPUT} WHERE n > 1 FORMAT CSV",
+        f"INSERT INTO t (b, a) (SELECT upper(word), n FROM {INPUT} WHERE n > 1) FORMAT CSV",
+        f"INSERT INTO t WITH i AS (SELECT * FROM {INPUT}) SELECT n, upper(word) FROM i WHERE n > 1 FORMAT CSV",
+        f"WITH i AS (SELECT * FROM {INPUT}) INSERT INTO t SELECT n, upper(word) FROM i WHERE n > 1 FORMAT CSV",
+        f"INSERT INTO t SELECT n, upper(word) FROM {INPUT} JOIN numbers(5) AS m ON m.number = n + 1 WHERE n > 1 FORMAT CSV",
+        f"/* FORMAT TSV */ INSERT INTO t -- FORMAT TSV\n SELECT n, upper(word) FROM {INPUT} WHERE n > 1\nFORMAT CSV",
+    ],
+)
+@pytest.mark.parametrize("place", ["url", "body"])
+def test_an_insert_that_reads_its_data_with_input(
+    client: Client, raw: Raw, table: str, statement: str, place: str
+) -> None:
+    parameters, body = {"database": client.database}, b"1,one\n2,two\n3,three\n"
+    if place == "url":
+        answer = raw.request("POST", {**parameters, "query": statement}, body=body)
+    else:
+        answer = raw.request("POST", parameters, body=statement.encode() + b"\n" + body)
+    assert (answer.status, json.loads(answer.headers["x-clickhouse-summary"])["written_rows"]) == (200, "2")
+    assert client.query("SELECT * FROM t ORDER BY a").result_rows == [(2, "TWO"), (3, "THREE")]
+
+
+def test_input_with_every_kind_of_body(client: Client, raw: Raw, table: str) -> None:
+    parameters = {
+        "database": client.database,
+        "query": "INSERT INTO t SELECT n, word FROM input({structure:String}) FORMAT TSV",
+        "param_structure": "n UInt64, word String",
+    }
+    headers = {"Transfer-Encoding": "chunked", "Content-Encoding": "zstd", "Connection": "close"}
+    body = chunked(zstd.compress(ROWS)) + b"0\r\n\r\n"
+    answer = raw.send(raw.head("POST", parameters, headers) + body, then_close_writing=False)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert content(client) == WHOLE
+    assert raw.request("POST", parameters, body=b"").status == 200
+    assert content(client) == WHOLE
+
+
+def test_settings_of_a_statement_with_input(client: Client, table: str) -> None:
+    """Wherever they stand, they also hold for reading the data."""
+    client.command(
+        f"INSERT INTO t SETTINGS format_csv_delimiter = ';' SELECT * FROM {INPUT} FORMAT CSV", data="1;x\n"
+    )
+    client.command(
+        f"INSERT INTO t SELECT * FROM {INPUT} SETTINGS format_csv_delimiter = '|' FORMAT CSV", data="2|y\n"
+    )
+    client.command(
+        f"INSERT INTO t SELECT * FROM {INPUT} FORMAT CSV",
+        data="3/z\n",
+        settings={"format_csv_delimiter": "/"},
+    )
+    client.command(f"INSERT INTO t SELECT * FROM {INPUT} FORMAT Values", data="(2 + 2, lower('Z'))")
+    assert client.query("SELECT * FROM t ORDER BY a").result_rows == [(1, "x"), (2, "y"), (3, "z"), (4, "z")]
+
+
+def test_input_keeps_the_order_of_the_rows(client: Client) -> None:
+    client.command("CREATE TABLE o (a UInt32, place UInt32) ENGINE = Memory")
+    rows = b"".join(b"%d\n" % number for number in range(300_000))
+    client.command(
+        "INSERT INTO o SELECT a, rowNumberInAllBlocks() FROM input('a UInt32') FORMAT TSV", data=rows
+    )
+    assert client.query("SELECT count(), countIf(a != place) FROM o").first_row == (300_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "message"),
+    [
+        (f"INSERT INTO t SELECT * FROM {INPUT}", 477, "FORMAT must be specified for function input()"),
+        ("INSERT INTO t SELECT * FROM input() FORMAT CSV\n1,x", 636, "'input' was used without structure"),
+        (
+            "INSERT INTO t SELECT * FROM input('auto') FORMAT CSV\n1,x",
+            636,
+            "'input' was used without structure",
+        ),
+        (
+            f"INSERT INTO t SELECT a.* FROM {INPUT} AS a, {INPUT} AS b FORMAT CSV\n1,x",
+            477,
+            "'input()' function only once",
+        ),
+        ("INSERT INTO t SELECT 1, 'x' FORMAT CSV\n2,y", 477, "no input() that reads it"),
+        (f"INSERT INTO t SELECT * FROM {INPUT} FORMAT CSV\nx,1", 27, "Cannot parse input"),
+        (
+            f"INSERT INTO t SELECT missing FROM {INPUT} FORMAT CSV\n1,x",
+            47,
+            "In scope SELECT missing FROM input.",
+        ),
+        (f"SELECT * FROM {INPUT}", 477, "input() must be used only in INSERT SELECT query"),
+        (f"CREATE VIEW v AS SELECT * FROM {INPUT}", 477, "input() must be used only in INSERT SELECT query"),
+        (f"CREATE TABLE v AS {INPUT}", 477, "input() must be used only in INSERT SELECT query"),
+        (
+            "INSERT INTO t SELECT * FROM input('n UInt64 DEFAULT file(''x'')') FORMAT CSV\n1",
+            497,
+            "file() reads files",
+        ),
+        (
+            "INSERT INTO t SELECT * FROM input('n UInt64) ENGINE = Log; --') FORMAT CSV\n1",
+            62,
+            "structure of a table",
+        ),
+        (f"INSERT INTO t SELECT * FROM {INPUT} FORMAT Values (1, file('x'))", 497, "file() reads files"),
+    ],
+)
+def test_what_input_can_not_do_is_an_error(
+    client: Client, raw: Raw, table: str, statement: str, code: int, message: str
+) -> None:
+    """And no success that writes nothing."""
+    answer = raw.request("POST", {"database": client.database}, body=statement.encode())
+    assert (answer.headers.get("x-clickhouse-exception-code"), message in answer.body.decode()) == (
+        str(code),
+        True,
+    ), answer.body
+    assert client.query("SELECT count() FROM t").first_row == (0,)
+    assert client.query("SHOW TABLES").result_rows == [("t",)]
+
+
+def test_a_format_that_reads_no_data(client: Client, table: str) -> None:
+    """Without input(), a server ignores FORMAT after the SELECT of an INSERT."""
+    client.command("INSERT INTO t SELECT 1, 'x' FORMAT CSV")
+    client.command("INSERT INTO t (a, b) (SELECT 2, 'y') FORMAT Native", data="\n")
+    assert client.query("SELECT * FROM t ORDER BY a").result_rows == [(1, "x"), (2, "y")]
+
+
+def test_a_session_that_reads_input_keeps_no_table(clickhouse: ClickHouse, database: str, table: str) -> None:
+    client = clickhouse.client(session_id="reads-input", database=database)
+    for data in ("1,x\n", "not a number,x\n"):
+        with contextlib.suppress(DatabaseError):
+            client.command(f"INSERT INTO t SELECT * FROM {INPUT} FORMAT CSV", data=data)
+    assert client.query("SELECT name FROM system.tables WHERE is_temporary").result_rows == []
+    assert client.query("SELECT a FROM t").result_rows == [(1,)]
+    client.close()
+
+
+# --- what is acknowledged ------------------------------------------------------------------------------------------
+
+
 def test_an_insert_is_acknowledged_when_it_is_written(client: Client, table: str) -> None:
     """The setting async_insert makes no difference."""
     settings = {"async_insert": 1, "wait_for_async_insert": 0}
@@ -124,6 +268,25 @@ def test_an_insert_is_acknowledged_when_it_is_written(client: Client, table: str
     assert client.command("SELECT count() FROM t") == 2
     client.command("INSERT INTO t SETTINGS async_insert = 1, wait_for_async_insert = 0 VALUES (3, 'three')")
     assert client.command("SELECT count() FROM t") == 3
+    client.command("SET async_insert = 1, wait_for_async_insert = 0")
+    client.command("INSERT INTO t VALUES (4, 'four')")
+    client.insert(table, [[5, "five"]])
+    assert client.command("SELECT count() FROM t") == 5
+
+
+def test_values_in_the_url_and_in_the_body(client: Client, raw: Raw, table: str) -> None:
+    """As on a server, the statement goes on in the body."""
+    for statement, body in (
+        ("INSERT INTO t VALUES (1, 'one')", b", (2, 'two')"),
+        ("INSERT INTO t VALUES", b"(3, 'three')"),
+        ("INSERT INTO t FORMAT CSV 4,four", b"5,five"),
+        ("INSERT INTO t (a, b)", b"VALUES (6, 'six')"),
+    ):
+        answer = raw.request("POST", {"database": client.database, "query": statement}, body=body)
+        assert answer.status == 200, answer.body
+    assert client.query("SELECT groupArray(a) FROM (SELECT a FROM t ORDER BY a)").first_row == (
+        [1, 2, 3, 4, 5, 6],
+    )
 
 
 def test_nothing_to_insert(client: Client, table: str) -> None:

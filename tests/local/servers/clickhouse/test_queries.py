@@ -171,6 +171,31 @@ def test_commands(client: Client) -> None:
     assert client.command("DROP TABLE t").written_rows == 0
 
 
+def test_the_statement_of_a_system_table(client: Client, raw: Raw) -> None:
+    """The engine keeps none; a server builds it from the table."""
+    one = "CREATE TABLE system.one\n(\n    `dummy` UInt8\n)\nENGINE = SystemOne\nCOMMENT 'This table contains"
+    for statement in ("SHOW CREATE TABLE system.one", "SHOW CREATE system.`one`;"):
+        found = client.query(statement)
+        assert found.column_names == ("statement",)
+        assert found.first_row[0].startswith(one)
+    answer = raw.request("GET", {"query": "SHOW CREATE TABLE one FORMAT JSONEachRow", "database": "system"})
+    assert json.loads(answer.body)["statement"].startswith(one)
+    for table, table_engine in (
+        ("parts", "SystemParts"),
+        ("grants", "SystemGrants"),
+        ("settings", "SystemSettings"),
+    ):
+        assert (
+            f"\nENGINE = {table_engine}\n" in client.query(f"SHOW CREATE TABLE system.{table}").first_row[0]
+        )
+    columns = client.query("SHOW CREATE TABLE system.columns").first_row[0]
+    assert "    `name` String,\n" in columns
+    assert "    `column` String ALIAS name" in columns
+    with pytest.raises(DatabaseError, match="nothing") as raised:
+        client.query("SHOW CREATE TABLE system.nothing")
+    assert raised.value.code == 60
+
+
 def test_the_summary_counts(client: Client) -> None:
     client.command("CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a")
     inserted = client.insert("t", [[number] for number in range(10)], column_names=["a"])

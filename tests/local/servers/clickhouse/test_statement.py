@@ -30,6 +30,8 @@ from local.servers.clickhouse.statement import Kind, check_structure, guard, par
         (b"INSERT INTO t (format, values) FORMAT CSV\n1", b"1", "CSV"),
         (b"/* FORMAT A\n */ INSERT -- VALUES\n INTO t # FORMAT X\n FORMAT CSV\n1", b"1", "CSV"),
         (b"INSERT INTO FUNCTION null('a Int32') FORMAT CSV\n1", b"1", "CSV"),
+        (b"INSERT INTO t (select, b) FORMAT CSV\n1,2", b"1,2", "CSV"),
+        (b"INSERT INTO select (select) VALUES (1)", b" (1)", "Values"),
     ],
 )
 def test_the_data_of_an_insert_begins_where_clickhouse_says(text: bytes, data: bytes, fmt: str) -> None:
@@ -37,6 +39,58 @@ def test_the_data_of_an_insert_begins_where_clickhouse_says(text: bytes, data: b
     assert statement.kind is Kind.INSERT
     assert text[statement.data :] == data
     assert statement.format == fmt
+    assert statement.selection is None
+
+
+IN = b"input('a Int8, b Enum8(''(x)'' = 1)')"
+STRUCTURE = b"'a Int8, b Enum8(''(x)'' = 1)'"
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        (b"INSERT INTO t SELECT * FROM " + IN, ()),
+        (b"INSERT INTO t (a) SELECT a FROM u AS x, " + IN + b" AS y WHERE y.a = x.a", ()),
+        (b"INSERT INTO t (SELECT a FROM " + IN + b")", ()),
+        (b"INSERT INTO t (a, b) ((SELECT a FROM " + IN + b") UNION ALL (SELECT 1))", ()),
+        (b"INSERT INTO t WITH x AS (SELECT * FROM " + IN + b") SELECT * FROM x", ()),
+        (b"WITH x AS (SELECT * FROM " + IN + b") INSERT INTO t SELECT * FROM x", ()),
+        (b"INSERT INTO t FROM " + IN + b" SELECT a", ()),
+        (b"/* FORMAT A */ INSERT INTO t -- FORMAT B\n SELECT 'FORMAT C' FROM " + IN, ()),
+        (b"INSERT INTO t SELECT format, a AS format, b FROM " + IN + b" AS format WHERE format = 1", ()),
+        (b"INSERT INTO t SELECT a format FROM " + IN + b" ORDER BY format LIMIT 1", ()),
+        (b"INSERT INTO t SELECT settings FROM " + IN + b" WHERE settings IN (1)", ()),
+        (b"INSERT INTO t SETTINGS a = 1, b = '(' SELECT * FROM " + IN, (b"a = 1, b = '('",)),
+        (b"INSERT INTO t SETTINGS a = 1 (SELECT * FROM " + IN + b")", (b"a = 1",)),
+        (b"INSERT INTO t SETTINGS a = 1 SELECT * FROM " + IN + b" SETTINGS b = 2", (b"a = 1", b"b = 2")),
+    ],
+)
+def test_the_data_of_an_insert_that_reads_input(text: bytes, settings: tuple[bytes, ...]) -> None:
+    statement = parse(text + b" FORMAT CSV\n1,x")
+    assert (statement.kind, statement.format) == (Kind.INSERT, "CSV")
+    assert (text + b" FORMAT CSV\n1,x")[statement.data :] == b"1,x"
+    assert text[: statement.end] == text
+    assert statement.selection is not None
+    assert statement.selection.settings == settings
+    call = statement.selection.input
+    assert call is not None
+    assert (text[call.start : call.end], call.structure) == (IN, STRUCTURE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"INSERT INTO t SELECT 1 FORMAT CSV",
+        b"INSERT INTO t SELECT input FROM input FORMAT CSV",
+        b"INSERT INTO t (input) SELECT 'input(''a Int8'')' /* FROM input('a') */ FORMAT CSV",
+        b"INSERT INTO input (a) SELECT a FROM u FORMAT CSV",
+    ],
+)
+def test_an_insert_that_selects_without_input(text: bytes) -> None:
+    statement = parse(text)
+    assert statement.kind is Kind.INSERT
+    assert statement.selection is not None
+    assert statement.selection.input is None
 
 
 def test_a_file_clause_stands_before_the_settings_of_an_insert() -> None:
@@ -95,6 +149,8 @@ def test_a_query_is_split_at_its_format_clause(text: bytes, before: bytes, fmt: 
     [
         b"CREATE TABLE t (a Int8) ENGINE = Memory",
         b"INSERT INTO t SELECT 1",
+        b"INSERT INTO t SELECT 1 AS format FROM u",
+        b"CREATE TABLE input (a Int8) ENGINE = Memory",
         b"INSERT INTO t (a) SETTINGS max_threads = 1 SELECT 1",
         b"WITH 1 AS a INSERT INTO t SELECT a",
         b"WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a",
@@ -129,7 +185,11 @@ def test_anything_else_is_run_as_it_is(text: bytes) -> None:
         (b"SELECT * APPLY file FROM t", 497),
         (b"CREATE VIEW v AS SELECT file('/etc/passwd')", 497),
         (b"INSERT INTO t SELECT file('/etc/passwd')", 497),
-        (b"INSERT INTO t SELECT a FROM input('a Int8') FORMAT CSV\n1", 48),
+        (b"INSERT INTO t SELECT a FROM input('a Int8'), input('b Int8') FORMAT CSV\n1", 477),
+        (b"CREATE VIEW v AS SELECT a FROM `inp\\x75t`('a Int8')", 477),
+        (b"CREATE TABLE t AS input('a Int8')", 477),
+        (b"CREATE MATERIALIZED VIEW v TO t AS SELECT * FROM u JOIN input('a Int8') AS i USING a", 477),
+        (b"ALTER TABLE v MODIFY QUERY SELECT * FROM loop(input('a Int8'))", 477),
     ],
 )
 @pytest.mark.security("statements")
