@@ -31,8 +31,8 @@ def is_token_refused(response: requests.Response) -> bool:
     )
 
 
-def raise_for(response: requests.Response, username: str | None, doubt: str) -> None:
-    """Raise the TriggerError for an answer that is not a success. `doubt` is a question about the address, for messages."""
+def raise_for(response: requests.Response, username: str | None, hint: str) -> None:
+    """Raise the TriggerError for an answer that is not a success. `hint` is a question about the address, for messages."""
     code = response.status_code
     if code < 300:
         return
@@ -40,7 +40,7 @@ def raise_for(response: requests.Response, username: str | None, doubt: str) -> 
     if code in (401, 403):
         raise NotAllowed(f"{username or 'the token'} may not do this: {code} {text}")
     if code == 405 or (code == 404 and text.startswith("a web page")):
-        raise ApiUnavailable(f"{response.url} answered {code} with {text}; {doubt}")
+        raise ApiUnavailable(f"{response.url} answered {code} with {text}; {hint}")
     if code == 404:
         raise NotFound(text)
     if code == 409:

@@ -184,19 +184,19 @@ class Wire:
         root: str = API,
     ) -> Result:
         """Return the result of `read` for the answer. With `once`, a request that may have arrived is not repeated."""
-        doubt = f"is {self._origin.url} right?" if root == API else f"is there a service at {self.url}{root}?"
+        hint = f"is {self._origin.url} right?" if root == API else f"is there a service at {self.url}{root}?"
         response = self.answer(method, f"{root}{path}", query=query, body=body, once=once)
-        raise_for(response, self.username, doubt)
+        raise_for(response, self.username, hint)
         try:
             answer = parse(response) if response.content else None
         except ValueError:
-            raise ApiUnavailable(f"{self.url} answered with {readable(response)}; {doubt}") from None
+            raise ApiUnavailable(f"{self.url} answered with {readable(response)}; {hint}") from None
         try:
             return read(answer)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             what = f"{type(error).__name__}: {one_line(str(error), 100)}"
             raise ApiUnavailable(
-                f"{self.url} answered {method} {path} as Airflow 3 does not ({what}); {doubt}"
+                f"{self.url} answered {method} {path} as Airflow 3 does not ({what}); {hint}"
             ) from error
 
     def answer(

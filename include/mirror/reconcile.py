@@ -169,7 +169,7 @@ def reconcile(
         except TaskError as error:
             if error.heals:
                 raise
-            report = Report(tabela).because("unknown", str(error))
+            report = Report(tabela).with_word("unknown", str(error))
         report = replace(
             report,
             only_report=request.only_report,
@@ -226,13 +226,13 @@ class _Reconciliation:
         report = Report(self.tabela)
         tables, refused = self.engine.tables(self.source, self.client, [self.tabela])
         if self.tabela in refused:
-            return report.because("unknown", refused[self.tabela])
+            return report.with_word("unknown", refused[self.tabela])
         self.table = tables[self.tabela]
         before = Ledger(self.engine.warehouse, self.client).source()
         self.identity = check_server(self.source, sessions=self.spec.way == "window")
         check_source(self.engine.warehouse, before, self.identity)
         if why := self._wait_until(self._is_loading):
-            return report.because("unknown", f"it is not known yet: {why}")
+            return report.with_word("unknown", f"it is not known yet: {why}")
         version, differs = self._compare()
         self._observe("compared", differs)
         report = replace(
@@ -324,7 +324,7 @@ class _Reconciliation:
             return report
         word: Word = "differs" if report.word == "differs" else "unknown" if undecided else "follows"
         why = why or "rows went on changing while they were compared"
-        return report.because(word, "; ".join(filter(None, (report.reason, why))))
+        return report.with_word(word, "; ".join(filter(None, (report.reason, why))))
 
     @property
     def _deletes_by(self) -> str:
@@ -407,9 +407,9 @@ class _Reconciliation:
     def _repair(self, report: Report, keys: Sequence[Key], deletions: int) -> Report:
         """Read rows again by their keys, and check that both sides are equal afterwards."""
         if self.request.only_report:
-            return report.because("differs", ONLY_REPORT)
+            return report.with_word("differs", ONLY_REPORT)
         if deletions > self.limits.deleted * report.rows_warehouse and not self.request.confirmed:
-            return report.because(
+            return report.with_word(
                 "differs",
                 f"{deletions:,} of {report.rows_warehouse:,} rows would be deleted, more than {self.limits.deleted:.0%}: is "
                 'the source what it should be? If so, run it once with {"confirmar": true}',
@@ -423,7 +423,7 @@ class _Reconciliation:
             entries = mover.move([work], self.attempt)
             if not entries:
                 reasons = self._ledger.refused(self.attempt.plan)
-                return report.because("differs", reasons.get(self.tabela, "it could not be repaired"))
+                return report.with_word("differs", reasons.get(self.tabela, "it could not be repaired"))
             version = entries[-1].version
         after, _ = self._again(keys)
         self._observe("proved", keys)
@@ -433,7 +433,7 @@ class _Reconciliation:
         ]
         report = replace(report, repaired=len(equal), moved=self.moved)
         if len(equal) < len(keys):
-            return report.because(
+            return report.with_word(
                 "differs", f"{len(keys) - len(equal):,} rows still differ after they were read again"
             )
         return replace(report, word="repaired")

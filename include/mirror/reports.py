@@ -56,7 +56,7 @@ class Report:
         """Whether a person should look at the table: rows were wrong, or the table was not proved equal in time."""
         return self.word not in ("equal", "repaired") or self.wrong > 0
 
-    def because(self, word: Word, reason: str) -> Report:
+    def with_word(self, word: Word, reason: str) -> Report:
         """Return the report with another word and its reason."""
         return replace(self, word=word, reason=reason)
 

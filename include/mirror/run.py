@@ -586,7 +586,7 @@ def move_batch(engine: Engine, batch: Batch, run_id: str, try_number: int) -> di
 def _move(engine: Engine, batch: Batch, attempt: Attempt) -> Iterator[Entry]:
     """Move what is not done of a batch. Raises RebuiltError if another run builds one of its tables anew meanwhile."""
     with engine.clients() as (source, client), ExitStack() as resources:
-        inserting = engine.warehouse.later(resources)
+        inserting = engine.warehouse.lazy_client(resources)
         answers = Ledger(engine.warehouse, client).ask("done", "source", "warehouse", plan=batch.plan)
         contents = contract.from_rows(engine.warehouse, answers.rows["warehouse"])
         done = replace(answers, built=contract.builds(contents) if batch.rebuilds else {}).done

@@ -29,33 +29,33 @@ LATEST = timedelta(hours=1)
 def check_conf(conf: Mapping[str, Any]) -> dict[str, Any]:
     """Return the conf with its defaults. Raises RequestError for an unknown key or an invalid value."""
     checks.refuse_unknown([key for key in conf if key != queues.KEY], CONF_KEYS)
-    asked = {key: conf[key] for key in CONF_KEYS if conf.get(key) is not None}
-    mode = asked.setdefault("modo", SERVICE)
+    options = {key: conf[key] for key in CONF_KEYS if conf.get(key) is not None}
+    mode = options.setdefault("modo", SERVICE)
     if mode not in (SERVICE, REPLAY):
         raise RequestError(f"modo is {mode!r}; it must be {SERVICE} or {REPLAY}")
-    if mode == SERVICE and "gravacao" in asked:
+    if mode == SERVICE and "gravacao" in options:
         raise RequestError(f"gravacao is for modo {REPLAY} only")
-    asked["aceitar_desatualizados"] = checks.flag(asked, "aceitar_desatualizados")
-    return asked
+    options["aceitar_desatualizados"] = checks.flag(options, "aceitar_desatualizados")
+    return options
 
 
 def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment: datetime) -> dict[str, Any]:
     """Collect for a run, unless that was done already; return the summary as values for JSON."""
-    asked = check_conf(conf)
-    database = archive.DATABASE if asked["modo"] == SERVICE else archive.REPLAYED
+    options = check_conf(conf)
+    database = archive.DATABASE if options["modo"] == SERVICE else archive.REPLAYED
     now = datetime.now(UTC)
     with archive.opened(connections.warehouse(), database) as opened:
         if found := opened.find(run_id):
             log.info("this run was collected at %s already; that collection is kept", found.coletado_em)
             return _summary(found)
         # Not earlier: a collected run may be cleared when the service no longer answers for its day.
-        day = resolve_day(asked.get("data"), moment, now)
-        client = Client(_transport(settings, asked, moment, now), settings.policy)
+        day = resolve_day(options.get("data"), moment, now)
+        client = Client(_transport(settings, options, moment, now), settings.policy)
         coleta = collect(
             Service(client),
             day,
             opened.pops(),
-            asked["aceitar_desatualizados"] or settings.accept_stale,
+            options["aceitar_desatualizados"] or settings.accept_stale,
             settings.cache,
             now,
             opened.keep_pop,
@@ -69,7 +69,7 @@ def collect_run(settings: Settings, conf: Mapping[str, Any], run_id: str, moment
             momento=moment,
             coletado_em=now,
             dia=coleta.dia,
-            gravacao=asked.get("gravacao", ""),
+            gravacao=options.get("gravacao", ""),
             eventos=len(coleta.eventos),
             de_outros=coleta.de_outros,
             recusados=len(coleta.recusados),
@@ -135,9 +135,9 @@ def unknown_pops(summary: Mapping[str, Any]) -> str:
     return "" if summary["gravacao"] else ", ".join(map(str, summary["pops_desconhecidos"]))
 
 
-def _transport(settings: Settings, asked: Mapping[str, Any], moment: datetime, now: datetime) -> Transport:
-    if asked["modo"] == REPLAY:
-        return replay.load(settings.recordings, asked.get("gravacao"))
+def _transport(settings: Settings, options: Mapping[str, Any], moment: datetime, now: datetime) -> Transport:
+    if options["modo"] == REPLAY:
+        return replay.load(settings.recordings, options.get("gravacao"))
     if now - moment > LATEST:
         raise RequestError(
             f"this run's time is {moment:%Y-%m-%d %H:%M}Z, and the service knows only the present: "

@@ -124,7 +124,7 @@ def _compare(engine: Engine, console: Console, wait: float, pause: Callable[[], 
                 engine, name, ReconcileOptions(only_report=True), attempt, limits, wait=waiting
             )
         if name in aside and report.word != "unknown":
-            report = report.because("differs", f"it was set aside: {aside[name]}")
+            report = report.with_word("differs", f"it was set aside: {aside[name]}")
         reports.append(report)
     reports = list(_of_views(engine, reports))
     console.print(_table(reports))
@@ -156,7 +156,9 @@ def _of_views(engine: Engine, reports: Sequence[Report]) -> Iterator[Report]:
                         why = f"the view {view} is missing, or has other columns: the next run makes it"
                 except SchemaError as error:
                     why = str(error)
-            yield report.because("differs", "; ".join(filter(None, (report.reason, why)))) if why else report
+            yield (
+                report.with_word("differs", "; ".join(filter(None, (report.reason, why)))) if why else report
+            )
 
 
 def _table(reports: Sequence[Report]) -> Table:

@@ -47,18 +47,18 @@ def covered_until(loads: Iterable[Load]) -> datetime | None:
 
 
 def window(
-    asked: tuple[datetime, datetime] | None,
+    requested: tuple[datetime, datetime] | None,
     interval: tuple[datetime | None, datetime | None],
     until: datetime | None,
 ) -> tuple[datetime, datetime]:
     """Return the [start, end) that a run reads, in times of the rows' last change.
 
-    A run with a range in its conf (`asked`) reads that range. A scheduled run reads from the start of its interval, or
+    A run with a range in its conf (`requested`) reads that range. A scheduled run reads from the start of its interval, or
     from the end of what is covered if that is earlier, to its interval's end. Raises RequestError for an empty range,
     and for a run that has neither.
     """
-    if asked is not None:
-        start, end = asked
+    if requested is not None:
+        start, end = requested
         if start >= end:
             raise RequestError(f"inicio {start.isoformat()} is not before fim {end.isoformat()}")
         return start, end

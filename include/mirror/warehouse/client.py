@@ -138,7 +138,7 @@ class Warehouse:
         finally:
             client.close()
 
-    def later(self, resources: ExitStack) -> Callable[[], Client]:
+    def lazy_client(self, resources: ExitStack) -> Callable[[], Client]:
         """Return a function that opens a client at its first call and returns it. It is closed when `resources` end."""
         return cache(lambda: resources.enter_context(self.client()))
 

@@ -119,7 +119,7 @@ def tick(
     silent: list[int] = []
     in_a_row = 0
     while clock() < end:
-        with store.claim(moment, but=silent) as claim:
+        with store.claim(moment, excluding=silent) as claim:
             if claim is None:
                 break
             try:

@@ -155,8 +155,8 @@ class Store:
     # Operations of agendar_jobs.
 
     @contextmanager
-    def claim(self, now: datetime, but: Collection[int]) -> Iterator[Claim | None]:
-        """Lock the due job whose last try is longest ago, except the ids in `but`; None if there is none.
+    def claim(self, now: datetime, excluding: Collection[int]) -> Iterator[Claim | None]:
+        """Lock the due job whose last try is longest ago, except the ids in `excluding`; None if there is none.
 
         A job with an error comes last, and only ten minutes after its last try.
 
@@ -164,7 +164,7 @@ class Store:
         in the block.
         """
         with _explained(), self._connection.transaction():
-            found = self._all(_sql("claim_due_job"), now=now, **{"except": list(but)})
+            found = self._all(_sql("claim_due_job"), now=now, **{"except": list(excluding)})
             yield Claim(_job(found[0]), self._connection) if found else None
 
     def unfinished(self, limit: int) -> list[Job]:

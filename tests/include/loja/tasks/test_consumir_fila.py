@@ -76,7 +76,9 @@ def test_a_run_takes_what_is_published_and_tells_everybody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counted: list[dict[str, Metrics]] = []
-    monkeypatch.setattr(tasks, "tell", lambda _broker, _numbers, uncounted: counted.append(uncounted))
+    monkeypatch.setattr(
+        tasks, "record_metrics", lambda _broker, _numbers, uncounted: counted.append(uncounted)
+    )
     said = publish("--broker", broker, "--count", "45", "--poison", "2")
     assert said.splitlines()[-1].startswith(f"47 messages in produto-fila ({broker}), ")
     planned = tasks.plan(SETTINGS, broker, "run", QUEUES, 3, 20, revive=False)

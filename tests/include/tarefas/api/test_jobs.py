@@ -309,7 +309,7 @@ def test_a_row_that_was_made_wrong_by_hand_can_be_read_paused_mended_and_removed
 
 def test_a_job_that_is_being_started_is_waited_for(operator: TestClient, dsn: str) -> None:  # noqa: F811
     operator.post("/jobs", json=JOB).raise_for_status()
-    with Store(dsn) as store, store.claim(datetime.now(UTC) + timedelta(days=9), but=[]) as claim:
+    with Store(dsn) as store, store.claim(datetime.now(UTC) + timedelta(days=9), excluding=[]) as claim:
         assert claim is not None
         busy = operator.patch("/jobs/news", json={"enabled": False})
     assert busy.status_code == 503

@@ -160,7 +160,7 @@ def test_times_that_nobody_can_read_are_refused_and_all_others_are_read(dsn: str
             for time in ("2000-01-01Z", "9000-01-01Z"):
                 insert(connection, {column: time})
                 assert [job.name for job in store.jobs()] == ["a"]
-                with store.claim(store.now(), but=[]):
+                with store.claim(store.now(), excluding=[]):
                     pass
                 connection.execute("DELETE FROM jobs")
 

@@ -406,7 +406,7 @@ def test_a_clock_that_steps_back_starts_nothing_twice(store, api, dsn, server) -
 def test_a_job_that_is_changed_while_it_is_started_waits_or_says_so(store, api, dsn, server) -> None:
     add(store, dsn, "job")
     with Store(dsn, patience=timedelta(seconds=1)) as person:
-        with store.claim(NOW, but=[]) as claim:
+        with store.claim(NOW, excluding=[]) as claim:
             assert claim is not None
             with pytest.raises(
                 DatabaseUnavailableError, match="the job is being started at this moment; try again"
@@ -414,7 +414,7 @@ def test_a_job_that_is_changed_while_it_is_started_waits_or_says_so(store, api, 
                 person.change("job", lambda job: definition(job, enabled=False))
             with pytest.raises(DatabaseUnavailableError, match="being started"):
                 person.remove("job")
-            with Store(dsn) as other, other.claim(NOW, but=[]) as nothing:
+            with Store(dsn) as other, other.claim(NOW, excluding=[]) as nothing:
                 assert nothing is None
         person.change("job", lambda job: definition(job, enabled=False))
     assert run(store, api) == Report()
@@ -422,7 +422,7 @@ def test_a_job_that_is_changed_while_it_is_started_waits_or_says_so(store, api, 
 
 def test_a_process_that_is_frozen_loses_its_job_and_can_not_write(dsn, api, server) -> None:
     def wake_up_late(frozen: Store) -> None:
-        with frozen.claim(NOW, but=[]) as claim:
+        with frozen.claim(NOW, excluding=[]) as claim:
             assert claim is not None
             wait_for_the_next(other)
             # What it was about to do when it froze.
