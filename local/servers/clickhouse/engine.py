@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-import chdb
-
 from local.servers.clickhouse.allowed import GRANTS, constraints, fixed, known
+from local.servers.clickhouse.chdb_import import chdb
 from local.servers.clickhouse.errors import ClickHouseError, DataFolderError
 from local.servers.clickhouse.reach import take_folder
 

@@ -51,7 +51,7 @@ def confine_to(data: Path) -> str:
 
     Raises DataFolderError if the kernel has Landlock but refuses.
     """
-    # For a form's uploads, and for an engine that chDB opens for a moment when it is imported.
+    # For a form's uploads.
     os.environ["TMPDIR"] = str(_temporary(data))
     # For later imports, but without the project's folder: it contains the passwords of deployments.
     apart = {_PACKAGE.parent, Path.cwd()}

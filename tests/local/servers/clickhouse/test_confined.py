@@ -215,8 +215,9 @@ from pathlib import Path
 from local.servers.clickhouse.reach import confine_to, take_folder
 data = take_folder(Path(sys.argv[1]))
 print(confine_to(data))
-from local.servers.clickhouse.engine import Engine, ClickHouseError
+from local.servers.clickhouse.engine import Engine, ClickHouseError, chdb
 
+print(chdb.engine_version)
 engine = Engine(data)
 handle = engine.handle(lasting=False)
 for statement in sys.argv[2:]:
@@ -250,7 +251,8 @@ def test_the_kernel_refuses_what_no_reading_of_statements_has_refused(tmp_path: 
         timeout=120,
     )
     assert ended.returncode == 0, ended.stderr
-    line, *answers = ended.stdout.splitlines()
+    line, engine_version, *answers = ended.stdout.splitlines()
+    assert engine_version == "not read", "importing chdb has opened an engine"
     assert answers[3:] == ["done b''", "done b''", "done b'1\\n'"]
     if line.startswith("NOT CONFINED: this kernel has no Landlock"):
         assert answers[0] == "done b'a secret\\n'"
