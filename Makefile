@@ -96,9 +96,16 @@ load: $(INSTALLED) ## Queue five hundred automations in three queues at once, an
 load-history: $(INSTALLED) ## Move a history of sales over two workers, kill one on the way, compare; then by one worker (ROWS=20000000 sales)
 	@$(BIN)/python -m local.bench.history --sales $(ROWS) --page docs/benchmark.md
 
+# Images are pulled or built in fixtures, which have no time limit: how long they take depends on network and machine. Each
+# step has one, far above what it takes, because a step also builds.
 .PHONY: test-docker
 test-docker: $(INSTALLED) ## Test the deployment in containers; as root it starts a Docker Engine if there is none (DOCKER=own, DOCKER=python: other tests)
-	@$(BIN)/python -m local.docker $(BIN)/pytest --exitfirst --quiet tests/docker/test_$(DOCKER).py
+	@$(BIN)/python -m local.docker $(BIN)/pytest --exitfirst --quiet -o timeout_func_only=true --timeout 1800 \
+		tests/docker/test_$(DOCKER).py
+
+.PHONY: test-versions
+test-versions: $(INSTALLED) ## Run the tests of a server on its other versions, and print what was run on what (VERSION=postgres-14: one of them)
+	@$(BIN)/python -m tests.versions $(VERSION)
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure the mirror against ClickHouse's own puller and others, and how its views are read; writes docs/benchmark.md (ROWS=1000000)

@@ -25,7 +25,7 @@ from local.servers.server import free_port
 from local.source import base
 from local.source.base import execute_file
 from tests import campaign as counting
-from tests import guard
+from tests import guard, versions
 from tests.campaign import campaign, seed
 from tests.lab import Lab, borrow
 from tests.local.loja_fixtures import aws, loja_name, mariadb_server, rabbitmq_server
@@ -106,8 +106,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a server, before `-m` is evaluated, and sort the longest groups first."""
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
+    """Mark the tests that need a server, before `-m` is evaluated, and sort the longest groups first.
+
+    Leave out what an older PostgreSQL does not have, if SERVER_VERSION names one.
+    """
+    major = versions.postgres_major()
+    newer = [item for item in items if any(mark.args[0] > major for mark in item.iter_markers("postgres"))]
+    if newer:
+        config.hook.pytest_deselected(items=newer)
+        items[:] = [item for item in items if item not in newer]
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker("server")
@@ -162,7 +170,9 @@ def pytest_runtest_teardown(
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """One PostgreSQL for the session; each test gets a database of its own."""
     folder = tmp_path_factory.mktemp("postgres")
-    with Postgres(folder / "data", free_port(), token_urlsafe(12), folder / "log", NO_SYNC) as server:
+    with Postgres(
+        folder / "data", free_port(), token_urlsafe(12), folder / "log", NO_SYNC, versions.postgres_binaries()
+    ) as server:
         yield server
 
 

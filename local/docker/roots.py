@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from local.deployment.settings import DEFAULT_FOLDER
-from local.servers.debian import Unpacked, unpack
+from local.servers.debian import Unpacked, mirror, unpack
 
 FOLDER = DEFAULT_FOLDER / "docker"
 # A stable release. Its engine is 26.1; the Compose file needs 25 or later.
@@ -63,7 +63,8 @@ def _bootstrap(made: Path, packages: Sequence[str]) -> None:
             f"--include={','.join(packages)}",
             SUITE,
             str(unfinished),
-            *_mirror(),
+            # The machine's own Debian mirror, or else mmdebstrap's default.
+            *filter(None, [mirror()]),
         ],
         check=False,
         stdout=subprocess.PIPE,
@@ -74,14 +75,3 @@ def _bootstrap(made: Path, packages: Sequence[str]) -> None:
     if done.returncode:
         raise RootError(f"mmdebstrap ended with {done.returncode}: {done.stdout.strip()[-2000:]}")
     unfinished.rename(made)
-
-
-def _mirror() -> list[str]:
-    """Return the machine's own Debian mirror; empty if it has none, for mmdebstrap's default."""
-    listed = subprocess.run(
-        ["/usr/bin/env", "apt-get", "indextargets", "--format", "$(REPO_URI)"],
-        check=False,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    return [uri for uri in listed if uri.rstrip("/").endswith("/debian")][:1]

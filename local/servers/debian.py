@@ -18,6 +18,7 @@ from tempfile import mkdtemp
 
 # dpkg's list of the machine's packages: these need not be fetched.
 INSTALLED = Path("/var/lib/dpkg/status")
+KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class DebianError(Exception):
@@ -26,9 +27,13 @@ class DebianError(Exception):
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A folder with unpacked packages, whose programs run in place."""
+    """A folder with unpacked packages, whose programs run in place.
+
+    `complete`: the programs have a C library of their own, of another release than the machine's, and find it by themselves.
+    """
 
     root: Path
+    complete: bool = False
 
     def program(self, path: str) -> Path:
         """Return the unpacked program for its absolute path on Debian, or else the machine's own.
@@ -42,16 +47,22 @@ class Unpacked:
 
     def environment(self) -> Mapping[str, str]:
         """Return the variables with which the dynamic linker finds the unpacked libraries."""
+        return {} if self.complete else {"LD_LIBRARY_PATH": os.pathsep.join(map(str, self.libraries()))}
+
+    def libraries(self) -> list[Path]:
+        """Return the folders with unpacked libraries."""
         triplet = sysconfig.get_config_var("MULTIARCH") or f"{os.uname().machine}-linux-gnu"
         shared = self.root / "usr" / "lib" / triplet
         # Private libraries of a package, such as libpulse's, which it searches where they would be installed.
         own = sorted({library.parent for library in shared.glob("*/lib*.so*")})
-        folders = [shared, self.root / "lib" / triplet, self.root / "usr" / "lib", *own]
-        return {"LD_LIBRARY_PATH": os.pathsep.join(map(str, folders))}
+        return [shared, self.root / "lib" / triplet, self.root / "usr" / "lib", *own]
 
 
-def unpack(folder: Path, packages: Iterable[str], installed: Path = INSTALLED) -> Unpacked:
+def unpack(folder: Path, packages: Iterable[str], installed: Path = INSTALLED, release: str = "") -> Unpacked:
     """Return these packages with all dependencies that `installed` lacks. A second call returns the same folder.
+
+    `release` names another release of Debian than the machine's, such as "trixie". Then all dependencies are unpacked,
+    because the machine's libraries are of another age. They stay in this folder: the programs can't be moved.
 
     The folder is created under another name and then renamed, so a call that dies leaves nothing that looks complete. Of
     two calls at once, the second waits. Raises DebianError with apt's output.
@@ -63,24 +74,66 @@ def unpack(folder: Path, packages: Iterable[str], installed: Path = INSTALLED) -
             "install them by its own means"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    root = folder / "-".join(names)
+    root = folder / "-".join([*names, release] if release else names)
+    patchelf = unpack(folder, ["patchelf"], installed).program("/usr/bin/patchelf") if release else None
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not root.exists():
             unfinished = Path(mkdtemp(prefix="unfinished-", dir=folder))
             try:
-                for archive in _download(unfinished / "apt", names, installed):
+                for archive in _download(unfinished / "apt", names, installed, release):
                     _run("dpkg-deb", "--extract", str(archive), str(unfinished / "root"))
                 (unfinished / "root").mkdir(exist_ok=True)
+                if patchelf:
+                    _use_own_libraries(unfinished / "root", root.absolute(), patchelf)
                 (unfinished / "root").rename(root)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
-    return Unpacked(root)
+    return Unpacked(root, complete=bool(release))
 
 
-def _download(folder: Path, names: Iterable[str], installed: Path) -> list[Path]:
+def mirror() -> str | None:
+    """Return the address of the Debian archive that the machine uses; None if it is not a Debian."""
+    listed = subprocess.run(
+        ["/usr/bin/env", "apt-get", "indextargets", "--format", "$(REPO_URI)"],
+        check=False,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    return next((uri for uri in listed if uri.rstrip("/").endswith("/debian")), None)
+
+
+def _use_own_libraries(tree: Path, root: Path, patchelf: Path) -> None:
+    """Make the programs in `tree`, which will be in `root`, use the C library and the other libraries there."""
+    loader = next(path for pattern in ("usr/lib*", "lib*") for path in tree.glob(f"{pattern}/ld-linux*.so.*"))
+    libraries = os.pathsep.join(str(root / path.relative_to(tree)) for path in Unpacked(tree).libraries())
+    for path in tree.rglob("*"):
+        if path.is_symlink() or not path.is_file() or ".so" in path.name or not path.stat().st_mode & 0o100:
+            continue
+        with path.open("rb") as file:
+            if file.read(4) != b"\x7fELF":
+                continue
+        _run(
+            *(str(patchelf), "--set-interpreter", str(root / loader.relative_to(tree))),
+            # Not RUNPATH, which the libraries' own dependencies would not inherit.
+            *("--force-rpath", "--set-rpath", libraries, str(path)),
+        )
+
+
+def _download(folder: Path, names: Iterable[str], installed: Path, release: str) -> list[Path]:
     for part in ("lists/partial", "archives/partial"):
         (folder / part).mkdir(parents=True)
+    sources = []
+    if release:
+        if (address := mirror()) is None:
+            raise DebianError(
+                f"this machine's sources of packages name no archive of Debian: {', '.join(names)} of {release} "
+                "can't be fetched"
+            )
+        (folder / "sources.list").write_text(f"deb [signed-by={KEYS}] {address} {release} main\n")
+        (folder / "status").touch()
+        installed = folder / "status"
+        sources = [f"Dir::Etc::SourceList={folder / 'sources.list'}", f"Dir::Etc::SourceParts={os.devnull}"]
     options = [
         f"Dir::State::lists={folder / 'lists'}",
         f"Dir::State::status={installed}",
@@ -92,6 +145,7 @@ def _download(folder: Path, names: Iterable[str], installed: Path) -> list[Path]
         "APT::Install-Recommends=false",
         "Acquire::Retries=3",
         "Acquire::Languages=none",
+        *sources,
     ]
     apt = ["apt-get", "--quiet", "--yes", *(word for option in options for word in ("--option", option))]
     _run(*apt, "update")

@@ -91,7 +91,7 @@ class MariaDB(Server):
     def command(self) -> list[str]:
         """Return the argument vector of the foreground server process."""
         return [
-            *self._program(),
+            *self.program(),
             f"--port={self.port}",
             # Relative to the data folder: the default is one path for all servers, and a socket's path can't be long.
             "--socket=socket",
@@ -112,20 +112,24 @@ class MariaDB(Server):
             return
         if not self.password:
             raise ServerError("the password is empty: it must hold at least one character")
-        with new_folder(self.data, "MariaDB") as unfinished:
-            done = subprocess.run(
-                [*self._program(unfinished), "--bootstrap", "--enforce-storage-engine="],
-                env=self.environment(),
-                # Through a pipe, and with a hashed password: no file and no command line contains it.
-                input=self._bootstrap(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                check=False,
-            )
+        with new_folder(self.data, self.name) as unfinished:
+            done = self.create(unfinished)
             if done.returncode != 0 or "ERROR" in done.stdout:
-                raise ServerError(f"MariaDB could not create {self.data}: {done.stdout.strip()[-2000:]}")
+                raise ServerError(f"{self.name} could not create {self.data}: {done.stdout.strip()[-2000:]}")
+
+    def create(self, data: Path) -> subprocess.CompletedProcess[str]:
+        """Create the system tables and the account in an empty folder, with the server's program."""
+        return subprocess.run(
+            [*self.program(data), "--bootstrap", "--enforce-storage-engine="],
+            env=self.environment(),
+            # Through a pipe, and with a hashed password: no file and no command line contains it.
+            input=self._bootstrap(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
 
     def ready(self) -> bool:
         """Return True once this process, and no other, answers. Raises ServerError if it refuses the password."""
@@ -142,7 +146,8 @@ class MariaDB(Server):
             return False
         return True
 
-    def _program(self, data: Path | None = None) -> list[str]:
+    def program(self, data: Path | None = None) -> list[str]:
+        """Return the program with the options that do not depend on what it is started for."""
         share = self.tree.program("/usr/share/mysql")
         return [
             str(self.tree.program("/usr/sbin/mariadbd")),

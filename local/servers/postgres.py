@@ -49,6 +49,8 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+# PostgreSQL's own C.UTF-8 does not depend on the machine's locales. Versions before 17 lack it.
+BUILT_IN_LOCALE = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
 CAP_DAC_READ_SEARCH = 2
 # Must come after the change of user, which clears this setting. SIGINT is PostgreSQL's fast shutdown.
 ENDS_WITH_PARENT = ["setpriv", "--pdeathsig=INT", "--"]
@@ -58,7 +60,7 @@ class Postgres(Server):
     """One PostgreSQL cluster in `data`, listening on 127.0.0.1:`port`, with a superuser `postgres`.
 
     `settings` are server parameters, which add to `SETTINGS` or replace them. They are on the command line, so they must not
-    contain a secret.
+    contain a secret. `binaries` is the folder with `postgres` and `initdb`, perhaps of another version.
     """
 
     name = "PostgreSQL"
@@ -66,11 +68,18 @@ class Postgres(Server):
     stop_signal = signal.SIGINT
 
     def __init__(
-        self, data: Path, port: int, password: str, log: Path, settings: dict[str, str] | None = None
+        self,
+        data: Path,
+        port: int,
+        password: str,
+        log: Path,
+        settings: dict[str, str] | None = None,
+        binaries: Path = BINARIES,
     ) -> None:
         super().__init__(port, log)
         self.data = data.absolute()
         self.password = password
+        self.binaries = binaries
         self.settings = {**SETTINGS, **(settings or {})}
         # Only for a parent with one thread: Linux ends the server when the *thread* that started it ends.
         self.ends_with_parent = False
@@ -84,9 +93,9 @@ class Postgres(Server):
         """Return the argument vector of the foreground server process."""
         settings = [f"--{name}={value}" for name, value in self.settings.items()]
         return [
-            *_as_server_account(self.data),
+            *self._as_server_account(),
             *(ENDS_WITH_PARENT if self.ends_with_parent else []),
-            f"{BINARIES}/postgres",
+            f"{self.binaries}/postgres",
             "-D",
             str(self.data),
             f"--port={self.port}",
@@ -105,7 +114,7 @@ class Postgres(Server):
         if len(self.password.splitlines()) != 1:
             raise ServerError("the password is empty or holds a line break: it must be one line")
         with new_folder(self.data, "PostgreSQL") as unfinished:
-            account_prefix = _as_server_account(self.data)
+            account_prefix = self._as_server_account()
             # Through a pipe, so that no file with the password remains, however this process ends.
             reader, writer = os.pipe()
             try:
@@ -118,16 +127,13 @@ class Postgres(Server):
                 result = subprocess.run(
                     [
                         *account_prefix,
-                        f"{BINARIES}/initdb",
+                        f"{self.binaries}/initdb",
                         f"--pgdata={unfinished}",
                         f"--username={SUPERUSER}",
                         f"--pwfile=/dev/fd/{reader}",
                         "--auth=scram-sha-256",
                         "--encoding=UTF8",
-                        # PostgreSQL's built-in C.UTF-8 does not depend on the machine's locales.
-                        "--locale-provider=builtin",
-                        "--builtin-locale=C.UTF-8",
-                        "--locale=C",
+                        *(BUILT_IN_LOCALE if self.binaries == BINARIES else ["--locale=C.UTF-8"]),
                     ],
                     env=self.environment(),
                     stdin=subprocess.DEVNULL,
@@ -209,6 +215,9 @@ class Postgres(Server):
         except (psutil.NoSuchProcess, ValueError):
             return None
 
+    def _as_server_account(self) -> list[str]:
+        return _as_server_account(self.data, self.binaries)
+
     def _is_serving(self, pid: int) -> bool:
         lines = self._lock_file()
         return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
@@ -237,7 +246,7 @@ def _server_account(data: Path) -> pwd.struct_passwd:
     )
 
 
-def _as_server_account(data: Path) -> list[str]:
+def _as_server_account(data: Path, binaries: Path) -> list[str]:
     """Return the command prefix that changes the user; empty if this process does not run as root."""
     if os.geteuid() != 0:
         return []
@@ -254,7 +263,7 @@ def _as_server_account(data: Path) -> list[str]:
         "--no-new-privs",
     ]
     closed = [
-        folder for path in (BINARIES, data) for folder in path.parents if not _may_enter(folder, account)
+        folder for path in (binaries, data) for folder in path.parents if not _may_enter(folder, account)
     ]
     if not closed:
         return [*prefix, "--"]

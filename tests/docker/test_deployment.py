@@ -117,6 +117,38 @@ def test_sales_arrive(deployment: Deployment) -> None:
     assert_equal(deployment, every_value=True)
 
 
+def test_the_image_builds_the_marts(deployment: Deployment) -> None:
+    deployment.unpause("marts_vendas")
+    totals = "SELECT count(*), sum(valor_total) FROM {}"
+    deployment.compose("stop", "simulator")
+    wait(lambda: sums(deployment.warehouse, "vendas_dw.") == sums(deployment.source, ""), 300, "equality")
+    deployment.succeeds("marts_vendas")
+    for mart, table in (("fato_venda", "venda"), ("fato_item_venda", "item_venda")):
+        built = deployment.warehouse(totals.format(f"vendas_marts.{mart}"))
+        assert built == deployment.warehouse(totals.format(f"vendas_dw.{table}"))
+        assert int(built.split()[0]) > 20_000
+    deployment.compose("start", "simulator")
+
+
+def test_the_client_in_the_image_calls_an_automation(deployment: Deployment) -> None:
+    """As docs/from-rq-and-cron.md shows it."""
+    deployment.environment |= {
+        "AIRFLOW_USERNAME": "admin",
+        "AIRFLOW_PASSWORD": deployment.secrets["ADMIN_PASSWORD"],
+    }
+    variables = (
+        "-e",
+        "AIRFLOW_API_URL=http://api-server:8080",
+        "-e",
+        "AIRFLOW_USERNAME",
+        "-e",
+        "AIRFLOW_PASSWORD",
+    )
+    call = ("python", "trigger_script.py", "enqueue", "trabalho.trabalhar", '{"nome": "cliente"}', "--wait")
+    deployment.compose("exec", "-T", *variables, "airflow-worker", *call)
+    assert at_work(deployment, "cliente")
+
+
 def test_more_workers_stay(deployment: Deployment) -> None:
     deployment.set("WORKERS", "2")
     deployment.make("up")

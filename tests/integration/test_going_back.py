@@ -17,6 +17,7 @@ from include.mirror.errors import SourceError
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import BINARIES, Postgres
 from local.servers.server import free_port
+from tests import versions
 from tests.conftest import empty_warehouse, new_source
 from tests.integration.test_reconcile import IMPATIENT, look
 from tests.lab import Lab
@@ -31,7 +32,9 @@ def server(tmp_path: Path) -> Iterator[Postgres]:
     The log is not synced, because no machine goes down. It is written at commits, and hardly ever in the background.
     """
     settings = {"fsync": "off", "wal_writer_delay": "10s"}
-    with Postgres(tmp_path / "data", free_port(), "a password", tmp_path / "log", settings) as server:
+    with Postgres(
+        tmp_path / "data", free_port(), "a password", tmp_path / "log", settings, versions.postgres_binaries()
+    ) as server:
         yield server
 
 
@@ -219,7 +222,9 @@ def test_a_standby_that_lacks_what_was_read_is_refused(server: Postgres, own: La
     write(own, 20)
     own.run()
     log = tmp_path / "standby.log"
-    with Postgres(tmp_path / "standby", free_port(), server.password, log, server.settings) as standby:
+    with Postgres(
+        tmp_path / "standby", free_port(), server.password, log, server.settings, server.binaries
+    ) as standby:
         other = replace(own, dsn=make_conninfo(own.dsn, port=standby.port))
         other.execute("SELECT pg_promote()")
         write(other, 2)

@@ -95,7 +95,9 @@ def test_a_standby_is_refused_and_its_promotion_noticed(lab: Lab, postgres: Post
     planned = lab.plan((lab.reached, lab.now()))
     # Another test may have left a tablespace in the server that is a folder instead of a link.
     settings = {"fsync": "off", "allow_in_place_tablespaces": "on"}
-    with Postgres(copy, free_port(), postgres.password, tmp_path / "log", settings) as standby:
+    with Postgres(
+        copy, free_port(), postgres.password, tmp_path / "log", settings, postgres.binaries
+    ) as standby:
         other = replace(lab, dsn=make_conninfo(lab.dsn, port=standby.port))
         with pytest.raises(SourceError, match="the source is a standby"):
             other.run()

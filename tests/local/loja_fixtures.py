@@ -12,15 +12,17 @@ from secrets import token_urlsafe
 
 import pytest
 
-from local.deployment.settings import DEFAULT_FOLDER
-from local.servers import mariadb, rabbitmq
+from local.servers import mariadb
 from local.servers.aws import AWS
 from local.servers.debian import unpack
 from local.servers.mariadb import MariaDB
 from local.servers.rabbitmq import RabbitMQ
 from local.servers.server import free_port
+from tests import versions
+from tests.versions import DEBIAN
+from tests.versions.mysql import MySQL
 
-DEBIAN = DEFAULT_FOLDER / "debian"
+__all__ = ["DEBIAN"]
 # No test simulates a loss of power; after a crash of processes, the kernel still has all written data.
 NO_FSYNC = {"innodb-flush-log-at-trx-commit": "2"}
 
@@ -29,10 +31,11 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
-    """One MariaDB for the session. The fixture `loja_name` gives each test its own database."""
+    """One MariaDB, or MySQL, for the session. The fixture `loja_name` gives each test its own database."""
     folder = tmp_path_factory.mktemp("mariadb")
-    tree = unpack(DEBIAN, mariadb.PACKAGES)
-    with MariaDB(
+    mysql = versions.chosen("mysql")
+    tree = mysql.tree() if mysql else unpack(DEBIAN, mariadb.PACKAGES)
+    with (MySQL if mysql else MariaDB)(
         folder / "data", free_port(), token_urlsafe(12), folder / "log", tree, settings=NO_FSYNC
     ) as server:
         yield server
@@ -42,7 +45,7 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB
 def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     """One RabbitMQ for the session. Each test uses its own names of queues."""
     folder = tmp_path_factory.mktemp("rabbitmq")
-    tree = unpack(DEBIAN, rabbitmq.PACKAGES)
+    tree = versions.rabbitmq_tree()
     with RabbitMQ(folder / "data", free_port(), token_urlsafe(12), folder / "log", tree) as server:
         yield server
 

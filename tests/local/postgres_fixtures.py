@@ -13,6 +13,7 @@ import pytest
 
 from local.servers.postgres import Postgres
 from local.servers.server import free_port
+from tests import versions
 
 PASSWORD = "p@ss: 'word'/ç%20"
 
@@ -25,7 +26,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     folder = tmp_path_factory.mktemp("postgres")
     # No test simulates a loss of power; after a crash of processes, the kernel still has all written data.
     with Postgres(
-        folder / "the data", free_port(), PASSWORD, folder / "postgres.log", {"fsync": "off"}
+        folder / "the data",
+        free_port(),
+        PASSWORD,
+        folder / "postgres.log",
+        {"fsync": "off"},
+        versions.postgres_binaries(),
     ) as server:
         yield server
 

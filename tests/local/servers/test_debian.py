@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -37,6 +39,18 @@ def test_a_package_runs_from_where_it_was_unpacked_once(folder: Path, status: Pa
     )
     assert said.stdout == "Hello, world!\n"
     assert sorted(path.name for path in (folder / "trees").iterdir()) == ["hello", "lock"]
+
+
+@pytest.mark.soak
+def test_a_package_of_another_release_uses_its_own_libraries(folder: Path) -> None:
+    tree = unpack(folder / "releases", [PACKAGE], release="trixie")
+    command = [tree.program("/usr/bin/hello")]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "Hello, world!\n"
+    traced = {**os.environ, **tree.environment(), "LD_TRACE_LOADED_OBJECTS": "1"}
+    listed = subprocess.run(command, env=traced, check=True, capture_output=True, text=True).stdout
+    loaded = re.findall(r"(/\S+) \(0x", listed)
+    assert any("libc.so" in path for path in loaded)
+    assert [path for path in loaded if not path.startswith(f"{tree.root}/")] == []
 
 
 def test_an_unknown_package_is_refused_in_apts_words_and_leaves_nothing(folder: Path, status: Path) -> None:

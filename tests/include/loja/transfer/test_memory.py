@@ -20,14 +20,20 @@ from tests.include.loja.rows import execute
 ROOT = Path(__file__).resolve().parents[4]
 
 
+DIGITS = f"({' UNION ALL '.join(f'SELECT {digit} AS digit' for digit in range(10))})"
+
+
 def fill(loja: Connection[Any], rows: int) -> None:
-    """Write so many orders; MariaDB's sequence engine counts."""
+    """Write so many orders, with SQL that both MariaDB and MySQL understand."""
     execute(loja, "TRUNCATE pedidos")
+    places = range(len(str(rows)))
+    seq = " + ".join(["1", *(f"{10**n} * d{n}.digit" for n in places)])
+    digits = ", ".join(f"{DIGITS} AS d{n}" for n in places)
     execute(
         loja,
         "INSERT INTO pedidos (pedido_id, cliente_id, data, valor_total, status) "
-        f"SELECT seq, seq MOD 1000, '2026-01-01' + INTERVAL seq SECOND, seq MOD 10000 / 100, "
-        f"IF(seq MOD 100 = 0, '?', 'pago') FROM seq_1_to_{rows}",
+        "SELECT seq, seq MOD 1000, '2026-01-01' + INTERVAL seq SECOND, seq MOD 10000 / 100, "
+        f"IF(seq MOD 100 = 0, '?', 'pago') FROM (SELECT {seq} AS seq FROM {digits}) AS numbers WHERE seq <= {rows}",
     )
 
 

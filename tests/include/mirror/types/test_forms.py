@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from tests.include.mirror.types.way import Way
+from tests.versions import postgres_major
 
 DIGITS_76 = f"{'9' * 38}.{'9' * 38}"
 MOMENTS = [
@@ -16,6 +17,12 @@ MOMENTS = [
     *("'2026-01-01 10:00:00.100000'", "'2026-01-01 10:00:00.000010'", "NULL"),
 ]
 
+# Since PostgreSQL 15, the scale may be below zero or above the precision.
+ANY_SCALE = (
+    {"numeric(2,-3)": ["99000", "-99000", "NULL"], "numeric(3,5)": ["0.00999", "-0.00999", "NULL"]}
+    if postgres_major() >= 15
+    else {}
+)
 CARRIED = {
     "smallint": ["-32768", "32767", "0", "NULL"],
     "integer": ["-2147483648", "2147483647", "0", "NULL"],
@@ -38,8 +45,7 @@ CARRIED = {
     "numeric(5,2)": ["999.99", "-999.99", "NULL"],
     "numeric(18,0)": ["999999999999999999", "-999999999999999999", "NULL"],
     "numeric(18,18)": ["0.999999999999999999", "-0.000000000000000001", "NULL"],
-    "numeric(2,-3)": ["99000", "-99000", "NULL"],
-    "numeric(3,5)": ["0.00999", "-0.00999", "NULL"],
+    **ANY_SCALE,
     "numeric(19,2)": ["99999999999999999.99", "-0.01", "NULL"],
     "numeric(38,10)": ["9999999999999999999999999999.9999999999", "-0.0000000001", "0", "NULL"],
     "numeric(76,38)": ["1e37", f"-{DIGITS_76}", "NULL"],
@@ -99,7 +105,6 @@ VALUES = {
     "numeric(10,2)": ("-99999999.99", Decimal("-99999999.99")),
     "numeric(76,38)": (f"-{DIGITS_76}", Decimal(f"-{DIGITS_76}")),
     "numeric": ("1.10", "1.10"),
-    "numeric(2,-3)": ("-99000", Decimal("-99000")),
     "money": ("-92233720368547758.08::numeric", Decimal("-92233720368547758.08")),
     "uuid": ("'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", uuid.UUID("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")),
     "timestamptz": ("'2026-01-01 00:00-03'", dt.datetime(2026, 1, 1, 3)),
@@ -112,6 +117,10 @@ VALUES = {
     "boolean": ("true", True),
     "interval": ("'1 day'", "1 day"),
 }
+
+
+if ANY_SCALE:
+    VALUES["numeric(2,-3)"] = ("-99000", Decimal("-99000"))
 
 
 @pytest.mark.parametrize("declared", VALUES)
