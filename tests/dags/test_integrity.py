@@ -224,7 +224,7 @@ def test_ocorrencias_cet_rio_asks_for_the_present_and_piles_nothing_up(bag: Any)
     ],
     ids=json.dumps,
 )
-def test_params_of_ocorrencias_cet_rio_refuse_what_the_form_can_tell(bag: Any, conf: dict[str, Any]) -> None:
+def test_params_of_ocorrencias_cet_rio_refuse_what_a_schema_can_check(bag: Any, conf: dict[str, Any]) -> None:
     from airflow.sdk.exceptions import ParamValidationError
 
     params = bag.dags["ocorrencias_cet_rio"].params
@@ -288,7 +288,7 @@ def test_the_form_offers_tables_to_choose_and_takes_the_dates_of_its_picker(bag:
     ],
     ids=json.dumps,
 )
-def test_params_refuse_what_the_form_can_tell(bag: Any, conf: dict[str, Any]) -> None:
+def test_params_refuse_what_a_schema_can_check(bag: Any, conf: dict[str, Any]) -> None:
     from airflow.sdk.exceptions import ParamValidationError
 
     params = bag.dags["etl_vendas"].params

@@ -99,7 +99,7 @@ def test_a_trace_has_a_span_per_table(trace):
     assert trace["mirror.stage item_venda"].end <= publish.start <= publish.end <= record.start
 
 
-def test_the_mirror_tells_its_numbers_per_table(deployment, telemetry, trace):
+def test_the_mirror_reports_its_numbers_per_table(deployment, telemetry, trace):
     def values(name: str, **labels: str) -> dict[str, float]:
         return {
             str(point.labels["table"]): point.value

@@ -98,7 +98,7 @@ def test_what_was_deleted_is_no_loss(sold: Lab) -> None:
     assert read_state(lab, "venda")["word"] == "never compared"
 
 
-def test_a_row_that_came_with_an_old_time_is_told(sold: Lab) -> None:
+def test_a_row_that_came_with_an_old_time_is_reported(sold: Lab) -> None:
     lab = sold
     lab.execute("INSERT INTO pais (pais, updated_at) SELECT 'Chile', min(updated_at) FROM pais")
     lab.run()

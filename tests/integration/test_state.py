@@ -76,7 +76,7 @@ def test_a_table_that_is_read_from_the_start_is_not_equal_any_more(filled: Lab) 
     assert read_state(lab)["word"] == "never compared"
 
 
-def test_windows_tell_how_far_they_are_and_what_is_owed(lab: Lab) -> None:
+def test_windows_show_how_far_they_are_and_what_is_owed(lab: Lab) -> None:
     lab.run()
     with lab.connect(autocommit=False) as late:
         lab.sell(late)

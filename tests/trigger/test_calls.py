@@ -105,7 +105,7 @@ def differing(run: Run, conf: dict[str, Any], **wish: Any) -> list[str]:
     return RunRequest.make(run.dag_id, conf, run_id="mine", **wish).differing(run, "ana", lambda: TASKS)
 
 
-def test_a_run_of_an_automation_is_told_from_another_as_the_service_does() -> None:
+def test_a_run_of_an_automation_is_compared_as_the_service_does() -> None:
     asked = {"module": "mail", "function": "send", "args": ["ana"]}
     assert differing(run(), asked, note="a") == []
     assert differing(run(conf={"tarefa": "send", "args": ["ana"]}), asked) == []

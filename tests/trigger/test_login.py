@@ -280,7 +280,7 @@ def secrets_in(done: Done, *secrets: str) -> list[str]:
     return [secret for secret in secrets if secret in done.out or secret in done.err]
 
 
-def test_verbose_tells_what_is_asked_and_no_secret(nobody, somebody, viewer, token, faulty):
+def test_verbose_prints_requests_and_no_secret(nobody, somebody, viewer, token, faulty):
     """Neither in the trace, nor in the error of a server that quotes the request."""
     calls = {
         "good": somebody(*ASKED, "--verbose"),

@@ -152,7 +152,7 @@ def test_orders_move_on(loja):
 @pytest.mark.parametrize(
     ("right", "code", "said"), [(True, 0, "Everything came"), (False, 1, "Not everything")]
 )
-def test_exit_code_tells_whether_all_is_right(right, code, said):
+def test_exit_code_shows_whether_all_is_right(right, code, said):
     console = Console(file=io.StringIO(), width=100)
     results = [Result("etl_produtos", "5 products", True), Result("etl_pedidos", "[3] orders", right)]
     metrics = [{"fila": "pedido-fila", "total": 2, "sucessos": 1, "falhas": 1, "taxa": Decimal("0.5")}]

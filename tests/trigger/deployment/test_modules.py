@@ -37,7 +37,7 @@ def test_a_program_gets_the_schema_of_the_arguments(listed):
     assert listed["before"].out == listed["json"].out
 
 
-def test_a_file_that_cant_be_read_is_told_beside_the_list(automations, faulty):
+def test_a_file_that_cant_be_read_is_named_beside_the_list(automations, faulty):
     broken = {"module": "quebrado", "doc": "", "error": "line 3: invalid syntax", "functions": []}
     faulty.breaks("GET", "/scheduler/modules$", answer(200, json.dumps([broken])))
     done = automations.having(AIRFLOW_API_URL=faulty.url)("modules", "-o", "json")

@@ -68,7 +68,7 @@ def publish(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("broker", ["rabbitmq", "sqs"])
-def test_a_run_takes_what_is_published_and_tells_everybody(
+def test_a_run_takes_what_is_published_and_reports_it(
     broker: Broker,
     connections: None,
     loja: Connection[Any],
