@@ -108,10 +108,11 @@ test-versions: $(INSTALLED) ## Run the tests of a server on its other versions, 
 	@$(BIN)/python -m tests.versions $(VERSION)
 
 .PHONY: bench
-bench: $(INSTALLED) ## Measure the mirror against ClickHouse's own puller and others, and how its views are read; writes docs/benchmark.md (ROWS=1000000)
+bench: $(INSTALLED) ## Measure the mirror against ClickHouse's own puller and others, how its views are read, and the marts; writes docs/benchmark.md (ROWS=1000000)
 	@test -x $(SLING) || $(UV) pip install --quiet --python $(BIN)/python --target .local/sling sling-linux-amd64 || true
 	@$(BIN)/python -m local.bench.mirror --rows $(ROWS) --sling $(SLING) --page docs/benchmark.md
 	@$(BIN)/python -m local.bench.reads --rows $(ROWS) --page docs/benchmark.md
+	@$(BIN)/python -m local.bench.marts --rows $(ROWS) --page docs/benchmark.md
 
 # A program to compare with, which nothing but the benchmark installs.
 SLING := .local/sling/sling_linux_amd64/bin/sling-linux-amd64

@@ -77,11 +77,13 @@ class Build:
 
     @property
     def summary(self) -> str:
-        """How many models were built and how many tests passed, in one line."""
+        """How many models were built, and how many tests did not pass, in one line."""
         built = sum(one.status == "success" for one in self.models)
-        # A test of several models counts for each of them.
-        tests, passed = sum(one.tests for one in self.models), sum(one.passed for one in self.models)
-        return f"{built} of {len(self.models)} models built, {passed} of {tests} tests passed"
+        if count := len(self.problems):
+            tests = f", {count} {'test' if count == 1 else 'tests'} did not pass"
+        else:
+            tests = ", all tests passed" if built == len(self.models) else ""
+        return f"{built} of {len(self.models)} models built{tests}"
 
 
 def read(client: Client) -> Build | None:

@@ -175,7 +175,7 @@ def test_an_operator_runs_a_range_again_with_the_form_and_the_marts_follow(
             assert built.run_type == "asset_triggered"
             assert ended(deployment, api, MARTS, built.run_id).state == "success"
         page.goto("/warehouse/sales")
-        assert "11 of 11 models built" in page.locator(".foot").first.inner_text()
+        assert "11 of 11 models built, all tests passed" in page.locator(".foot").first.inner_text()
         models = asked(deployment, "SELECT DISTINCT modelo FROM vendas_marts.resultados ORDER BY modelo")
         rows = page.locator("tr[data-model]").all_inner_texts()
         assert [row.split("\t")[:2] for row in rows] == [[name, "built"] for (name,) in models]

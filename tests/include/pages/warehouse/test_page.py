@@ -142,7 +142,7 @@ def check_marts(viewer: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = viewer.get("/sales").text
     said = text_of(shown.partition('role="alert"')[2].partition("</div>")[0])
     assert said.endswith(
-        "The last run of the marts failed 2026-01-05 12:00: 1 of 3 models built, 1 of 5 tests passed. log "
+        "The last run of the marts failed 2026-01-05 12:00: 1 of 3 models built, 1 test did not pass. log "
         "dim_cliente : no <b>memory</b> left out because of that: fato_venda "
         "test unique_dim_produto : fail, Got 2 results"
     )
