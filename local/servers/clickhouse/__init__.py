@@ -11,6 +11,7 @@ no TLS. In production, use a real ClickHouse server. A client of clickhouse-conn
 - Settings that could contain a path, an address or an expression can't be changed (SETTING_CONSTRAINT_VIOLATION).
 - A statement must be ASCII, except in strings, quoted identifiers and comments. Its maximum size is 256 KiB; with
   max_query_size among the settings of the request, up to 16 MiB. VALUES may contain expressions if they have at most 1 MiB.
+- Unless the client sets wait_end_of_query=0, an answer begins after 1 MiB of its result, so an early error is the status.
 - Every INSERT is acknowledged when it is written, also with async_insert. An incomplete body writes nothing.
 - If a client disconnects, its statement is cancelled, whatever kind it is; a server cancels only reading statements.
 - The answer has the client's query id, but system.processes and KILL QUERY use the engine's own ids. There is no

@@ -142,12 +142,13 @@ class Answer:
     async def query(self, job: Job, work: asyncio.Future[Result], source: Pipe) -> None:
         """Stream a query's result; leave the response incomplete if the query fails later.
 
-        The first `_HELD_BACK` bytes (with wait_end_of_query, the whole result) are held back, so that an error can still be
-        the HTTP status, and the counts can be in the headers.
+        The first `_HELD_BACK` bytes (with wait_end_of_query=1 the whole result, with 0 nothing) are held back, so that an
+        error can still be the HTTP status, and the counts can be in the headers.
         """
         output_format = job.statement.format or job.parameters.default_format
         with tempfile.SpooledTemporaryFile(max_size=4 * _HELD_BACK, dir=str(self._engine.spool)) as held:
-            size, ended = await self._hold(source, held, whole=job.parameters.waits_for_end)
+            held_back = 1 if job.parameters.waits_for_nothing else _HELD_BACK
+            size, ended = await self._hold(source, held, None if job.parameters.waits_for_end else held_back)
             result = None
             if ended:
                 result = await asyncio.shield(work)
@@ -180,11 +181,11 @@ class Answer:
         await self._body(tail, more=broken is not None)
 
     async def _hold(
-        self, source: Pipe, held: tempfile.SpooledTemporaryFile[bytes], whole: bool
+        self, source: Pipe, held: tempfile.SpooledTemporaryFile[bytes], least: int | None
     ) -> tuple[int, bool]:
-        """Read the result's beginning into `held`; return its size, and True if the result has ended."""
+        """Read at least `least` bytes of the result (None: all) into `held`; return how many, and True if it has ended."""
         size = 0
-        while whole or size < _HELD_BACK:
+        while least is None or size < least:
             piece = await source.read()
             if not piece:
                 return size, True

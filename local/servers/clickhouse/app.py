@@ -35,7 +35,7 @@ from local.servers.clickhouse.job import ExternalTable, Job, form_keys
 from local.servers.clickhouse.pipe import PIECE, Pipe, in_thread
 from local.servers.clickhouse.request import Body, Parameters, check_format, write
 from local.servers.clickhouse.sessions import Sessions, session_timeout
-from local.servers.clickhouse.statement import Kind, Statement, check_structure, parse
+from local.servers.clickhouse.statement import LONGEST_KEPT, Kind, Statement, check_structure, parse
 
 T = TypeVar("T")
 
@@ -221,8 +221,9 @@ async def _read_statement(body: Body, decode: Decoder, text: bytearray, longest:
     """
     whole = await body.read_into(text, decode, _HEAD)
     try:
-        # In a thread: it takes some milliseconds per 10 KB.
-        statement = await in_thread(parse, bytes(text))
+        # A longer one in a thread: it takes some milliseconds per 10 KB.
+        short = len(text) <= LONGEST_KEPT
+        statement = parse(bytes(text)) if short else await in_thread(parse, bytes(text))
     except ClickHouseError:
         # An incomplete statement may have a syntax error that the complete one does not have.
         if whole:

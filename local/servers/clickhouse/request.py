@@ -125,6 +125,11 @@ class Parameters:
         return self.flag("wait_end_of_query") or self.flag("http_wait_end_of_query")
 
     @property
+    def waits_for_nothing(self) -> bool:
+        """Return whether the client wants the result as it comes. Only then does a small result begin before its end."""
+        return self.url.get("wait_end_of_query", "").lower() in ("0", "false") and not self.waits_for_end
+
+    @property
     def encodings(self) -> str:
         """Return the Accept-Encoding header, or an empty text if compression is off."""
         return self.headers.get("accept-encoding", "") if self.flag("enable_http_compression") else ""

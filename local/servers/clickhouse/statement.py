@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from local.servers.clickhouse.errors import ClickHouseError
@@ -33,6 +34,9 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPE = re.compile(rb"\\(?:x([0-9A-Fa-f]{2})|(.))|([`\"])\3", re.DOTALL)
+# Clients send the same short statements again and again. Long ones are mostly data.
+_MOST_KEPT = 512
+LONGEST_KEPT = 4 << 10
 # Functions that accept the name of a function instead of a lambda.
 _HIGHER_ORDER = re.compile(rb"(?:array|map)[A-Z]")
 # Functions that reach files or this process, or that run a text as SQL, and that need no grant.
@@ -297,6 +301,15 @@ def parse(text: bytes) -> Statement:
 
     `text` may be only the first part of an INSERT with data: the data itself is not read.
     """
+    return _parse_kept(text) if len(text) <= LONGEST_KEPT else _parse(text)
+
+
+@lru_cache(_MOST_KEPT)
+def _parse_kept(text: bytes) -> Statement:
+    return _parse(text)
+
+
+def _parse(text: bytes) -> Statement:
     opening: _Token | None = None
     first: _Token | None = None
     insert: _Insert | None = None

@@ -263,6 +263,17 @@ def test_an_error_in_the_middle_of_a_stream(way: Way, stream: str) -> None:
     assert way.command("SELECT 1") == 1
 
 
+def test_an_error_in_the_middle_of_a_small_result(way: Way) -> None:
+    """With wait_end_of_query=0, nothing is held back. Otherwise, the error is the answer's status."""
+    late = "SELECT number, throwIf(number = 100, 'too far') FROM numbers(200)"
+    with pytest.raises(DatabaseError, match="too far") as raised:
+        way.all_of(way.query_rows_stream(late, settings={"max_block_size": 1}))
+    assert raised.value.code == 395
+    message = "too far" if way.mode == "blocking" else "too far|closed by server"
+    with pytest.raises(StreamFailureError, match=message):
+        way.all_of(way.query_rows_stream(late, settings={"max_block_size": 1, "wait_end_of_query": 0}))
+
+
 def test_a_context_is_used_again(way: Way) -> None:
     context = way.client.create_query_context(
         query="SELECT {n:UInt8} AS n, {s:String} AS s",
