@@ -56,14 +56,6 @@ def _postgres(name: str) -> Version:
     )
 
 
-def _rabbitmq(release: str) -> Version:
-    return Version(
-        lambda: unpack(DEBIAN, rabbitmq.PACKAGES, release=release),
-        "/usr/lib/rabbitmq/lib",
-        ("tests/include/loja/queues", "tests/include/loja/tasks"),
-    )
-
-
 VERSIONS: Mapping[str, Version] = {
     "postgres-14": _postgres("postgres-14"),
     "postgres-15": _postgres("postgres-15"),
@@ -74,8 +66,11 @@ VERSIONS: Mapping[str, Version] = {
         "/usr/sbin/mysqld",
         ("tests/include/loja",),
     ),
-    "rabbitmq-4.0": _rabbitmq("trixie"),
-    "rabbitmq-4.3": _rabbitmq("sid"),
+    "rabbitmq-4.0": Version(
+        lambda: unpack(DEBIAN, rabbitmq.PACKAGES, release="trixie"),
+        "/usr/lib/rabbitmq/lib",
+        ("tests/include/loja/queues", "tests/include/loja/tasks"),
+    ),
 }
 
 

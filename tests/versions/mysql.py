@@ -14,6 +14,10 @@ class MySQL(MariaDB):
 
     name = "MySQL"
 
+    def command(self) -> list[str]:
+        """Return the argument vector of the foreground server process, without a setting that MySQL 9 does not have."""
+        return [word for word in super().command() if not word.startswith("--innodb-log-file-size=")]
+
     def create(self, data: Path) -> subprocess.CompletedProcess[str]:
         """Create the system tables and the account in an empty folder."""
         password = self.password.replace("\\", "\\\\").replace("'", "\\'")
@@ -53,4 +57,6 @@ class MySQL(MariaDB):
             f"--character-sets-dir={share / 'charsets'}",
             # A second protocol, with a port of its own.
             "--mysqlx=OFF",
+            # No statement reads or writes a file; the package's folder for that does not exist here.
+            "--secure-file-priv=NULL",
         ]
