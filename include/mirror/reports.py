@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TABLE = "reconciliacoes"
 
-METHOD = "MD5 of every row, summed up in buckets on both sides; rows where these differ"
+METHOD = "MD5 of every row, summed up in buckets on both sides; the rows of buckets that differ"
 
 Word = Literal["equal", "repaired", "follows", "differs", "unknown"]
 """A table's state. `follows`: all differing rows were written after the last rows that the mirror has moved."""

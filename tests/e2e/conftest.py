@@ -26,6 +26,6 @@ def api(deployment: Deployment) -> Iterator[AirflowApi]:
 
 @pytest.fixture
 def schedule(api: AirflowApi) -> Iterator[None]:
-    """Unpause etl_vendas for this test: it runs every 20 seconds. A triggered run needs this, too."""
+    """Unpause etl_vendas for this test: it runs every 30 seconds. A triggered run needs this, too."""
     with scheduled(api, DAG_ID):
         yield

@@ -34,7 +34,7 @@ def test_the_word_follows_what_was_compared(filled: Lab) -> None:
     found = read_state(lab)
     assert (found["word"], found["compared_by"]) == (
         "equal",
-        "MD5 of every row, summed up in buckets on both sides; rows where these differ",
+        "MD5 of every row, summed up in buckets on both sides; the rows of buckets that differ",
     )
     assert found["compared_at"] is not None
     lab.run()

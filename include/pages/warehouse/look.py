@@ -88,12 +88,15 @@ class View:
     def verdict(self) -> str:
         """Whether the warehouse is right, in one or two sentences for somebody who sees the page for the first time."""
         of = {word: [table for table in self.tables if table.word == word] for word in state.ORDER}
+        unproved = len(of["never compared"])
+        never = (
+            f"{'1 table was' if unproved == 1 else f'{unproved} tables were'} never compared with the source."
+        )
         if differing := [table.name for table in of["differs"]]:
             they = "does not equal its source" if len(differing) == 1 else "do not equal their sources"
-            return f"Wrong: {', '.join(differing)} {they}."
-        if unproved := len(of["never compared"]):
-            tables = "1 table was" if unproved == 1 else f"{unproved} tables were"
-            return f"Not proved yet: {tables} never compared with the source. No difference is known."
+            return f"Wrong: {', '.join(differing)} {they}." + (f" {never}" if unproved else "")
+        if unproved:
+            return f"Not proved yet: {never} No difference is known."
         if not (moving := of["follows"]):
             return "Right: every table equals its source."
         lags = [table.lag for table in moving]

@@ -51,7 +51,7 @@ def test_a_dag_is_described(lists):
     }
     assert dags["many_000"]["paused"] is True
     assert dags["many_000"]["last_state"] is None
-    assert dags["etl_vendas"]["schedule"] == "* * * * * */20"
+    assert dags["etl_vendas"]["schedule"] == "* * * * * */30"
 
 
 @pytest.mark.parametrize(("name", "expected"), [("tag", {"quick"}), ("paused", MANY), ("nothing", set())])

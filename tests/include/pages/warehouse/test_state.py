@@ -84,7 +84,7 @@ def test_the_status_is_the_word_with_its_number(changes: dict[str, Any], word: s
             ["differs", "differs", "never compared"],
             40.0,
             "2 differ · 1 never compared",
-            "Wrong: t0, t1 do not equal their sources.",
+            "Wrong: t0, t1 do not equal their sources. 1 table was never compared with the source.",
         ),
     ],
 )
