@@ -122,7 +122,7 @@ def _murmur(starts: Places, lengths: Places, data: Bytes) -> Words:
     factor, shift = np.uint64(M), np.uint64(47)
     # A value's word may begin at any byte. It is combined from two aligned words of a copy, which is faster than reading it
     # unaligned.
-    origin, end = int(starts[0]), int((starts + lengths).max())
+    origin, end = int(starts[0]), int(np.max(starts + lengths))
     copy = np.empty((end - origin) // 8 + 2, dtype=np.uint64)
     copy.view(np.uint8)[: end - origin] = data[origin:end]
     starts = starts - origin

@@ -114,7 +114,7 @@ def _text_sql(text: Sql) -> Callable[[str, bool], str]:
 
 def _outside(lowest: int, highest: int) -> Callable[[pa.Array, Numbers], Mask | None]:
     def not_held(array: pa.Array, numbers: Numbers) -> Mask | None:
-        if not len(numbers) or (numbers.min() >= lowest and numbers.max() <= highest):
+        if not len(numbers) or (np.min(numbers) >= lowest and np.max(numbers) <= highest):
             return None
         mask: Mask = (numbers < lowest) | (numbers > highest)
         if array.null_count:
