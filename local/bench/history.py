@@ -28,6 +28,7 @@ from rich.table import Table
 
 from include.mirror.names import ch, pg
 from include.vendas.tables import VENDAS
+from local.bench.page import write_figures
 from local.compare.database import compare
 from local.deployment.airflow import Worker
 from local.deployment.api import AirflowApi, ApiError, Run
@@ -329,7 +330,6 @@ def variables(sales: int) -> dict[str, str]:
 
 
 COLUMNS = ("", "rows", "seconds", "rows/s", "of postgresql()", "of one worker")
-BEGIN, END = "<!-- history -->", "<!-- end of the history -->"
 
 
 def lines_of(rates: Sequence[Rate]) -> list[list[str]]:
@@ -352,8 +352,7 @@ def write_page(page: Path, rates: Sequence[Rate]) -> None:
     """Replace the figures of the page."""
     rows = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     rows += ["| " + " | ".join(line) + " |" for line in lines_of(rates)]
-    before, _, rest = page.read_text().partition(BEGIN)
-    page.write_text("\n".join([f"{before}{BEGIN}", "", *rows, "", END]) + rest.partition(END)[2])
+    write_figures(page, "history", rows)
 
 
 @click.command(help=__doc__)

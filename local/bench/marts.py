@@ -30,6 +30,7 @@ from include.mirror.source.session import Source
 from include.mirror.warehouse.client import Warehouse
 from include.vendas import sales
 from include.vendas.tables import VENDAS
+from local.bench.page import write_figures
 from local.bench.reads import servers
 from local.servers.clickhouse import ClickHouse
 from local.source import base
@@ -39,7 +40,6 @@ ITEMS_PER_SALE = 4.5
 WINDOW = 500
 """Each window has so many new sales, and as many old ones that change."""
 DAYS = 365
-BEGIN, END = "<!-- marts -->", "<!-- end of the marts -->"
 
 CHANGE = """
     UPDATE venda SET entregue = 'S', updated_at = clock_timestamp() WHERE venda_id %% %(every)s = %(number)s;
@@ -246,10 +246,7 @@ def main(rows: int, rounds: int, page: Path | None, output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(asdict(figures), indent=2))
     if page is not None:
-        before, _, rest = page.read_text().partition(BEGIN)
-        page.write_text(
-            "\n".join([f"{before}{BEGIN}", "", *lines(figures), "", END]) + rest.partition(END)[2]
-        )
+        write_figures(page, "marts", lines(figures))
 
 
 if __name__ == "__main__":

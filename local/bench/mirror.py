@@ -35,6 +35,7 @@ from rich.table import Table
 from include.mirror import declaration
 from include.mirror.names import ch, pg
 from include.vendas.tables import VENDAS
+from local.bench.page import write_figures
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres
 from local.servers.server import free_port
@@ -543,9 +544,6 @@ def rows_of(results: Sequence[Result]) -> list[list[str]]:
     return found
 
 
-BEGIN, END = "<!-- figures -->", "<!-- end of the figures -->"
-
-
 def write_page(page: Path, results: Sequence[Result]) -> None:
     """Replace the figures of the page, and its plot in `images/benchmark.svg` beside it."""
     import matplotlib as mpl
@@ -553,13 +551,7 @@ def write_page(page: Path, results: Sequence[Result]) -> None:
 
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(row) + " |" for row in rows_of(results)]
-    text = page.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    figures = "\n".join(
-        [BEGIN, "", *lines, "", "![Rows per second of each path](images/benchmark.svg)", "", END]
-    )
-    page.write_text(before + figures + after)
+    write_figures(page, "figures", [*lines, "", "![Rows per second of each path](images/benchmark.svg)"])
     mpl.rcParams |= {"svg.hashsalt": "benchmark", "svg.fonttype": "none"}
     tables = list(dict.fromkeys(result.table for result in results))
     figure = Figure(figsize=(9, 2.6 * len(tables)), layout="constrained")

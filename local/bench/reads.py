@@ -29,6 +29,7 @@ from include.mirror.run import check_run, move_batch, plan_run
 from include.mirror.source.session import Source
 from include.mirror.warehouse.client import Warehouse
 from include.vendas.tables import VENDAS
+from local.bench.page import write_figures
 from local.servers.clickhouse import ClickHouse
 from local.servers.postgres import Postgres
 from local.servers.server import free_port
@@ -186,9 +187,6 @@ def key_of(client: Any, name: str) -> str:
     )
 
 
-BEGIN, END = "<!-- reads -->", "<!-- end of the reads -->"
-
-
 def write_page(page: Path, rows: int, found: Mapping[str, Mapping[str, Asked]]) -> None:
     """Replace the figures of the page."""
     lines = [f"| about {rows:,} rows | " + " | ".join(QUERIES) + " |", "|---|" + "---|" * len(QUERIES)]
@@ -196,8 +194,7 @@ def write_page(page: Path, rows: int, found: Mapping[str, Mapping[str, Asked]]) 
         f"| {state} | " + " | ".join(str(asked[name]) for name in QUERIES) + " |"
         for state, asked in found.items()
     ]
-    before, _, rest = page.read_text().partition(BEGIN)
-    page.write_text("\n".join([f"{before}{BEGIN}", "", *lines, "", END]) + rest.partition(END)[2])
+    write_figures(page, "reads", lines)
 
 
 @click.command(help=__doc__)
