@@ -62,50 +62,14 @@ _READ_ONLY_VERBS = _RESULT_VERBS | frozenset(
 
 
 # Words after which FORMAT or SETTINGS is a name, and words that can't be the name of a format.
-_BEFORE_A_NAME = (
-    *(
-        b"SELECT",
-        b"DISTINCT",
-        b"FROM",
-        b"JOIN",
-        b"AS",
-        b"ON",
-        b"USING",
-        b"PREWHERE",
-        b"WHERE",
-        b"BY",
-        b"HAVING",
-    ),
-    *(
-        b"QUALIFY",
-        b"AND",
-        b"OR",
-        b"NOT",
-        b"IN",
-        b"BETWEEN",
-        b"LIKE",
-        b"ILIKE",
-        b"CASE",
-        b"WHEN",
-        b"THEN",
-        b"ELSE",
-    ),
+_BEFORE_A_NAME = tuple(
+    b"SELECT DISTINCT FROM JOIN AS ON USING PREWHERE WHERE BY HAVING "
+    b"QUALIFY AND OR NOT IN BETWEEN LIKE ILIKE CASE WHEN THEN ELSE".split()
 )
-_AFTER_A_NAME = (
-    *(
-        b"FROM",
-        b"PREWHERE",
-        b"WHERE",
-        b"GROUP",
-        b"HAVING",
-        b"ORDER",
-        b"LIMIT",
-        b"UNION",
-        b"EXCEPT",
-        b"INTERSECT",
-    ),
-    *(b"JOIN", b"INNER", b"LEFT", b"RIGHT", b"FULL", b"CROSS", b"ANY", b"ASOF", b"ARRAY", b"AS", b"SETTINGS"),
-    *(b"IN", b"NOT", b"IS", b"BETWEEN", b"LIKE", b"ILIKE", b"AND", b"OR", b"END", b"WHEN", b"THEN", b"ELSE"),
+_AFTER_A_NAME = tuple(
+    b"FROM PREWHERE WHERE GROUP HAVING ORDER LIMIT UNION EXCEPT INTERSECT "
+    b"JOIN INNER LEFT RIGHT FULL CROSS ANY ASOF ARRAY AS SETTINGS "
+    b"IN NOT IS BETWEEN LIKE ILIKE AND OR END WHEN THEN ELSE".split()
 )
 
 
