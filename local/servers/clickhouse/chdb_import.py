@@ -1,7 +1,8 @@
 """The package chdb, imported without opening an engine.
 
-While it is imported, chdb opens an engine, only to read its version, and closes it again. An engine that is opened after
-another one was closed sometimes crashes on a busy machine. So here the native module's first `connect` opens nothing.
+While it is imported, chdb opens an engine, only to read its version, and closes it again. A dozen of its threads stay. So
+here the native module's first `connect` opens nothing. This does not prevent a rare crash while the native library is
+loaded, whose cause is not known.
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ class Engine:
         """Return the constraints of settings.
 
         Only an engine knows all settings, and it reads its constraints when it is opened. So an engine of an unknown version
-        is opened twice; on a busy machine, it sometimes crashes then.
+        is opened twice.
         """
         if (names := known(version("chdb"))) is not None:
             return constraints(names)
